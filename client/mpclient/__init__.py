@@ -1,0 +1,1 @@
+"""The client: the names of `multiprocessing`, bound to a cluster."""

@@ -1,0 +1,1 @@
+"""The worker host: a supervisor and the processes it runs jobs in."""
