@@ -1,0 +1,125 @@
+"""Who asks what: sessions, their lanes, and one call on its way.
+
+A `Session` owns; a `Lane` is one thread (or task) of it; a `Call` is one numbered request of a lane and, once
+answered, its answer. A stock connection is a session of its own with a single lane, because the standard library
+ties ownership to the connection.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpserve.core.machine import Machine
+    from mpserve.core.parking import Waiter
+    from mpshared.errors import MpserveError
+    from mpshared.ops import Op
+    from mpshared.values import Blob
+
+__all__ = ["Call", "Lane", "Session", "SessionInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What a client process says of itself. Untrusted: shown, escaped, and never used as a key."""
+
+    role: str = "program"
+    """program, worker, supervisor, or stock"""
+    host: str = ""
+    pid: int = 0
+    started_s: float = 0.0
+    python: tuple[int, int] = (0, 0)
+    version: str = ""
+    name: str = ""
+    supervisor: str = ""
+    """Session id of the supervisor that answers for this worker, or ""."""
+    slots: int = 0
+    queue: str = ""
+    """Name of the recipe queue a worker serves, or ""."""
+
+
+class Session:
+    """One client process as the server knows it."""
+
+    __slots__ = ("connections", "ended", "heard_s", "held", "id", "info", "lanes", "lost_s", "refs", "report", "secret")
+
+    def __init__(self, session_id: str, info: SessionInfo, secret: str = "", now_s: float = 0.0) -> None:
+        self.id = session_id
+        self.info = info
+        self.secret = secret
+        self.lanes: dict[int, Lane] = {}
+        self.held: dict[Machine, None] = {}
+        """Objects in which it may own something; more than true is allowed, less is not."""
+        self.refs: dict[str, int] = {}
+        self.report: dict[str, Any] = {}
+        """What its supervisor told about its death."""
+        self.connections = 0
+        self.heard_s = now_s
+        self.lost_s: float | None = None
+        """Since when it has no connection at all."""
+        self.ended = False
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {self.info.role} {self.info.host}:{self.info.pid}>"
+
+    def lane(self, number: int) -> Lane:
+        """Return the lane of that number, a new one at its first call."""
+        lane = self.lanes.get(number)
+        if lane is None:
+            lane = self.lanes[number] = Lane(self, number)
+        return lane
+
+
+class Lane:
+    """An ordered stream of numbered calls. One is under way at a time, later ones wait for it."""
+
+    __slots__ = ("last_number", "number", "pending", "running", "session", "settled", "suspended", "unsettled")
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.session = session
+        self.number = number
+        self.suspended = False
+        """Its connection is lost: its waiters keep their place and are skipped."""
+        self.last_number = 0
+        """The highest call number that was accepted."""
+        self.settled = 0
+        """Answers up to this number have arrived."""
+        self.running: Call | None = None
+        self.pending: deque[Call] = deque()
+        self.unsettled: dict[int, Call] = {}
+        """Accepted calls whose answers the client has not acknowledged, by number."""
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.number} of {self.session!r}>"
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request, and once answered its answer."""
+
+    op: Op
+    target: str
+    args: list[Any]
+    blobs: Sequence[Blob]
+    lane: Lane
+    number: int = 0
+    machine: Machine | None = None
+    """The object that was called, once found."""
+    waiter: Waiter | None = None
+    """Set while the call is parked."""
+    took: Any = None
+    """What it took, for the operation's undo."""
+    answered: bool = False
+    result: Any = None
+    out: Sequence[Blob] = ()
+    error: MpserveError | None = None
+    reply_to: Any = field(default=None, repr=False)
+    """Belongs to who submitted the call; the core never reads it."""
+
+    @property
+    def session(self) -> Session:
+        """The session that asks."""
+        return self.lane.session

@@ -1,0 +1,61 @@
+"""What a turn leads to: answers, records, timers. State machines write here and nowhere else.
+
+RULES
+* One `Effects` serves all calls of an engine; methods fill it, the engine empties it. No object per effect.
+* A call is answered exactly once, by `reply` or `fail`, or it is parked (`parking.ParkingLot.park`).
+* `record` is told every change, before it is made. With `records` None nobody listens, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mpserve.core.timers import Timers
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpshared.errors import MpserveError
+    from mpshared.values import Blob
+
+__all__ = ["Effects", "Record"]
+
+Record: TypeAlias = tuple[str, str, tuple[Any, ...]]
+"""ident of the object ("" for the catalogue), verb, arguments."""
+
+
+class Effects:
+    """The outcome of one turn."""
+
+    __slots__ = ("answered", "kept", "now_s", "records", "timers", "wall_s")
+
+    def __init__(self, *, recording: bool = False) -> None:
+        self.now_s = 0.0
+        """Monotonic seconds; set by the engine at the start of a turn."""
+        self.wall_s = 0.0
+        """Wall-clock seconds, for records only."""
+        self.answered: list[Call] = []
+        self.records: list[Record] | None = [] if recording else None
+        self.kept: dict[str, int] = {}
+        """Changes to the number of stored mentions, by ident; the catalogue applies them at the end of the turn."""
+        self.timers = Timers()
+
+    def reply(self, call: Call, result: Any = None, out: Sequence[Blob] = ()) -> None:  # noqa: ANN401 - msgpack data
+        """Answer `call` with plain data and values."""
+        call.answered = True
+        call.result = result
+        call.out = out
+        self.answered.append(call)
+
+    def fail(self, call: Call, error: MpserveError) -> None:
+        """Answer `call` with an error. (A call that fails at once may simply raise it, before any change.)"""
+        call.answered = True
+        call.error = error
+        self.answered.append(call)
+
+    def keep(self, blobs: Sequence[Blob], sign: int = 1) -> None:
+        """Note that `blobs` are stored from now on (or no longer, with -1), for the references they mention."""
+        for blob in blobs:
+            if type(blob) is not bytes:
+                for ident in blob.refs:  # type: ignore[union-attr]
+                    self.kept[ident] = self.kept.get(ident, 0) + sign

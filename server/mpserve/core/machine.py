@@ -1,0 +1,109 @@
+"""What all kinds of objects share: one `Machine` per object.
+
+RULES
+* An operation of `mpshared.ops` with method ``m`` is the method ``m(self, fx, call, *args)``; values are in ``call.blobs``.
+* Everything that changes what the object *is* goes through `change`, as a verb: it is recorded, then carried out by the
+  method named ``on_<verb>(fx, *args)``. Verbs are enough to rebuild the object. Waiters are not state: their calls come again.
+* A method that refuses raises an `MpserveError` before its first change, so an illegal call leaves the object unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mpshared.errors import Conflict, NoSuchObject
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call, Lane, Session
+    from mpserve.core.effects import Effects
+    from mpserve.core.parking import ParkingLot
+    from mpshared.errors import MpserveError
+    from mpshared.values import Blob
+
+__all__ = ["Machine"]
+
+
+class Machine:
+    """One shared object."""
+
+    kind: ClassVar[str]
+    SETTINGS: ClassVar[dict[str, Any]] = {}
+    """Settings and their defaults; a name that is not here is refused. (A machine may check more in `__init__`.)"""
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        self.ident = ident
+        self.name = name
+        unknown = set(settings or ()) - set(self.SETTINGS)
+        if unknown:
+            msg = f"a {self.kind} has no setting {sorted(unknown)[0]!r}; it has {sorted(self.SETTINGS) or 'none'}"
+            raise Conflict(msg)
+        self.settings: dict[str, Any] = {**self.SETTINGS, **(settings or {})}
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
+
+    @property
+    def label(self) -> str:
+        """How messages name the object: ``queue 'tasks'`` or ``anonymous lock 1f0c…``."""
+        return f"{self.kind} {self.name!r}" if self.name else f"anonymous {self.kind} {self.ident}"
+
+    def change(self, fx: Effects, verb: str, *args: Any) -> Any:  # noqa: ANN401 - as the verb says
+        """Record and carry out one change."""
+        if fx.records is not None:
+            fx.records.append((self.ident, verb, args))
+        return getattr(self, "on_" + verb)(fx, *args)
+
+    # -- what kinds override ---------------------------------------------------------------------
+
+    def setup(self, fx: Effects, blobs: list[Blob]) -> None:
+        """Fill a new object with the values it was created with (recorded like any change)."""
+        if blobs:
+            msg = f"a {self.kind} takes no values at creation"
+            raise Conflict(msg)
+        _ = fx
+
+    def lots(self) -> Iterable[ParkingLot]:
+        """Return every lot of the object."""
+        return ()
+
+    def stored(self) -> Iterator[Blob]:
+        """Yield every stored value (so that deleting the object gives up the references in them)."""
+        return iter(())
+
+    def forget_waiter(self, fx: Effects, call: Call) -> None:
+        """Drop a parked call of a peer that is gone or gave up. No answer is owed."""
+        _ = fx
+        if call.waiter is not None:
+            call.waiter.lot.forget(call)
+
+    def retry(self, fx: Effects) -> None:
+        """Hand out what can be handed out: a suspended waiter is awake again."""
+
+    def forget_lane(self, fx: Effects, lane: Lane) -> None:
+        """Take back what a thread owned that ended; what belongs to its whole session stays."""
+
+    def forget_session(self, fx: Effects, session: Session) -> None:
+        """Take back everything `session` owned and hand it on. Its waiters are gone already."""
+
+    def state(self) -> Any:  # noqa: ANN401 - plain data
+        """Return the whole state as plain data; equal after the object was rebuilt from its records."""
+        raise NotImplementedError
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what `mpserve status` shows of the object: plain numbers and names, never values."""
+        return {}
+
+    def validate(self) -> None:
+        """Raise AssertionError when an invariant is broken (tests call it after every step)."""
+        for lot in self.lots():
+            lot.validate()
+
+    # -- end of life -----------------------------------------------------------------------------
+
+    def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:
+        """Answer everybody who waits with an error: the object is being deleted."""
+        why = error or NoSuchObject(f"{self.label} was deleted while this call waited for it")
+        for lot in self.lots():
+            for call in lot.drain():
+                fx.fail(call, why)

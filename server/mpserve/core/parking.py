@@ -1,0 +1,111 @@
+"""Where calls wait: a `ParkingLot` is one line of waiters, served first come, first served.
+
+RULES
+* Ownership is handed over: who is unparked already *has* what it waited for; nobody races for it again.
+* A waiter whose lane is suspended keeps its place and is skipped.
+* A peer that is gone is forgotten before anything is handed out, so a dead waiter never swallows anything.
+
+Source: the idea and the verbs are trio's `ParkingLot`; the order of forgetting is our own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpserve.core.effects import Effects
+    from mpserve.core.timers import Timer
+
+__all__ = ["ParkingLot", "Waiter"]
+
+OnExpiry: TypeAlias = "Callable[[Effects, Call], None]"
+
+
+class Waiter:
+    """A parked call: where it stands, and what happens when its time is up."""
+
+    __slots__ = ("call", "lot", "note", "on_expiry", "timer")
+
+    def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any) -> None:  # noqa: ANN401
+        self.call = call
+        self.lot = lot
+        self.on_expiry = on_expiry
+        self.note = note
+        """The kind's own remark: recursion depth to restore, a barrier seat, …"""
+        self.timer: Timer | None = None
+
+
+def _expire(fx: Effects, waiter: Waiter) -> None:
+    waiter.lot.forget(waiter.call)
+    waiter.on_expiry(fx, waiter.call)
+
+
+class ParkingLot:
+    """One line of parked calls."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: OrderedDict[int, Waiter] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter([waiter.call for waiter in self._waiters.values()])
+
+    def park(
+        self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None  # noqa: ANN401
+    ) -> None:
+        """Let `call` wait at the end of the line; after `timeout_s` it leaves and ``on_expiry(fx, call)`` answers it."""
+        waiter = Waiter(call, self, on_expiry, note)
+        if timeout_s is not None:
+            waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)
+        self._waiters[id(call)] = waiter
+        call.waiter = waiter
+
+    def first(self) -> Call | None:
+        """Return the first awake waiter without removing it. Cost: O(suspended waiters before it)."""
+        for waiter in self._waiters.values():
+            if not waiter.call.lane.suspended:
+                return waiter.call
+        return None
+
+    def unpark(self) -> Call | None:
+        """Remove and return the first awake waiter."""
+        call = self.first()
+        if call is not None:
+            self.forget(call)
+        return call
+
+    def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:  # noqa: ANN401
+        """Move `call` from this lot to the end of another, where it waits without a deadline."""
+        self.forget(call)
+        waiter = call.waiter = Waiter(call, lot, on_expiry, note)
+        lot._waiters[id(call)] = waiter  # noqa: SLF001 - same class
+
+    def forget(self, call: Call) -> None:
+        """Take `call` out of the line, wherever it stands. Cost: O(1)."""
+        waiter = self._waiters.pop(id(call), None)
+        if waiter is None:
+            return
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        call.waiter = None
+
+    def drain(self) -> list[Call]:
+        """Remove and return all waiters, suspended ones too."""
+        calls = list(self)
+        for call in calls:
+            self.forget(call)
+        return calls
+
+    def validate(self) -> None:
+        """Raise AssertionError unless every waiter knows that it stands here and is not answered."""
+        for key, waiter in self._waiters.items():
+            assert key == id(waiter.call)
+            assert waiter.call.waiter is waiter
+            assert not waiter.call.answered

@@ -1,0 +1,240 @@
+"""Errors, one class per code.
+
+RULES
+* An error travels as code, text and fields, never as a pickle; `make` turns it back into an exception.
+* Each class also subclasses what a `multiprocessing` user would catch.
+* A text says what, which object, what it means, and what to do.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any, ClassVar
+
+__all__ = [
+    "AlreadyReleased",
+    "AttributeMissing",
+    "BadIndex",
+    "BadType",
+    "BadValue",
+    "BrokenBarrierError",
+    "Conflict",
+    "Empty",
+    "Full",
+    "KeyMissing",
+    "MpserveError",
+    "NoSuchObject",
+    "NotAllowed",
+    "NotHeld",
+    "NotSupported",
+    "Overflow",
+    "ProtocolViolation",
+    "ServerGone",
+    "ServerRestarted",
+    "SessionExpired",
+    "ShutDown",
+    "TaskError",
+    "TimeoutExpired",
+    "TooBig",
+    "WorkerDied",
+    "make",
+]
+
+
+class MpserveError(Exception):
+    """Base of all errors of mpserve."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, text: str = "", **fields: Any) -> None:  # noqa: ANN401 - msgpack data
+        super().__init__(text)
+        self.text = text
+        self.fields = fields
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return make, (self.code, self.text, self.fields)
+
+
+class Empty(MpserveError, queue.Empty):
+    """Nothing to get, within the time given."""
+
+    code = "empty"
+
+
+class Full(MpserveError, queue.Full):
+    """No room to put, within the time given."""
+
+    code = "full"
+
+
+class ShutDown(MpserveError, getattr(queue, "ShutDown", Exception)):  # type: ignore[misc]  # queue.ShutDown is new in 3.13
+    """The queue was shut down."""
+
+    code = "shut_down"
+
+
+class KeyMissing(MpserveError, KeyError):
+    """A dict or set has no such key. (The client raises it as ``KeyError(key)``.)"""
+
+    code = "no_key"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class BadIndex(MpserveError, IndexError):
+    """An index is out of range."""
+
+    code = "bad_index"
+
+
+class BadValue(MpserveError, ValueError):
+    """An argument has the right type and no acceptable value, or a value cannot be read."""
+
+    code = "bad_value"
+
+
+class BadType(MpserveError, TypeError):
+    """An argument or a stored value has the wrong type."""
+
+    code = "bad_type"
+
+
+class AttributeMissing(MpserveError, AttributeError):
+    """A namespace has no such attribute."""
+
+    code = "no_attribute"
+
+
+class Overflow(MpserveError, OverflowError):
+    """A number does not fit the array's type."""
+
+    code = "overflow"
+
+
+class NotHeld(MpserveError, RuntimeError, ValueError, AssertionError):
+    """A lock was released by who does not hold it (threading, multiprocessing and RLock each name it differently)."""
+
+    code = "not_held"
+
+
+class AlreadyReleased(MpserveError, ValueError):
+    """A bounded semaphore was released too many times, or task_done() called too many times."""
+
+    code = "released"
+
+
+class BrokenBarrierError(MpserveError, threading.BrokenBarrierError):
+    """The barrier is broken: one of its parties gave up, died, or reset it."""
+
+    code = "broken_barrier"
+
+
+class TimeoutExpired(MpserveError, TimeoutError):
+    """An answer did not come in time."""
+
+    code = "timeout"
+
+
+class NoSuchObject(MpserveError, LookupError):
+    """The server has no such object: it was deleted, or freed with its last reference."""
+
+    code = "no_object"
+
+
+class Conflict(MpserveError, ValueError):
+    """An object of that name exists and is something else."""
+
+    code = "conflict"
+
+
+class NotSupported(MpserveError, TypeError, NotImplementedError):
+    """The call would run users' code on the server, or is not offered; the text says what to do instead."""
+
+    code = "not_supported"
+
+
+class NotAllowed(MpserveError, PermissionError):
+    """The operator did not allow this."""
+
+    code = "not_allowed"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class TooBig(MpserveError, ValueError):
+    """A message or value is over a limit."""
+
+    code = "too_big"
+
+
+class ProtocolViolation(MpserveError):
+    """The peer broke the protocol; the connection is closed."""
+
+    code = "protocol"
+
+
+class ServerGone(MpserveError, ConnectionError, EOFError):
+    """The server cannot be reached, or said that it stops."""
+
+    code = "server_gone"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ServerRestarted(ServerGone):
+    """The server was restarted without its state: the objects of before are gone."""
+
+    code = "server_restarted"
+
+
+class SessionExpired(ServerGone):
+    """The server ended this client's session: it was silent for too long."""
+
+    code = "session_expired"
+
+
+class TaskError(MpserveError):
+    """A job failed in its worker; carries the remote traceback as text.
+
+    Attributes: `task` what was run; `host`, `pid`, `worker` where; `traceback` the remote traceback.
+    """
+
+    code = "task"
+
+    def __init__(self, text: str = "", **fields: Any) -> None:  # noqa: ANN401 - msgpack data
+        super().__init__(text, **fields)
+        self.task = str(fields.get("task", ""))
+        self.host = str(fields.get("host", ""))
+        self.pid = int(fields.get("pid", 0))
+        self.worker = str(fields.get("worker", ""))
+        self.traceback = str(fields.get("traceback", ""))
+
+    def __str__(self) -> str:
+        return f"{self.text}\n{self.traceback}" if self.traceback else self.text
+
+    def reraise(self) -> None:
+        """Raise this error in the caller."""
+        raise self
+
+
+class WorkerDied(TaskError):
+    """The worker process died while it ran the job, as often as attempts are allowed; the job was set aside."""
+
+    code = "worker_died"
+
+
+def _classes() -> dict[str, type[MpserveError]]:
+    return {c.code: c for c in globals().values() if isinstance(c, type) and issubclass(c, MpserveError)}
+
+
+_BY_CODE = _classes()
+
+
+def make(code: str, text: str, fields: dict[str, Any] | None = None) -> MpserveError:
+    """Return the exception for what came over the wire; an unknown code gives the base class."""
+    fields = {k: v for k, v in (fields or {}).items() if k not in {"self", "text"}}
+    return _BY_CODE.get(code, MpserveError)(text, **fields)

@@ -1,0 +1,360 @@
+"""THE table of operations: what a client may ask of which kind of object.
+
+RULES
+* An operation has a number that never changes; numbers are not reused.
+* `args` are plain data (msgpack), in order; each is checked here before a state machine sees it.
+* Values travel beside the args as blobs; `blobs` says how many ("*": any number).
+* Durations travel, never times: seconds as float, None for ever, 0 without waiting.
+* `undo` names the method that takes the operation back when its answer never reached who asked:
+  only operations that *take* something need one.
+
+| column     | meaning                                                                      |
+|------------|------------------------------------------------------------------------------|
+| blocking   | the answer may have to wait (the call is parked)                             |
+| writes     | changes state: is recorded, must be durable before it is answered            |
+| idempotent | doing it twice is the same as once                                           |
+| undo       | method of the state machine that takes it back                               |
+| role       | least role that may call it: observe < client < admin                        |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from mpshared.errors import BadType, BadValue
+from mpshared.values import PickledKey
+
+__all__ = ["BY_CODE", "BY_NAME", "KINDS", "Arg", "Op", "check_args", "get_op"]
+
+Role = Literal["observe", "client", "admin"]
+Check = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument: its name, and the check that returns it as the core wants it or raises."""
+
+    name: str
+    check: Check
+    kind: str = ""
+    """For arguments that name an object: the kind it must be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """One row of the table."""
+
+    code: int
+    kind: str
+    method: str
+    args: tuple[Arg, ...]
+    blobs: int | Literal["*"]
+    blocking: bool
+    writes: bool
+    idempotent: bool
+    undo: str
+    role: Role
+    name: str = ""
+    objects: tuple[int, ...] = ()
+    """Positions of the arguments that name other objects."""
+
+
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def _of(*types: type) -> Check:
+    names = " or ".join(t.__name__ for t in types)
+
+    def check(value: Any) -> Any:  # noqa: ANN401 - wire data
+        if type(value) in types:
+            return value
+        msg = f"expected {names}, got {type(value).__name__}"
+        raise BadType(msg)
+
+    return check
+
+
+def _seconds(value: Any) -> float | None:  # noqa: ANN401 - wire data
+    if value is None:
+        return None
+    if type(value) not in {int, float} or value != value:  # noqa: PLR0124 - NaN
+        msg = f"expected seconds or None, got {value!r}"
+        raise BadType(msg)
+    return value if value > 0 else 0.0  # type: ignore[no-any-return]
+
+
+def _count(value: Any) -> int:  # noqa: ANN401 - wire data
+    if type(value) is not int or value < 0:
+        msg = f"expected a number >= 0, got {value!r}"
+        raise BadValue(msg)
+    return value
+
+
+def _name(value: Any) -> str | None:  # noqa: ANN401 - wire data
+    if value is None:
+        return None
+    if type(value) is not str or not 0 < len(value) <= 200 or not value.isprintable():
+        msg = f"a name is 1 to 200 printable characters, got {value!r:.80}"
+        raise BadValue(msg)
+    if value.startswith("mpserve."):
+        msg = f"the name {value!r} is reserved: names that begin with 'mpserve.' belong to the server"
+        raise BadValue(msg)
+    return value
+
+
+_KEY_TYPES: Final = frozenset({str, int, bytes, float, bool, type(None), PickledKey})
+
+
+def _key(value: Any) -> Any:  # noqa: ANN401 - wire data
+    if type(value) in _KEY_TYPES:
+        return value
+    msg = f"expected a key (a scalar, or a pickled key), got {type(value).__name__}"
+    raise BadType(msg)
+
+
+def _keys(value: Any) -> list[Any]:  # noqa: ANN401 - wire data
+    return [_key(v) for v in _list(value)]
+
+
+def _ranges(value: Any) -> list[tuple[int, int]]:  # noqa: ANN401 - wire data
+    """Check ranges of item numbers: [[first, last], …], both ends included."""
+    ranges = [(_count(first), _count(last)) for first, last in map(_pair, _list(value))]
+    if any(first > last for first, last in ranges):
+        msg = f"a range ends before it begins: {ranges!r:.80}"
+        raise BadValue(msg)
+    return ranges
+
+
+def _pair(value: Any) -> Any:  # noqa: ANN401 - wire data
+    if type(value) is list and len(value) == 2:  # noqa: PLR2004 - a pair
+        return value
+    msg = f"expected a pair, got {value!r:.80}"
+    raise BadType(msg)
+
+
+def _counts(value: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - wire data
+    """Check counted references: [[ident, n], …]."""
+    return [(_str(ident), _count(n)) for ident, n in map(_pair, _list(value))]
+
+
+def _slice(value: Any) -> slice:  # noqa: ANN401 - wire data
+    """Check a slice: [start, stop, step], each a number or None."""
+    if type(value) is list and len(value) == 3 and all(v is None or type(v) is int for v in value):  # noqa: PLR2004
+        return slice(*value)
+    msg = f"expected [start, stop, step], got {value!r:.80}"
+    raise BadType(msg)
+
+
+_str, _list, _map = _of(str), _of(list), _of(dict)
+_int, _bool, _number = _of(int), _of(bool), _of(int, float)
+_opt_str, _opt_int = _of(str, type(None)), _of(int, type(None))
+
+
+TIMEOUT = Arg("timeout_s", _seconds)
+KEY, INDEX, N = Arg("key", _key), Arg("index", _int), Arg("n", _count)
+NUMBER = Arg("by", _number)
+
+
+def text(name: str) -> Arg:
+    """Return an argument that is a string."""
+    return Arg(name, _str)
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+_TABLE: list[Op] = []
+
+
+def _op(  # noqa: PLR0913 - a row has as many columns as it has
+    code: int,
+    kind: str,
+    method: str,
+    *args: Arg,
+    blobs: int | Literal["*"] = 0,
+    wait: bool = False,
+    writes: bool = True,
+    again: bool = False,
+    undo: str = "",
+    role: Role = "client",
+) -> None:
+    objects = tuple(i for i, a in enumerate(args) if a.kind)
+    row = Op(code, kind, method, args, blobs, wait, writes, again or not writes, undo, role, f"{kind}.{method}", objects)
+    _TABLE.append(row)
+
+
+def _read(code: int, kind: str, method: str, *args: Arg, blobs: int | Literal["*"] = 0) -> None:
+    _op(code, kind, method, *args, blobs=blobs, writes=False)
+
+
+# cluster: calls that name no object (target "")
+_op(0x0001, "cluster", "open", text("kind"), Arg("name", _name), Arg("settings", _map), Arg("fresh", _bool), Arg("ttl_s", _seconds), blobs="*")
+_op(0x0002, "cluster", "delete", Arg("name", _name), Arg("kind", _opt_str))
+_read(0x0003, "cluster", "objects")
+_op(0x0004, "cluster", "adopt", Arg("idents", _list))
+_op(0x0005, "cluster", "drop", Arg("counts", _counts))
+_op(0x0006, "cluster", "lend", Arg("idents", _list), again=True)
+_op(0x0007, "cluster", "status", writes=False, role="observe")
+_op(0x0008, "cluster", "shutdown", role="admin")
+_op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False)
+_op(0x000A, "cluster", "report_death", text("session"), Arg("report", _map), again=True)
+_read(0x000B, "cluster", "count")
+
+# queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
+_op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True)
+_op(0x0102, "queue", "put_many", TIMEOUT, blobs="*", wait=True)
+_op(0x0103, "queue", "get", TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
+_op(0x0104, "queue", "get_many", N, TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
+_op(0x0105, "queue", "task_done", N)
+_op(0x0106, "queue", "join", TIMEOUT, wait=True, writes=False)
+_read(0x0107, "queue", "qsize")
+_read(0x0108, "queue", "full")
+_op(0x0109, "queue", "clear")
+_op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
+_op(0x010B, "queue", "exchange", Arg("results", _opt_str, kind="queue"), Arg("done", _ranges), N, TIMEOUT, blobs="*", wait=True, undo="undo_get")
+_op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
+_read(0x010D, "queue", "dead_list")
+_op(0x010E, "queue", "dead_requeue", Arg("numbers", _list))
+_op(0x010F, "queue", "dead_drop", Arg("numbers", _list))
+_read(0x0110, "queue", "unfinished")
+
+# dict
+_read(0x0201, "dict", "get", KEY)
+_op(0x0202, "dict", "set", KEY, blobs=1, again=True)
+_op(0x0203, "dict", "delete", KEY)
+_read(0x0204, "dict", "contains", KEY)
+_read(0x0205, "dict", "len")
+_read(0x0206, "dict", "keys")
+_read(0x0207, "dict", "values")
+_read(0x0208, "dict", "items")
+_op(0x0209, "dict", "pop", KEY)
+_op(0x020A, "dict", "popitem")
+_op(0x020B, "dict", "setdefault", KEY, blobs=1)
+_op(0x020C, "dict", "update", Arg("keys", _keys), blobs="*", again=True)
+_op(0x020D, "dict", "clear", again=True)
+_op(0x020E, "dict", "incr", KEY, NUMBER)
+_op(0x020F, "dict", "cas", KEY, Arg("has_old", _bool), Arg("has_new", _bool), blobs="*")
+
+# list
+_read(0x0301, "list", "get", INDEX)
+_op(0x0302, "list", "set", INDEX, blobs=1, again=True)
+_op(0x0303, "list", "delete", INDEX)
+_read(0x0304, "list", "get_slice", Arg("part", _slice))
+_op(0x0305, "list", "set_slice", Arg("part", _slice), blobs="*")
+_op(0x0306, "list", "delete_slice", Arg("part", _slice))
+_op(0x0307, "list", "append", blobs=1)
+_op(0x0308, "list", "extend", blobs="*")
+_op(0x0309, "list", "insert", INDEX, blobs=1)
+_op(0x030A, "list", "pop", INDEX)
+_op(0x030B, "list", "remove", blobs=1)
+_read(0x030C, "list", "index", Arg("start", _int), Arg("stop", _opt_int), blobs=1)
+_read(0x030D, "list", "count", blobs=1)
+_read(0x030E, "list", "contains", blobs=1)
+_read(0x030F, "list", "len")
+_op(0x0310, "list", "reverse")
+_op(0x0311, "list", "sort", Arg("reverse", _bool), again=True)
+_op(0x0312, "list", "clear", again=True)
+_op(0x0313, "list", "repeat", INDEX)
+_op(0x0314, "list", "cas", INDEX, blobs=2)
+_op(0x0315, "list", "incr", INDEX, NUMBER)
+_read(0x0316, "list", "snapshot")
+_op(0x0317, "list", "replace", Arg("version", _count), blobs="*")
+
+# set: members are keys
+_op(0x0401, "set", "add", KEY, again=True)
+_op(0x0402, "set", "discard", KEY, again=True)
+_op(0x0403, "set", "remove", KEY)
+_read(0x0404, "set", "contains", KEY)
+_op(0x0405, "set", "pop")
+_op(0x0406, "set", "clear", again=True)
+_read(0x0407, "set", "len")
+_read(0x0408, "set", "members")
+_op(0x0409, "set", "update", Arg("keys", _keys), again=True)
+_op(0x040A, "set", "difference_update", Arg("keys", _keys), again=True)
+_op(0x040B, "set", "intersection_update", Arg("keys", _keys), again=True)
+_op(0x040C, "set", "symmetric_difference_update", Arg("keys", _keys))
+
+# namespace
+_read(0x0501, "namespace", "get", text("attribute"))
+_op(0x0502, "namespace", "set", text("attribute"), blobs=1, again=True)
+_op(0x0503, "namespace", "delete", text("attribute"))
+_read(0x0504, "namespace", "items")
+_op(0x0505, "namespace", "incr", text("attribute"), NUMBER)
+
+# value: one cell
+_read(0x0601, "value", "get")
+_op(0x0602, "value", "set", blobs=1, again=True)
+_op(0x0603, "value", "incr", NUMBER)
+_op(0x0604, "value", "cas", blobs=2)
+
+# array: numbers of one type code, as in the array module
+_read(0x0701, "array", "get", INDEX)
+_op(0x0702, "array", "set", INDEX, NUMBER, again=True)
+_read(0x0703, "array", "get_slice", Arg("part", _slice))
+_op(0x0704, "array", "set_slice", Arg("part", _slice), Arg("numbers", _list), again=True)
+_read(0x0705, "array", "len")
+_op(0x0706, "array", "incr", INDEX, NUMBER)
+
+# event
+_op(0x0801, "event", "set", again=True)
+_op(0x0802, "event", "clear", again=True)
+_read(0x0803, "event", "is_set")
+_op(0x0804, "event", "wait", TIMEOUT, wait=True, writes=False)
+
+# lock, rlock
+for _base, _kind in ((0x0900, "lock"), (0x0A00, "rlock")):
+    _op(_base + 1, _kind, "acquire", TIMEOUT, wait=True, undo="undo_acquire")
+    _op(_base + 2, _kind, "release")
+    _read(_base + 3, _kind, "locked")
+
+# semaphore
+_op(0x0B01, "semaphore", "acquire", TIMEOUT, wait=True, undo="undo_acquire")
+_op(0x0B02, "semaphore", "release", N)
+_read(0x0B03, "semaphore", "get_value")
+
+# condition
+_op(0x0C01, "condition", "acquire", TIMEOUT, wait=True, undo="undo_acquire")
+_op(0x0C02, "condition", "release")
+_read(0x0C03, "condition", "locked")
+_op(0x0C04, "condition", "wait", TIMEOUT, wait=True)
+_op(0x0C05, "condition", "notify", N)
+_op(0x0C06, "condition", "notify_all")
+
+# barrier
+_op(0x0D01, "barrier", "wait", TIMEOUT, wait=True)
+_op(0x0D02, "barrier", "action_done", Arg("ok", _bool))
+_op(0x0D03, "barrier", "reset")
+_op(0x0D04, "barrier", "abort")
+_read(0x0D05, "barrier", "state")
+
+BY_CODE: Final[dict[int, Op]] = {op.code: op for op in _TABLE}
+BY_NAME: Final[dict[str, Op]] = {op.name: op for op in _TABLE}
+KINDS: Final[frozenset[str]] = frozenset(op.kind for op in _TABLE) - {"cluster"}
+
+
+def get_op(code: int) -> Op:
+    """Return the operation with this number; raise `BadValue` for an unknown one."""
+    try:
+        return BY_CODE[code]
+    except KeyError:
+        msg = f"there is no operation {code:#06x}; this server may be older than the client"
+        raise BadValue(msg) from None
+
+
+def check_args(op: Op, args: list[Any], blob_count: int) -> list[Any]:
+    """Return `args` as the core wants them.
+
+    Raises:
+        BadType, BadValue: Too many, too few, or one of them is not what the table says.
+    """
+    if len(args) != len(op.args):
+        msg = f"{op.name} takes {len(op.args)} arguments, got {len(args)}"
+        raise BadType(msg)
+    if op.blobs not in ("*", blob_count):
+        msg = f"{op.name} takes {op.blobs} values, got {blob_count}"
+        raise BadType(msg)
+    try:
+        return [arg.check(value) for arg, value in zip(op.args, args, strict=True)]
+    except (BadType, BadValue) as err:
+        raise type(err)(f"{op.name}: {err.text}") from None
