@@ -1,0 +1,424 @@
+"""THE table of settings. Command line options, environment variables, defaults and their documentation all come from it.
+
+RULES
+* An option given on the command line wins over the environment, the environment over the default.
+* An environment variable that is set to nothing counts as not set (a compose file passes such ones on).
+* A setting is read where it is used: `PORT.read(given)`. Nothing is read at import.
+* Durations are seconds and sizes are bytes as soon as they are read.
+* The key itself is never an option, because command lines are visible to every user of a machine: `keys.py`.
+
+`docs/reference/settings.md` is made from this table by `scripts/reference`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Generic, Literal, TypeVar
+
+from mpshared.address import DEFAULT_PORT, Address
+from mpshared.units import SettingError, parse_count, parse_duration, parse_flag, parse_size
+
+__all__ = [
+    "TABLE",
+    "Setting",
+    "SettingError",
+    "User",
+    "for_user",
+]
+
+T = TypeVar("T")
+User = Literal["server", "worker", "client"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One setting: what it is called, what it may hold, what it is when nobody says anything, who reads it."""
+
+    name: str
+    users: tuple[User, ...]
+    metavar: str
+    parse: Callable[[str], T]
+    default: T
+    shown: str
+    """The default as one would type it; empty where there is none."""
+    help: str
+    env: str
+    choices: tuple[str, ...] = ()
+    option: str = ""
+    """The option's name where a command has one; empty for a setting that only programs have."""
+
+    @property
+    def is_flag(self) -> bool:
+        """Tell whether the option stands alone, without a value."""
+        return isinstance(self.default, bool)
+
+    @property
+    def is_list(self) -> bool:
+        """Tell whether the option may be given several times (in the environment: separated by spaces)."""
+        return isinstance(self.default, tuple)
+
+    def read(self, given: T | None = None, environ: Mapping[str, str] | None = None) -> T:
+        """Find the value: what was given, else the environment's, else the default.
+
+        Raises:
+            SettingError: The environment variable holds something else; the text names the variable.
+        """
+        if given is not None:
+            return given
+        text = (os.environ if environ is None else environ).get(self.env, "")
+        if not text.strip():
+            return self.default
+        try:
+            return self.parse(text)
+        except SettingError as error:
+            msg = f"{self.env}: {error}"
+            raise SettingError(msg) from None
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _choice(text: str, choices: tuple[str, ...]) -> str:
+    word = text.strip().lower()
+    if word not in choices:
+        msg = f"{text!r} is not known here; write one of {', '.join(choices)}"
+        raise SettingError(msg)
+    return word
+
+
+def _positive_size(text: str, least: int, example: str) -> int:
+    size_bytes = parse_size(text)
+    if size_bytes < least:
+        msg = f"{text!r} is too little; write {example} or more"
+        raise SettingError(msg)
+    return size_bytes
+
+
+def _one_of(*choices: str) -> tuple[Callable[[str], str], tuple[str, ...]]:
+    return partial(_choice, choices=choices), choices
+
+
+_SERVER: Final[tuple[User, ...]] = ("server",)
+_WORKER: Final[tuple[User, ...]] = ("worker",)
+_CLIENT: Final[tuple[User, ...]] = ("client",)
+_MD5_PARSE, _MD5 = _one_of("loopback", "always", "never")
+_FORMAT_PARSE, _FORMATS = _one_of("console", "json")
+_LEVEL_PARSE, _LEVELS = _one_of("debug", "info", "warning", "error")
+
+HOST: Final[Setting[str]] = Setting(
+    name="host",
+    users=_SERVER,
+    option="--host",
+    env="MPSERVE_HOST",
+    metavar="HOST",
+    parse=_text,
+    default="127.0.0.1",
+    shown="127.0.0.1",
+    help="Name or IP address to listen at, or unix:/path for a Unix socket. Other machines reach it only if this is not a loopback "
+    "address (0.0.0.0: all IPv4 addresses of this machine).",
+)
+PORT: Final[Setting[int]] = Setting(
+    name="port",
+    users=_SERVER,
+    option="--port",
+    env="MPSERVE_PORT",
+    metavar="PORT",
+    parse=partial(parse_count, most=65535),
+    default=DEFAULT_PORT,
+    shown=str(DEFAULT_PORT),
+    help="TCP port to listen at; 0 takes a free one and prints it.",
+)
+ADVERTISE: Final[Setting[Address | None]] = Setting(
+    name="advertise",
+    users=_SERVER,
+    option="--advertise",
+    env="MPSERVE_ADVERTISE",
+    metavar="HOST:PORT",
+    parse=Address.parse,
+    default=None,
+    shown="",
+    help="Address to put into proxies given to standard-library clients, where it differs from the one they dialled (NAT, containers).",
+)
+INSECURE: Final[Setting[bool]] = Setting(
+    name="insecure",
+    users=_SERVER,
+    option="--insecure",
+    env="MPSERVE_INSECURE",
+    metavar="",
+    parse=parse_flag,
+    default=False,
+    shown="",
+    help="Listen at an address that other machines reach, although the traffic is not encrypted: for networks you trust.",
+)
+AUTHKEY_FILE: Final[Setting[str | None]] = Setting(
+    name="authkey_file",
+    users=("server", "worker", "client"),
+    option="--authkey-file",
+    env="MPSERVE_AUTHKEY_FILE",
+    metavar="FILE",
+    parse=_text,
+    default=None,
+    shown="",
+    help="File with the key that server, workers and programs share (at least 16 bytes, readable by you only). "
+    "Without it, and without MPSERVE_AUTHKEY, the file that `mpserve keyfile` names.",
+)
+MAX_MESSAGE: Final[Setting[int]] = Setting(
+    name="max_message",
+    users=_SERVER,
+    option="--max-message",
+    env="MPSERVE_MAX_MESSAGE",
+    metavar="SIZE",
+    parse=partial(_positive_size, least=64 << 10, example="64K"),
+    default=256 << 20,
+    shown="256M",
+    help="Largest message accepted from a client.",
+)
+MAX_ATTEMPTS: Final[Setting[int]] = Setting(
+    name="max_attempts",
+    users=_SERVER,
+    option="--max-attempts",
+    env="MPSERVE_MAX_ATTEMPTS",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=3,
+    shown="3",
+    help="How often a job may lose its worker process before it is set aside.",
+)
+GRACE: Final[Setting[float]] = Setting(
+    name="grace",
+    users=_SERVER,
+    option="--grace",
+    env="MPSERVE_GRACE",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=0.5,
+    shown="500ms",
+    help="How long a client that lost all its connections may stay away before what it holds is passed on.",
+)
+SESSION_TIMEOUT: Final[Setting[float]] = Setting(
+    name="session_timeout",
+    users=_SERVER,
+    option="--session-timeout",
+    env="MPSERVE_SESSION_TIMEOUT",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=30.0,
+    shown="30s",
+    help="How long a client may be silent, with its connections open, before it counts as dead.",
+)
+REGISTER: Final[Setting[tuple[str, ...]]] = Setting(
+    name="register",
+    users=_SERVER,
+    option="--register",
+    env="MPSERVE_REGISTER",
+    metavar="MODULE:CLASS",
+    parse=_texts,
+    default=(),
+    shown="",
+    help="Serve a class of your own to standard-library clients, as BaseManager.register does; may be given several times.",
+)
+MD5: Final[Setting[str]] = Setting(
+    name="md5",
+    users=_SERVER,
+    option="--md5",
+    env="MPSERVE_MD5",
+    metavar="WHEN",
+    parse=_MD5_PARSE,
+    default="loopback",
+    shown="loopback",
+    choices=_MD5,
+    help="Whom to allow the HMAC-MD5 handshake, which standard-library clients before Python 3.12 need.",
+)
+ALLOW_SHUTDOWN: Final[Setting[bool]] = Setting(
+    name="allow_shutdown",
+    users=_SERVER,
+    option="--allow-shutdown",
+    env="MPSERVE_ALLOW_SHUTDOWN",
+    metavar="",
+    parse=parse_flag,
+    default=False,
+    shown="",
+    help="Let clients stop the server with the standard library's manager.shutdown().",
+)
+LOG_FORMAT: Final[Setting[str]] = Setting(
+    name="log_format",
+    users=("server", "worker"),
+    option="--log-format",
+    env="MPSERVE_LOG_FORMAT",
+    metavar="FORMAT",
+    parse=_FORMAT_PARSE,
+    default="console",
+    shown="console",
+    choices=_FORMATS,
+    help="Log lines for people, or one JSON object a line for programs.",
+)
+LOG_LEVEL: Final[Setting[str]] = Setting(
+    name="log_level",
+    users=("server", "worker"),
+    option="--log-level",
+    env="MPSERVE_LOG_LEVEL",
+    metavar="LEVEL",
+    parse=_LEVEL_PARSE,
+    default="info",
+    shown="info",
+    choices=_LEVELS,
+    help="Least important log lines to write.",
+)
+ADDRESS: Final[Setting[Address | None]] = Setting(
+    name="address",
+    users=("worker", "client"),
+    option="--connect",
+    env="MPSERVE_ADDRESS",
+    metavar="HOST:PORT",
+    parse=partial(Address.parse, default_port=DEFAULT_PORT),
+    default=None,
+    shown="",
+    help=f"Where the server listens: host:port, [v6]:port or unix:/path; the port is {DEFAULT_PORT} unless given.",
+)
+CONNECT_TIMEOUT: Final[Setting[float]] = Setting(
+    name="connect_timeout",
+    users=("worker", "client"),
+    option="--connect-timeout",
+    env="MPSERVE_CONNECT_TIMEOUT",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=30.0,
+    shown="30s",
+    help="How long to try to reach the server at first.",
+)
+RECONNECT_TIMEOUT: Final[Setting[float]] = Setting(
+    name="reconnect_timeout",
+    users=_CLIENT,
+    env="MPSERVE_RECONNECT_TIMEOUT",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=60.0,
+    shown="1m",
+    help="How long a program tries to reach a server again that it lost, before its calls raise ServerGone.",
+)
+WORKER_WAIT: Final[Setting[float]] = Setting(
+    name="worker_wait",
+    users=_CLIENT,
+    env="MPSERVE_WORKER_WAIT",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=10.0,
+    shown="10s",
+    help="How long a program that needs a worker waits for the first one.",
+)
+PROCESSES: Final[Setting[int | None]] = Setting(
+    name="processes",
+    users=_WORKER,
+    option="--processes",
+    env="MPSERVE_WORKER_PROCESSES",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=None,
+    shown="",
+    help="How many worker processes to run; as many as this machine lets it use cores, unless given.",
+)
+QUEUE: Final[Setting[str]] = Setting(
+    name="queue",
+    users=_WORKER,
+    option="--queue",
+    env="MPSERVE_WORKER_QUEUE",
+    metavar="NAME",
+    parse=_text,
+    default="tasks",
+    shown="tasks",
+    help="Queue to take callables from.",
+)
+RESULTS: Final[Setting[str]] = Setting(
+    name="results",
+    users=_WORKER,
+    option="--results",
+    env="MPSERVE_WORKER_RESULTS",
+    metavar="NAME",
+    parse=_text,
+    default="results",
+    shown="results",
+    help="Queue to put their results on.",
+)
+MAX_TASKS: Final[Setting[int | None]] = Setting(
+    name="max_tasks",
+    users=_WORKER,
+    option="--max-tasks",
+    env="MPSERVE_WORKER_MAX_TASKS",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=None,
+    shown="",
+    help="Replace a worker process after this many jobs.",
+)
+WORKER_MAX_MEMORY: Final[Setting[int | None]] = Setting(
+    name="max_memory",
+    users=_WORKER,
+    option="--max-memory",
+    env="MPSERVE_WORKER_MAX_MEMORY",
+    metavar="SIZE",
+    parse=partial(_positive_size, least=32 << 20, example="32M"),
+    default=None,
+    shown="",
+    help="Replace a worker process that holds more memory than this after a job.",
+)
+MAX_SPAWNED: Final[Setting[int]] = Setting(
+    name="max_spawned",
+    users=_WORKER,
+    option="--max-spawned",
+    env="MPSERVE_WORKER_MAX_SPAWNED",
+    metavar="N",
+    parse=partial(parse_count, least=0),
+    default=256,
+    shown="256",
+    help="How many processes besides its worker processes this host may start for programs.",
+)
+WORKER_NAME: Final[Setting[str | None]] = Setting(
+    name="name",
+    users=_WORKER,
+    option="--name",
+    env="MPSERVE_WORKER_NAME",
+    metavar="NAME",
+    parse=_text,
+    default=None,
+    shown="",
+    help="What to call this worker host in logs and in `mpserve status`; the machine's name unless given.",
+)
+PYTHONPATH: Final[Setting[tuple[str, ...]]] = Setting(
+    name="pythonpath",
+    users=_WORKER,
+    option="--pythonpath",
+    env="MPSERVE_WORKER_PYTHONPATH",
+    metavar="FOLDER",
+    parse=_texts,
+    default=(),
+    shown="",
+    help="Folder to import modules from, before all others; may be given several times.",
+)
+CHDIR: Final[Setting[str | None]] = Setting(
+    name="chdir",
+    users=_WORKER,
+    option="--chdir",
+    env="MPSERVE_WORKER_CHDIR",
+    metavar="FOLDER",
+    parse=_text,
+    default=None,
+    shown="",
+    help="Folder to run jobs in.",
+)
+
+TABLE: Final[tuple[Setting[object], ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Setting)
+)
+
+
+def for_user(user: User) -> tuple[Setting[object], ...]:
+    """List the settings that the server, a worker host or a program reads, in the table's order."""
+    return tuple(setting for setting in TABLE if user in setting.users)
