@@ -23,7 +23,8 @@ __all__ = ["DEFAULT_PORT", "Address", "AddressError"]
 
 DEFAULT_PORT = 7707
 _UNIX = "unix:"
-_PATH_LIMIT_BYTES = 107 if sys.platform == "linux" else 103  # sun_path of Linux has 108 bytes, of BSD and macOS 104; the last is a NUL
+# sun_path has 108 bytes on Linux, 104 on BSD and macOS; the last one is a NUL
+_PATH_LIMIT_BYTES = 107 if sys.platform == "linux" else 103
 _HOST_LIMIT = 253  # RFC 1035, section 2.3.4, less the length bytes
 
 
@@ -35,7 +36,8 @@ class AddressError(SettingError):
 class Address:
     """One place to listen at or to dial: a host and a port, or the path of a Unix socket.
 
-    `host` is empty for a Unix socket, `path` is empty for TCP. Made by `parse`, `tcp`, `unix` or `from_sockaddr`, which check.
+    `host` is empty for a Unix socket, `path` is empty for TCP. Made by `parse`, `tcp`, `unix` or
+    `from_sockaddr`, which check.
     """
 
     host: str = ""
@@ -70,7 +72,9 @@ class Address:
             AddressError: An impossible host or port.
         """
         if not host or len(host) > _HOST_LIMIT or not host.isprintable() or set(host) & set(" /[]@"):
-            msg = f"{shorten(host)!r} is not a host; write a name or an IP address, like server:{DEFAULT_PORT}"
+            msg = (
+                f"{shorten(host)!r} is not a host; write a name or an IP address, like server:{DEFAULT_PORT}"
+            )
             raise AddressError(msg)
         if ":" in host and not _is_ip(host, 6):
             msg = f"{shorten(host)!r} is not an IPv6 address; write it like [::1]:{DEFAULT_PORT}"
@@ -94,7 +98,10 @@ class Address:
             msg = f"{shorten(path)!r} is not an absolute path; write it like unix:/tmp/mpserve.sock"
             raise AddressError(msg)
         if len(path.encode("utf-8", "surrogateescape")) > _PATH_LIMIT_BYTES:
-            msg = f"the path {shorten(path)!r} is longer than the {_PATH_LIMIT_BYTES} bytes a Unix socket may have; use a shorter one"
+            msg = (
+                f"the path {shorten(path)!r} is longer than the {_PATH_LIMIT_BYTES} bytes a Unix socket may "
+                "have; use a shorter one"
+            )
             raise AddressError(msg)
         return cls(path=path)
 
@@ -102,7 +109,8 @@ class Address:
     def from_sockaddr(cls, sockaddr: object) -> Address:
         """Make an address from what sockets and `multiprocessing.managers` use: (host, port) or a path.
 
-        An IPv6 address of four parts is taken too; its flow and scope numbers are dropped (the scope's name is in the host).
+        An IPv6 address of four parts is taken too; its flow and scope numbers are dropped (the scope's name
+        is in the host).
 
         Raises:
             AddressError: Another shape.
@@ -115,7 +123,10 @@ class Address:
             case (str() as host, int() as port, *_):
                 return cls.tcp(host or "0.0.0.0", port)  # noqa: S104 - what an empty host means to a socket
             case _:
-                msg = f"{shorten(repr(sockaddr))} is not an address; give (host, port), e.g. ('server', {DEFAULT_PORT})"
+                msg = (
+                    f"{shorten(repr(sockaddr))} is not an address; give (host, port), e.g. ('server', "
+                    f"{DEFAULT_PORT})"
+                )
                 raise AddressError(msg)
 
     @property
@@ -166,7 +177,10 @@ def _split(typed: str) -> tuple[str, str | None]:
         msg = f"{shorten(typed)!r} is a URL; write only host:port, like server:{DEFAULT_PORT}"
         raise AddressError(msg)
     if typed.count(":") > 1:
-        msg = f"{shorten(typed)!r}: where does the port begin? Write an IPv6 address in brackets, like [::1]:{DEFAULT_PORT}"
+        msg = (
+            f"{shorten(typed)!r}: where does the port begin? Write an IPv6 address in brackets, like "
+            f"[::1]:{DEFAULT_PORT}"
+        )
         raise AddressError(msg)
     host, colon, port = typed.partition(":")
     return host, port if colon else None

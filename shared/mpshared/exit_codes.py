@@ -1,14 +1,19 @@
 """How `mpserve` and `mpworker` end: THE table of exit codes.
 
-`docs/reference/exit-codes.md` is made from it by `scripts/reference`. Codes are part of the interface: a code is never given
-another meaning. 126 and above belong to shells, which report a process killed by signal N as 128 + N.
+`docs/reference/exit-codes.md` is made from it by `scripts/reference`. Codes are part of the interface: a code
+is never given another meaning. 126 and above belong to shells, which report a process killed by signal N as
+128 + N.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 __all__ = ["ExitCode"]
+
+
+_BOTH = ("mpserve", "mpworker")
 
 
 class ExitCode(IntEnum):
@@ -17,18 +22,23 @@ class ExitCode(IntEnum):
     commands: tuple[str, ...]
     meaning: str
 
-    def __new__(cls, code: int, commands: tuple[str, ...], meaning: str) -> ExitCode:
+    def __new__(cls, code: int, commands: tuple[str, ...], meaning: str) -> Self:
+        """Keep the code as the number, the rest beside it."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.commands = commands
         member.meaning = meaning
         return member
 
-    OK = 0, ("mpserve", "mpworker"), "Done what was asked, or stopped cleanly by SIGTERM, SIGINT or (a worker) by its pills."
-    FAILED = 1, ("mpserve", "mpworker"), "Not done: `ping` found no server, `rm` no such object, or an error that this program did not expect."
-    USAGE = 2, ("mpserve", "mpworker"), "The command line, or an MPSERVE_ variable, says something that cannot be understood or is refused."
-    CANNOT_LISTEN = 3, ("mpserve",), "The address cannot be listened at: the port is taken, or the host is not this machine's."
-    BAD_KEY = 4, ("mpserve", "mpworker"), "There is no key, it must not be used, or the server has another one."
-    UNREACHABLE = 5, ("mpserve", "mpworker"), "No server answered within the time allowed."
-    INCOMPATIBLE = 6, ("mpserve", "mpworker"), "What answered does not speak a version of the protocol that this program knows."
-    INTERRUPTED = 7, ("mpworker",), "Stopped at once by a second signal; jobs that were running were handed back unfinished."
+    OK = 0, _BOTH, "Done what was asked, or stopped cleanly by SIGTERM, SIGINT or (a worker) by its pills."
+    FAILED = (
+        1,
+        _BOTH,
+        "Not done: `ping` found no server, `rm` no such object, or something unexpected happened.",
+    )
+    USAGE = 2, _BOTH, "The command line, or an MPSERVE_ variable, cannot be understood or is refused."
+    CANNOT_LISTEN = 3, ("mpserve",), "The port is taken, or the host is not an address of this machine."
+    BAD_KEY = 4, _BOTH, "There is no key, it must not be used, or the server has another one."
+    UNREACHABLE = 5, _BOTH, "No server answered within the time allowed."
+    INCOMPATIBLE = 6, _BOTH, "What answered speaks no version of the protocol that this program knows."
+    INTERRUPTED = 7, ("mpworker",), "Stopped at once by a second signal; jobs that ran were handed back."

@@ -5,17 +5,21 @@ Found in this order:
     --authkey-file FILE         or an argument of that meaning
     MPSERVE_AUTHKEY             the key itself, as text
     MPSERVE_AUTHKEY_FILE        a file that holds it
-    the user's own file         made by the first server of this user, found by everybody who runs as the same user
+    the user's own file         made by the first server of this user, found by everybody who runs as the same
+    user
 
 RULES
-* The key is never printed, logged, pickled or put on a command line. A `Key` shows where it came from, not what it is.
-* A file others may read is refused, with the `chmod` to type; so is a key that could be guessed (under 16 bytes).
-* Two processes that make the user's file at once end up with the same key: a finished file is linked into place, and the one
-  who comes second reads what the first one wrote. Nobody ever sees half a key.
-* Files under /run/secrets are not asked for their mode: a container engine puts them there, often readable by every user of the
-  container, and whoever is inside cannot change that.
+* The key is never printed, logged, pickled or put on a command line. A `Key` shows where it came from, not
+  what it is.
+* A file others may read is refused, with the `chmod` to type; so is a key that could be guessed (under 16
+  bytes).
+* Two processes that make the user's file at once end up with the same key: a finished file is linked into
+  place, and the one who comes second reads what the first one wrote. Nobody ever sees half a key.
+* Files under /run/secrets are not asked for their mode: a container engine puts them there, often readable by
+  every user of the container, and whoever is inside cannot change that.
 
-Sources: the mode check is that of OpenSSH's private keys; 16 bytes is the security strength of the HMAC-MD5 that old clients use.
+Sources: the mode check is that of OpenSSH's private keys; 16 bytes is the security strength of the HMAC-MD5
+that old clients use.
 """
 
 from __future__ import annotations
@@ -54,7 +58,10 @@ class Key:
     file: Path | None = None
 
     def __reduce__(self) -> NoReturn:
-        msg = f"the key from {self.source} is not pickled, lest it travel in a job or a log; pass the file's path instead"
+        msg = (
+            f"the key from {self.source} is not pickled, lest it travel in a job or a log; pass the file's "
+            "path instead"
+        )
         raise KeyProblem(msg)
 
 
@@ -81,8 +88,10 @@ def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[st
     path = default_key_file()
     if not os.path.lexists(path):
         msg = (
-            f"no key: {path} does not exist, and neither {_TEXT_ENV} nor {_FILE_ENV} is set; without the server's key nobody is let in. "
-            f"On the server's machine `mpserve keyfile` names the file: copy it to {path} here, and type `chmod 600 {path}`"
+            f"no key: {path} does not exist, and neither {_TEXT_ENV} nor {_FILE_ENV} is set; without the "
+            "server's key nobody is let in. "
+            f"On the server's machine `mpserve keyfile` names the file: copy it to {path} here, and type "
+            f"`chmod 600 {path}`"
         )
         raise KeyProblem(msg)
     return read_key_file(path)
@@ -91,7 +100,8 @@ def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[st
 def make_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Key:
     """Find the key, or make this user's own one: for servers.
 
-    A file that was named but does not exist is an error, not made: a typing mistake would otherwise lock everybody else out.
+    A file that was named but does not exist is an error, not made: a typing mistake would otherwise lock
+    everybody else out.
 
     Raises:
         KeyProblem: A key that must not be used, or a file that cannot be made.
@@ -117,7 +127,10 @@ def read_key_file(path: str | os.PathLike[str]) -> Key:
             _check_mode(file, os.fstat(opened.fileno()).st_mode)
             data = opened.read(_MAX_KEY_BYTES + 3)
     except OSError as error:
-        msg = f"the key file {_shown(file)} cannot be read ({error.strerror}); without the key nobody is let in. Name another one with {_FILE_ENV}"
+        msg = (
+            f"the key file {_shown(file)} cannot be read ({error.strerror}); without the key nobody is let "
+            f"in. Name another one with {_FILE_ENV}"
+        )
         raise KeyProblem(msg) from None
     return Key(_checked(_without_newline(data), f"the key file {_shown(file)}"), _shown(file), file)
 
@@ -158,7 +171,8 @@ def _check_mode(file: Path, mode: int) -> None:
         return
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         msg = (
-            f"the key file {_shown(file)} can be opened by other users (mode {stat.S_IMODE(mode):04o}), who could then run code on "
+            f"the key file {_shown(file)} can be opened by other users (mode {stat.S_IMODE(mode):04o}), who "
+            "could then run code on "
             f"your workers. Type: chmod 600 {_shown(file)}"
         )
         raise KeyProblem(msg)
@@ -167,7 +181,8 @@ def _check_mode(file: Path, mode: int) -> None:
 def _create(path: Path) -> None:
     """Make the user's key file, unless somebody else makes it first.
 
-    The key is written whole to a file of its own name, then linked to its place: link() fails where there is one already.
+    The key is written whole to a file of its own name, then linked to its place: link() fails where there is
+    one already.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

@@ -5,9 +5,10 @@
 
 RULES
 * One line per thing that matters. The core of the server never logs.
-* The loggers made here belong to the program that made them. Neither `logging`'s root logger nor structlog's defaults are touched:
-  a user's program keeps its own.
-* What peers sent is escaped (`text.printable`): a name with newlines or terminal sequences cannot forge a line.
+* The loggers made here belong to the program that made them. Neither `logging`'s root logger nor structlog's
+  defaults are touched: a user's program keeps its own.
+* What peers sent is escaped (`text.printable`): a name with newlines or terminal sequences cannot forge a
+  line.
 * A log nobody can read any more (a closed pipe, a full disk) costs its lines, never the server.
 * structlog is loaded by the first call, not by importing this module.
 """
@@ -30,7 +31,10 @@ _Fields = MutableMapping[str, Any]
 
 
 class Logger(Protocol):
-    """What the rest of the program sees of a logger. `exc_info=True` adds the traceback of the exception being handled."""
+    """What the rest of the program sees of a logger.
+
+    The field `exc_info=True` adds the traceback of the exception being handled.
+    """
 
     def debug(self, event: str, **fields: object) -> None:
         """Write what only a developer of this program wants to know."""
@@ -48,7 +52,9 @@ class Logger(Protocol):
         """Make a logger that adds these fields to every line."""
 
 
-def make_logger(program: str, log_format: str = "console", level: str = "info", stream: TextIO | None = None) -> Logger:
+def make_logger(
+    program: str, log_format: str = "console", level: str = "info", stream: TextIO | None = None
+) -> Logger:
     """Make a logger that writes to a stream, standard error unless given.
 
     Args:
@@ -73,7 +79,7 @@ def make_logger(program: str, log_format: str = "console", level: str = "info", 
 
 
 class _Surviving:
-    """A stream for the logger whose failures are dropped: there is nowhere to report that the log is broken."""
+    """A stream whose failures are dropped: there is nowhere to report that the log is broken."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -116,7 +122,10 @@ def _console(target: TextIO) -> list[Processor]:
         structlog.processors.format_exc_info,
         _escape_fields,
         structlog.dev.ConsoleRenderer(
-            colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=24, sort_keys=False
+            colors=target.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+            pad_event_to=24,
+            sort_keys=False,
         ),
     ]
 

@@ -17,12 +17,14 @@ from mpshared.settings import Setting, SettingError
 __all__ = ["option"]
 
 
-def option(setting: Setting[Any]) -> Any:  # noqa: ANN401 - as typer.Option itself
+def option(setting: Setting[Any]) -> Any:
     """Make typer's description of a setting's option: its name, variable, default, help, and how to read it.
 
-    A list comes as `list[str]` (annotate so; default `None`), a flag as `bool`, everything else as the setting's own type.
+    A list comes as `list[str]` (annotate so; default `None`), a flag as `bool`, everything else as the
+    setting's own type.
     """
-    common: dict[str, Any] = {"envvar": setting.env, "help": _help(setting), "show_default": setting.shown or False}
+    shown = setting.shown or False
+    common: dict[str, Any] = {"envvar": setting.env, "help": _help(setting), "show_default": shown}
     if setting.is_flag:
         return typer.Option(setting.option, **common)
     if setting.is_list:

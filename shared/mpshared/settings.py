@@ -1,4 +1,4 @@
-"""THE table of settings. Command line options, environment variables, defaults and their documentation all come from it.
+"""THE table of settings: options, environment variables, defaults and their documentation come from it.
 
 RULES
 * An option given on the command line wins over the environment, the environment over the default.
@@ -35,7 +35,7 @@ User = Literal["server", "worker", "client"]
 
 @dataclass(frozen=True, slots=True)
 class Setting(Generic[T]):
-    """One setting: what it is called, what it may hold, what it is when nobody says anything, who reads it."""
+    """One setting: its names, what it may hold, what it is when nobody says anything, who reads it."""
 
     name: str
     users: tuple[User, ...]
@@ -122,8 +122,8 @@ HOST: Final[Setting[str]] = Setting(
     parse=_text,
     default="127.0.0.1",
     shown="127.0.0.1",
-    help="Name or IP address to listen at, or unix:/path for a Unix socket. Other machines reach it only if this is not a loopback "
-    "address (0.0.0.0: all IPv4 addresses of this machine).",
+    help="Name or IP address to listen at, or unix:/path for a Unix socket. Other machines reach it only if "
+    "this is not a loopback address (0.0.0.0: all IPv4 addresses of this machine).",
 )
 PORT: Final[Setting[int]] = Setting(
     name="port",
@@ -145,7 +145,8 @@ ADVERTISE: Final[Setting[Address | None]] = Setting(
     parse=Address.parse,
     default=None,
     shown="",
-    help="Address to put into proxies given to standard-library clients, where it differs from the one they dialled (NAT, containers).",
+    help="Address to put into proxies given to standard-library clients, where it differs from the one they "
+    "dialled (NAT, containers).",
 )
 INSECURE: Final[Setting[bool]] = Setting(
     name="insecure",
@@ -156,7 +157,8 @@ INSECURE: Final[Setting[bool]] = Setting(
     parse=parse_flag,
     default=False,
     shown="",
-    help="Listen at an address that other machines reach, although the traffic is not encrypted: for networks you trust.",
+    help="Listen at an address that other machines reach, although the traffic is not encrypted: for "
+    "networks you trust.",
 )
 AUTHKEY_FILE: Final[Setting[str | None]] = Setting(
     name="authkey_file",
@@ -167,8 +169,8 @@ AUTHKEY_FILE: Final[Setting[str | None]] = Setting(
     parse=_text,
     default=None,
     shown="",
-    help="File with the key that server, workers and programs share (at least 16 bytes, readable by you only). "
-    "Without it, and without MPSERVE_AUTHKEY, the file that `mpserve keyfile` names.",
+    help="File with the key that server, workers and programs share (at least 16 bytes, readable by you "
+    "only). Without it, and without MPSERVE_AUTHKEY, the file that `mpserve keyfile` names.",
 )
 MAX_MESSAGE: Final[Setting[int]] = Setting(
     name="max_message",
@@ -223,7 +225,8 @@ REGISTER: Final[Setting[tuple[str, ...]]] = Setting(
     parse=_texts,
     default=(),
     shown="",
-    help="Serve a class of your own to standard-library clients, as BaseManager.register does; may be given several times.",
+    help="Serve a class of your own to standard-library clients, as BaseManager.register does; may be given "
+    "several times.",
 )
 MD5: Final[Setting[str]] = Setting(
     name="md5",
@@ -281,7 +284,8 @@ ADDRESS: Final[Setting[Address | None]] = Setting(
     parse=partial(Address.parse, default_port=DEFAULT_PORT),
     default=None,
     shown="",
-    help=f"Where the server listens: host:port, [v6]:port or unix:/path; the port is {DEFAULT_PORT} unless given.",
+    help="Where the server listens: host:port, [v6]:port or unix:/path; "
+    f"the port is {DEFAULT_PORT} unless given.",
 )
 CONNECT_TIMEOUT: Final[Setting[float]] = Setting(
     name="connect_timeout",

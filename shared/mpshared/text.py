@@ -1,7 +1,8 @@
 """Text that comes from others, made safe to show.
 
-A name or a message chosen by a peer may hold newlines, terminal escape sequences or characters that reverse the reading
-direction. Whatever prints such text, in a log line, a table or an error, passes it through here first.
+A name or a message chosen by a peer may hold newlines, terminal escape sequences or characters that reverse
+the reading direction. Whatever prints such text, in a log line, a table or an error, passes it through here
+first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ def printable(text: str, *, keep: str = "") -> str:
     r"""Write every character that is not plainly visible as an escape: `\n`, `\x1b`, `\u202e`.
 
     Args:
-        text: Any text, also one with lone surrogates (undecodable bytes of a file name or an environment variable).
+        text: Any text, also one with lone surrogates (undecodable bytes of a file name or an environment
+            variable).
         keep: Characters to leave as they are, e.g. "\n\t" for a traceback.
 
     Cost: one scan where nothing is to be escaped, which is nearly always.

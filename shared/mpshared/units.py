@@ -2,8 +2,8 @@
 
 RULES
 * A number without a unit is in seconds or in bytes.
-* K, M, G, T are powers of 1024, as in `dd`, `ulimit` and `docker run --memory`; KiB, MiB … say the same; KB, MB … mean it too,
-  because nobody who limits memory wants 2.4 % less for a letter.
+* K, M, G, T are powers of 1024, as in `dd`, `ulimit` and `docker run --memory`; KiB, MiB … say the same; KB,
+  MB … mean it too, because nobody who limits memory wants 2.4 % less for a letter.
 * Every refusal says what was given and shows what to type.
 """
 
@@ -48,7 +48,10 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        msg = f"{shorten(text)!r} is not a duration; write it like 30s, 500ms, 2m or 1.5h (a plain number means seconds)"
+        msg = (
+            f"{shorten(text)!r} is not a duration; write it like 30s, 500ms, 2m or 1.5h (a plain number "
+            "means seconds)"
+        )
         raise SettingError(msg)
     return float(match[1]) * _DURATION_S[match[2]]
 
@@ -64,7 +67,10 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        msg = f"{shorten(text)!r} is not a size; write it like 256M, 1.5GiB or 65536 (a plain number means bytes)"
+        msg = (
+            f"{shorten(text)!r} is not a size; write it like 256M, 1.5GiB or 65536 (a plain number means "
+            "bytes)"
+        )
         raise SettingError(msg)
     return int(float(match[1]) * _SIZE_BYTES[(match[2] or "").upper()])
 
@@ -80,7 +86,8 @@ def parse_count(text: str, *, least: int = 0, most: int | None = None) -> int:
     if not (digits.isascii() and digits.isdigit()):
         msg = f"{shorten(text)!r} is not a whole number; write one {bounds}"
         raise SettingError(msg)
-    if len(digits) > 18 or int(digits) < least or (most is not None and int(digits) > most):  # 18: no huge conversions
+    huge = len(digits) > 18  # not even converted
+    if huge or int(digits) < least or (most is not None and int(digits) > most):
         msg = f"{shorten(text)} is out of range; write a whole number {bounds}"
         raise SettingError(msg)
     return int(digits)
@@ -111,7 +118,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size_bytes: int) -> str:
-    """Write bytes so that `parse_size` reads the same number back where it is a whole number of units: 268435456 → "256M"."""
+    """Write bytes so that `parse_size` reads the same number back: 268435456 → "256M"."""
     for unit in ("T", "G", "M", "K"):
         if size_bytes >= _SIZE_BYTES[unit] and size_bytes % _SIZE_BYTES[unit] == 0:
             return f"{size_bytes // _SIZE_BYTES[unit]}{unit}"
