@@ -1,0 +1,127 @@
+"""Chunks in, whole records out.
+
+RULES
+* A record's own first bytes tell its size; `_measure` reads them, and refuses a size over the limit *there*.
+* A small record is cut out of the chunk it came in. A record of more than `LARGE_BYTES` that is not there
+  yet gets a room of exactly its size, so its bytes are copied (or received) into place once, however many
+  chunks they come in.
+* Bytes after a record stay unread until they are asked for.
+
+      receive_data ─┬─> chunk ──> record within the chunk          (small)
+                    └─> room  ──> record that fills the room       (large)
+      get_buffer ───┘   received straight into the room, else into the scratch: then it is a chunk
+
+The scratch is only in use between `get_buffer` and `buffer_updated`, so all connections of one event loop
+may share one: ten thousand idle peers then cost no buffers at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final, TypeAlias
+
+__all__ = ["LARGE_BYTES", "SCRATCH_BYTES", "Assembler", "Record"]
+
+LARGE_BYTES: Final = 1 << 16
+"""Below this, joining chunks costs less than a room of its own. 64 KiB is what one recv of a stream usually
+gives."""
+SCRATCH_BYTES: Final = 1 << 18
+
+Record: TypeAlias = tuple["bytes | memoryview", int, int]
+"""A buffer, and where in it the record begins and ends."""
+
+
+class Assembler(ABC):
+    """Base of the decoders: keeps what has arrived and finds where a record ends."""
+
+    __slots__ = ("_chunk", "_filled", "_into_room", "_pos", "_room", "_scratch")
+
+    def __init__(self, scratch: bytearray | None = None) -> None:
+        self._chunk = b""
+        self._pos = 0
+        self._room: memoryview | None = None
+        self._filled = 0
+        self._scratch = scratch
+        self._into_room = False
+
+    @abstractmethod
+    def _measure(self, chunk: bytes, pos: int, available: int) -> int:
+        """Return how many bytes the record at `pos` has, header included; or how many its header needs.
+
+        Raises:
+            ProtocolError: The header asks for more than this side accepts.
+        """
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes in the order in which they came, in pieces of any size.
+
+        Ask for all events before the next call: bytes that nobody reads are joined again each time.
+        """
+        if self._room is not None and self._filled < len(self._room):
+            data = self._fill_room(data)
+        self._chunk = self._chunk[self._pos :] + data if self._pos < len(self._chunk) else data
+        self._pos = 0
+
+    def get_buffer(self) -> memoryview:
+        """Return where the next bytes may be received into; valid until `buffer_updated`. Never empty."""
+        room = self._room
+        self._into_room = room is not None and self._filled < len(room)
+        if room is not None and self._into_room:
+            return room[self._filled :]
+        if self._scratch is None:
+            self._scratch = bytearray(SCRATCH_BYTES)
+        return memoryview(self._scratch)
+
+    def buffer_updated(self, size_bytes: int) -> None:
+        """Say how many bytes were received into the last `get_buffer`."""
+        if self._into_room:
+            self._filled += size_bytes
+        elif self._scratch is not None:
+            with memoryview(self._scratch) as scratch:
+                self.receive_data(bytes(scratch[:size_bytes]))
+
+    def unread(self) -> bytes:
+        """Return the bytes that belong to no record yet; the next reader of the stream begins with them."""
+        room = b"" if self._room is None else bytes(self._room[: self._filled])
+        return room + self._chunk[self._pos :]
+
+    def _next_record(self) -> Record | None:
+        """Return the next whole record and go on behind it, or None when more bytes are needed."""
+        if self._room is not None:
+            return self._take_room()
+        chunk, pos = self._chunk, self._pos
+        available = len(chunk) - pos
+        need = self._measure(chunk, pos, available)
+        if need <= available:
+            self._pos = end = pos + need
+            return chunk, pos, end
+        if need > LARGE_BYTES:
+            self._open_room(need)
+        elif not available:
+            self._chunk = b""  # an idle peer keeps no chunk alive
+            self._pos = 0
+        return None
+
+    def _open_room(self, need: int) -> None:
+        rest = self._chunk[self._pos :]
+        self._room = memoryview(bytearray(need))
+        self._room[: len(rest)] = rest
+        self._filled = len(rest)
+        self._chunk = b""
+        self._pos = 0
+
+    def _fill_room(self, data: bytes) -> bytes:
+        """Copy what belongs to the large record into its place; return the rest."""
+        room = self._room
+        assert room is not None
+        took = min(len(room) - self._filled, len(data))
+        room[self._filled : self._filled + took] = data if took == len(data) else data[:took]
+        self._filled += took
+        return data[took:]
+
+    def _take_room(self) -> Record | None:
+        room = self._room
+        if room is None or self._filled < len(room):
+            return None
+        self._room = None
+        return room, 0, len(room)

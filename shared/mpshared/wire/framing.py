@@ -1,0 +1,84 @@
+"""The length frames of `multiprocessing.connection`.
+
+RULES
+* A negative length other than -1 is refused. (The standard library reads it as an empty message.)
+* The length is compared with `max_bytes` before a byte of the payload is waited for. (The standard library
+  has no limit after authentication.)
+
+      length <= 0x7fffffff      !i length            payload
+      longer (Python >= 3.8)    !i -1    !Q length   payload
+
+Source: CPython `Lib/multiprocessing/connection.py`, `Connection._send_bytes` and `_recv_bytes`, the same
+from 3.8 to 3.15.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from mpshared.wire.assembler import Assembler
+from mpshared.wire.errors import ProtocolError
+
+__all__ = ["FrameReader", "encode_frame", "join_frame"]
+
+_SHORT: Final = struct.Struct("!i")
+_LONG: Final = struct.Struct("!iQ")
+_SHORT_MAX: Final = 0x7FFFFFFF
+_JOINED_MAX_BYTES: Final = 16384
+"""Up to this, header and payload leave in one write, as in the standard library: two small writes wait for
+each other's acknowledgement (Nagle). Above, a copy would cost more."""
+
+
+def join_frame(payload: bytes) -> bytes:
+    """Return one frame as one piece; for small payloads."""
+    return b"".join(encode_frame(payload))
+
+
+def encode_frame(payload: bytes) -> list[bytes]:
+    """Return one frame: a single piece up to 16 KiB of payload, else header and payload, uncopied."""
+    size = len(payload)
+    header = _SHORT.pack(size) if size <= _SHORT_MAX else _LONG.pack(-1, size)
+    return [header + payload] if size <= _JOINED_MAX_BYTES else [header, payload]
+
+
+class FrameReader(Assembler):
+    """Cut a stream into the payloads of its frames."""
+
+    __slots__ = ("max_bytes",)
+
+    def __init__(self, max_bytes: int, scratch: bytearray | None = None) -> None:
+        super().__init__(scratch)
+        self.max_bytes = max_bytes
+
+    def next_frame(self) -> bytes | None:
+        """Return the next payload, or None when more bytes are needed.
+
+        Raises:
+            ProtocolError: The length is negative or over the limit; so it will be at every later call.
+        """
+        record = self._next_record()
+        if record is None:
+            return None
+        buffer, start, end = record
+        start += _SHORT.size if buffer[start] < 0x80 else _LONG.size
+        return bytes(buffer[start:end])
+
+    def _measure(self, chunk: bytes, pos: int, available: int) -> int:
+        if available < _SHORT.size:
+            return _SHORT.size
+        size: int = _SHORT.unpack_from(chunk, pos)[0]
+        if size >= 0:
+            return _SHORT.size + self._checked(size)
+        if size != -1:
+            msg = f"{size} is no length; the peer speaks another protocol, the connection is closed"
+            raise ProtocolError("frame length", msg)
+        if available < _LONG.size:
+            return _LONG.size
+        return _LONG.size + self._checked(_LONG.unpack_from(chunk, pos)[1])
+
+    def _checked(self, size: int) -> int:
+        if size > self.max_bytes:
+            msg = f"{size} bytes announced, {self.max_bytes} accepted; send less or raise the limit"
+            raise ProtocolError("frame length", msg)
+        return size

@@ -1,0 +1,118 @@
+"""What all handshakes have in common: small frames, one step for each, and a way out.
+
+RULES
+* A frame has at most 256 bytes, as in the standard library. Until the peer has proved itself it may send 1
+  KiB in all: an honest one sends a frame and waits.
+* One frame moves the machine by one step, looked up in `_STEPS` by the state it is in. A state without a
+  step is an end.
+* A client raises what is wrong. A server never raises for bytes: it says `#FAILURE#` and gives a `Refused`.
+* When it is over, `trailing_data` is what the peer has sent behind its last frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+
+from mpshared.text import shorten
+from mpshared.wire.errors import AuthenticationRefused, ProtocolError
+from mpshared.wire.framing import FrameReader, join_frame
+
+__all__ = ["CHALLENGE", "FAILURE", "OWN", "WELCOME", "Handshake", "Refused", "ServerSide", "read_failure"]
+
+CHALLENGE: Final = b"#CHALLENGE#"
+WELCOME: Final = b"#WELCOME#"
+FAILURE: Final = b"#FAILURE#"
+OWN: Final = b"#MPSERVE#"
+
+_FRAME_MAX_BYTES: Final = 256
+_UNPROVEN_MAX_BYTES: Final = 1024
+
+EventT = TypeVar("EventT")
+
+
+class Refused(NamedTuple):
+    """The peer was refused: send `data_to_send`, then close. The reason, for the log, may quote the peer."""
+
+    reason: str
+
+
+class Handshake(Generic[EventT]):
+    """One role of one handshake."""
+
+    _STEPS: ClassVar[Mapping[Any, Callable[[Any, bytes], Any]]]
+
+    def __init__(self, state: object) -> None:
+        self._state = state
+        self._proven = False
+        self._received_bytes = 0
+        self._reader = FrameReader(_FRAME_MAX_BYTES)
+        self._outbox: list[bytes] = []
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes in the order in which they came, in pieces of any size."""
+        self._received_bytes += len(data)
+        self._reader.receive_data(data)
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be sent now, once; b"" when there is nothing."""
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        return data
+
+    def next_event(self) -> EventT | None:
+        """Return how the handshake ended, once; None before and after."""
+        while (step := self._STEPS.get(self._state)) is not None:
+            frame = self._next_frame()
+            if frame is None:
+                return None
+            event: EventT | None = step(self, frame)
+            if event is not None:
+                return event
+        return None
+
+    def trailing_data(self) -> bytes:
+        """Return what came behind the last frame of the handshake: the first bytes for whoever reads on."""
+        return self._reader.unread()
+
+    def _send(self, payload: bytes) -> None:
+        self._outbox.append(join_frame(payload))
+
+    def _next_frame(self) -> bytes | None:
+        if not self._proven and self._received_bytes > _UNPROVEN_MAX_BYTES:
+            msg = f"{self._received_bytes} bytes before authentication, {_UNPROVEN_MAX_BYTES} are allowed"
+            raise ProtocolError("handshake", msg)
+        return self._reader.next_frame()
+
+
+class ServerSide(Handshake[EventT | Refused]):
+    """A handshake that turns every fault of the peer into one `Refused`."""
+
+    _REFUSED: ClassVar[object]
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes in the order in which they came; what a refused peer still sends is dropped."""
+        if self._state is not self._REFUSED:
+            super().receive_data(data)
+
+    def next_event(self) -> EventT | Refused | None:
+        """Return how the handshake ended, once; None before and after. Never raises for bytes."""
+        try:
+            return super().next_event()
+        except ProtocolError as err:
+            return self._refuse(str(err))
+        except AuthenticationRefused as err:
+            return self._refuse(str(err))
+
+    def _refuse(self, reason: str, told: bytes = b"") -> Refused:
+        """End with a failure; `told` is what the peer learns of the reason (a stock peer: nothing)."""
+        self._state = self._REFUSED
+        self._send(FAILURE + told)
+        return Refused(reason)
+
+
+def read_failure(frame: bytes) -> str | None:
+    """Return the reason in a `#FAILURE#`, made printable ("" for none); None for any other frame."""
+    if not frame.startswith(FAILURE):
+        return None
+    return shorten(frame[len(FAILURE) :].decode("utf-8", "replace"))
