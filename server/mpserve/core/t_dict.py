@@ -1,0 +1,232 @@
+"""Dict: keys to values, in the order of insertion.
+
+A key is compared by what its pickle says; of equal keys the first is the one given back, as in Python.
+Values are stored unopened; only `incr` and `cas` look into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mpserve.core.comparing import Key, Number, add, key_of, keys_of, number_blob, same
+from mpserve.core.machine import Machine
+from mpshared.errors import BadValue, KeyMissing
+from mpshared.values import PickledKey
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpserve.core.effects import Effects
+    from mpshared.values import Blob
+
+__all__ = ["Dict"]
+
+
+class Dict(Machine):
+    """A shared dict."""
+
+    kind: ClassVar[str] = "dict"
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self.blobs: dict[Hashable, Blob] = {}
+        """Values by `key_of` their keys."""
+        self.originals: dict[Hashable, PickledKey] = {}
+        """The keys that are not scalars, as they came. (A scalar stands for itself.)"""
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def get(self, fx: Effects, call: Call, key: Key) -> None:
+        """Answer the value; raise `KeyMissing`. Cost: O(1)."""
+        fx.reply(call, None, [self._get_blob(key)])
+
+    def contains(self, fx: Effects, call: Call, key: Key) -> None:
+        """Answer whether there is such a key. Cost: O(1)."""
+        fx.reply(call, key_of(self, key) in self.blobs)
+
+    def len(self, fx: Effects, call: Call) -> None:
+        """Answer the number of keys. Cost: O(1)."""
+        fx.reply(call, len(self.blobs))
+
+    def keys(self, fx: Effects, call: Call) -> None:
+        """Answer a list of all keys. Cost: O(n)."""
+        fx.reply(call, self._wire_keys())
+
+    def values(self, fx: Effects, call: Call) -> None:
+        """Answer all values. Cost: O(n)."""
+        fx.reply(call, None, list(self.blobs.values()))
+
+    def items(self, fx: Effects, call: Call) -> None:
+        """Answer a list of all keys, and their values in the same order. Cost: O(n)."""
+        fx.reply(call, self._wire_keys(), list(self.blobs.values()))
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def set(self, fx: Effects, call: Call, key: Key) -> None:
+        """Set the value of a key. Cost: O(1)."""
+        key_of(self, key)  # a key that cannot be one is refused before the change is recorded
+        self.change(fx, "set", key, call.blobs[0])
+        fx.reply(call)
+
+    def delete(self, fx: Effects, call: Call, key: Key) -> None:
+        """Delete a key; raise `KeyMissing`. Cost: O(1)."""
+        self._get_blob(key)
+        self.change(fx, "deleted", key)
+        fx.reply(call)
+
+    def pop(self, fx: Effects, call: Call, key: Key) -> None:
+        """Delete a key and answer its value; raise `KeyMissing`. Cost: O(1)."""
+        blob = self._get_blob(key)
+        self.change(fx, "deleted", key)
+        fx.reply(call, None, [blob])
+
+    def popitem(self, fx: Effects, call: Call) -> None:
+        """Delete the key that was inserted last; answer [key] and its value.
+
+        Raises:
+            KeyMissing: The dict is empty.
+
+        Cost: O(1) on average.
+        """
+        if not self.blobs:
+            raise KeyMissing(f"popitem(): {self.label} is empty; test it first, or catch KeyError")
+        known, blob = next(reversed(self.blobs.items()))
+        key = self.originals.get(known, known)
+        self.change(fx, "popped")
+        fx.reply(call, [key], [blob])
+
+    def setdefault(self, fx: Effects, call: Call, key: Key) -> None:
+        """Answer the value of a key; a missing one is set to the value given. Cost: O(1)."""
+        blob = self.blobs.get(key_of(self, key))
+        if blob is None:
+            blob = call.blobs[0]
+            self.change(fx, "set", key, blob)
+        fx.reply(call, None, [blob])
+
+    def update(self, fx: Effects, call: Call, keys: list[Key]) -> None:
+        """Set many keys at once, in order; all of them or, with one bad key, none.
+
+        Raises:
+            BadValue: Not as many values as keys.
+
+        Cost: O(len(keys)), one record.
+        """
+        if len(keys) != len(call.blobs):
+            raise BadValue(f"update of {self.label} was sent {len(keys)} keys and {len(call.blobs)} values")
+        keys_of(self, keys)
+        if keys:
+            self.change(fx, "updated", keys, list(call.blobs))
+        fx.reply(call)
+
+    def clear(self, fx: Effects, call: Call) -> None:
+        """Delete everything. Cost: O(n)."""
+        if self.blobs:
+            self.change(fx, "cleared")
+        fx.reply(call)
+
+    def incr(self, fx: Effects, call: Call, key: Key, by: Number) -> None:
+        """Add to the number stored under a key, a missing one counting as 0; answer the sum.
+
+        Raises:
+            BadType: What is stored is no number.
+            Overflow: The sum leaves 64 bits.
+
+        Cost: O(1).
+        """
+        total = add(self, self.blobs.get(key_of(self, key)), by)
+        self.change(fx, "set", key, number_blob(total))
+        fx.reply(call, total)
+
+    def cas(self, fx: Effects, call: Call, key: Key, has_old: bool, has_new: bool) -> None:
+        """Compare and swap: change the value of a key if it is what the caller believes; answer whether.
+
+        Args:
+            fx: Where the answer goes.
+            call: Its values: the old one, if `has_old`, then the new one, if `has_new`.
+            key: The key.
+            has_old: False: the caller believes that there is no such key.
+            has_new: False: the key is to be deleted.
+
+        Cost: O(size of both values).
+        """
+        if len(call.blobs) != has_old + has_new:
+            raise BadValue(
+                f"cas on {self.label}: {has_old + has_new} values announced, {len(call.blobs)} sent"
+            )
+        stored = self.blobs.get(key_of(self, key))
+        believed = not has_old if stored is None else has_old and same(self, stored, call.blobs[0])
+        if believed and has_new:
+            self.change(fx, "set", key, call.blobs[-1])
+        elif believed and stored is not None:
+            self.change(fx, "deleted", key)
+        fx.reply(call, believed)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def on_set(self, fx: Effects, key: Key, blob: Blob) -> None:
+        """Store one value."""
+        known = key_of(self, key)
+        old = self.blobs.get(known)
+        if old is not None:
+            fx.keep((old,), -1)
+        elif isinstance(key, PickledKey):
+            self.originals[known] = key
+        self.blobs[known] = blob
+        fx.keep((blob,))
+
+    def on_updated(self, fx: Effects, keys: Sequence[Key], blobs: Sequence[Blob]) -> None:
+        """Store many values."""
+        for key, blob in zip(keys, blobs, strict=True):
+            self.on_set(fx, key, blob)
+
+    def on_deleted(self, fx: Effects, key: Key) -> None:
+        """Drop one key."""
+        known = key_of(self, key)
+        fx.keep((self.blobs.pop(known),), -1)
+        self.originals.pop(known, None)
+
+    def on_popped(self, fx: Effects) -> None:
+        """Drop the last key."""
+        known, blob = self.blobs.popitem()
+        fx.keep((blob,), -1)
+        self.originals.pop(known, None)
+
+    def on_cleared(self, fx: Effects) -> None:
+        """Drop all keys."""
+        fx.keep(list(self.blobs.values()), -1)
+        self.blobs.clear()
+        self.originals.clear()
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def _get_blob(self, key: Key) -> Blob:
+        try:
+            return self.blobs[key_of(self, key)]
+        except KeyError:
+            raise KeyMissing(
+                f"{self.label} has no such key; get(key, default) and pop(key, default) do without it"
+            ) from None
+
+    def _wire_keys(self) -> list[Any]:
+        if not self.originals:
+            return list(self.blobs)
+        return [self.originals.get(known, known) for known in self.blobs]
+
+    def stored(self) -> Iterator[Blob]:
+        """Yield every value."""
+        return iter(self.blobs.values())
+
+    def state(self) -> list[tuple[Any, Blob]]:
+        """Return keys and values, in order."""
+        return list(zip(self._wire_keys(), self.blobs.values(), strict=True))
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the number of keys."""
+        return {"length": len(self.blobs)}
+
+    def validate(self) -> None:
+        """Raise AssertionError unless each key is found under what stands for it."""
+        super().validate()
+        assert self.originals.keys() <= self.blobs.keys()
+        for known, key in self.originals.items():
+            assert known == key_of(self, key)
