@@ -17,7 +17,7 @@ from mpshared.settings import Setting, User, for_user
 _HEADINGS: dict[User, str] = {
     "server": "The server: `mpserve start`",
     "worker": "A worker host: `mpworker`",
-    "client": "A program: `import mpclient`",
+    "client": "Programs, and the commands that ask a server",
 }
 _MADE = "<!-- Made by scripts/reference. Change the table that it comes from instead. -->"
 
@@ -53,7 +53,8 @@ Durations are written like `30s`, `500ms`, `2m`, `1.5h`; a plain number means se
 `256M` or `1.5GiB` (powers of 1024); a plain number means bytes.
 
 The key itself has no option, because command lines are visible to every user of a machine: `MPSERVE_AUTHKEY`
-holds it as text, `MPSERVE_AUTHKEY_FILE` names a file that holds it.
+holds it as text, `MPSERVE_AUTHKEY_FILE` names a file that holds it. Programs (`import mpclient`) have the
+variables and arguments of the same meaning; the options are those of commands.
 
 {parts}"""
 

@@ -43,7 +43,6 @@ def test_codes_stay_what_they_are():
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_a_code_is_a_number_with_a_meaning(code):
-    assert ExitCode(int(code)) is code
     assert 0 <= code < 126
     assert code.meaning.endswith(".")
     assert set(code.commands) <= {"mpserve", "mpworker"}

@@ -1,4 +1,4 @@
-"""The lists of rooms in pyproject.toml are complete, and the packages that are installed are the ones of this project."""
+"""The lists of rooms in pyproject.toml are complete, and the sides do not know each other."""
 
 import ast
 import tomllib
