@@ -82,7 +82,7 @@ def _seconds(value: Any) -> float | None:  # noqa: ANN401 - wire data
     if type(value) not in {int, float} or value != value:  # noqa: PLR0124 - NaN
         msg = f"expected seconds or None, got {value!r}"
         raise BadType(msg)
-    return value if value > 0 else 0.0  # type: ignore[no-any-return]
+    return value if value > 0 else 0.0
 
 
 def _count(value: Any) -> int:  # noqa: ANN401 - wire data
@@ -191,7 +191,7 @@ def _read(code: int, kind: str, method: str, *args: Arg, blobs: int | Literal["*
 # cluster: calls that name no object (target "")
 _op(0x0001, "cluster", "open", text("kind"), Arg("name", _name), Arg("settings", _map), Arg("fresh", _bool), Arg("ttl_s", _seconds), blobs="*")
 _op(0x0002, "cluster", "delete", Arg("name", _name), Arg("kind", _opt_str))
-_read(0x0003, "cluster", "objects")
+_read(0x0003, "cluster", "list_objects")
 _op(0x0004, "cluster", "adopt", Arg("idents", _list))
 _op(0x0005, "cluster", "drop", Arg("counts", _counts))
 _op(0x0006, "cluster", "lend", Arg("idents", _list), again=True)
@@ -317,16 +317,16 @@ _read(0x0B03, "semaphore", "get_value")
 _op(0x0C01, "condition", "acquire", TIMEOUT, wait=True, undo="undo_acquire")
 _op(0x0C02, "condition", "release")
 _read(0x0C03, "condition", "locked")
-_op(0x0C04, "condition", "wait", TIMEOUT, wait=True)
+_op(0x0C04, "condition", "wait", TIMEOUT, wait=True, undo="undo_wait")
 _op(0x0C05, "condition", "notify", N)
 _op(0x0C06, "condition", "notify_all")
 
 # barrier
-_op(0x0D01, "barrier", "wait", TIMEOUT, wait=True)
+_op(0x0D01, "barrier", "wait", TIMEOUT, wait=True, undo="undo_wait")
 _op(0x0D02, "barrier", "action_done", Arg("ok", _bool))
 _op(0x0D03, "barrier", "reset")
 _op(0x0D04, "barrier", "abort")
-_read(0x0D05, "barrier", "state")
+_read(0x0D05, "barrier", "status")
 
 BY_CODE: Final[dict[int, Op]] = {op.code: op for op in _TABLE}
 BY_NAME: Final[dict[str, Op]] = {op.name: op for op in _TABLE}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SessionInfo:
 class Session:
     """One client process as the server knows it."""
 
-    __slots__ = ("connections", "ended", "heard_s", "held", "id", "info", "lanes", "lost_s", "refs", "report", "secret")
+    __slots__ = ("connections", "ended", "heard_s", "held", "id", "info", "lanes", "lost_s", "report", "secret")
 
     def __init__(self, session_id: str, info: SessionInfo, secret: str = "", now_s: float = 0.0) -> None:
         self.id = session_id
@@ -53,7 +53,6 @@ class Session:
         self.lanes: dict[int, Lane] = {}
         self.held: dict[Machine, None] = {}
         """Objects in which it may own something; more than true is allowed, less is not."""
-        self.refs: dict[str, int] = {}
         self.report: dict[str, Any] = {}
         """What its supervisor told about its death."""
         self.connections = 0
@@ -76,7 +75,7 @@ class Session:
 class Lane:
     """An ordered stream of numbered calls. One is under way at a time, later ones wait for it."""
 
-    __slots__ = ("last_number", "number", "pending", "running", "session", "settled", "suspended", "unsettled")
+    __slots__ = ("last_number", "number", "pending", "reply_to", "running", "session", "settled", "suspended", "unsettled")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -89,11 +88,38 @@ class Lane:
         """Answers up to this number have arrived."""
         self.running: Call | None = None
         self.pending: deque[Call] = deque()
+        self.reply_to: Any = None
+        """The connection that answers go to; belongs to the dispatcher, the core never reads it."""
         self.unsettled: dict[int, Call] = {}
         """Accepted calls whose answers the client has not acknowledged, by number."""
 
     def __repr__(self) -> str:
         return f"<Lane {self.number} of {self.session!r}>"
+
+    def admit(self, call: Call) -> None:
+        """Accept the next call of the lane; the caller has looked for a repeated number first (`find`)."""
+        self.last_number = call.number
+        self.unsettled[call.number] = call
+
+    def find(self, number: int) -> Call | None:
+        """Return the accepted call of that number while its answer is kept."""
+        return self.unsettled.get(number)
+
+    def settle(self, ack: int) -> None:
+        """Forget the answers up to number `ack`: they have arrived. Cost: O(newly settled)."""
+        while self.settled < min(ack, self.last_number):
+            call = self.unsettled.get(self.settled + 1)
+            if call is not None and not call.answered:
+                break
+            self.settled += 1
+            self.unsettled.pop(self.settled, None)
+
+    def finish(self, call: Call) -> Call | None:
+        """Note that `call` is no longer under way; return the lane's next call, which now is."""
+        if self.running is call:
+            self.running = self.pending.popleft() if self.pending else None
+            return self.running
+        return None
 
 
 @dataclass(slots=True, eq=False)
@@ -116,8 +142,6 @@ class Call:
     result: Any = None
     out: Sequence[Blob] = ()
     error: MpserveError | None = None
-    reply_to: Any = field(default=None, repr=False)
-    """Belongs to who submitted the call; the core never reads it."""
 
     @property
     def session(self) -> Session:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mpserve.core.timers import Timers
 
 if TYPE_CHECKING:
-    from mpserve.core.calls import Call
+    from mpserve.core.calls import Call, Lane, Session
     from mpshared.errors import MpserveError
     from mpshared.values import Blob
 
@@ -27,7 +27,7 @@ Record: TypeAlias = tuple[str, str, tuple[Any, ...]]
 class Effects:
     """The outcome of one turn."""
 
-    __slots__ = ("answered", "kept", "now_s", "records", "timers", "wall_s")
+    __slots__ = ("answered", "closed", "ended", "kept", "now_s", "records", "timers", "wall_s")
 
     def __init__(self, *, recording: bool = False) -> None:
         self.now_s = 0.0
@@ -38,6 +38,10 @@ class Effects:
         self.records: list[Record] | None = [] if recording else None
         self.kept: dict[str, int] = {}
         """Changes to the number of stored mentions, by ident; the catalogue applies them at the end of the turn."""
+        self.ended: list[Session] = []
+        """Sessions that a call or a timer found dead; the engine ends them after the turn's calls."""
+        self.closed: list[Lane] = []
+        """Lanes that were suspended for too long; the engine closes them."""
         self.timers = Timers()
 
     def reply(self, call: Call, result: Any = None, out: Sequence[Blob] = ()) -> None:  # noqa: ANN401 - msgpack data

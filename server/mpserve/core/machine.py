@@ -9,7 +9,7 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpshared.errors import Conflict, NoSuchObject
@@ -39,6 +39,11 @@ class Machine:
             msg = f"a {self.kind} has no setting {sorted(unknown)[0]!r}; it has {sorted(self.SETTINGS) or 'none'}"
             raise Conflict(msg)
         self.settings: dict[str, Any] = {**self.SETTINGS, **(settings or {})}
+        self.explicit = bool(settings)
+        """Somebody gave settings; until then the first who does decides them."""
+        self.ttl_s: float | None = None
+        """A named object is deleted this long after its last use; None: never."""
+        self.used_s = 0.0
 
     def __repr__(self) -> str:
         return f"<{self.label}>"
@@ -55,6 +60,12 @@ class Machine:
         return getattr(self, "on_" + verb)(fx, *args)
 
     # -- what kinds override ---------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Take note of `settings`, which changed: the first explicit ones arrived for an object in use."""
+
+    def bind(self, machines: Mapping[str, Machine]) -> None:
+        """Find the objects that the settings name; called whenever the object was made, and changes nothing."""
 
     def setup(self, fx: Effects, blobs: list[Blob]) -> None:
         """Fill a new object with the values it was created with (recorded like any change)."""

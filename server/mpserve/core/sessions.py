@@ -1,0 +1,143 @@
+"""Sessions: who is alive. One registry per engine.
+
+    start -> LIVE --all connections lost--> LOST --grace--> ENDED
+              |  ^---------- attach ---------'
+              |--silent for session_timeout--> ENDED
+              '--goodbye, or its supervisor reports the process dead--> ENDED (at once)
+
+RULES
+* A session ends once; the engine then forgets its waiters, takes back what it owned, and drops its references.
+* A lane whose connection is lost while others live is suspended, and closed after `session_timeout`.
+* A stock session is its connection: it ends with it, at once, and is never silent (TCP keepalive finds it dead).
+* A supervisor's heartbeat speaks for the workers it started, and for no others.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mpserve.core.calls import Lane, Session, SessionInfo
+from mpserve.core.parking import ParkingLot
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpserve.core.effects import Effects
+
+__all__ = ["Sessions"]
+
+MAX_COMMANDS = 1024
+"""Commands kept for a supervisor that does not fetch them; older ones are of no use to it any more."""
+
+
+class Sessions:
+    """All live sessions, and what is known about their liveness."""
+
+    def __init__(self, *, grace_s: float = 0.5, timeout_s: float = 30.0) -> None:
+        self.grace_s = grace_s
+        self.timeout_s = timeout_s
+        self._live: dict[str, Session] = {}
+        self._commands: dict[str, deque[dict[str, Any]]] = {}
+        self._fetchers: dict[str, ParkingLot] = {}
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._live.values()))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def find(self, session_id: str) -> Session | None:
+        """Return the live session of that id, or None."""
+        return self._live.get(session_id)
+
+    def start(self, fx: Effects, session_id: str, info: SessionInfo, secret: str) -> Session:
+        """Begin a session; from now on it must be heard."""
+        session = Session(session_id, info, secret, fx.now_s)
+        self._live[session_id] = session
+        if info.role != "stock":
+            fx.timers.add(fx.now_s + self.timeout_s, self._check_silence, session)
+        return session
+
+    def remove(self, session: Session) -> None:
+        """Forget an ended session (the engine calls this last)."""
+        session.ended = True
+        self._live.pop(session.id, None)
+        self._commands.pop(session.id, None)
+        self._fetchers.pop(session.id, None)
+
+    # -- connections -----------------------------------------------------------------------------
+
+    def connected(self, session: Session) -> None:
+        """Count a connection."""
+        session.connections += 1
+        session.lost_s = None
+
+    def disconnected(self, fx: Effects, session: Session) -> None:
+        """Count a lost connection; with the last one the grace period begins."""
+        session.connections -= 1
+        if session.connections or session.ended:
+            return
+        session.lost_s = fx.now_s
+        if session.info.role == "stock":
+            fx.ended.append(session)
+        else:
+            fx.timers.add(fx.now_s + self.grace_s, self._check_lost, session, fx.now_s)
+
+    def suspend(self, fx: Effects, lane: Lane) -> None:
+        """Skip the lane's waiters until it is back; give it up after the session timeout."""
+        lane.suspended = True
+        fx.timers.add(fx.now_s + self.timeout_s, self._check_suspended, lane)
+
+    def heard(self, fx: Effects, session: Session, speaks_for: Iterable[str] = ()) -> None:
+        """Note a sign of life of `session`, and of the workers it answers for."""
+        session.heard_s = fx.now_s
+        for session_id in speaks_for:
+            worker = self._live.get(session_id)
+            if worker is not None and worker.info.supervisor == session.id:
+                worker.heard_s = fx.now_s
+
+    def _check_lost(self, fx: Effects, session: Session, since_s: float) -> None:
+        if not session.ended and session.connections == 0 and session.lost_s == since_s:
+            fx.ended.append(session)
+
+    def _check_silence(self, fx: Effects, session: Session) -> None:
+        if session.ended:
+            return
+        if fx.now_s >= session.heard_s + self.timeout_s:
+            fx.ended.append(session)
+            self.tell_supervisor(fx, session)
+        else:
+            fx.timers.add(session.heard_s + self.timeout_s, self._check_silence, session)
+
+    def _check_suspended(self, fx: Effects, lane: Lane) -> None:
+        if lane.suspended and not lane.session.ended:
+            fx.closed.append(lane)
+
+    # -- commands for supervisors ----------------------------------------------------------------
+
+    def tell_supervisor(self, fx: Effects, worker: Session) -> None:
+        """Ask the supervisor of an expired worker to end its process: it may be stuck, and its job runs elsewhere."""
+        if worker.info.supervisor in self._live:
+            command = {"command": "end_process", "pid": worker.info.pid, "session": worker.id}
+            self.post_command(fx, worker.info.supervisor, command)
+
+    def post_command(self, fx: Effects, session_id: str, command: dict[str, Any]) -> None:
+        """Give a supervisor its next command, at once if it waits for one."""
+        lot = self._fetchers.get(session_id)
+        call = lot.unpark() if lot is not None else None
+        if call is not None:
+            fx.reply(call, command)
+            return
+        self._commands.setdefault(session_id, deque(maxlen=MAX_COMMANDS)).append(command)
+
+    def next_command(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Answer the caller's next command, None after `timeout_s`, or park."""
+        waiting = self._commands.get(call.session.id)
+        if waiting:
+            fx.reply(call, waiting.popleft())
+        elif timeout_s == 0:
+            fx.reply(call)
+        else:
+            lot = self._fetchers.setdefault(call.session.id, ParkingLot())
+            lot.park(fx, call, timeout_s, lambda fx, call: fx.reply(call))

@@ -1,0 +1,272 @@
+"""Our own protocol, server side: sessions, lanes, numbered calls.
+
+    connection --ATTACH {new}--------> control of a new session (carries lane 0)
+               --ATTACH {session, lane}-> carries that lane, too
+               --CALL…-> answered in order per lane, repeated after a reconnect, applied once
+               --GOODBYE-> the session ends at once
+
+A repeated number is answered again from what is kept (`Lane.unsettled`), never applied again.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any, Final
+
+from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpshared import errors
+from mpshared.ops import get_op
+from mpshared.version import VERSION
+from mpshared.wire.errors import CannotSend, ProtocolError
+from mpshared.wire.own import frames
+from mpshared.wire.own.frames import Control, FrameDecoder, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpserve.dispatch.dispatcher import Dispatcher
+    from mpserve.dispatch.transport import Transport
+
+__all__ = ["OwnSide"]
+
+
+class OwnSide:
+    """One authenticated connection that speaks our protocol."""
+
+    def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
+        self._dispatcher = dispatcher
+        self._transport = transport
+        self._decoder = FrameDecoder(dispatcher.limits.max_message)
+        self._session: Session | None = None
+        self._lanes: dict[int, Lane] = {}
+        self._over = False
+
+    # -- bytes -----------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Act on every whole frame."""
+        self._decoder.receive_data(data)
+        try:
+            while not self._over:
+                event = self._decoder.next_event()
+                if event is None:
+                    return
+                if type(event) is frames.Call:
+                    self._call(event)
+                elif type(event) is Control:
+                    self._control(event)
+                else:
+                    raise ProtocolError("frame", "a client sends calls and controls, no answers")
+        except (ProtocolError, errors.MpserveError) as err:
+            self._refuse(err)
+
+    def starved(self) -> bool:
+        """Our clients set TCP_NODELAY; nothing waits for a quick acknowledgement."""
+        return False
+
+    def drained(self) -> None:
+        """Nothing depends on it: our clients acknowledge answers themselves."""
+
+    def closed(self) -> None:
+        """Suspend the lanes that this connection carried."""
+        self._over = True
+        session, self._session = self._session, None
+        lanes = [lane for lane in self._lanes.values() if lane.reply_to is self]
+        for lane in lanes:
+            lane.reply_to = None
+        if session is not None and not session.ended:
+            self._dispatcher.engine.disconnected(session, lanes, self._dispatcher.clock())
+
+    def goodbye(self, reason: str) -> None:
+        """Tell the client that the server stops."""
+        self._transport.send(frames.encode_control(Type.GOODBYE, body=reason))
+
+    def session_over(self, session: Session) -> None:
+        """Close: the session has ended, whoever ended it."""
+        if not self._over:
+            self._over = True
+            text = f"the server ended session {session.id} of this program: it was silent for too long, or its supervisor reported it dead"
+            self._error(0, 0, errors.SessionExpired(text))
+            self._transport.close()
+
+    def _refuse(self, err: Exception) -> None:
+        self._over = True
+        error = err if isinstance(err, errors.MpserveError) else errors.ProtocolViolation(str(err))
+        self._error(0, 0, error)
+        self._transport.close(reason=str(error))
+
+    # -- calls and answers -----------------------------------------------------------------------
+
+    def _call(self, event: frames.Call) -> None:
+        lane = self._lanes.get(event.lane)
+        if lane is None or lane.session.ended:
+            raise ProtocolError("lane", f"this connection carries no lane {event.lane}; attach it first")
+        lane.settle(event.ack)
+        if event.number <= lane.last_number:
+            self._repeat(lane, event.number)
+            return
+        if event.number != lane.last_number + 1:
+            raise ProtocolError("number", f"call {event.number} of lane {event.lane} came after call {lane.last_number}")
+        if len(lane.unsettled) >= self._dispatcher.limits.unanswered:
+            raise ProtocolError("number", f"more than {self._dispatcher.limits.unanswered} calls of lane {event.lane} are not acknowledged")
+        call = Call(get_op(event.op), event.target, event.args, event.blobs, lane, event.number)
+        lane.admit(call)
+        self._dispatcher.submit(call)
+
+    def _repeat(self, lane: Lane, number: int) -> None:
+        """Answer a call again that was resent after a reconnect; one that is still waiting is answered when it is done."""
+        call = lane.find(number)
+        if call is None:
+            raise ProtocolError("number", f"call {number} of lane {lane.number} was acknowledged already")
+        if call.answered:
+            self.answer(call)
+
+    def answer(self, call: Call) -> None:
+        """Send the answer of `call`."""
+        if call.error is not None:
+            self._error(call.lane.number, call.number, call.error)
+        else:
+            self._reply(call)
+
+    def _reply(self, call: Call) -> None:
+        try:
+            pieces = frames.encode_reply(call.lane.number, call.number, call.result, call.out)
+        except CannotSend as err:
+            self._error(call.lane.number, call.number, errors.TooBig(f"the answer of {call.op.name} cannot be sent: {err}"))
+        else:
+            self._transport.send(pieces)
+
+    def _error(self, lane: int, number: int, error: errors.MpserveError) -> None:
+        self._transport.send(frames.encode_error(lane, number, error.code, error.text, error.fields))
+
+    # -- controls --------------------------------------------------------------------------------
+
+    def _control(self, event: Control) -> None:
+        if event.type is Type.ATTACH:
+            self._attach(event.body)
+            return
+        if self._session is None:
+            raise ProtocolError("frame", f"{event.type.name} before ATTACH")
+        handler = _CONTROLS.get(event.type)
+        if handler is None:
+            raise ProtocolError("frame", f"a client does not send {event.type.name}")
+        handler(self, self._session, event)
+
+    def _attach(self, body: dict[str, Any]) -> None:
+        if "new" in body:
+            self._attach_new(body["new"])
+        else:
+            self._attach_lane(body)
+
+    def _attach_new(self, described: Any) -> None:  # noqa: ANN401 - wire data
+        if self._session is not None:
+            raise ProtocolError("attach", "this connection has a session already")
+        dispatcher = self._dispatcher
+        session = dispatcher.start_session(_read_info(described))
+        self._join(session)
+        self._carry(session.lane(0))
+        self._attached({
+            "session": session.id,
+            "secret": session.secret,
+            "server": dispatcher.server_id,
+            "epoch": dispatcher.epoch,
+            "version": VERSION,
+            "limits": {"max_message": dispatcher.limits.max_message, "unanswered": dispatcher.limits.unanswered},
+            "session_timeout_s": dispatcher.session_timeout_s,
+            "grace_s": dispatcher.grace_s,
+            "advertise": dispatcher.limits.advertise,
+        })
+
+    def _attach_lane(self, body: dict[str, Any]) -> None:
+        session = self._dispatcher.engine.find_session(str(body.get("session", "")))
+        secret, number = body.get("secret"), body.get("lane")
+        if session is None:
+            text = "the server does not know this program's session: it expired, or the server was restarted"
+            raise errors.SessionExpired(text, epoch=self._dispatcher.epoch)
+        if type(secret) is not str or not hmac.compare_digest(session.secret.encode(), secret.encode()):
+            raise ProtocolError("attach", "that is not the secret of the session")
+        if type(number) is not int or not 0 <= number < 1 << 31:
+            raise ProtocolError("attach", f"{number!r:.40} is no lane number")
+        if self._session not in {None, session}:
+            raise ProtocolError("attach", "this connection belongs to another session")
+        self._join(session)
+        lane = session.lane(number)
+        lane.settle(int(body.get("ack", 0)))
+        self._carry(lane)
+        self._attached({"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch})
+
+    def _join(self, session: Session) -> None:
+        if self._session is None:
+            self._session = session
+            self._dispatcher.engine.connected(session, self._dispatcher.clock())
+
+    def _carry(self, lane: Lane) -> None:
+        """Answer this lane here from now on. An older connection of it is taken for dead: the client knows best."""
+        older = lane.reply_to
+        lane.reply_to = self
+        self._lanes[lane.number] = lane
+        if older is not None and older is not self:
+            older.superseded(lane)
+        self._dispatcher.engine.resume(lane, self._dispatcher.clock())
+
+    def superseded(self, lane: Lane) -> None:
+        """Give up a lane that has reconnected elsewhere."""
+        self._lanes.pop(lane.number, None)
+        if not self._lanes:
+            self._transport.close()
+
+    def _attached(self, body: dict[str, Any]) -> None:
+        self._transport.send(frames.encode_control(Type.ATTACHED, body=body))
+
+    def _heartbeat(self, session: Session, event: Control) -> None:
+        ids = [str(i) for i in event.body]
+        self._dispatcher.engine.heard(session, ids, self._dispatcher.clock())
+
+    def _acknowledge(self, session: Session, event: Control) -> None:
+        lane = session.lanes.get(event.lane)
+        if lane is not None:
+            lane.settle(event.ack)
+
+    def _abandon(self, session: Session, event: Control) -> None:
+        lane = session.lanes.get(event.lane)
+        if lane is not None:
+            self._dispatcher.abandon(lane, event.number)
+
+    def _lane_closed(self, session: Session, event: Control) -> None:
+        lane = session.lanes.get(event.lane)
+        if lane is not None:
+            lane.settle(event.ack)
+            self._dispatcher.close_lane(lane)
+        self._lanes.pop(event.lane, None)
+
+    def _goodbye(self, session: Session, event: Control) -> None:
+        self._over = True
+        self._dispatcher.end_session(session, f"goodbye: {event.body:.80}")
+        self._transport.close()
+
+
+_CONTROLS: Final[dict[Type, Callable[[OwnSide, Session, Control], None]]] = {
+    Type.HEARTBEAT: OwnSide._heartbeat,  # noqa: SLF001 - its own table
+    Type.ACK: OwnSide._acknowledge,  # noqa: SLF001
+    Type.ABANDON: OwnSide._abandon,  # noqa: SLF001
+    Type.LANE_CLOSED: OwnSide._lane_closed,  # noqa: SLF001
+    Type.GOODBYE: OwnSide._goodbye,  # noqa: SLF001
+}
+
+_ROLES: Final = frozenset({"program", "worker", "supervisor"})
+_TEXTS: Final = ("host", "version", "name", "supervisor", "queue")
+
+
+def _read_info(described: Any) -> SessionInfo:  # noqa: ANN401 - wire data
+    """Return what a client says of itself; refuse what cannot be."""
+    if type(described) is not dict or described.get("role") not in _ROLES:
+        raise ProtocolError("attach", f"a new session describes itself, with a role of {', '.join(sorted(_ROLES))}")
+    python = described.get("python")
+    if type(python) is not list or [type(v) for v in python] != [int, int]:
+        raise ProtocolError("attach", "python is [major, minor]")
+    texts = {key: str(described.get(key, ""))[:200] for key in _TEXTS}
+    try:
+        pid, slots, started_s = int(described.get("pid", 0)), int(described.get("slots", 0)), float(described.get("started_s", 0))
+    except (TypeError, ValueError):
+        raise ProtocolError("attach", "pid, slots and started_s are numbers") from None
+    return SessionInfo(role=described["role"], pid=pid, slots=slots, started_s=started_s, python=(python[0], python[1]), **texts)

@@ -1,0 +1,43 @@
+"""What a connection looks like from here: two small interfaces between net and dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["Side", "Transport"]
+
+
+class Transport(Protocol):
+    """The bytes' way out. Implemented by `mpserve.net.peer.Peer`."""
+
+    label: str
+    """The peer's address, for logs."""
+
+    def send(self, pieces: Sequence[bytes]) -> None:
+        """Send bytes, in order, at the end of the turn."""
+
+    def close(self, reason: str = "") -> None:
+        """Send what was given, then close; a reason is logged."""
+
+    def dialled(self) -> tuple[str, int] | str:
+        """Return the address the peer dialled, as its own side of the connection shows it."""
+
+
+class Side(Protocol):
+    """One authenticated connection: what dispatch does with its bytes."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes and act on every whole message in them."""
+
+    def starved(self) -> bool:
+        """Tell whether a message is only partly here (so that the peer should be acknowledged quickly)."""
+
+    def drained(self) -> None:
+        """Note that everything sent so far has left for the peer."""
+
+    def closed(self) -> None:
+        """Note that the connection is gone."""
+
+    def goodbye(self, reason: str) -> None:
+        """Tell the peer that the server stops."""

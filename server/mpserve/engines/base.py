@@ -1,0 +1,80 @@
+"""The engine interface: who holds the state, and answers calls now or later.
+
+RULES
+* `submit` hands over one call; the engine answers it through `deliver`, before `submit` returns or at any later time.
+* One call is atomic over all objects it names. Calls of one lane come one at a time: the next is submitted after the
+  answer to the one before. Calls of different lanes on disjoint objects may be answered in any order.
+* Nothing here blocks, and nothing here reads a clock: `now_s` (monotonic) is an argument.
+* After `end_session` no answer for that session is delivered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call, Lane, Session, SessionInfo
+
+__all__ = ["Deliver", "Engine", "SessionEnded"]
+
+Deliver: TypeAlias = "Callable[[Call], None]"
+"""Is given each call when it is answered: `result` and `out`, or `error`, are set."""
+SessionEnded: TypeAlias = "Callable[[Session], None]"
+"""Is told when a session ended for any reason but its own goodbye."""
+
+
+class Engine(ABC):
+    """Executes operations on objects and says when parked calls may go on."""
+
+    deliver: Deliver
+    session_ended: SessionEnded
+
+    @abstractmethod
+    def submit(self, call: Call, now_s: float) -> None:
+        """Execute one call. Its op and argument count are known; its arguments are checked here."""
+
+    @abstractmethod
+    def abandon(self, call: Call, now_s: float) -> None:
+        """Take a call back: its caller gave up. What it took returns to its old place; a parked call leaves its line."""
+
+    @abstractmethod
+    def start_session(self, session_id: str, info: SessionInfo, secret: str, now_s: float) -> Session:
+        """Begin a session."""
+
+    @abstractmethod
+    def find_session(self, session_id: str) -> Session | None:
+        """Return the live session of that id."""
+
+    @abstractmethod
+    def end_session(self, session: Session, now_s: float) -> None:
+        """End a session: forget its waiters, undo unsettled answers, hand on what it owned, drop its references."""
+
+    @abstractmethod
+    def connected(self, session: Session, now_s: float) -> None:
+        """Note a new connection of a session."""
+
+    @abstractmethod
+    def disconnected(self, session: Session, lanes: Iterable[Lane], now_s: float) -> None:
+        """Note a lost connection and suspend the lanes it carried."""
+
+    @abstractmethod
+    def resume(self, lane: Lane, now_s: float) -> None:
+        """Wake a suspended lane: it has a connection again."""
+
+    @abstractmethod
+    def heard(self, session: Session, speaks_for: Iterable[str], now_s: float) -> None:
+        """Note a heartbeat."""
+
+    @abstractmethod
+    def close_lane(self, lane: Lane, now_s: float) -> None:
+        """End a thread's lane: its call under way is abandoned, what belongs to the thread is handed on."""
+
+    @abstractmethod
+    def next_deadline_s(self) -> float | None:
+        """Return when `advance` must be called at the latest, monotonic seconds, or None."""
+
+    @abstractmethod
+    def advance(self, now_s: float) -> None:
+        """Let time pass: expire waits, end silent sessions."""

@@ -1,0 +1,177 @@
+"""The server as a whole, and the `BaseManager` subclass around it.
+
+`Server` wires the rooms: loop and listener (net), the two protocols (dispatch), the state (engines). `Manager` is a
+`multiprocessing.managers.SyncManager` whose server is that one, so `Manager(address, authkey)` can be `start()`ed, asked for
+its `get_server()`, or `connect()`ed like any other manager.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass, replace
+from multiprocessing.managers import SyncManager
+from typing import TYPE_CHECKING, Any
+
+from mpserve.core.t_queue import Queue
+from mpserve.dispatch.dispatcher import Dispatcher, Limits
+from mpserve.dispatch.own import OwnSide
+from mpserve.dispatch.stock import StockSide
+from mpserve.engines.memory import MemoryEngine
+from mpserve.net.listener import Listener, Md5
+from mpserve.net.loop import Loop
+from mpshared.address import Address
+from mpshared.log import make_logger
+from mpshared.version import VERSION
+
+if TYPE_CHECKING:
+    from mpshared.log import Logger
+
+__all__ = ["Manager", "Options", "Server"]
+
+GOODBYE_S = 1.0
+"""How long peers may take to read the goodbye when the server stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a server is to run; the same names as the options of `mpserve start`."""
+
+    address: Address
+    advertise: Address | None = None
+    max_message: int = 256 << 20
+    max_attempts: int = 3
+    grace_s: float = 0.5
+    session_timeout_s: float = 30.0
+    register: tuple[str, ...] = ()
+    md5: Md5 = "loopback"
+    allow_shutdown: bool = False
+
+
+class Server:
+    """One server: listens, serves until it is stopped, leaves nothing behind."""
+
+    def __init__(self, options: Options, authkey: bytes, log: Logger) -> None:
+        self.options = options
+        self.log = log
+        self.loop = Loop()
+        self.engine = MemoryEngine(
+            lambda: secrets.token_hex(8), grace_s=options.grace_s, session_timeout_s=options.session_timeout_s
+        )
+        Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
+        self.dispatcher = Dispatcher(
+            self.engine,
+            self.loop.clock,
+            log,
+            limits=Limits(
+                max_message=options.max_message,
+                allow_shutdown=options.allow_shutdown,
+                advertise=str(options.advertise or ""),
+            ),
+            stop=self.stop,
+            session_timeout_s=options.session_timeout_s,
+            grace_s=options.grace_s,
+        )
+        self.listener = Listener(
+            self.loop,
+            log,
+            authkey=authkey,
+            md5=options.md5,
+            own_side=lambda transport: OwnSide(self.dispatcher, transport),
+            stock_side=lambda transport: StockSide(self.dispatcher, transport),
+        )
+        self.loop.timed += [self.dispatcher, self.listener]
+        self.address = options.address
+        self.stop_reason = ""
+
+    def listen(self) -> Address:
+        """Begin to accept; return the address with the port that the system chose.
+
+        Raises:
+            OSError: The address cannot be listened at.
+        """
+        self.address = self.listener.listen(self.options.address)
+        return self.address
+
+    def serve(self) -> None:
+        """Serve until `stop`, then say goodbye and close."""
+        self.log.info("server.ready", address=str(self.address), pid=os.getpid(), version=VERSION)
+        try:
+            self.loop.run()
+            self._say_goodbye()
+        finally:
+            self.close()
+        self.log.info("server.stopped", reason=self.stop_reason)
+
+    def stop(self, reason: str) -> None:
+        """Leave `serve` soon. Safe in a signal handler."""
+        self.stop_reason = self.stop_reason or reason
+        self.loop.stop()
+
+    def _say_goodbye(self) -> None:
+        self.listener.stop_listening()
+        self.listener.say_goodbye("gone")
+        until_s = self.loop.clock() + GOODBYE_S
+        while self.listener.peers and self.loop.clock() < until_s:
+            self.loop.turn(0.05)
+
+    def close(self) -> None:
+        """Close all sockets. A second time does nothing."""
+        self.listener.close()
+        self.loop.close()
+
+    def stop_at_end_of(self, fd: int) -> None:
+        """Stop when the other end of the pipe `fd` is closed: the program that this server was started for is gone."""
+        self.loop.watch(fd, _Lifeline(self, fd))
+
+
+class _Lifeline:
+    """The reading end of a pipe that nobody ever writes to."""
+
+    def __init__(self, server: Server, fd: int) -> None:
+        self._server = server
+        self._fd = fd
+
+    def readable(self) -> None:
+        if not os.read(self._fd, 1):
+            self._server.loop.forget(self._fd, self)
+            self._server.stop("the program that started this server has ended")
+
+    def writable(self) -> None:
+        """Nothing is written."""
+
+    def broken(self, error: Exception) -> None:
+        self._server.stop(f"the lifeline broke: {error!r}")
+
+
+class _Server:
+    """What `BaseManager` expects of a server, around `Server`."""
+
+    public = ("shutdown", "create", "accept_connection", "get_methods", "debug_info", "number_of_objects", "dummy", "incref", "decref")
+
+    def __init__(self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str) -> None:  # noqa: ANN401
+        if serializer != "pickle":
+            msg = f"mpserve speaks the serializer 'pickle' only, not {serializer!r}; leave the argument out"
+            raise ValueError(msg)
+        self.registry = registry
+        where = Address.tcp("127.0.0.1", 0) if address is None else Address.from_sockaddr(address)
+        options = replace(Options(where), allow_shutdown=True)  # a manager's own process is stopped through its socket
+        self._server = Server(options, bytes(authkey), make_logger("mpserve", level="warning"))
+        self.address = self._server.listen().sockaddr
+        self.listener = self._server.listener
+
+    def serve_forever(self) -> None:
+        """Serve until `shutdown` is called over the wire."""
+        self._server.serve()
+        sys.exit(0)
+
+
+class Manager(SyncManager):
+    """A manager whose server is mpserve: objects outlive their holders, nobody waits for the dead, no thread per client."""
+
+    _Server = _Server
+
+    def get_server(self) -> Any:  # noqa: ANN401 - the standard library's type is Server, ours only looks like it
+        """Return a server that serves in this process when `serve_forever` is called."""
+        return _Server(self._registry, self._address, bytes(self._authkey), self._serializer)  # type: ignore[attr-defined]

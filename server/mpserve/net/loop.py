@@ -1,0 +1,168 @@
+"""The event loop: one thread, one turn after another.
+
+RULES
+* A turn reads all ready peers first and writes afterwards: each peer gets its answers of a turn in one write.
+* Nothing that a handler does blocks. What must block runs elsewhere and comes back through `call_soon_threadsafe`.
+* A handler that raises is our bug: it is logged and costs its own connection, never the server.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from mpserve.net.poll import READ, WRITE, Poller, make_poller
+
+__all__ = ["Clock", "Handler", "Loop", "Timed"]
+
+LONGEST_SLEEP_S = 3600.0
+"""epoll takes milliseconds as a C int; an idle hour is as good as for ever."""
+
+
+class Handler(Protocol):
+    """Whoever owns a file descriptor of the loop."""
+
+    def readable(self) -> None:
+        """Read what is there."""
+
+    def writable(self) -> None:
+        """Write what is left."""
+
+    def broken(self, error: Exception) -> None:
+        """End: one of the two above raised `error`."""
+
+
+class Timed(Protocol):
+    """Whoever has deadlines."""
+
+    def next_deadline_s(self) -> float | None:
+        """Return when `advance` is due, monotonic seconds."""
+
+    def advance(self, now_s: float) -> None:
+        """Do what is due."""
+
+
+Clock = Callable[[], float]
+
+
+class Loop:
+    """Wait, read, act, write."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
+        self.timed: list[Timed] = []
+        self._poller: Poller = make_poller()
+        self._handlers: dict[int, Handler] = {}
+        self._dirty: dict[Handler, None] = {}
+        self._calls: deque[Callable[[], None]] = deque()
+        self._stopping = False
+        self._waker, self._wakes = socket.socketpair()
+        for end in (self._waker, self._wakes):
+            end.setblocking(False)
+        self._poller.watch(self._wakes.fileno(), READ)
+
+    # -- descriptors -----------------------------------------------------------------------------
+
+    def watch(self, fd: int, handler: Handler, interest: int = READ) -> None:
+        """Begin to watch `fd` for its handler."""
+        self._handlers[fd] = handler
+        self._poller.watch(fd, interest)
+
+    def change(self, fd: int, interest: int) -> None:
+        """Watch `fd` for something else."""
+        self._poller.change(fd, interest)
+
+    def forget(self, fd: int, handler: Handler) -> None:
+        """Stop watching; before the descriptor is closed."""
+        if self._handlers.pop(fd, None) is not None:
+            self._poller.forget(fd)
+        self._dirty.pop(handler, None)
+
+    def mark_dirty(self, handler: Handler) -> None:
+        """Let `handler.writable` be called at the end of the turn."""
+        self._dirty[handler] = None
+
+    # -- from elsewhere --------------------------------------------------------------------------
+
+    @property
+    def wakeup_fd(self) -> int:
+        """A descriptor to write a byte to; for `signal.set_wakeup_fd`."""
+        return self._waker.fileno()
+
+    def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
+        """Run `function` in the loop's thread, soon."""
+        self._calls.append(function)
+        try:
+            self._waker.send(b"\0")
+        except (BlockingIOError, OSError):
+            return  # full: it will wake up anyway; closed: it has stopped
+
+    def stop(self) -> None:
+        """Leave `run` after this turn. Safe in a signal handler."""
+        self._stopping = True
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn until `stop`."""
+        self._stopping = False
+        while not self._stopping:
+            self.turn(None)
+
+    def turn(self, longest_s: float | None) -> None:
+        """Do one turn; wait for `longest_s` at most."""
+        for fd, ready in self._poller.wait(self._sleep_s(longest_s)):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                self._handle(handler, ready)
+            elif fd == self._wakes.fileno():
+                self._woken()
+        now_s = self.clock()
+        for timed in self.timed:
+            deadline_s = timed.next_deadline_s()
+            if deadline_s is not None and deadline_s <= now_s:
+                timed.advance(now_s)
+        self._write()
+
+    def _handle(self, handler: Handler, ready: int) -> None:
+        try:
+            if ready & WRITE:
+                handler.writable()
+            if ready & READ:
+                handler.readable()
+        except Exception as err:  # noqa: BLE001 - one peer's trouble must not become everybody's
+            handler.broken(err)
+
+    def _write(self) -> None:
+        while self._dirty:
+            dirty, self._dirty = self._dirty, {}
+            for handler in dirty:
+                self._handle(handler, WRITE)
+
+    def _woken(self) -> None:
+        try:
+            while self._wakes.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        while self._calls:
+            self._calls.popleft()()
+
+    def _sleep_s(self, longest_s: float | None) -> float:
+        sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
+        now_s = None
+        for timed in self.timed:
+            deadline_s = timed.next_deadline_s()
+            if deadline_s is not None:
+                now_s = self.clock() if now_s is None else now_s
+                sleep_s = min(sleep_s, max(0.0, deadline_s - now_s))
+        return 0.0 if self._calls or self._dirty else sleep_s
+
+    def close(self) -> None:
+        """Free the descriptors of the loop itself."""
+        self._poller.close()
+        self._waker.close()
+        self._wakes.close()

@@ -1,0 +1,218 @@
+"""One connection: bytes in, bytes out, and who speaks on it.
+
+    accepted --handshake--> authenticated as stock or own --bytes--> its `Side` --pieces--> out
+
+RULES
+* Until it has authenticated a peer may send little, and must be done by its deadline; the listener sees to that.
+* A peer that does not read what it is told is not listened to any more until it has (`HIGH_BYTES`), so what it can make the
+  server keep is bounded.
+* Pieces leave in one write per turn: small ones joined, large ones gathered without a copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from mpserve.net.poll import READ, WRITE
+from mpshared.wire.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from mpserve.dispatch.transport import Side
+    from mpserve.net.loop import Loop
+    from mpshared.log import Logger
+
+__all__ = ["Owner", "Peer"]
+
+READ_BYTES = 256 << 10
+HIGH_BYTES = 4 << 20
+"""More than this unsent, and nothing more is read from the peer. Precedent: Redis' client-output-buffer soft limit for replicas."""
+JOIN_BYTES = 16 << 10
+"""Pieces over this are not joined with others: copying them costs more than another entry in the vector."""
+VECTOR_MAX = 512
+"""Entries of one sendmsg; Linux and macOS take 1024."""
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Owner(Protocol):
+    """Who keeps the peers and their deadlines."""
+
+    def gone(self, peer: Peer) -> None:
+        """Forget a closed peer."""
+
+    def lingers(self, peer: Peer) -> None:
+        """Close a peer soon that was told everything and has not closed its end."""
+
+
+class Peer:
+    """One accepted connection."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, label: str, log: Logger, owner: Owner) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._log = log
+        self._owner = owner
+        self._out: deque[bytes] = deque()
+        self._out_bytes = 0
+        self._interest = READ
+        self._closing = False
+        self._closed = False
+        self._is_tcp = sock.family != getattr(socket, "AF_UNIX", None)
+        self.label = label
+        self.side: Side | None = None
+        """Who gets the bytes; set by the listener, first the greeting, then the side that authenticated."""
+        loop.watch(self._fd, self)
+
+    # -- in --------------------------------------------------------------------------------------
+
+    def readable(self) -> None:
+        """Read once and act on it."""
+        if self._closing:
+            self._drop_input()
+            return
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close_now()
+            return
+        side = self.side
+        if side is not None:
+            side.receive_data(data)
+            if self._is_tcp and not self._closed and self.side is not None and self.side.starved():
+                self._acknowledge_quickly()
+
+    def _drop_input(self) -> None:
+        """While the last answers leave, take and forget what comes: unread bytes would turn the close into a reset."""
+        try:
+            if self._sock.recv(READ_BYTES):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        self.close_now()
+
+    def _acknowledge_quickly(self) -> None:
+        # A stock client writes twice before it reads; without this the kernel lets it wait 40 ms in between. It has to be
+        # said again each time. Linux only.
+        if _QUICKACK is not None:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+    # -- out -------------------------------------------------------------------------------------
+
+    def send(self, pieces: Sequence[bytes]) -> None:
+        """Send at the end of the turn."""
+        if self._closing or self._closed:
+            return
+        self._out.extend(pieces)
+        self._out_bytes += sum(map(len, pieces))
+        self._loop.mark_dirty(self)
+
+    def writable(self) -> None:
+        """Write what the socket takes."""
+        if self._closed:
+            return
+        try:
+            while self._out:
+                self._sent(self._send_some())
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.close_now()
+            return
+        self._after_write()
+
+    def _send_some(self) -> int:
+        out = self._out
+        if len(out) == 1:
+            return self._sock.send(out[0])
+        if self._out_bytes <= JOIN_BYTES or not hasattr(self._sock, "sendmsg"):
+            joined = b"".join(out)
+            out.clear()
+            out.append(joined)
+            return self._sock.send(joined)
+        return self._sock.sendmsg([out[i] for i in range(min(len(out), VECTOR_MAX))])
+
+    def _sent(self, sent: int) -> None:
+        self._out_bytes -= sent
+        out = self._out
+        while sent and out:
+            if len(out[0]) > sent:
+                out[0] = out[0][sent:] if len(out[0]) < JOIN_BYTES else memoryview(out[0])[sent:]  # type: ignore[call-overload]
+                return
+            sent -= len(out.popleft())
+
+    def _after_write(self) -> None:
+        if not self._out:
+            if self._closing:
+                self._shut_down()
+                return
+            if self.side is not None:
+                self.side.drained()
+        interest = (WRITE if self._out else 0) | (READ if self._out_bytes < HIGH_BYTES else 0)
+        if interest != self._interest and not self._closed:
+            self._interest = interest
+            self._loop.change(self._fd, interest)
+
+    # -- end -------------------------------------------------------------------------------------
+
+    def close(self, reason: str = "") -> None:
+        """Send what was given, then close."""
+        if self._closing or self._closed:
+            return
+        if reason:
+            self._log.warning("peer.closed", peer=self.label, reason=reason)
+        self._closing = True
+        self._loop.mark_dirty(self)
+
+    def _shut_down(self) -> None:
+        """Say that nothing follows, and wait for the peer's end: closing over unread bytes would destroy the last answer."""
+        self._end_side()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close_now()
+            return
+        if self._interest != READ:
+            self._interest = READ
+            self._loop.change(self._fd, READ)
+        self._owner.lingers(self)
+
+    def close_now(self) -> None:
+        """Close, and tell whoever spoke here."""
+        if self._closed:
+            return
+        self._closed = self._closing = True
+        self._loop.forget(self._fd, self)
+        self._sock.close()
+        self._out.clear()
+        self._end_side()
+        self._owner.gone(self)
+
+    def _end_side(self) -> None:
+        side, self.side = self.side, None
+        if side is not None:
+            side.closed()
+
+    def broken(self, error: Exception) -> None:
+        """End after an exception in our own code, or a protocol error that nobody answered."""
+        if isinstance(error, ProtocolError):
+            self._log.warning("peer.refused", peer=self.label, reason=str(error))
+        else:
+            self._log.error("peer.failed", peer=self.label, error=repr(error), exc_info=error)
+        self.close_now()
+
+    def dialled(self) -> tuple[str, int] | str:
+        """Return our side's address: what the peer dialled."""
+        name = self._sock.getsockname()
+        return name if isinstance(name, str) else (name[0], name[1])

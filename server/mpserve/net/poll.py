@@ -1,0 +1,91 @@
+"""Waiting for many sockets: epoll where it exists, `selectors` elsewhere, behind four calls."""
+
+from __future__ import annotations
+
+import select
+import selectors
+from typing import Final, Protocol
+
+__all__ = ["READ", "WRITE", "Poller", "make_poller"]
+
+READ: Final = 1
+WRITE: Final = 2
+
+
+class Poller(Protocol):
+    """Which file descriptors are ready."""
+
+    def watch(self, fd: int, interest: int) -> None:
+        """Begin to watch `fd` for `READ`, `WRITE` or both."""
+
+    def change(self, fd: int, interest: int) -> None:
+        """Watch `fd` for something else; 0 only for its end."""
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`; before it is closed."""
+
+    def wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
+        """Return (fd, READ | WRITE) for what is ready, after `timeout_s` at the latest."""
+
+    def close(self) -> None:
+        """Free the poller."""
+
+
+def make_poller() -> Poller:
+    """Return the best poller of this system."""
+    return _Epoll() if hasattr(select, "epoll") else _Selector()
+
+
+class _Epoll:
+    """Level-triggered epoll."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._events = {
+            0: 0,
+            READ: select.EPOLLIN,
+            WRITE: select.EPOLLOUT,
+            READ | WRITE: select.EPOLLIN | select.EPOLLOUT,
+        }
+
+    def watch(self, fd: int, interest: int) -> None:
+        self._epoll.register(fd, self._events[interest])
+
+    def change(self, fd: int, interest: int) -> None:
+        self._epoll.modify(fd, self._events[interest])
+
+    def forget(self, fd: int) -> None:
+        self._epoll.unregister(fd)
+
+    def wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
+        out = select.EPOLLOUT
+        # Hang-ups and errors count as readable: the read then tells what happened.
+        return [
+            (fd, (WRITE if event & out else 0) | (READ if event & ~out else 0))
+            for fd, event in self._epoll.poll(timeout_s)
+        ]
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+class _Selector:
+    """Whatever `selectors` finds."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def watch(self, fd: int, interest: int) -> None:
+        self._selector.register(fd, interest)
+
+    def change(self, fd: int, interest: int) -> None:
+        self._selector.modify(fd, interest or READ)
+
+    def forget(self, fd: int) -> None:
+        self._selector.unregister(fd)
+
+    def wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(timeout_s)]
+
+    def close(self) -> None:
+        self._selector.close()
