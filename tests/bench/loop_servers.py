@@ -1,9 +1,11 @@
 """Offer the same small framed echo on several event loops; the servers of `loop_trial`.
 
 Rules:
-- Every variant does the same work per frame: parse a 20-byte header, look one operation up in a dict, answer in the same size.
+- Every variant does the same work per frame: parse a 20-byte header, look one operation up in a dict, answer
+  in the same size.
 - Every variant answers all frames of one read with one write.
-- No per-connection read buffer: reads land in one buffer shared by the process, only a frame that is incomplete is kept.
+- No per-connection read buffer: reads land in one buffer shared by the process, only a frame that is
+  incomplete is kept.
 - The servers end when their standard input does, so none outlives the process that started it.
 """
 
@@ -46,7 +48,7 @@ def answer(data: bytes | bytearray | memoryview, out: Reply) -> int:
 class Framer:
     """Collect the bytes of one connection and answer whole frames.
 
-    A large frame that is incomplete becomes the buffer that further reads fill directly, so its bytes are copied once.
+    A large incomplete frame becomes the buffer that further reads fill: its bytes are copied once.
     """
 
     __slots__ = ("filled", "large", "rest")
@@ -103,7 +105,7 @@ class Framer:
             self.filled, self.rest = len(rest), b""
 
 
-# --- loops of our own -------------------------------------------------------------------------------------------------
+# --- loops of our own -----------------------------------------------------------------------------
 
 
 class Peer:
@@ -134,7 +136,7 @@ class Peer:
         return self.sock.recv(READ_SIZE)
 
     def write(self, pieces: Reply) -> bool:
-        """Send what the socket takes now, a large reply without joining it; return whether something is left."""
+        """Send what the socket takes now, large replies unjoined; return whether something is left."""
         if self.unsent is not None:
             pieces, self.unsent = [self.unsent, *pieces], None
         try:
@@ -271,7 +273,7 @@ def step(
             watch(peer, left)
 
 
-# --- asyncio and uvloop -----------------------------------------------------------------------------------------------
+# --- asyncio and uvloop ---------------------------------------------------------------------------
 
 
 class Plain(asyncio.Protocol):

@@ -1,13 +1,14 @@
 """Measure which event loop the server should run on; print a table.
 
-    python tests/bench/loop_trial.py [--rounds N] [--seconds S] [--idle N] [--only TEXT]
+    python -m tests.bench.loop_trial [--rounds N] [--seconds S] [--idle N] [--only TEXT]
 
 Rules:
-- All variants run at the same time, each in a process of its own; a round visits every variant once, so that the drift of
-  the machine falls on all alike. Figures are medians of rounds.
-- Rates say what a user would see, and on a busy machine mostly what the scheduler did. The processor time that the server
-  spent per frame is the steadier figure, and stands beside each rate.
-- Clients are processes with blocking sockets and TCP_NODELAY, started once and told over their standard input what to do.
+- All variants run at the same time, each in a process of its own; a round visits every variant once, so that
+  the drift of the machine falls on all alike. Figures are medians of rounds.
+- Rates say what a user would see, and on a busy machine mostly what the scheduler did. The processor time
+  that the server spent per frame is the steadier figure, and stands beside each rate.
+- Clients are processes with blocking sockets and TCP_NODELAY, started once and told over their standard
+  input what to do.
 """
 
 from __future__ import annotations
@@ -17,22 +18,19 @@ import json
 import os
 import socket
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from loop_servers import HEADER, VARIANTS
+from tests.bench.children import Child
+from tests.bench.loop_servers import HEADER, VARIANTS
 
+PATIENCE_S = 60.0
 BASE = "uvloop Protocol + writelines"
-PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
 
 ALL = tuple(sorted(os.sched_getaffinity(0)))
 
-# name: clients, bytes of a frame, frames under way at once, processors of the server, processors of the clients
+# name: clients, bytes of a frame, frames under way at once, processors of the server and of the clients
 CASES: dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...]]] = {
     "1 client, 60 B, on one core": (1, 60, 1, ALL[:1], ALL[:1]),
     "1 client, 60 B, across cores": (1, 60, 1, ALL[:1], ALL[-1:]),
@@ -42,52 +40,7 @@ CASES: dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
-class Child:
-    """Run a child process that is spoken to in lines and ends with its standard input."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-
-    def tell(self, **fields: object) -> None:
-        """Send one line of JSON."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(fields) + "\n")
-        self.process.stdin.flush()
-
-    def hear(self) -> Any:
-        """Return the next line of JSON; a child that ended is an error."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"child {self.process.args!r} ended with {self.process.wait(10)}")
-        return json.loads(line)
-
-    def end(self) -> None:
-        """Close its standard input and wait; kill it when it stays."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
-    def pin(self, processors: tuple[int, ...]) -> None:
-        """Let it run on `processors` only: a wake-up on one core and one across cores cost very different times."""
-        os.sched_setaffinity(self.process.pid, processors)
-
-    def cpu_s(self) -> float:
-        """Return the processor time that it used, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/schedstat").read_text().split()
-        return int(fields[0]) / 1e9
-
-    def rss_kib(self) -> float:
-        """Return its resident memory in KiB."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE_KIB
-
-
-# --- a client process -------------------------------------------------------------------------------------------------
+# --- a client process -----------------------------------------------------------------------------
 
 
 def client_main() -> None:
@@ -108,7 +61,7 @@ def client_main() -> None:
 
 
 def exchange(port: int, size: int, window: int, seconds: float) -> dict[str, float]:
-    """Send `window` frames of `size` bytes, read as many, again for `seconds`; return frames, seconds and latency."""
+    """Send `window` frames of `size` bytes, read as many, again for `seconds`; return what was counted."""
     frame = HEADER.pack(size - 20, 7, 0, 1, 0) + bytes(size - 20)
     batch, need = frame * window, size * window
     room = bytearray(need)
@@ -127,7 +80,7 @@ def exchange(port: int, size: int, window: int, seconds: float) -> dict[str, flo
     return {"frames": len(took) * window, "seconds": before - begin, "p50": statistics.median(took)}
 
 
-# --- measuring --------------------------------------------------------------------------------------------------------
+# --- measuring ------------------------------------------------------------------------------------
 
 Figures = dict[str, float]
 
@@ -135,11 +88,11 @@ Figures = dict[str, float]
 def measure(
     server: Child, port: int, clients: list[Child], size: int, window: int, seconds: float
 ) -> Figures:
-    """Let `clients` loose on one server; return frames/s of all, the median latency and server µs per frame."""
+    """Let `clients` loose on one server; return frames/s of all, median latency, server µs per frame."""
     before = server.cpu_s()
     for client in clients:
         client.tell(do="exchange", port=port, size=size, window=window, seconds=seconds)
-    answers = [client.hear() for client in clients]
+    answers = [client.hear(PATIENCE_S) for client in clients]
     frames = sum(answer["frames"] for answer in answers)
     return {
         "rate": sum(answer["frames"] / answer["seconds"] for answer in answers),
@@ -149,24 +102,24 @@ def measure(
 
 
 def measure_idle(name: str, clients: list[Child], count: int, seconds: float) -> Figures:
-    """Open `count` idle connections; return KiB of server memory for each and a busy client's latency meanwhile.
+    """Open `count` idle connections; return the server's KiB for each and a busy client's latency meanwhile.
 
     On a fresh server: one that has worked keeps memory it was given, and would hide what connections take.
     """
     holder, caller = clients[0], clients[1]
-    server = Child(str(HERE / "loop_servers.py"), name)
+    server = Child("-m", "tests.bench.loop_servers", name)
     try:
-        port = cast(int, server.hear())
+        port = cast(int, server.hear(PATIENCE_S))
         server.pin(ALL[:1])
         caller.pin(ALL[-1:])
         measure(server, port, [caller], 60, 1, seconds / 4)  # whatever is allocated at the first call
-        before = server.rss_kib()
+        before = server.rss_bytes()
         holder.tell(do="hold", port=port, count=count)
-        holder.hear()
+        holder.hear(PATIENCE_S)
         figures = measure(server, port, [caller], 60, 1, seconds)
-        figures["kib"] = (server.rss_kib() - before) / count
+        figures["kib"] = (server.rss_bytes() - before) / count / 1024
         holder.tell(do="drop")
-        holder.hear()
+        holder.hear(PATIENCE_S)
     finally:
         server.end()
     return figures
@@ -174,11 +127,11 @@ def measure_idle(name: str, clients: list[Child], count: int, seconds: float) ->
 
 def run(names: list[str], rounds: int, seconds: float, idle: int) -> dict[str, dict[str, Figures]]:
     """Run all rounds; return medians by case and variant."""
-    servers = {name: Child(str(HERE / "loop_servers.py"), name) for name in names}
-    clients = [Child(__file__, "--client") for _ in range(8)]
+    servers = {name: Child("-m", "tests.bench.loop_servers", name) for name in names}
+    clients = [Child("-m", "tests.bench.loop_trial", "--client") for _ in range(8)]
     samples: dict[str, dict[str, list[Figures]]] = {}
     try:
-        ports = {name: cast(int, server.hear()) for name, server in servers.items()}
+        ports = {name: cast(int, server.hear(PATIENCE_S)) for name, server in servers.items()}
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             for case, (count, size, window, near, far) in CASES.items():

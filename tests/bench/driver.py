@@ -1,0 +1,127 @@
+"""Be one client process of the bench: a line of standard input says what to do, a line answers it.
+
+    {"do": "prepare", "station": "stock", "address": […], "work": "dict", "name": "bench-7", "index": 0}
+    {"do": "go", "seconds": 0.5}           → {"count": …, "seconds": …, "p50_us": …, "p99_us": …}
+    {"do": "submit", "station": …, "address": …, "name": …, "how": "recipe", "jobs": 9, "bytes": 0} → same
+    {"do": "pills", "name": …, "count": 2}                       stops workers
+    {"do": "work", "station": …, "address": …, "name": …}        works until a pill; two answers: begun, done
+    {"do": "hold", "station": …, "address": …, "count": 50}    opens idle clients; {"do": "drop"} closes them
+
+Rules:
+- What can be set up beforehand is, in `prepare`; `go` measures nothing but the calls.
+- A failure is answered as `{"error": "Type: text"}`, never hidden; the process goes on to the next line.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.bench.stations import STATIONS, Station
+
+__all__ = ["Driver"]
+
+Answer = dict[str, Any]
+
+
+class Driver:
+    """Keep what is prepared and held between two lines."""
+
+    def __init__(self) -> None:
+        self.pair: Callable[[], object] | None = None
+        self.station: Station | None = None
+        self.held: list[Any] = []
+
+    def prepare(self, order: Answer) -> Answer:
+        """Connect, and find or make the object."""
+        self.leave()
+        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        self.pair = self.station.pair(order["work"], order["name"], order["index"])
+        self.pair()
+        return {"ready": True}
+
+    def go(self, order: Answer) -> Answer:
+        """Repeat the prepared pair of calls for so many seconds."""
+        assert self.pair is not None, "go without prepare"
+        pair, seconds, took = self.pair, order["seconds"], []
+        begin = before = time.perf_counter()
+        while before - begin < seconds:
+            pair()
+            now = time.perf_counter()
+            took.append(now - before)
+            before = now
+        return figures(len(took), before - begin, took)
+
+    def submit(self, order: Answer) -> Answer:
+        """Send jobs and read all their results."""
+        self.leave()
+        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        submit = self.station.submit(order["how"], order["name"], order["bytes"])
+        for _ in range(3):
+            submit(16)  # the workers are there, their imports done
+        begin = time.perf_counter()
+        took = submit(order["jobs"])
+        return figures(order["jobs"], time.perf_counter() - begin, took)
+
+    def pills(self, order: Answer) -> Answer:
+        """Stop the workers of the recipe that was submitted last."""
+        assert self.station is not None, "pills without submit"
+        self.station.pills(order["name"], order["count"])
+        return {"sent": order["count"]}
+
+    def work(self, order: Answer) -> Answer:
+        """Be a worker of the recipe until the pill."""
+        self.leave()
+        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        print(json.dumps({"ready": True}), flush=True)
+        return {"done": self.station.work(order["name"])}
+
+    def hold(self, order: Answer) -> Answer:
+        """Open idle clients and keep them."""
+        station = STATIONS[order["station"]](tuple(order["address"]))
+        for _ in range(order["count"]):
+            self.held.append(station.idle())
+        return {"held": len(self.held)}
+
+    def drop(self, _order: Answer) -> Answer:
+        """Close the idle clients."""
+        while self.held:
+            self.held.pop().close()
+        return {"held": 0}
+
+    def leave(self, _order: Answer | None = None) -> Answer:
+        """Let go of what was prepared."""
+        station, self.station, self.pair = self.station, None, None
+        if station is not None:
+            station.close()
+        return {"left": True}
+
+
+def figures(count: int, seconds: float, took: list[float]) -> Answer:
+    """Return what was counted; latencies in microseconds where single calls were timed."""
+    answer: Answer = {"count": count, "seconds": seconds}
+    if took:
+        took.sort()
+        answer |= {"p50_us": statistics.median(took) * 1e6, "p99_us": took[len(took) * 99 // 100] * 1e6}
+    return answer
+
+
+def main() -> None:
+    """Do what each line says."""
+    driver = Driver()
+    for line in sys.stdin:
+        order = json.loads(line)
+        try:
+            answer = getattr(driver, order["do"])(order)
+        except Exception as error:  # told to whoever gave the order
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+    driver.leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""THE table of what is measured. A row is one kind of work, done on several sides.
+
+Rules:
+- `wanted` is the least ratio to the standard library that the project asks of itself now; it judges nobody,
+  it is printed.
+- The bare sockets are a floor, not a competitor: they do none of the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["IDLE", "PAIRS", "RECIPES", "Idle", "Pairs", "Recipe"]
+
+ALL = ("std", "ours", "mixed", "bare")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Clients that repeat a pair of calls for a fixed time; the rate is of pairs, of all clients together."""
+
+    title: str
+    work: str
+    clients: int
+    wanted: float
+    sides: tuple[str, ...] = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One submitter, two worker processes; `flows` tells how each side's submitter moves how many jobs."""
+
+    title: str
+    wanted: float
+    flows: dict[str, tuple[str, int]]
+    size: int = 0
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Return the sides that take part."""
+        return tuple(self.flows)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Clients that do nothing, on a server of their own; and one that works meanwhile."""
+
+    clients: int
+    wanted_kib: float
+    sides: tuple[str, ...] = ALL
+
+
+PAIRS = (
+    Pairs("connect and one call", "connect", 1, 1.0),
+    Pairs("make a dict, drop it", "proxy", 1, 1.0, ("std", "ours", "mixed")),
+    Pairs("dict: set, get", "dict", 1, 1.0),
+    Pairs("list: append, pop", "list", 1, 1.0),
+    Pairs("queue: put, get", "queue", 1, 1.0),
+    Pairs("lock: acquire, release", "lock", 1, 1.0),
+    Pairs("dict: set, get", "dict", 8, 1.3),
+    Pairs("list: append, pop", "list", 8, 1.3),
+    Pairs("queue: put, get", "queue", 8, 1.3),
+    Pairs("one lock for all: acquire, release", "lock", 8, 1.1),
+)
+
+PLAIN, SINGLE, LARGE = ("recipe", 20_000), ("round trip", 500), ("recipe", 64)
+
+RECIPES = (
+    Recipe("one put, one get a job", 2.0, {"std": PLAIN, "ours": PLAIN, "mixed": PLAIN}),
+    Recipe("buffered puts, `get_many`", 2.0, {"std": PLAIN, "ours": ("buffered", 20_000)}),
+    Recipe("`put_many`, `get_many`", 2.0, {"std": PLAIN, "ours": ("batched", 100_000)}),
+    Recipe("one job at a time", 1.0, {"std": SINGLE, "ours": SINGLE, "mixed": SINGLE}),
+    Recipe("1 MiB out and back", 1.0, {"std": LARGE, "ours": LARGE, "mixed": LARGE}, 1 << 20),
+)
+
+IDLE = Idle(5_000, 8.0)

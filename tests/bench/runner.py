@@ -1,0 +1,192 @@
+"""Run the rows: rounds over sides, drivers that do the calls, samples that are kept.
+
+Rules:
+- Interleaved: within a round a row visits its sides one after the other, and each round begins with another
+  side, so that the drift of the machine falls on all alike. Ratios are taken within a round.
+- A side that fails is noted with its error, its drivers and its server are replaced, and the run goes on.
+- Everything that was started is ended, whatever happens.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.bench.children import Child, ChildError
+from tests.bench.rows import Idle, Pairs, Recipe
+from tests.bench.sides import SIDES, Address, Side, start_server, start_workers
+
+__all__ = ["Figures", "Result", "Runner", "Settings"]
+
+WORKERS = 2
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long and how often."""
+
+    rounds: int = 3
+    seconds: float = 0.5
+    scale: float = 1.0
+    patience_s: float = 90.0
+
+
+@dataclass(slots=True)
+class Result:
+    """One row's samples, a list by round for each side (None: failed), and what failed."""
+
+    row: Pairs | Recipe | Idle
+    samples: dict[str, list[Figures | None]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class Runner:
+    """Own the servers and the drivers of one run."""
+
+    def __init__(self, settings: Settings, only: frozenset[str]) -> None:
+        """Prepare a run of the sides named in `only`; nothing is started yet."""
+        self.settings, self.only = settings, only
+        self.servers: dict[str, tuple[Child, Address]] = {}
+        self.drivers: list[Child] = []
+        self.names = 0
+
+    def close(self) -> None:
+        """End every process."""
+        for child in [*self.drivers, *(server for server, _address in self.servers.values())]:
+            child.end()
+        self.drivers, self.servers = [], {}
+
+    def run(self, row: Pairs | Recipe | Idle) -> Result:
+        """Measure one row on all its sides, in all rounds."""
+        result = Result(row)
+        sides = [key for key in row.sides if key in self.only]
+        rounds = 1 if isinstance(row, Idle) else self.settings.rounds
+        for number in range(rounds):
+            turn = number % max(1, len(sides))
+            for key in sides[turn:] + sides[:turn]:
+                result.samples.setdefault(key, []).append(self._try(row, SIDES[key], result))
+        return result
+
+    def _try(self, row: Pairs | Recipe | Idle, side: Side, result: Result) -> Figures | None:
+        if side.key in result.failures:  # it would fail again, after as long a wait
+            return None
+        try:
+            if isinstance(row, Pairs):
+                return self._pairs(row, side)
+            return self._recipe(row, side) if isinstance(row, Recipe) else self._idle(row, side)
+        except (ChildError, OSError) as error:
+            result.failures[side.key] = str(error)
+            print(f"FAILED: {side.title}: {error}", file=sys.stderr)
+            self._start_afresh(side)
+            return None
+
+    def _start_afresh(self, side: Side) -> None:
+        for driver in self.drivers:
+            driver.end(1)
+        self.drivers = []
+        if side.server in self.servers:
+            self.servers.pop(side.server)[0].end()
+
+    # --- what every row needs ---------------------------------------------------------------------
+
+    def _server(self, kind: str) -> tuple[Child, Address]:
+        if kind not in self.servers:
+            self.servers[kind] = start_server(kind)
+        return self.servers[kind]
+
+    def _crew(self, count: int) -> list[Child]:
+        while len(self.drivers) < count:
+            self.drivers.append(Child("-m", "tests.bench.driver"))
+        return self.drivers[:count]
+
+    def _name(self) -> str:
+        self.names += 1
+        return f"bench-{self.names}"
+
+    def _all(self, crew: list[Child], **fields: Any) -> list[Any]:
+        for index, driver in enumerate(crew):
+            driver.tell(index=index, **fields)
+        return [driver.hear(self.settings.patience_s) for driver in crew]
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def _pairs(self, row: Pairs, side: Side) -> Figures:
+        server, address = self._server(side.server)
+        return self._measure_pairs(self._crew(row.clients), server, address, side, row.work)
+
+    def _measure_pairs(
+        self, crew: list[Child], server: Child, address: Address, side: Side, work: str
+    ) -> Figures:
+        self._all(crew, do="prepare", station=side.station, address=address, work=work, name=self._name())
+        before_s = server.cpu_s()
+        answers = self._all(crew, do="go", seconds=self.settings.seconds)
+        used_s = server.cpu_s() - before_s
+        self._all(crew, do="leave")
+        return {
+            "rate": sum(answer["count"] / answer["seconds"] for answer in answers),
+            "p50_us": sorted(answer["p50_us"] for answer in answers)[len(answers) // 2],
+            "p99_us": max(answer["p99_us"] for answer in answers),
+            "server_us": used_s / sum(answer["count"] for answer in answers) * 1e6,
+        }
+
+    def _recipe(self, row: Recipe, side: Side) -> Figures:
+        _server, address = self._server(side.server)
+        name, where = self._name(), {"station": side.station, "address": address}
+        submitter, *workers = self._crew(1 + WORKERS)
+        how, jobs = row.flows[side.key]
+        order = {
+            "name": name,
+            "how": how,
+            "jobs": max(16, int(jobs * self.settings.scale)),
+            "bytes": row.size,
+            **where,
+        }
+        if side.station == "ours":
+            with start_workers(address, name, WORKERS) as crew:
+                answer = self._submit(submitter, order, crew)
+        else:
+            self._all(workers, do="work", name=name, **where)
+            answer = self._submit(submitter, order, None)
+            for worker in workers:
+                worker.hear(self.settings.patience_s)
+            self._all(workers, do="leave")
+        submitter.ask(self.settings.patience_s, do="leave")
+        return {"rate": answer["count"] / answer["seconds"]} | {
+            key: answer[key] for key in ("p50_us", "p99_us") if key in answer
+        }
+
+    def _submit(self, submitter: Child, order: dict[str, Any], crew: Child | None) -> Any:
+        """Let the jobs run, then stop the workers; a `crew` must then end by itself."""
+        answer = submitter.ask(self.settings.patience_s, do="submit", **order)
+        submitter.ask(self.settings.patience_s, do="pills", name=order["name"], count=WORKERS)
+        if crew is not None and crew.process.wait(10):
+            raise ChildError(crew.story("did not end well after its pills"))
+        return answer
+
+    def _idle(self, row: Idle, side: Side) -> Figures:
+        """Measure on a fresh server: one that has worked keeps memory, and would hide what clients take."""
+        count = max(100, int(row.clients * self.settings.scale))
+        server, address = start_server(side.server)
+        with server:
+            caller, *holders = self._crew(3)
+            alone = self._measure_pairs([caller], server, address, side, "dict")
+            before, threads = server.rss_bytes(), server.threads()
+            for holder in holders:
+                holder.tell(do="hold", station=side.station, address=address, count=count // len(holders))
+            for holder in holders:
+                holder.hear(self.settings.patience_s * 2)
+            held = server.rss_bytes() - before
+            figures = {
+                "kib": held / count / 1024,
+                "threads": float(server.threads() - threads),
+                "clients": float(count),
+            }
+            meanwhile = self._measure_pairs([caller], server, address, side, "dict")
+            self._all(holders, do="drop")
+        return figures | {
+            "alone_us": alone["p50_us"],
+            "p50_us": meanwhile["p50_us"],
+            "p99_us": meanwhile["p99_us"],
+        }
