@@ -117,6 +117,15 @@ class Child:
         self.tell(**fields)
         return self.hear(timeout_s)
 
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it ends by itself, with exit code 0; else raise ChildError."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ChildError(self.story(f"did not end within {timeout_s:.0f} s")) from None
+        if code:
+            raise ChildError(self.story("failed"))
+
     def pin(self, processors: tuple[int, ...]) -> None:
         """Let it run on `processors` only: a wake-up on one core costs far less than one across cores."""
         os.sched_setaffinity(self.process.pid, processors)
@@ -152,7 +161,7 @@ class Child:
         return [root, *root.children(recursive=True)]
 
     def story(self, what: str) -> str:
-        """Tell what it did (`what`), whether it runs, and its last words, without this tree's place on the disk."""
+        """Tell what it did (`what`), whether it runs, and its last words; paths as seen from this tree."""
         last = self.written()[-3:]
         code = self.process.poll()
         state = "running" if code is None else f"exit code {code}"

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from tests.bench.children import Child, ChildError
 from tests.bench.rows import Idle, Pairs, Recipe
 from tests.bench.sides import SIDES, Address, Side, start_server, start_workers
@@ -76,7 +78,7 @@ class Runner:
             if isinstance(row, Pairs):
                 return self._pairs(row, side)
             return self._recipe(row, side) if isinstance(row, Recipe) else self._idle(row, side)
-        except (ChildError, OSError) as error:
+        except (ChildError, OSError, psutil.Error) as error:
             result.failures[side.key] = str(error)
             print(f"FAILED: {side.title}: {error}", file=sys.stderr)
             self._start_afresh(side)
@@ -161,8 +163,8 @@ class Runner:
         """Let the jobs run, then stop the workers; a `crew` must then end by itself."""
         answer = submitter.ask(self.settings.patience_s, do="submit", **order)
         submitter.ask(self.settings.patience_s, do="pills", name=order["name"], count=WORKERS)
-        if crew is not None and crew.process.wait(10):
-            raise ChildError(crew.story("did not end well after its pills"))
+        if crew is not None:
+            crew.wait(10)
         return answer
 
     def _idle(self, row: Idle, side: Side) -> Figures:
