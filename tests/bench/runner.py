@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
-
 from tests.bench.children import Child, ChildError
 from tests.bench.rows import Idle, Pairs, Recipe
 from tests.bench.sides import SIDES, Address, Side, start_server, start_workers
