@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import PAGE, tables, write
-from tests.bench.rows import IDLE, PAIRS, RECIPES, Idle, Pairs, Recipe
+from tests.bench.rows import ROWS, Idle, Pairs, Recipe
 from tests.bench.runner import Result, Runner, Settings
 from tests.bench.sides import SIDES
 from tests.bench.stock import KEY_VARIABLE
@@ -79,7 +79,7 @@ def describe(row: Pairs | Recipe | Idle) -> str:
 def measure(runner: Runner, text: str) -> list[Result]:
     """Run every row whose description has `text` in it, telling which."""
     results = []
-    for row in (*PAIRS, *RECIPES, IDLE):
+    for row in ROWS:
         if text in describe(row):
             begin = time.monotonic()
             print(f"{describe(row)} …", end="", file=sys.stderr, flush=True)
@@ -101,7 +101,7 @@ def main() -> int:
     """Run the rows, print the tables."""
     options = arguments()
     if options.list:
-        print("\n".join(describe(row) for row in (*PAIRS, *RECIPES, IDLE)))
+        print("\n".join(describe(row) for row in ROWS))
         return 0
     prepare()
     runner = Runner(settings(options), frozenset(options.sides.split(",")))

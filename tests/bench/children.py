@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -127,8 +128,15 @@ class Child:
             raise ChildError(self.story("failed"))
 
     def pin(self, processors: tuple[int, ...]) -> None:
-        """Let it run on `processors` only: a wake-up on one core costs far less than one across cores."""
-        os.sched_setaffinity(self.process.pid, processors)
+        """Let all its threads run on `processors` only: where a process runs decides what a wake-up costs."""
+        if sys.platform == "linux":
+            for thread in self.process_info().threads():
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                    os.sched_setaffinity(thread.id, processors)
+
+    def process_info(self) -> psutil.Process:
+        """Return what psutil knows of it."""
+        return psutil.Process(self.process.pid)
 
     def cpu_s(self) -> float:
         """Return the processor time that it and its children used, in seconds."""
@@ -157,7 +165,7 @@ class Child:
         self.errors.close()
 
     def _family(self) -> list[psutil.Process]:
-        root = psutil.Process(self.process.pid)
+        root = self.process_info()
         return [root, *root.children(recursive=True)]
 
     def story(self, what: str) -> str:

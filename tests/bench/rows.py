@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["IDLE", "PAIRS", "RECIPES", "Idle", "Pairs", "Recipe"]
+__all__ = ["ROWS", "Idle", "Pairs", "Recipe"]
 
+# Where server and client run. Left alone, the scheduler puts one client now on the server's core, now on another,
+# where a wake-up costs ten times as much: then rounds show its moods.
+ANYWHERE, TOGETHER, APART = "", "one core", "two cores"
 ALL = ("std", "ours", "mixed", "bare")
 
 
@@ -24,6 +27,7 @@ class Pairs:
     clients: int
     wanted: float
     sides: tuple[str, ...] = ALL
+    place: str = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,21 @@ class Idle:
     sides: tuple[str, ...] = ALL
 
 
+ALONE = (
+    ("dict: set, get", "dict"),
+    ("list: append, pop", "list"),
+    ("queue: put, get", "queue"),
+    ("lock: acquire, release", "lock"),
+)
+
 PAIRS = (
     Pairs("connect and one call", "connect", 1, 1.0),
     Pairs("make a dict, drop it", "proxy", 1, 1.0, ("std", "ours", "mixed")),
-    Pairs("dict: set, get", "dict", 1, 1.0),
-    Pairs("list: append, pop", "list", 1, 1.0),
-    Pairs("queue: put, get", "queue", 1, 1.0),
-    Pairs("lock: acquire, release", "lock", 1, 1.0),
+    *(
+        Pairs(f"{title}; {place}", work, 1, 1.0, ALL, place)
+        for place in (APART, TOGETHER)
+        for title, work in ALONE
+    ),
     Pairs("dict: set, get", "dict", 8, 1.3),
     Pairs("list: append, pop", "list", 8, 1.3),
     Pairs("queue: put, get", "queue", 8, 1.3),
@@ -74,3 +86,5 @@ RECIPES = (
 )
 
 IDLE = Idle(5_000, 8.0)
+
+ROWS: tuple[Pairs | Recipe | Idle, ...] = (*PAIRS, *RECIPES, IDLE)

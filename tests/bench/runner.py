@@ -9,18 +9,25 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 from tests.bench.children import Child, ChildError
-from tests.bench.rows import Idle, Pairs, Recipe
+from tests.bench.rows import ANYWHERE, APART, TOGETHER, Idle, Pairs, Recipe
 from tests.bench.sides import SIDES, Address, Side, start_server, start_workers
 
 __all__ = ["Figures", "Result", "Runner", "Settings"]
 
 WORKERS = 2
+EVERYWHERE = tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else ()
+PLACES = {  # of the server, of the clients
+    ANYWHERE: (EVERYWHERE, EVERYWHERE),
+    TOGETHER: (EVERYWHERE[:1], EVERYWHERE[:1]),
+    APART: (EVERYWHERE[:1], EVERYWHERE[-1:]),
+}
 Figures = dict[str, float]
 
 
@@ -115,7 +122,17 @@ class Runner:
 
     def _pairs(self, row: Pairs, side: Side) -> Figures:
         server, address = self._server(side.server)
-        return self._measure_pairs(self._crew(row.clients), server, address, side, row.work)
+        crew = self._crew(row.clients)
+        near, far = PLACES[row.place]
+        server.pin(near)
+        for driver in crew:
+            driver.pin(far)
+        try:
+            return self._measure_pairs(crew, server, address, side, row.work)
+        finally:
+            for child in (server, *crew):
+                if child.alive:
+                    child.pin(EVERYWHERE)
 
     def _measure_pairs(
         self, crew: list[Child], server: Child, address: Address, side: Side, work: str
@@ -172,6 +189,8 @@ class Runner:
         server, address = start_server(side.server)
         with server:
             caller, *holders = self._crew(3)
+            server.pin(EVERYWHERE[:1])
+            caller.pin(EVERYWHERE[-1:])
             alone = self._measure_pairs([caller], server, address, side, "dict")
             before, threads = server.rss_bytes(), server.threads()
             for holder in holders:
@@ -186,6 +205,7 @@ class Runner:
             }
             meanwhile = self._measure_pairs([caller], server, address, side, "dict")
             self._all(holders, do="drop")
+            caller.pin(EVERYWHERE)
         return figures | {
             "alone_us": alone["p50_us"],
             "p50_us": meanwhile["p50_us"],
