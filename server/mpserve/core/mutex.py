@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mpserve.core.machine import Machine
+from mpserve.core.owner import Owner
 from mpserve.core.parking import ParkingLot
 from mpshared.errors import NoSuchObject, NotHeld
 
@@ -23,22 +24,7 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpshared.errors import MpserveError
 
-__all__ = ["Claim", "Claimant", "Mutex", "Owner"]
-
-
-class Owner(NamedTuple):
-    """Who holds or waits: one lane of one session."""
-
-    session: str
-    lane: int
-
-    @classmethod
-    def of(cls, call: Call) -> Owner:
-        """Return the owner that `call` makes."""
-        return cls(call.lane.session.id, call.lane.number)
-
-    def __str__(self) -> str:
-        return f"thread {self.lane} of session {self.session}"
+__all__ = ["Claim", "Claimant", "Mutex"]
 
 
 class Claimant(Protocol):
@@ -88,6 +74,10 @@ class Mutex(Machine):
             fx.reply(call, False)
         else:
             self.acquirers.park(fx, call, timeout_s, _not_acquired)
+
+    def release(self, fx: Effects, call: Call) -> None:
+        """Release the lock; who may do so depends on its kind."""
+        raise NotImplementedError
 
     def locked(self, fx: Effects, call: Call) -> None:
         """Answer whether somebody holds it."""

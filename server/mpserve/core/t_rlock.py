@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from mpserve.core.mutex import Mutex, Owner
+from mpserve.core.mutex import Mutex
+from mpserve.core.owner import Owner
 from mpshared.errors import NotHeld
 
 if TYPE_CHECKING:

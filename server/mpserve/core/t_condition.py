@@ -1,0 +1,279 @@
+"""Condition: a lock, and a line of those who gave it up until they are notified.
+
+    --wait, gives the lock up--> WAITING --notify-----------> WOKEN, answer True --takes the lock--> answered
+                                 WAITING --its time is up---> WOKEN, answer False --^
+
+RULES
+* Taking and releasing are the lock's: an object of its own, which may be used without the condition.
+* A woken call stands in the lock's line like everybody else and is answered when it holds the lock again,
+  with as many levels as it had. Its time does not run any more.
+* A notify is never lost: who was notified and is gone before it had its answer passes it on to the next in
+  line. The caller of an undone wait holds nothing, whichever way it was answered.
+* A suspended waiter is notified in its turn; it is the lock that then skips it until it is back.
+* Who waits is state, unlike elsewhere: after a restart the call comes again without holding the lock, and may
+  have been notified meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mpserve.core.machine import Machine
+from mpserve.core.mutex import Mutex
+from mpserve.core.owner import Owner
+from mpserve.core.parking import ParkingLot
+from mpshared.errors import BadType, Conflict, NoSuchObject, NotHeld
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call, Lane, Session
+    from mpserve.core.effects import Effects
+    from mpshared.errors import MpserveError
+
+__all__ = ["Condition"]
+
+
+class _Wait:
+    """Somebody who waits: how deep it held the lock, its answer once woken, its call while it is here."""
+
+    __slots__ = ("answer", "call", "levels")
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+        self.answer: bool | None = None
+        self.call: Call | None = None
+
+
+class Condition(Machine):
+    """A lock whose holders can wait for each other."""
+
+    kind: ClassVar[str] = "condition"
+    SETTINGS: ClassVar[dict[str, Any]] = {"lock": ""}
+    """Ident of the Lock or RLock it stands on."""
+    lock: Mutex
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        if type(self.settings["lock"]) is not str:
+            raise BadType(f"{self.label} needs the ident of a lock, got {self.settings['lock']!r:.80}")
+        self.waiting: dict[Owner, _Wait] = {}
+        """In order of arrival."""
+        self.woken: dict[Owner, _Wait] = {}
+        self.waiters = ParkingLot()
+
+    def bind(self, machines: Mapping[str, Machine]) -> None:
+        """Find the lock.
+
+        Raises:
+            NoSuchObject, Conflict: There is no such object, or it is no lock.
+        """
+        lock = machines.get(self.settings["lock"])
+        if lock is None:
+            raise NoSuchObject(f"the lock of {self.label} does not exist any more; make a new one for it")
+        if not isinstance(lock, Mutex):
+            raise Conflict(f"{self.label} needs a lock or an rlock, and {lock.label} is neither")
+        self.lock = lock
+
+    # -- operations: the lock's ------------------------------------------------------------------
+
+    def acquire(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Take the lock, as its own `acquire`."""
+        call.session.held[self] = None
+        self.lock.acquire(fx, call, timeout_s)
+
+    def release(self, fx: Effects, call: Call) -> None:
+        """Release the lock, as its own `release`."""
+        try:
+            self.lock.release(fx, call)
+        except NotHeld as err:
+            raise NotHeld(f"{err.text} (it is the lock of {self.label})") from None
+
+    def locked(self, fx: Effects, call: Call) -> None:
+        """Answer whether somebody holds the lock."""
+        self.lock.locked(fx, call)
+
+    def undo_acquire(self, fx: Effects, call: Call) -> None:
+        """Take back an acquire whose answer never arrived."""
+        self.lock.undo_acquire(fx, call)
+
+    # -- operations: waiting and notifying -------------------------------------------------------
+
+    def wait(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Give the lock up, wait to be notified, take the lock again.
+
+        Args:
+            fx: Where the answer goes: True, or False when the time was up. Then the caller has the lock.
+            call: The call; its thread (of a plain Lock: its session) must hold the lock.
+            timeout_s: Seconds until it goes back for the lock by itself; None: never, 0: at once.
+
+        Raises:
+            NotHeld: The caller does not hold the lock.
+
+        Cost: O(1). Source: threading.Condition.wait.
+        """
+        owner = Owner.of(call)
+        if (owner in self.waiting or owner in self.woken) and self.lock.holder != owner:
+            self._wait_on(fx, call, timeout_s)
+            return
+        self._need_lock(call, "wait on")
+        self._drop(fx, owner)  # a wait it gave up while the server was away
+        self._begin_wait(fx, call, timeout_s)
+
+    def notify(self, fx: Effects, call: Call, n: int) -> None:
+        """Wake the first n who wait. Cost: O(n). Source: threading.Condition.notify."""
+        self._need_lock(call, "notify on")
+        for owner in list(islice(self.waiting, n)):
+            self._wake(fx, owner, answer=True)
+        fx.reply(call)
+
+    def notify_all(self, fx: Effects, call: Call) -> None:
+        """Wake everybody who waits. Cost: O(waiters)."""
+        self.notify(fx, call, len(self.waiting))
+
+    def undo_wait(self, fx: Effects, call: Call) -> None:
+        """Take back a wait whose answer never arrived: free the lock, and pass the notify on."""
+        if self.lock.undo_claim(fx, call) and call.result is True:
+            self._notify_next(fx)
+
+    def _need_lock(self, call: Call, what: str) -> None:
+        if not self.lock.held_by(call):
+            holder = self.lock.holder or "nobody"
+            msg = f"cannot {what} un-acquired lock: {self.label} is held by {holder}"
+            raise NotHeld(f"{msg}; acquire it first, as in `with condition:`")
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def _begin_wait(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        owner = Owner.of(call)
+        call.session.held[self] = None
+        self.change(fx, "waits", *owner, self.lock.levels)
+        self.waiting[owner].call = call
+        if timeout_s != 0:
+            self.waiters.park(fx, call, timeout_s, self._timed_out)
+        self.lock.give_up(fx)
+        if timeout_s == 0:
+            self._wake(fx, owner, answer=False)
+
+    def _wait_on(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Park a call that comes again after a restart where it stood before."""
+        wait = self.waiting.get(Owner.of(call))
+        if wait is not None:
+            wait.call = call
+            self.waiters.park(fx, call, timeout_s, self._timed_out)
+            return
+        wait = self.woken[Owner.of(call)]
+        wait.call = call
+        self.lock.claim(fx, call, wait.levels, self)
+
+    def _timed_out(self, fx: Effects, call: Call) -> None:
+        self._wake(fx, Owner.of(call), answer=False)
+
+    def _wake(self, fx: Effects, owner: Owner, *, answer: bool) -> None:
+        self.change(fx, "wakes", *owner, answer)
+        wait = self.woken[owner]
+        if wait.call is not None:
+            self.waiters.forget(wait.call)
+            self.lock.claim(fx, wait.call, wait.levels, self)
+
+    def _notify_next(self, fx: Effects) -> None:
+        first = next(iter(self.waiting), None)
+        if first is not None:
+            self._wake(fx, first, answer=True)
+
+    def regained(self, fx: Effects, call: Call) -> None:
+        """Answer a woken call, which holds the lock again."""
+        owner = Owner.of(call)
+        answer = self.woken[owner].answer
+        self.change(fx, "left", *owner)
+        fx.reply(call, answer)
+
+    def lock_lost(self, fx: Effects, call: Call, error: MpserveError) -> None:
+        """Fail a woken call: the lock is being deleted."""
+        self.change(fx, "left", *Owner.of(call))
+        fx.fail(call, error)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def on_waits(self, _fx: Effects, session_id: str, lane: int, levels: int) -> None:
+        """Note who waits, and how deep it held the lock."""
+        self.waiting[Owner(session_id, lane)] = _Wait(levels)
+
+    def on_wakes(self, _fx: Effects, session_id: str, lane: int, answer: bool) -> None:
+        """Note that somebody goes back for the lock."""
+        owner = Owner(session_id, lane)
+        wait = self.woken[owner] = self.waiting.pop(owner)
+        wait.answer = answer
+
+    def on_left(self, _fx: Effects, session_id: str, lane: int) -> None:
+        """Note that somebody does not wait any more."""
+        owner = Owner(session_id, lane)
+        if self.waiting.pop(owner, None) is None:
+            del self.woken[owner]
+
+    # -- peers that are gone ---------------------------------------------------------------------
+
+    def forget_waiter(self, fx: Effects, call: Call) -> None:
+        """Drop a parked call: one that waits, was woken, or only wants the lock."""
+        super().forget_waiter(fx, call)
+        owner = Owner.of(call)
+        wait = self.waiting.get(owner) or self.woken.get(owner)
+        if wait is not None and wait.call is call:
+            self._drop(fx, owner)
+
+    def _drop(self, fx: Effects, owner: Owner) -> None:
+        wait = self.waiting.get(owner) or self.woken.get(owner)
+        if wait is None:
+            return
+        self.change(fx, "left", *owner)
+        if wait.answer:
+            self._notify_next(fx)
+
+    def forget_lane(self, fx: Effects, lane: Lane) -> None:
+        """Drop what is left of a thread's wait, and hand its lock on."""
+        self._drop(fx, Owner(lane.session.id, lane.number))
+        self.lock.let_go(fx, lane.session, lane.number)
+
+    def forget_session(self, fx: Effects, session: Session) -> None:
+        """Drop what is left of a session's waits, and hand its lock on, a stock client's too."""
+        for owner in [o for o in (*self.waiting, *self.woken) if o.session == session.id]:
+            self._drop(fx, owner)
+        self.lock.let_go(fx, session)
+
+    def retry(self, fx: Effects) -> None:
+        """Hand a free lock to a woken waiter that was suspended."""
+        self.lock.retry(fx)
+
+    def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:
+        """Fail everybody who waits or was woken; who only wants the lock still gets it."""
+        why = error or NoSuchObject(f"{self.label} was deleted while this call waited for it")
+        for wait in (*self.waiting.values(), *self.woken.values()):
+            if wait.call is not None and wait.call.waiter is not None:
+                wait.call.waiter.lot.forget(wait.call)
+                fx.fail(wait.call, why)
+        self.waiting.clear()
+        self.woken.clear()
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def lots(self) -> Iterable[ParkingLot]:
+        """Return the line of those who wait; those who were woken stand in the lock's."""
+        return (self.waiters,)
+
+    def state(self) -> list[tuple[Owner, int, bool | None]]:
+        """Return who waits, in order, then who was woken: owner, levels, answer."""
+        return [(owner, w.levels, w.answer) for owner, w in (*self.waiting.items(), *self.woken.items())]
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the lock, its holder, and how many wait, are woken, and stand in the lock's line."""
+        about = {"lock": self.lock.label, "holder": self.lock.holder, "acquirers": len(self.lock.acquirers)}
+        return {**about, "waiters": len(self.waiting), "woken": len(self.woken)}
+
+    def validate(self) -> None:
+        """Raise AssertionError unless each who waits stands in the line of its phase."""
+        super().validate()
+        here = [wait.call for wait in self.waiting.values() if wait.call is not None]
+        assert set(map(id, here)) == set(map(id, self.waiters))
+        for wait in self.woken.values():
+            assert wait.call is None or wait.call in self.lock.acquirers
+        assert not set(self.waiting) & set(self.woken)
