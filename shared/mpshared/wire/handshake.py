@@ -15,10 +15,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from mpshared.text import shorten
-from mpshared.wire.errors import AuthenticationRefused, ProtocolError
+from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
 from mpshared.wire.framing import FrameReader, join_frame
 
-__all__ = ["CHALLENGE", "FAILURE", "OWN", "WELCOME", "Handshake", "Refused", "ServerSide", "read_failure"]
+__all__ = [
+    "CHALLENGE",
+    "FAILURE",
+    "OWN",
+    "WELCOME",
+    "ClientSide",
+    "Handshake",
+    "Refused",
+    "ServerSide",
+    "read_failure",
+]
 
 CHALLENGE: Final = b"#CHALLENGE#"
 WELCOME: Final = b"#WELCOME#"
@@ -60,8 +70,12 @@ class Handshake(Generic[EventT]):
         self._outbox.clear()
         return data
 
-    def next_event(self) -> EventT | None:
-        """Return how the handshake ended, once; None before and after."""
+    def trailing_data(self) -> bytes:
+        """Return what came behind the last frame of the handshake: the first bytes for whoever reads on."""
+        return self._reader.unread()
+
+    def _advance(self) -> EventT | None:
+        """Take all steps for which there are frames, up to the first event."""
         while (step := self._STEPS.get(self._state)) is not None:
             frame = self._next_frame()
             if frame is None:
@@ -71,10 +85,6 @@ class Handshake(Generic[EventT]):
                 return event
         return None
 
-    def trailing_data(self) -> bytes:
-        """Return what came behind the last frame of the handshake: the first bytes for whoever reads on."""
-        return self._reader.unread()
-
     def _send(self, payload: bytes) -> None:
         self._outbox.append(join_frame(payload))
 
@@ -83,6 +93,28 @@ class Handshake(Generic[EventT]):
             msg = f"{self._received_bytes} bytes before authentication, {_UNPROVEN_MAX_BYTES} are allowed"
             raise ProtocolError("handshake", msg)
         return self._reader.next_frame()
+
+
+class ClientSide(Handshake[EventT]):
+    """A handshake that raises what is wrong with the server, and goes on raising it."""
+
+    _failure: Exception | None = None
+
+    def next_event(self) -> EventT | None:
+        """Return how the handshake ended, once; None before and after.
+
+        Raises:
+            AuthenticationRefused: One side does not accept the other's proof.
+            VersionMismatch: No version that both speak.
+            ProtocolError: The server breaks the protocol.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._advance()
+        except (AuthenticationRefused, ProtocolError, VersionMismatch) as err:
+            self._failure = err
+            raise
 
 
 class ServerSide(Handshake[EventT | Refused]):
@@ -98,10 +130,8 @@ class ServerSide(Handshake[EventT | Refused]):
     def next_event(self) -> EventT | Refused | None:
         """Return how the handshake ended, once; None before and after. Never raises for bytes."""
         try:
-            return super().next_event()
-        except ProtocolError as err:
-            return self._refuse(str(err))
-        except AuthenticationRefused as err:
+            return self._advance()
+        except (AuthenticationRefused, ProtocolError) as err:
             return self._refuse(str(err))
 
     def _refuse(self, reason: str, told: bytes = b"") -> Refused:

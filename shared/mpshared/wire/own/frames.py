@@ -316,9 +316,13 @@ def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     if known is None:
         raise _lie("type", f"{kind} is no type of frame; the peer may be newer than this side")
     name, expected = known
-    if not isinstance(body, expected) or (name is Type.EVENT and [*map(type, body)] != [str, dict]):
+    if type(body) is not expected or (name is Type.EVENT and not _is_event(body)):
         raise _lie("head", f"not the body of {name.name}: {shown(body)}")
     return _new(Control, (name, lane, number, ack, body))
+
+
+def _is_event(body: Any) -> bool:
+    return isinstance(body, list) and [*map(type, body)] == [str, dict]
 
 
 def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
@@ -332,6 +336,8 @@ def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any,
 
 def _cut(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int) -> tuple[Blob, ...]:
     """Return the values that `metas` describe; they fill the buffer from `pos` to `end` exactly."""
+    if not metas and pos == end:
+        return ()
     if len(metas) == 1 and metas[0] == end - pos and type(metas[0]) is int:  # the common one
         return (bytes(buffer[pos:end]),)
     kinds = {*map(type, metas)}

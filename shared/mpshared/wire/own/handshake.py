@@ -34,7 +34,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 from mpshared.text import shorten
 from mpshared.wire.auth import check_key, derive_key, prove, same
 from mpshared.wire.errors import AuthenticationRefused, NotMpserve, ProtocolError, VersionMismatch
-from mpshared.wire.handshake import CHALLENGE, OWN, Handshake, Refused, ServerSide, read_failure
+from mpshared.wire.handshake import CHALLENGE, OWN, ClientSide, Refused, ServerSide, read_failure
 from mpshared.wire.own.pack import pack, unpack
 
 __all__ = ["NONCE_BYTES", "VERSIONS", "Authenticated", "ClientHandshake", "ServerHandshake", "Versions"]
@@ -124,7 +124,7 @@ class ServerHandshake(ServerSide[Authenticated]):
     _STEPS: ClassVar = {_State.PROOF: _read_proof}
 
 
-class ClientHandshake(Handshake[Authenticated]):
+class ClientHandshake(ClientSide[Authenticated]):
     """Authenticate one connection that we have opened.
 
     Args:

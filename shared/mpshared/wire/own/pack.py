@@ -5,9 +5,10 @@ RULES
   `PickledKey` (extension 1). Tuples are sent as lists. Subclasses of these types are refused where they are
   sent, not guessed at where they arrive.
 * At most `MAX_DEPTH` containers inside one another: what reads them afterwards may recurse.
-* msgpack makes a list as long as its header says before it has seen the elements, and 1024 levels of lists
-  that all lie make gigabytes of a few kilobytes. So anything over `_LIARS_HARMLESS_BYTES` is first skipped
-  through, which allocates nothing and finds every header that promises more than there is.
+* msgpack makes a list as long as its header says before it has seen the elements, and some hundred lists
+  within one another that all lie take a thousand times the memory of the message. So anything over
+  `_LIARS_HARMLESS_BYTES` is first skipped through, which allocates nothing and finds every header that
+  promises more than there is.
 
 Cost: about 0.3 µs to pack and 0.6 µs to unpack the head of a small call.
 """
@@ -29,7 +30,9 @@ KEY: Final = 1
 MAX_DEPTH: Final = 32
 
 _LIARS_HARMLESS_BYTES: Final = 1024
-"""A lying message of this size makes at most 340 lists of 1024 empty places: 3 MB, for microseconds."""
+"""A lying message of this size takes 1 MB, for microseconds; a second pass would cost every small call."""
+_KEPT_MAX_BYTES: Final = 1 << 20
+"""A packer keeps the room of the largest thing it has packed; after more than this it is dropped."""
 _CONTAINERS: Final = frozenset({list, dict})
 _NOT_CONTAINERS: Final = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(range(0xDC, 0xE0)))
 """All bytes that cannot begin an array or a map."""
@@ -58,8 +61,7 @@ def _new_packer() -> Packer:
 
 
 _packers: list[Packer] = [_new_packer()]
-"""Packers at rest. One is taken for the time of a call, because a packer that two threads use at once mixes
-their bytes."""
+"""Packers at rest. One is taken for each call: a packer that two threads use at once mixes their bytes."""
 
 
 def pack(value: object) -> bytes:
@@ -78,7 +80,8 @@ def pack(value: object) -> bytes:
     except (TypeError, ValueError, OverflowError) as err:  # this packer holds half a message: let it go
         msg = f"an argument cannot be sent: {err}"
         raise CannotSend(msg) from err
-    _packers.append(packer)
+    if len(data) <= _KEPT_MAX_BYTES:
+        _packers.append(packer)
     return data
 
 

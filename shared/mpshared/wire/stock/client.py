@@ -27,7 +27,7 @@ from typing import ClassVar, Final
 
 from mpshared.wire.auth import answer_challenge, check_answer, check_key
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError
-from mpshared.wire.handshake import CHALLENGE, FAILURE, WELCOME, Handshake
+from mpshared.wire.handshake import CHALLENGE, FAILURE, WELCOME, ClientSide
 from mpshared.wire.stock.server import NONCE_BYTES, Authenticated
 
 __all__ = ["Authenticated", "ClientHandshake"]
@@ -40,10 +40,9 @@ class _State(Enum):
     VERDICT = auto()  # we have answered it
     ANSWER = auto()  # it accepted us, we have challenged it
     AUTHENTICATED = auto()
-    FAILED = auto()
 
 
-class ClientHandshake(Handshake[Authenticated]):
+class ClientHandshake(ClientSide[Authenticated]):
     """Authenticate one connection that we have opened.
 
     Args:
@@ -88,7 +87,6 @@ class ClientHandshake(Handshake[Authenticated]):
         try:
             digest = check_answer(self._authkey, self._challenge, frame, md5_allowed=self._md5_allowed)
         except AuthenticationRefused:
-            self._state = _State.FAILED
             self._send(FAILURE)
             raise
         self._state = _State.AUTHENTICATED

@@ -1,0 +1,84 @@
+"""Chunks in, records out: what all decoders stand on."""
+
+import pytest
+
+from mpshared.wire.assembler import LARGE_BYTES, SCRATCH_BYTES
+from mpshared.wire.framing import FrameReader, join_frame
+
+
+def fill(reader, data, step):
+    """Give data to a reader as an event loop does that receives into its buffers; return the frames."""
+    frames: list[bytes] = []
+    view = memoryview(data)
+    while view:
+        buffer = reader.get_buffer()
+        took = min(step, len(buffer), len(view))
+        assert took > 0
+        buffer[:took] = view[:took]
+        reader.buffer_updated(took)
+        view = view[took:]
+        frames += iter(reader.next_frame, None)
+    return frames
+
+
+@pytest.mark.parametrize("step", [1000, 65536, 1 << 20])
+def test_received_into_buffers_is_the_same_as_received_as_bytes(step):
+    payloads = [b"a", bytes(LARGE_BYTES + 7), b"b" * 3000, b"c" * (4 * LARGE_BYTES), b"d"]
+    reader = FrameReader(1 << 24)
+    assert fill(reader, b"".join(map(join_frame, payloads)), step) == payloads
+
+
+def test_a_large_record_is_received_straight_into_its_place():
+    reader = FrameReader(1 << 24)
+    frame = join_frame(b"x" * (1 << 20))
+    reader.receive_data(frame[:1000])
+    assert reader.next_frame() is None
+    assert len(reader.get_buffer()) == len(frame) - 1000
+
+
+def test_connections_may_share_a_scratch():
+    scratch = bytearray(1000)
+    one, two = FrameReader(1 << 20, scratch), FrameReader(1 << 20, scratch)
+    first, second = join_frame(b"1" * 1500), join_frame(b"2" * 1500)
+    frames = []
+    for reader, piece in [(one, first[:900]), (two, second[:900]), (one, first[900:]), (two, second[900:])]:
+        frames += fill(reader, piece, 1000)
+    assert frames == [b"1" * 1500, b"2" * 1500]
+
+
+def test_an_idle_reader_holds_no_buffers():
+    reader = FrameReader(1 << 20)
+    assert reader._scratch is None
+    assert len(reader.get_buffer()) == SCRATCH_BYTES
+    reader = FrameReader(1 << 20, bytearray(10))
+    reader.receive_data(join_frame(b"x" * 60_000))
+    assert reader.next_frame()
+    assert reader.next_frame() is None
+    assert reader._chunk == b""
+
+
+def test_records_that_nobody_asked_for_yet_are_not_lost():
+    reader = FrameReader(1 << 24)
+    payloads = [b"a" * 10, b"b" * 200_000, b"c"]
+    for piece in (join_frame(payloads[0]), *map(join_frame, payloads[1:])):
+        reader.receive_data(piece)
+    assert list(iter(reader.next_frame, None)) == payloads
+
+
+def test_bytes_behind_a_large_record_wait_for_their_turn():
+    reader = FrameReader(1 << 24)
+    large = join_frame(b"x" * 200_000)
+    reader.receive_data(large[:10])
+    assert reader.next_frame() is None
+    reader.receive_data(large[10:] + join_frame(b"y") + b"\0\0")
+    reader.receive_data(b"\0\1z")
+    assert list(iter(reader.next_frame, None)) == [b"x" * 200_000, b"y", b"z"]
+
+
+def test_the_unread_part_of_a_large_record_is_handed_over():
+    reader = FrameReader(1 << 24)
+    large = join_frame(b"x" * 200_000)
+    reader.receive_data(large[:500])
+    assert reader.next_frame() is None
+    reader.receive_data(large[500:900])
+    assert reader.unread() == large[:900]
