@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 __all__ = ["ROWS", "Idle", "Pairs", "Recipe"]
 
-# Where server and client run. Left alone, the scheduler puts a client now on the core of the server, now on another,
-# where a wake-up costs ten times as much: then rounds show its moods.
+# Where server and client run. Left alone, the scheduler puts a client now on the server's core, now on
+# another one, where a wake-up costs ten times as much: then rounds show its moods.
 ANYWHERE, TOGETHER, APART = "", "one core", "two cores"
 ALL = ("std", "ours", "mixed", "bare")
 
