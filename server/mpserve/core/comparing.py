@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from mpserve.core.machine import Machine
     from mpshared.values import Blob
 
-__all__ = ["Key", "Number", "add", "find_places", "key_of", "keys_of", "number_blob", "same", "sorted_places"]
+__all__ = [
+    "Key",
+    "Number",
+    "add",
+    "comparable",
+    "find_places",
+    "key_of",
+    "keys_of",
+    "number_blob",
+    "same",
+    "sorted_places",
+    "stands_for",
+]
 
 Key: TypeAlias = str | int | bytes | float | bool | None
 """A key as it travels: a scalar itself, or a `PickledKey`."""
@@ -52,6 +64,17 @@ def key_of(machine: Machine, key: Key) -> Hashable:
 def keys_of(machine: Machine, keys: Iterable[Key]) -> list[Hashable]:
     """Return `key_of` for each key; one bad key refuses them all."""
     return [key_of(machine, key) for key in keys]
+
+
+def stands_for(machine: Machine, known: Hashable, key: Key) -> bool:
+    """Say whether `known` is what `key_of` gives for `key`; a key with a NaN in it equals nothing, and passes."""
+    found = key_of(machine, key)
+    return known == found or found != key_of(machine, key)
+
+
+def comparable(key: Key) -> Key:
+    """Return `key`, or text for a NaN, which would make two equal states unequal."""
+    return key if key == key else repr(key)  # noqa: PLR0124 - NaN
 
 
 def same(machine: Machine, one: Blob, other: Blob, what: str = "a value") -> bool:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.comparing import Key, Number, add, key_of, keys_of, number_blob, same
+from mpserve.core.comparing import (
+    Key,
+    Number,
+    add,
+    comparable,
+    key_of,
+    keys_of,
+    number_blob,
+    same,
+    stands_for,
+)
 from mpserve.core.machine import Machine
 from mpshared.errors import BadValue, KeyMissing
 from mpshared.values import PickledKey
@@ -218,7 +228,7 @@ class Dict(Machine):
 
     def state(self) -> list[tuple[Any, Blob]]:
         """Return keys and values, in order."""
-        return list(zip(self._wire_keys(), self.blobs.values(), strict=True))
+        return list(zip(map(comparable, self._wire_keys()), self.blobs.values(), strict=True))
 
     def statistics(self) -> dict[str, Any]:
         """Return the number of keys."""
@@ -229,4 +239,4 @@ class Dict(Machine):
         super().validate()
         assert self.originals.keys() <= self.blobs.keys()
         for known, key in self.originals.items():
-            assert known == key_of(self, key)
+            assert stands_for(self, known, key)

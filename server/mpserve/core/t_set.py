@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.comparing import Key, key_of, keys_of
+from mpserve.core.comparing import Key, comparable, key_of, keys_of, stands_for
 from mpserve.core.machine import Machine
 from mpshared.errors import KeyMissing
 
@@ -149,7 +149,7 @@ class Set(Machine):
 
     def state(self) -> list[Key]:
         """Return the members, in order."""
-        return list(self.wire_keys.values())
+        return [comparable(key) for key in self.wire_keys.values()]
 
     def statistics(self) -> dict[str, Any]:
         """Return the number of members."""
@@ -159,7 +159,7 @@ class Set(Machine):
         """Raise AssertionError unless each member is found under what stands for it."""
         super().validate()
         for known, key in self.wire_keys.items():
-            assert known == key_of(self, key) or known != known  # noqa: PLR0124 - NaN
+            assert stands_for(self, known, key)
 
 
 _NOTHING = object()  # None is a key like any other
