@@ -96,10 +96,8 @@ class Semaphore(Machine):
         if n < 1:
             raise BadValue(f"n must be one or more: {self.label} cannot be released {n} times")
         if self.settings["bounded"] and self.value + n > self.initial:
-            msg = (
-                f"Semaphore released too many times: {self.label} has {self.value} of {self.initial} permits"
-            )
-            raise AlreadyReleased(f"{msg}, {n} more do not fit; each release() needs an acquire() before it")
+            msg = f"Semaphore released too many times: {self.label} has {self.value} of {self.initial}"
+            raise AlreadyReleased(f"{msg} permits, not {n} less; each release() needs an acquire() before it")
         if self.value + n > MAX_VALUE:
             msg = f"{self.label} has {self.value} permits and cannot be given {n} more"
             raise BadValue(f"{msg}; {MAX_VALUE} are the most; is something released in a loop?")
