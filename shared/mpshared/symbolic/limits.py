@@ -1,0 +1,58 @@
+"""What a pickle may cost, and what is raised when it would cost more.
+
+RULES
+* Every limit is relative to what an honest pickler writes: its comment says why honest data stays below.
+* A limit that is exceeded is an answer to the peer (`PickleTooComplex`), never a slow server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT", "ForeignOrder", "Limits", "MalformedPickle", "PickleTooComplex"]
+
+
+class MalformedPickle(ValueError):
+    """The bytes are not a pickle that this server reads: broken, cut off, or of a kind it refuses."""
+
+
+class PickleTooComplex(MalformedPickle):
+    """The pickle is valid, and handling it could take more time or memory than its size explains."""
+
+
+class ForeignOrder(TypeError):
+    """Ordering was asked for objects whose order only their own code knows, and the server runs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds for one pickle.
+
+    The attributes count, unless their name says otherwise; none is a size in bytes, because the size of a
+    message is judged before its first byte is read.
+    """
+
+    key_nodes: int = 1000
+    """Size of one dict key or set member when everything shared in it is written out. Hashing walks that size,
+    not the size of the pickle: a tuple of two references to a tuple of two references … doubles per level."""
+
+    key_depth: int = 64
+    """Nesting of one key in its canonical form (`key`)."""
+
+    hashing_per_byte: int = 16
+    """Key nodes hashed while loading, for each byte of the pickle. A key costs at least a byte a node where it is
+    first written; only the same large key in many dicts comes near."""
+
+    collisions: int = 1000
+    """Keys of one container that share a hash; each is compared with all before it. Python's own collisions are
+    small: -1 and -2 hash alike, which gives 8 in a grid of three coordinates."""
+
+    depth: int = 1000
+    """Nesting that is written or shown. The C pickler of a peer gives up at about this depth too, at
+    ``sys.getrecursionlimit()``."""
+
+    steps_per_byte: int = 50
+    """Comparisons for each byte of the pickles compared."""
+
+
+DEFAULT = Limits()
