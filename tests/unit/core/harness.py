@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.effects import Effects, Record
@@ -207,7 +207,7 @@ class World:
     def restart(self) -> None:
         """Replace every object by one rebuilt from records. Waiters are lost: `resend` their calls.
 
-        Find the new objects in `machines`; sessions are told to be in all of them.
+        Find the new objects by `rebuilt`; sessions are told to be in all of them.
         """
         for lane in (lane for s in self.sessions.values() for lane in s.lanes.values()):
             if lane.running is not None:
@@ -223,6 +223,10 @@ class World:
             session.held = dict.fromkeys(self.machines.values())
         self.fx = self._fresh_effects()
         self.step()
+
+    def rebuilt(self, machine: M) -> M:
+        """Return what stands for an object of before the restart."""
+        return cast("M", self.machines[machine.ident])
 
     def _fresh_effects(self) -> Effects:
         fx = Effects(recording=True)

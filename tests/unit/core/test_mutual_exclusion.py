@@ -225,7 +225,7 @@ def test_a_restart_keeps_the_holder(scene):
     scene.taken(scene.alice)
     waiting = scene.acquire(scene.bob)
     scene.world.restart()
-    scene.door = scene.world.machines[scene.door.ident]
+    scene.door = scene.world.rebuilt(scene.door)
     again = scene.world.resend(waiting)
     assert again.waiter is not None
     scene.release(scene.alice)
@@ -235,7 +235,7 @@ def test_a_restart_keeps_the_holder(scene):
 def test_a_restart_keeps_what_a_dead_session_owes(scene):
     scene.taken(scene.alice)
     scene.world.restart()
-    scene.door = scene.world.machines[scene.door.ident]
+    scene.door = scene.world.rebuilt(scene.door)
     scene.world.end_session(scene.alice.session)
     assert scene.is_free()
 
