@@ -182,8 +182,10 @@ class ListRules(Container):
     def remove(self, value):
         self.plain(lambda: self.model.remove(value), "remove", blobs=[pickle.dumps(value)])
 
-    @rule(value=VALUES, start=INDEXES, stop=st.none() | INDEXES)
-    def index(self, value, start, stop):
+    @rule(value=VALUES, stored=st.none() | st.integers(0, 9), start=INDEXES, stop=st.none() | INDEXES)
+    def index(self, value, stored, start, stop):
+        if stored is not None and stored < len(self.model):
+            value = self.model[stored]
         limits = (start,) if stop is None else (start, stop)
         self.plain(
             lambda: self.model.index(value, *limits), "index", start, stop, blobs=[pickle.dumps(value)]

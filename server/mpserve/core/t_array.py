@@ -54,6 +54,11 @@ class Array(Machine):
         check_slice(self, part, len(self.numbers))
         fx.reply(call, self.numbers[part].tolist())
 
+    def get_typed(self, fx: Effects, call: Call, part: slice) -> None:
+        """Answer [type code, numbers] of a slice: what it takes to make an `array.array`. Cost: O(result)."""
+        check_slice(self, part, len(self.numbers))
+        fx.reply(call, [self.typecode, self.numbers[part].tolist()])
+
     def len(self, fx: Effects, call: Call) -> None:
         """Answer the number of numbers. Cost: O(1)."""
         fx.reply(call, len(self.numbers))

@@ -114,11 +114,16 @@ def test_cas_compares_what_values_say(world, lane, prices):
 
 
 def test_cas_sees_buffers_beside_the_pickle(world, lane, prices):
-    data = pickle.dumps(bytearray(b"12"), 5)
-    world.ask(lane, prices, "set", "a", blobs=[Value(PICKLE, data, (b"12",))])
-    other, equal = Value(PICKLE, data, (b"13",)), Value(PICKLE, data, (bytearray(b"12"),))
-    assert world.ask(lane, prices, "cas", "a", True, False, blobs=[other]) is False
-    assert world.ask(lane, prices, "cas", "a", True, False, blobs=[equal]) is True
+    def beside(content):
+        buffers = []
+        data = pickle.dumps(pickle.PickleBuffer(bytearray(content)), 5, buffer_callback=buffers.append)
+        return Value(PICKLE, data, tuple(bytes(buffer) for buffer in buffers))
+
+    assert beside(b"12").buffers == (b"12",)
+    world.ask(lane, prices, "set", "a", blobs=[beside(b"12")])
+    assert world.ask(lane, prices, "cas", "a", True, False, blobs=[beside(b"13")]) is False
+    assert world.ask(lane, prices, "cas", "a", True, True, blobs=[beside(b"12"), beside(b"14")]) is True
+    assert world.ask(lane, prices, "cas", "a", True, False, blobs=[pickle.dumps(bytearray(b"14"))]) is True
 
 
 def test_a_stored_value_that_cannot_be_read_can_still_be_kept(world, lane, prices):
