@@ -1,0 +1,220 @@
+"""What a queue *is*: its items, where each of them is, and every change that can happen to them.
+
+RULES
+* Each method named ``on_…`` is one change; together with their arguments, in order, they rebuild the queue.
+* Nobody is answered here, and nothing waits here: that is `t_queue`'s part.
+* A value counts as stored until it is given away, acknowledged or deleted; giving it back stores it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from mpserve.core.machine import Machine
+from mpserve.core.queue_leases import Leases
+from mpserve.core.queue_order import ORDERS, Range, Run
+from mpshared.errors import BadType, BadValue
+
+if TYPE_CHECKING:
+    from mpserve.core.effects import Effects
+    from mpshared.values import Blob
+
+__all__ = ["Dead", "QueueState"]
+
+
+class Dead(NamedTuple):
+    """An item that was set aside."""
+
+    deaths: int
+    blob: Blob
+    report: dict[str, Any]
+
+
+class QueueState(Machine):
+    """Items that are READY, LEASED or DEAD, and the count of the unfinished."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {"order": "fifo", "maxsize": 0, "max_attempts": 0}
+    """order: fifo, lifo or priority. maxsize: READY items, 0 for any number. max_attempts: 0 for the server's."""
+    DEFAULT_MAX_ATTEMPTS: ClassVar[int] = 3
+    """Set from ``--max-attempts``."""
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self._check_settings()
+        self.ready = ORDERS[self.settings["order"]]()
+        self.maxsize = max(0, self.settings["maxsize"])
+        self.leases = Leases()
+        self.dead: dict[int, Dead] = {}
+        self.suspects: set[int] = set()
+        """Numbers of stored items that were out when their holder died."""
+        self.open_items = 0
+        """How many items `join` waits for."""
+        self.shut = False
+        self.rich = 0
+        """How many stored values are more than plain bytes; while 0 nobody looks for the others."""
+
+    def _check_settings(self) -> None:
+        order, numbers = self.settings["order"], (self.settings["maxsize"], self.settings["max_attempts"])
+        if order not in ORDERS:
+            raise BadValue(f"a queue's order is one of {', '.join(ORDERS)}, not {order!r:.80}")
+        if any(type(number) is not int for number in numbers):
+            what = "maxsize and max_attempts are whole numbers (0: no limit, and the server's)"
+            raise BadType(f"{what}, got {numbers!r:.80}")
+
+    def configure(self) -> None:
+        """Follow settings that arrived when items were here already."""
+        self.maxsize = max(0, self.settings["maxsize"])
+        if type(self.ready) is not ORDERS[self.settings["order"]]:
+            old, self.ready = self.ready, ORDERS[self.settings["order"]]()
+            self.ready.begin_at(old.next)
+            self.ready.restore((number, deaths, [blob]) for number, deaths, blob in sorted(old))
+
+    @property
+    def max_attempts(self) -> int:
+        """How often an item is handed out before it is set aside."""
+        return max(1, self.settings["max_attempts"] or self.DEFAULT_MAX_ATTEMPTS)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def on_put(self, fx: Effects, blobs: Sequence[Blob]) -> None:
+        """Store new items. Cost: O(items), and no Python object for each in a fifo."""
+        odd: Sequence[Blob]
+        if len(blobs) == 1:
+            odd = () if type(blobs[0]) is bytes else blobs
+        else:
+            odd = [blob for blob in blobs if type(blob) is not bytes]
+        if odd:
+            self.rich += len(odd)
+            fx.keep(odd)
+        self.ready.push(blobs, odd)
+        self.open_items += len(blobs)
+
+    def on_lease(self, _fx: Effects, session_id: str, lane: int, results: str, ranges: list[Range]) -> list[Run]:
+        """Move READY items to a session; `results` is the ident of the queue for their results, or ""."""
+        runs = self.ready.take(ranges)
+        self.leases.grant(session_id, lane, results, runs)
+        return runs
+
+    def on_take(self, fx: Effects, ranges: list[Range]) -> list[Run]:
+        """Give READY items away."""
+        runs = self.ready.take(ranges)
+        self._lose(fx, runs)
+        return runs
+
+    def on_restore(self, fx: Effects, runs: Sequence[Run]) -> None:
+        """Store items again that were given away."""
+        for _, _, blobs in runs:
+            odd = [blob for blob in blobs if type(blob) is not bytes]
+            self.rich += len(odd)
+            fx.keep(odd)
+        self.ready.restore(runs)
+
+    def on_ack(self, fx: Effects, session_id: str, ranges: list[Range]) -> int:
+        """Finish leased items; return how many of `ranges` were leased to the session."""
+        runs = self.leases.give_up(session_id, ranges)
+        self._lose(fx, runs)
+        found = sum([len(blobs) for _, _, blobs in runs])
+        self.open_items = max(0, self.open_items - found)
+        return found
+
+    def on_lower(self, _fx: Effects, n: int) -> None:
+        """Count `n` items as finished."""
+        self.open_items -= n
+
+    def on_back(self, _fx: Effects, session_id: str, ranges: list[Range]) -> int:
+        """Return leased items unharmed; return how many of `ranges` were leased to the session."""
+        runs = self.leases.give_up(session_id, ranges)
+        self.ready.restore(runs, apart=bool(self.suspects))
+        return sum([len(blobs) for _, _, blobs in runs])
+
+    def on_died(self, _fx: Effects, session_id: str, counted: list[Range], spared: list[Range]) -> None:
+        """Return the items of a dead session; those in `counted` have had an attempt."""
+        runs = [(first, deaths + 1, blobs) for first, deaths, blobs in self.leases.give_up(session_id, counted)]
+        runs += self.leases.give_up(session_id, spared)
+        for first, _, blobs in runs:
+            self.suspects.update(range(first, first + len(blobs)))
+        self.ready.restore(runs, apart=True)
+
+    def on_bury(self, _fx: Effects, session_id: str, number: int, report: dict[str, Any]) -> None:
+        """Set a leased item aside."""
+        [(_, deaths, [blob])] = self.leases.give_up(session_id, [(number, number)])
+        self.dead[number] = Dead(deaths + 1, blob, report)
+        self.suspects.discard(number)
+        self.open_items = max(0, self.open_items - 1)
+
+    def on_requeue(self, _fx: Effects, numbers: list[int]) -> None:
+        """Make dead items READY again with all their attempts; they stay suspects."""
+        self.ready.restore([(number, 0, [self.dead.pop(number).blob]) for number in numbers], apart=True)
+        self.suspects.update(numbers)
+        self.open_items += len(numbers)
+
+    def on_drop(self, fx: Effects, numbers: list[int]) -> None:
+        """Delete dead items."""
+        self._lose(fx, [(number, 0, [self.dead.pop(number).blob]) for number in numbers])
+
+    def on_clear(self, fx: Effects) -> int:
+        """Delete what is READY; return how many items that were."""
+        self.suspects.difference_update([number for number, _, _ in self.ready] if self.suspects else ())
+        blobs = self.ready.drain()
+        self._lose(fx, [(0, 0, blobs)] if self.rich else ())
+        self.open_items = max(0, self.open_items - len(blobs))
+        return len(blobs)
+
+    def on_shut(self, fx: Effects, immediate: bool) -> None:
+        """Take nothing more; with `immediate` delete what is READY."""
+        self.shut = True
+        if immediate:
+            self.on_clear(fx)
+
+    def _lose(self, fx: Effects, runs: Iterable[Run]) -> None:
+        """Let go of what is remembered of items that are gone."""
+        if not self.rich and not self.suspects:
+            return
+        for first, _, blobs in runs:
+            self.suspects.difference_update(range(first, first + len(blobs)))
+            odd = [blob for blob in blobs if type(blob) is not bytes]
+            self.rich -= len(odd)
+            fx.keep(odd, -1)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def stored(self) -> Iterator[Blob]:
+        """Yield the values of READY, LEASED and DEAD items."""
+        for _, _, blob in self.ready:
+            yield blob
+        yield from self.leases.blobs()
+        for item in self.dead.values():
+            yield item.blob
+
+    def state(self) -> dict[str, Any]:
+        """Return every item and where it is."""
+        return {
+            "next": self.ready.next,
+            "ready": sorted(self.ready),
+            "leases": list(self._leased()),
+            "dead": dict(self.dead),
+            "suspects": set(self.suspects),
+            "unfinished": self.open_items,
+            "shut": self.shut,
+        }
+
+    def _leased(self) -> Iterator[tuple[str, int, str, int, int, Blob]]:
+        for session_id, lease in self.leases:
+            first, deaths, blobs = lease.part(lease.first, lease.last)
+            for number, blob in enumerate(blobs, first):
+                yield session_id, lease.lane, lease.results, number, deaths, blob
+
+    def validate(self) -> None:
+        """Raise AssertionError when an item is in two places or a count is wrong."""
+        super().validate()
+        self.ready.validate()
+        self.leases.validate()
+        numbers = [number for number, _, _ in self.ready]
+        numbers += [number for _, _, _, number, _, _ in self._leased()]
+        numbers += self.dead
+        assert len(numbers) == len(set(numbers))
+        assert all(0 < number < self.ready.next for number in numbers)
+        assert self.suspects <= set(numbers)
+        assert self.rich == sum(type(blob) is not bytes for blob in self.stored())
+        assert self.open_items >= 0

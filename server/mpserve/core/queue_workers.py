@@ -1,0 +1,150 @@
+"""Who works on a queue: their Pythons, what becomes of a dead one's items, and the items that were set aside.
+
+RULES
+* When a holder dies, the oldest item of each of its lanes counts as the one it was at: that one has had its attempt.
+  All others return unharmed.
+* All of them are *suspects* from then on: a batch of jobs holds one suspect and nothing else, or none. So a job that
+  kills its workers is told from its neighbours after the first death, however large the batch was in which it struck.
+* An item that has had its last attempt is DEAD: it is kept with a report, and who waits for its result gets a `WorkerDied`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mpserve.core.queue_order import Python, Range
+from mpserve.core.queue_state import QueueState
+from mpshared.errors import BadValue, MpserveError
+from mpshared.reports import death_report, died_blob
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call, Session
+    from mpserve.core.effects import Effects
+    from mpserve.core.machine import Machine
+    from mpshared.values import Blob
+
+__all__ = ["QueueWorkers"]
+
+
+class QueueWorkers(QueueState):
+    """A queue as its workers and their deaths change it."""
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self.servers: dict[str, Python] = {}
+        """The Python of each session that has called `exchange`."""
+        self.versions: list[Python] = []
+        """Those of them that exist, ascending."""
+        self.machines: Mapping[str, Machine] = {ident: self}
+
+    def bind(self, machines: Mapping[str, Machine]) -> None:
+        """Know where the queues for results are found."""
+        self.machines = machines
+
+    @abstractmethod
+    def settle(self, fx: Effects) -> None:
+        """Let everybody go on who can."""
+
+    def add(self, fx: Effects, blobs: Sequence[Blob]) -> None:
+        """Store new items, whether there is room or not."""
+        if blobs:
+            self.change(fx, "put", blobs)
+
+    # -- Pythons ---------------------------------------------------------------------------------
+
+    def serve(self, session: Session) -> None:
+        """Count the session among the workers of this queue, until it ends."""
+        if session.id not in self.servers:
+            self.servers[session.id] = session.info.python
+            self.versions = sorted(set(self.servers.values()))
+            session.held[self] = None
+
+    def barred_for(self, session: Session) -> Collection[Python]:
+        """Return the Pythons whose items `session` must leave to others. O(1) when no item asks for one."""
+        if not self.ready.versions or not self.versions:
+            return ()
+        python = session.info.python
+        return [v for v in self.ready.versions if v != python and v in self.versions]
+
+    # -- death -----------------------------------------------------------------------------------
+
+    def forget_session(self, fx: Effects, session: Session) -> None:
+        """Return what the dead session held, count its attempts, set aside what has had its last one."""
+        if self.servers.pop(session.id, None) is not None:
+            self.versions = sorted(set(self.servers.values()))
+        counted, spared, last = self._verdict(session.id)
+        for number, attempts, results in last:
+            self._bury(fx, session, number, attempts, results)
+        if counted or spared:
+            self.change(fx, "died", session.id, counted, spared)
+        self.settle(fx)
+
+    def _verdict(self, session_id: str) -> tuple[list[Range], list[Range], list[tuple[int, int, str]]]:
+        """Return what had an attempt, what had none, and what had its last one: (number, attempts, results)."""
+        counted: list[Range] = []
+        spared: list[Range] = []
+        last: list[tuple[int, int, str]] = []
+        lanes: set[int] = set()
+        for lease in self.leases.of(session_id):
+            first = lease.first
+            if lease.lane not in lanes:
+                lanes.add(lease.lane)
+                if lease.deaths + 1 >= self.max_attempts:
+                    last.append((first, lease.deaths + 1, lease.results))
+                else:
+                    counted.append((first, first))
+                first += 1
+            if first <= lease.last:
+                spared.append((first, lease.last))
+        return counted, spared, last
+
+    def _bury(self, fx: Effects, session: Session, number: int, attempts: int, results: str) -> None:
+        info = session.info
+        known = {"host": info.host, "pid": info.pid, "worker": info.name, "since_s": fx.wall_s}
+        report = death_report(session.report, queue=self.label, number=number, attempts=attempts, **known)
+        self.change(fx, "bury", session.id, number, report)
+        queue = self.machines.get(results)
+        if isinstance(queue, QueueWorkers) and not queue.shut:
+            queue.put_died(fx, died_blob(report))
+
+    def put_died(self, fx: Effects, blob: Blob) -> None:
+        """Store the result of a job that was set aside, even if the queue is full.
+
+        A queue that cannot order it goes without: the report lies among the dead all the same.
+        """
+        try:
+            self.ready.check([blob])
+        except MpserveError:
+            return
+        self.add(fx, [blob])
+        self.settle(fx)
+
+    # -- the dead --------------------------------------------------------------------------------
+
+    def dead_list(self, fx: Effects, call: Call) -> None:
+        """Answer the reports of all items that were set aside (`mpshared.reports`), oldest first."""
+        fx.reply(call, [self.dead[number].report for number in sorted(self.dead)])
+
+    def dead_requeue(self, fx: Effects, call: Call, numbers: list[Any]) -> None:
+        """Give dead items (none named: all) new attempts at their old places; answers how many."""
+        chosen = self._dead_numbers(numbers)
+        if chosen:
+            self.change(fx, "requeue", chosen)
+        fx.reply(call, len(chosen))
+        self.settle(fx)
+
+    def dead_drop(self, fx: Effects, call: Call, numbers: list[Any]) -> None:
+        """Delete dead items (none named: all); answers how many."""
+        chosen = self._dead_numbers(numbers)
+        if chosen:
+            self.change(fx, "drop", chosen)
+        fx.reply(call, len(chosen))
+
+    def _dead_numbers(self, numbers: list[Any]) -> list[int]:
+        unknown = [number for number in numbers if type(number) is not int or number not in self.dead]
+        if unknown:
+            has = f"dead are {sorted(self.dead)!r:.200}"
+            raise BadValue(f"{self.label} has no dead item {unknown[0]!r:.80}; {has}; see its dead.list()")
+        return sorted(set(numbers or self.dead))

@@ -1,0 +1,504 @@
+"""Queue: what Queue, JoinableQueue, SimpleQueue, LifoQueue and PriorityQueue are, and where jobs wait for workers.
+
+    put --> READY --get(lease), exchange--> LEASED --task_done, exchange's done--> gone
+            ^ ^ |                            |  |
+            | | '--get without lease--> gone |  '--holder died, last attempt--> DEAD --dead_drop--> gone
+            | |          | answer lost       |                                   |
+            | '----------'-------------------' handed back, holder died          |
+            '--------------------------------------------------- dead_requeue ---'
+
+RULES
+* An item's number is its place. Whatever returns goes to its old place, and may exceed `maxsize`.
+* Nobody races: an item goes to the getter that waited longest, room to the putter that waited longest. A batch
+  enters whole, so a large one holds up those behind it.
+* Taken without a lease: gone at once; if the answer is lost the item is stored again.
+* Unfinished items: put +1, done -1, dead -1, requeued +1, cleared -1. A return changes nothing.
+* A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
+
+Files, from the inside: `queue_order` READY items · `queue_leases` LEASED items · `queue_state` all items and every
+change · `queue_workers` who works, dies, and what of · here: who asks, waits, and is answered.
+Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the life of a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+
+from mpserve.core.parking import ParkingLot
+from mpserve.core.queue_leases import count_of
+from mpserve.core.queue_order import Range, Run
+from mpserve.core.queue_workers import QueueWorkers
+from mpshared.errors import AlreadyReleased, BadValue, Empty, Full, MpserveError, NoSuchObject, ShutDown
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpserve.core.effects import Effects
+
+__all__ = ["Queue"]
+
+GoOn: TypeAlias = "Callable[[Effects, Call], None]"
+
+ONE, MANY, JOBS = range(3)
+"""How `get`, `get_many` and `exchange` are answered."""
+
+
+class Want(NamedTuple):
+    """What a getter asks for; a getter that waits has it as its waiter's note."""
+
+    n: int
+    style: int
+    lease: bool
+    results: str = ""
+    """Ident of the queue for the results of these jobs."""
+    lost: int = 0
+    """How many acknowledged items were not the caller's any more."""
+
+
+class Entry(NamedTuple):
+    """How a putter goes on; the note of one that waits."""
+
+    room: int
+    """Free places that it needs."""
+    go_on: GoOn
+
+
+_ONE = Want(1, ONE, lease=False)
+_ONE_LEASED = Want(1, ONE, lease=True)
+
+
+class Queue(QueueWorkers):
+    """A line of items, and three lines of waiters."""
+
+    kind: ClassVar[str] = "queue"
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self.getters, self.putters, self.joiners = ParkingLot(), ParkingLot(), ParkingLot()
+        self._results: dict[str, None] = {}
+        """Idents of queues on which calls of this one may wait for room."""
+        self._settling = False
+
+    # -- putting ---------------------------------------------------------------------------------
+
+    def put(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Store the call's values as one batch, which waits until all of them have room.
+
+        Raises:
+            ShutDown: The queue takes nothing any more.
+            Full: Not enough room within `timeout_s` (None: wait for ever, 0: do not wait).
+            BadValue: More values than the queue can ever hold.
+            NotSupported, BadType: A priority queue cannot order them.
+
+        Cost: O(values), one record. Source: queue.Queue.put.
+        """
+        if self.shut:
+            raise self._closed("put to")
+        self.ready.check(call.blobs)
+        if self.maxsize and self._must_wait(len(call.blobs)):
+            self._wait_for_room(fx, call, timeout_s)
+            return
+        self.add(fx, call.blobs)
+        fx.reply(call)
+        if self.getters:
+            self.settle(fx)
+
+    put_many = put
+
+    def _must_wait(self, room: int) -> bool:
+        return self.ready.size + room > self.maxsize or self.putters.first() is not None
+
+    def _wait_for_room(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        n = len(call.blobs)
+        if n > self.maxsize:
+            limit = f"whose maxsize is {self.maxsize}"
+            raise BadValue(f"a batch of {n} can never fit into {self.label}, {limit}: put it in smaller batches")
+        if timeout_s == 0:
+            raise self._full(n)
+        self.putters.park(fx, call, timeout_s, self._put_expired, Entry(n, self._put_now))
+
+    def _put_now(self, fx: Effects, call: Call) -> None:
+        try:
+            self.ready.check(call.blobs)  # others may have put another type meanwhile
+        except MpserveError as err:
+            fx.fail(call, err)
+            return
+        self.add(fx, call.blobs)
+        fx.reply(call)
+
+    def _put_expired(self, fx: Effects, call: Call) -> None:
+        fx.fail(call, self._full(len(call.blobs)))
+        self.settle(fx)  # those behind it may need less room
+
+    def _full(self, n: int) -> Full:
+        has = f"{self.ready.size} of {self.maxsize} places are taken"
+        return Full(f"no room for {n} more in {self.label}: {has}; get something, or wait longer")
+
+    def _closed(self, what: str) -> ShutDown:
+        return ShutDown(f"{what} {self.label}, which was shut down: it takes nothing new, and ends when it is empty")
+
+    # -- getting ---------------------------------------------------------------------------------
+
+    def get(self, fx: Effects, call: Call, timeout_s: float | None, lease: bool) -> None:
+        """Answer one item, or park the call until there is one.
+
+        With `lease` it stays the session's until it is acknowledged, and the answer is [number, attempt] (the
+        first attempt is 1); without, None.
+
+        Raises:
+            Empty: Nothing within `timeout_s` (None: wait for ever, 0: do not wait).
+            ShutDown: Nothing, and nothing will come.
+
+        Cost: O(1). Source: queue.Queue.get.
+        """
+        self._get(fx, call, timeout_s, _ONE_LEASED if lease else _ONE)
+
+    def get_many(self, fx: Effects, call: Call, n: int, timeout_s: float | None, lease: bool) -> None:
+        """Answer what is there, up to `n` items and at least one; wait and fail as `get` does.
+
+        With `lease` the answer is [[first, last, attempt], …]: runs of consecutive numbers, in the values' order.
+        """
+        want = Want(n, MANY, lease)
+        if n:
+            self._get(fx, call, timeout_s, want)
+        else:
+            self._answer(fx, call, want, ())
+
+    def exchange(
+        self,
+        fx: Effects,
+        call: Call,
+        results: Queue | None,
+        done: list[Range],
+        n: int,
+        timeout_s: float | None,
+    ) -> None:
+        """Do a worker's whole round in one step: results out, jobs done, next jobs in.
+
+        Args:
+            fx: Where the answer goes.
+            call: The call; its values are results.
+            results: Where the results go. While it is full the call waits there for the first free place, without
+                a deadline and before anything is done; then they enter whole.
+            done: Items that are finished.
+            n: How many jobs to lease at most, 0 for none. A batch ends with the first pill.
+            timeout_s: How long to wait for the first job, from when the results have gone.
+
+        Answers [[[first, last, attempt], …], ended, versions, lost]: the jobs' numbers and attempts (none when time
+        ran out), whether the queue is shut down and empty, the Pythons of its workers as [[major, minor], …], and
+        how many items of `done` were not the caller's any more.
+
+        Raises:
+            ShutDown: `results` was shut down. Nothing is done; acknowledge without results.
+            BadValue: `done` names items that never existed, or there are results and no queue for them.
+
+        Cost: O(results + ranges + jobs), one record for each of the three.
+        """
+        self._check_numbers(done)
+        self.serve(call.session)
+        want = Want(n, JOBS, lease=True, results=results.ident if results is not None else "")
+        if not call.blobs:
+            self._exchange(None, done, want, timeout_s, fx, call)
+        elif results is None:
+            raise BadValue(f"exchange on {self.label}: {len(call.blobs)} results, and no queue to put them on")
+        else:
+            self._results[results.ident] = None
+            results.accept(fx, call, partial(self._exchange, results, done, want, timeout_s))
+
+    def accept(self, fx: Effects, call: Call, go_on: GoOn) -> None:
+        """Let a call of another queue go on as soon as there is a free place for its results."""
+        if self.shut:
+            raise self._closed("results for")
+        self.ready.check(call.blobs)
+        if self.maxsize and self._must_wait(1):
+            self.putters.park(fx, call, None, self._put_expired, Entry(1, go_on))
+        else:
+            go_on(fx, call)
+
+    def _exchange(
+        self,
+        results: Queue | None,
+        done: list[Range],
+        want: Want,
+        timeout_s: float | None,
+        fx: Effects,
+        call: Call,
+    ) -> None:
+        if results is not None:
+            results.add(fx, call.blobs)
+        if done:
+            found = self.change(fx, "ack", call.session.id, done)
+            want = want._replace(lost=count_of(done) - found)
+        if want.n:
+            self._get(fx, call, timeout_s, want)
+        else:
+            self._answer(fx, call, want, ())
+        if self.joiners:
+            self.settle(fx)
+        if results is not None:
+            results.settle(fx)
+
+    def _get(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
+        if self.ready.size and self._hand(fx, call, want):
+            if self.maxsize or self.shut:
+                self.settle(fx)
+        elif self.shut and not self.ready.size:
+            self._refuse(fx, call, want)
+        elif timeout_s == 0:
+            self._found_nothing(want, fx, call)
+        else:
+            self.getters.park(fx, call, timeout_s, partial(self._found_nothing, want), want)
+
+    def _hand(self, fx: Effects, call: Call, want: Want) -> bool:
+        """Give the caller what it wants, as far as it is there. False: nothing that it may have."""
+        session = call.session
+        suspects = self.suspects if want.style == JOBS else None
+        ranges = self.ready.choose(want.n, self.barred_for(session), suspects)
+        if not ranges:
+            return False
+        if call.waiter is not None:
+            self.getters.forget(call)
+        if want.lease:
+            runs = self.change(fx, "lease", session.id, call.lane.number, want.results, ranges)
+            session.held[self] = None
+        else:
+            runs = self.change(fx, "take", ranges)
+        call.took = (want.lease, runs)
+        self._answer(fx, call, want, runs)
+        return True
+
+    def _answer(self, fx: Effects, call: Call, want: Want, runs: Sequence[Run]) -> None:
+        out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
+        if want.style == ONE:
+            first, deaths, _ = runs[0]
+            fx.reply(call, [first, deaths + 1] if want.lease else None, out)
+            return
+        jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
+        if want.style == MANY:
+            fx.reply(call, jobs if want.lease else None, out)
+        else:
+            ended = self.shut and not self.ready.size
+            fx.reply(call, [jobs, ended, [list(version) for version in self.versions], want.lost], out)
+
+    def _found_nothing(self, want: Want, fx: Effects, call: Call) -> None:
+        if want.style == JOBS:
+            self._answer(fx, call, want, ())
+        else:
+            fx.fail(call, Empty(f"{self.label} is empty; wait longer, or for ever with timeout=None"))
+
+    def _refuse(self, fx: Effects, call: Call, want: Want) -> None:
+        if want.style == JOBS:
+            self._answer(fx, call, want, ())
+        else:
+            fx.fail(call, self._closed("get from"))
+
+    def undo_get(self, fx: Effects, call: Call) -> None:
+        """Put back what a call took whose answer never arrived. Results and acknowledgements of an exchange stand.
+
+        Leased items of a session that ended are left to `forget_session`: nobody knows whether the worker had
+        them already, and a job that kills its workers at once would be tried for ever.
+        """
+        if call.took is None or self.machines.get(self.ident) is not self:
+            return
+        (leased, runs), call.took = call.took, None
+        if not leased:
+            self.change(fx, "restore", runs)
+        elif not call.session.ended:
+            ranges = [(first, first + len(blobs) - 1) for first, _, blobs in runs]
+            self.change(fx, "back", call.session.id, ranges)
+        self.settle(fx)
+
+    # -- finishing -------------------------------------------------------------------------------
+
+    def task_done(self, fx: Effects, call: Call, n: int) -> None:
+        """Acknowledge `n` items: this lane's oldest, then the session's; without any only the count goes down.
+
+        Raises:
+            AlreadyReleased: More than are unfinished.
+
+        Cost: O(leases that are touched). Source: queue.Queue.task_done.
+        """
+        if n > self.open_items:
+            has = f"{self.open_items} items are unfinished"
+            raise AlreadyReleased(f"task_done() called too many times on {self.label}: {has}; call it once for each get()")
+        ranges = self.leases.oldest(call.session.id, call.lane.number, n)
+        if ranges:
+            n -= self.change(fx, "ack", call.session.id, ranges)
+        if n:
+            self.change(fx, "lower", n)
+        fx.reply(call)
+        if self.joiners:
+            self.settle(fx)
+
+    def hand_back(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
+        """Return leased items unharmed to their old places; answers how many were still the caller's."""
+        self._check_numbers(ranges)
+        fx.reply(call, self.change(fx, "back", call.session.id, ranges))
+        self.settle(fx)
+
+    def join(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Answer True once nothing is unfinished, False after `timeout_s`."""
+        if not self.open_items:
+            fx.reply(call, True)
+        elif timeout_s == 0:
+            fx.reply(call, False)
+        else:
+            self.joiners.park(fx, call, timeout_s, _not_joined)
+
+    def shutdown(self, fx: Effects, call: Call, immediate: bool) -> None:
+        """Take nothing more; with `immediate` also forget what is READY. Items that are out may still be finished.
+
+        Putters that wait fail at once, getters as soon as nothing is left for them.
+        Source: queue.Queue.shutdown of Python 3.13.
+        """
+        if not self.shut or (immediate and self.ready.size):
+            self.change(fx, "shut", immediate)
+        fx.reply(call)
+        for putter in self.putters.drain():
+            fx.fail(putter, self._closed("put to"))
+        self.settle(fx)
+
+    def clear(self, fx: Effects, call: Call) -> None:
+        """Forget what is READY; answers how many items that were."""
+        fx.reply(call, self.change(fx, "clear") if self.ready.size else 0)
+        self.settle(fx)
+
+    def _check_numbers(self, ranges: list[Range]) -> None:
+        if ranges and max([hi for _, hi in ranges]) >= self.ready.next:
+            has = f"its last item is {self.ready.next - 1}"
+            raise BadValue(f"{self.label} never handed out all of {ranges!r:.80}: {has}; were they another queue's?")
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def qsize(self, fx: Effects, call: Call) -> None:
+        """Answer the number of READY items."""
+        fx.reply(call, self.ready.size)
+
+    def full(self, fx: Effects, call: Call) -> None:
+        """Answer whether a put would have to wait."""
+        fx.reply(call, 0 < self.maxsize <= self.ready.size)
+
+    def unfinished(self, fx: Effects, call: Call) -> None:
+        """Answer how many items `join` waits for."""
+        fx.reply(call, self.open_items)
+
+    # -- handing on ------------------------------------------------------------------------------
+
+    def settle(self, fx: Effects) -> None:
+        """Let everybody go on who can: getters, putters, and who waits for the end."""
+        if self._settling:  # reached again through another queue's results: the loop below goes on by itself
+            return
+        self._settling = True
+        try:
+            while self._feed(fx) or self._admit(fx):
+                pass
+        finally:
+            self._settling = False
+        if self.shut and not self.ready.size:
+            self._close_getters(fx)
+        if not self.open_items:
+            for call in self.joiners.drain():
+                fx.reply(call, True)
+
+    def _feed(self, fx: Effects) -> bool:
+        """Hand items to getters; return whether any went."""
+        fed = False
+        while self.ready.size and (call := self.getters.first()) is not None:
+            if not self._hand_to_waiter(fx, call):
+                return self._feed_past(fx) or fed
+            fed = True
+        return fed
+
+    def _feed_past(self, fx: Effects) -> bool:
+        """Look for getters that may have what the first one may not. Cost: O(getters), only with barred items."""
+        fed = False
+        for call in self.getters:
+            if self.ready.size and not call.lane.suspended:
+                fed = self._hand_to_waiter(fx, call) or fed
+        return fed
+
+    def _hand_to_waiter(self, fx: Effects, call: Call) -> bool:
+        return call.waiter is not None and self._hand(fx, call, call.waiter.note)
+
+    def _admit(self, fx: Effects) -> bool:
+        """Let putters in; return whether any came."""
+        admitted = False
+        while (call := self.putters.first()) is not None and call.waiter is not None:
+            entry: Entry = call.waiter.note
+            if self.ready.size + entry.room > self.maxsize:
+                break
+            self.putters.forget(call)
+            entry.go_on(fx, call)
+            admitted = True
+        return admitted
+
+    def _close_getters(self, fx: Effects) -> None:
+        for call in self.getters:
+            want: Want = _ONE if call.waiter is None else call.waiter.note
+            self.getters.forget(call)
+            self._refuse(fx, call, want)
+
+    def retry(self, fx: Effects) -> None:
+        """Go on with a call that was suspended, here or on a queue for results."""
+        self.settle(fx)
+        for results in self._results_queues():
+            results.settle(fx)
+
+    def forget_waiter(self, fx: Effects, call: Call) -> None:
+        """Drop a parked call; those behind it may need less room."""
+        super().forget_waiter(fx, call)
+        self.retry(fx)
+
+    def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:
+        """Answer everybody who waits, also on a queue for results."""
+        why = error or NoSuchObject(f"{self.label} was deleted while this call waited for it")
+        for results in self._results_queues():
+            for call in results.putters:
+                if call.machine is self:
+                    results.putters.forget(call)
+                    fx.fail(call, why)
+            results.settle(fx)
+        super().break_waiters(fx, why)
+
+    def _results_queues(self) -> list[Queue]:
+        found = (self.machines.get(ident) for ident in self._results)
+        return [queue for queue in found if isinstance(queue, Queue)]
+
+    # -- what it is ------------------------------------------------------------------------------
+
+    def lots(self) -> Iterable[ParkingLot]:
+        """Return the lines of getters, putters and joiners."""
+        return self.getters, self.putters, self.joiners
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many items are in each state, and how many calls wait."""
+        return {
+            "ready": self.ready.size,
+            "leased": self.leases.count,
+            "delayed": 0,
+            "dead": len(self.dead),
+            "unfinished": self.open_items,
+            "maxsize": self.maxsize,
+            "getters": len(self.getters),
+            "putters": len(self.putters),
+            "joiners": len(self.joiners),
+            "shut_down": self.shut,
+        }
+
+    def validate(self) -> None:
+        """Raise AssertionError when an item is in two places, a count is wrong, or somebody waits who need not."""
+        super().validate()
+        assert self.versions == sorted(set(self.servers.values()))
+        assert self.open_items or not len(self.joiners)
+        assert not (self.shut and len(self.putters))
+        assert not (self.shut and not self.ready.size and len(self.getters))
+        for call in self.getters:
+            barred = sum(self.ready.versions[version] for version in self.barred_for(call.session))
+            assert call.lane.suspended or self.ready.size == barred
+        first = self.putters.first()
+        assert first is None or first.waiter is None or self.ready.size + first.waiter.note.room > self.maxsize
+
+
+def _not_joined(fx: Effects, call: Call) -> None:
+    fx.reply(call, False)
