@@ -23,7 +23,7 @@ from mpserve.net.listener import Listener, Md5
 from mpserve.net.loop import Loop
 from mpshared.address import Address
 from mpshared.log import make_logger
-from mpshared.version import VERSION
+from mpshared import __version__ as VERSION
 
 if TYPE_CHECKING:
     from mpshared.log import Logger

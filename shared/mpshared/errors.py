@@ -21,6 +21,7 @@ __all__ = [
     "BrokenBarrierError",
     "Conflict",
     "Empty",
+    "Exhausted",
     "Full",
     "KeyMissing",
     "MpserveError",
@@ -129,6 +130,12 @@ class BrokenBarrierError(MpserveError, threading.BrokenBarrierError):
     """The barrier is broken: one of its parties gave up, died, or reset it."""
 
     code = "broken_barrier"
+
+
+class Exhausted(MpserveError):
+    """An iterator has no more values (a stock client sees StopIteration)."""
+
+    code = "exhausted"
 
 
 class TimeoutExpired(MpserveError, TimeoutError):

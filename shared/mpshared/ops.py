@@ -295,6 +295,7 @@ _read(0x0703, "array", "get_slice", Arg("part", _slice))
 _op(0x0704, "array", "set_slice", Arg("part", _slice), Arg("numbers", _list), again=True)
 _read(0x0705, "array", "len")
 _op(0x0706, "array", "incr", INDEX, NUMBER)
+_read(0x0707, "array", "get_typed", Arg("part", _slice))
 
 # event
 _op(0x0801, "event", "set", again=True)
@@ -327,6 +328,9 @@ _op(0x0D02, "barrier", "action_done", Arg("ok", _bool))
 _op(0x0D03, "barrier", "reset")
 _op(0x0D04, "barrier", "abort")
 _read(0x0D05, "barrier", "status")
+
+# iterator: a snapshot to walk through; only stock clients have it (they iterate over a dict by proxy)
+_op(0x0E01, "iterator", "next", undo="undo_next")
 
 BY_CODE: Final[dict[int, Op]] = {op.code: op for op in _TABLE}
 BY_NAME: Final[dict[str, Op]] = {op.name: op for op in _TABLE}

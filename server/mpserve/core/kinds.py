@@ -10,6 +10,7 @@ from mpserve.core.t_barrier import Barrier
 from mpserve.core.t_condition import Condition
 from mpserve.core.t_dict import Dict
 from mpserve.core.t_event import Event
+from mpserve.core.t_iterator import Iterator
 from mpserve.core.t_list import List
 from mpserve.core.t_lock import Lock
 from mpserve.core.t_namespace import Namespace
@@ -23,5 +24,5 @@ __all__ = ["KINDS"]
 
 KINDS: Final[dict[str, type[Machine]]] = {
     c.kind: c
-    for c in (Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Queue, RLock, Semaphore, Set, Value)
+    for c in (Array, Barrier, Condition, Dict, Event, Iterator, List, Lock, Namespace, Queue, RLock, Semaphore, Set, Value)
 }

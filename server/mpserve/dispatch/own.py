@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpshared import errors
 from mpshared.ops import get_op
-from mpshared.version import VERSION
+from mpshared import __version__ as VERSION
 from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type

@@ -48,6 +48,10 @@ class Engine(ABC):
         """Return the live session of that id."""
 
     @abstractmethod
+    def kind_of(self, ident: str) -> str | None:
+        """Return the kind of an object, which never changes, or None when there is none."""
+
+    @abstractmethod
     def end_session(self, session: Session, now_s: float) -> None:
         """End a session: forget its waiters, undo unsettled answers, hand on what it owned, drop its references."""
 

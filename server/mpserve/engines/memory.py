@@ -118,6 +118,11 @@ class MemoryEngine(Engine):
         """Return the live session of that id."""
         return self.sessions.find(session_id)
 
+    def kind_of(self, ident: str) -> str | None:
+        """Return the kind of an object."""
+        machine = self.catalogue.objects.get(ident)
+        return None if machine is None else machine.kind
+
     def end_session(self, session: Session, now_s: float) -> None:
         """End a session; see `Engine.end_session`."""
         self.fx.now_s = now_s

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshared import errors
 from mpshared.ops import BY_NAME
-from mpshared.version import VERSION
+from mpshared import __version__ as VERSION
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
 from mpshared.wire.own.handshake import ClientHandshake

@@ -61,6 +61,7 @@ class Listener:
         self._sockets: list[tuple[socket.socket, _Acceptor]] = []
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
         self._unlink = ""
+        self._md5_hosts: set[str] = set()
 
     # -- listening -------------------------------------------------------------------------------
 
@@ -143,9 +144,16 @@ class Listener:
         self._deadlines.pop(peer, None)
         self._log.debug("peer.authenticated", peer=peer.label, protocol=protocol, detail=detail)
         if detail == "md5":
-            self._log.info("peer.md5", peer=peer.label, reason="a client of Python 3.11 or earlier; see --md5")
+            self._note_md5(peer)
         peer.side = self._sides[protocol](peer)
         return peer.side
+
+    def _note_md5(self, peer: Peer) -> None:
+        """Tell the log once per host: a stock client connects several times for each object it makes."""
+        host = peer.label.rpartition(":")[0]
+        if host not in self._md5_hosts and len(self._md5_hosts) < UNKNOWN_MAX:
+            self._md5_hosts.add(host)
+            self._log.info("peer.md5", peer=peer.label, reason="a client of Python 3.11 or earlier; see --md5")
 
     def refused(self, peer: Peer, reason: str) -> None:
         """Close a peer that could not authenticate."""

@@ -1,0 +1,21 @@
+"""The `mpserve` command. `ping` is answered before typer is loaded: health checks run it every few seconds."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["ping"] and not {"-h", "--help"} & set(arguments):
+        from mpserve.ping import ping  # noqa: PLC0415 - and nothing else
+
+        sys.exit(ping(arguments[1:]))
+    from mpserve.commands import app  # noqa: PLC0415 - loads typer
+    from mpshared.command import run  # noqa: PLC0415
+
+    sys.exit(run(app, "mpserve"))

@@ -1,0 +1,177 @@
+"""What all faces share: plans, and values on their way in and out.
+
+    in    a stock request is loaded symbolically; each value in it is written back as a pickle of its own (`store`)
+    out   a stored value goes out as a pickle that the client opens (`show`), or is looked into where the standard
+          library's method must (`look`): representations, comparisons, sums
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+from mpshared import symbolic
+from mpshared.errors import NotSupported
+from mpshared.symbolic import Named, Opaque, Own, Ref
+from mpshared.values import NONE, PICKLE, TASK_ERROR, Blob, PickledKey, Value
+
+__all__ = ["Face", "Plan", "look", "look_key", "nothing", "only", "show", "show_all", "show_key", "store", "store_key"]
+
+Then = Callable[[Any, Sequence[Blob]], Any]
+"""Makes the result of a call from its answer; may be another `Plan`."""
+
+
+def nothing(_result: Any, _out: Sequence[Blob]) -> None:  # noqa: ANN401 - plain data
+    """Make None of any answer."""
+
+
+def result_itself(result: Any, _out: Sequence[Blob]) -> Any:  # noqa: ANN401 - plain data
+    """Make the plain result of the answer the result."""
+    return result
+
+
+def only(_result: Any, out: Sequence[Blob]) -> Any:  # noqa: ANN401 - a value
+    """Make the one value of the answer the result."""
+    return show(out[0])
+
+
+@dataclass(slots=True)
+class Plan:
+    """One operation, and what becomes of its answer."""
+
+    op: str
+    args: list[Any] = field(default_factory=list)
+    values: list[Blob] = field(default_factory=list)
+    then: Then = result_itself
+    target: str = ""
+    key: Any = None
+    """What a KeyError shall carry."""
+
+
+class Face:
+    """The methods of one stock object. Subclasses name them as the standard library does."""
+
+    EXPOSED: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = ""
+
+    def __init__(self, ident: str) -> None:
+        self._ident = ident
+
+    def _plan(self, method: str, *args: Any, values: Iterable[Blob] = (), then: Then = result_itself, key: Any = None) -> Plan:  # noqa: ANN401
+        return Plan(f"{self.kind}.{method}", list(args), list(values), then, self._ident, key)
+
+    def invoke(self, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:  # noqa: ANN401 - a plan or a result
+        """Return the plan of a stock call.
+
+        Raises:
+            AttributeError: The object has no such method.
+            TypeError: The arguments do not fit it.
+        """
+        if method in self.EXPOSED or method in {"__str__", "__repr__", "#GETVALUE"}:
+            function = getattr(self, "getvalue" if method == "#GETVALUE" else "m" + method if method.startswith("__") else method)
+            return function(*args, **kwds)
+        msg = f"method {method!r} of a shared {self.kind} is not in exposed={self.EXPOSED!r}"
+        raise AttributeError(msg)
+
+    def m__str__(self) -> Any:  # noqa: ANN401 - a plan or a text
+        """Return what `str()` of the stock object gives."""
+        return self.m__repr__()
+
+    def m__repr__(self) -> Any:  # noqa: ANN401 - a plan or a text
+        """Return a text that says what it is."""
+        return f"<mpserve {self.kind} {self._ident}>"
+
+    def getvalue(self) -> Any:  # noqa: ANN401 - a plan
+        """Return a copy of the object; most cannot be copied out of the server."""
+        msg = f"a shared {self.kind} cannot be copied out of the server; keep using its proxy"
+        raise NotSupported(msg)
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+_TYPEID_KINDS: Final = {"get_tasks": "queue", "get_results": "queue", "get_joinable_queue": "queue"}
+
+
+def _kind_of(ref: Ref) -> str:
+    """Return the kind of a reference whose typeid is one of the named ones (``get_queue``)."""
+    return _TYPEID_KINDS.get(ref.kind, ref.kind.removeprefix("get_"))
+
+
+_OWN: Final = Own(_kind_of)
+_MARK: Final = b"open_ref"
+"""Stands in every pickle that mentions a shared object; only such a pickle is read again for its references."""
+
+
+def store(obj: Any) -> Blob:  # noqa: ANN401 - a symbolic object
+    """Return a symbolically loaded object as a value of its own."""
+    if obj is None:
+        return NONE
+    data = symbolic.dump(obj, face=_OWN)
+    if _MARK not in data:
+        return data
+    _, refs = symbolic.load_with_refs(data)
+    return Value(PICKLE, data, (), tuple(refs)) if refs else data
+
+
+def show(blob: Blob) -> Any:  # noqa: ANN401 - for symbolic.dump
+    """Return what stands for a stored value in a stock reply: the client opens it."""
+    if blob == NONE:
+        return None
+    if type(blob) is bytes:
+        return Opaque(blob)
+    assert isinstance(blob, Value)
+    if blob.tag & 0xFF == TASK_ERROR:
+        return Named("multiprocessing.managers", "RemoteError", (_task_text(blob),))
+    return look(blob) if blob.refs else Opaque(blob.data, blob.buffers)
+
+
+def _task_text(blob: Value) -> str:
+    """Return message and traceback of a TaskError: ``make(code, text, fields)`` in its pickle."""
+    match symbolic.load(blob.data):
+        case symbolic.Stub(args=(_, str(text), dict(fields))):
+            return f"{text}\n{fields.get('traceback', '')}"
+    return "a job failed; open this result with mpclient to see why"
+
+
+def show_all(blobs: Iterable[Blob]) -> list[Any]:
+    """Return `show` of each value."""
+    return [show(blob) for blob in blobs]
+
+
+def look(blob: Blob) -> Any:  # noqa: ANN401 - a symbolic object
+    """Return a stored value as a symbolic object."""
+    if type(blob) is bytes:
+        return symbolic.load(blob)
+    assert isinstance(blob, Value)
+    return symbolic.load(blob.data, buffers=blob.buffers)
+
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def store_key(key: Any) -> Any:  # noqa: ANN401 - a key of the wire
+    """Return a symbolic object as a dict key: scalars as they are, the rest pickled."""
+    kind = type(key)
+    if key is None or kind in {str, bytes, float, bool} or (kind is int and key in _INT64):
+        return key
+    symbolic.key(key)  # refuses what cannot be hashed, with Python's own words
+    return PickledKey(symbolic.dump(key, face=_OWN))
+
+
+def look_key(key: Any) -> Any:  # noqa: ANN401 - a symbolic object
+    """Return a key of the wire as a symbolic object."""
+    return symbolic.load(bytes(key)) if type(key) is PickledKey else key
+
+
+def show_key(key: Any) -> Any:  # noqa: ANN401 - for symbolic.dump
+    """Return a key of the wire as it stands in a stock reply."""
+    return Opaque(bytes(key)) if type(key) is PickledKey else key
+
+
+def refuse_ref(obj: Any, what: str) -> None:  # noqa: ANN401 - a symbolic object
+    """Refuse a proxy where the standard library's server would have to call it."""
+    if isinstance(obj, Ref):
+        msg = f"{what} cannot be read from a proxy by the server; pass its value, for example list(proxy) or proxy.copy()"
+        raise NotSupported(msg)

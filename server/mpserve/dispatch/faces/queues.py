@@ -1,0 +1,64 @@
+"""Queue and JoinableQueue as `queue.Queue` shows them. A stock `get` takes for good once its reply has left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mpserve.dispatch.faces.base import Face, nothing, show, store
+from mpshared.values import Blob
+
+__all__ = ["QueueFace"]
+
+
+def _wait_s(block: Any, timeout: Any) -> float | None:  # noqa: ANN401 - users' arguments
+    """Return block and timeout as one duration, checked as queue.Queue does."""
+    if not block:
+        return 0.0
+    if timeout is None:
+        return None
+    if timeout < 0:
+        msg = "'timeout' must be a non-negative number"
+        raise ValueError(msg)
+    return float(timeout)
+
+
+def _item(_result: Any, out: Sequence[Blob]) -> Any:  # noqa: ANN401 - a value
+    return show(out[0])
+
+
+class QueueFace(Face):
+    """A `queue.Queue`."""
+
+    kind = "queue"
+    EXPOSED: ClassVar = ("empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "shutdown", "task_done")
+
+    def put(self, item: Any, block: Any = True, timeout: Any = None) -> Any:  # noqa: ANN401, FBT002, D102
+        return self._plan("put", _wait_s(block, timeout), values=[store(item)], then=nothing)
+
+    def put_nowait(self, item: Any) -> Any:  # noqa: ANN401, D102
+        return self.put(item, block=False)
+
+    def get(self, block: Any = True, timeout: Any = None) -> Any:  # noqa: ANN401, FBT002, D102
+        return self._plan("get", _wait_s(block, timeout), False, then=_item)
+
+    def get_nowait(self) -> Any:  # noqa: ANN401, D102
+        return self.get(block=False)
+
+    def qsize(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("qsize")
+
+    def empty(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("qsize", then=lambda size, _: size == 0)
+
+    def full(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("full")
+
+    def task_done(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("task_done", 1, then=nothing)
+
+    def join(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("join", None, then=nothing)
+
+    def shutdown(self, immediate: Any = False) -> Any:  # noqa: ANN401, FBT002, D102
+        return self._plan("shutdown", bool(immediate), then=nothing)

@@ -1,0 +1,152 @@
+"""The synchronisation primitives as `threading` shows them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, ClassVar
+
+from mpserve.dispatch.faces.base import Face, nothing
+
+__all__ = ["BarrierFace", "ConditionFace", "EventFace", "LockFace", "RLockFace", "SemaphoreFace"]
+
+
+def _lock_wait_s(blocking: Any, timeout: Any) -> float | None:  # noqa: ANN401 - users' arguments
+    """Return blocking and timeout as one duration, checked as `threading.Lock.acquire` does."""
+    if timeout is None:
+        msg = "'NoneType' object cannot be interpreted as an integer or float"
+        raise TypeError(msg)
+    if not blocking:
+        if timeout != -1:
+            msg = "can't specify a timeout for a non-blocking call"
+            raise ValueError(msg)
+        return 0.0
+    if timeout == -1:
+        return None
+    if timeout < 0:
+        msg = "timeout value must be a non-negative number"
+        raise ValueError(msg)
+    if timeout > threading.TIMEOUT_MAX:
+        msg = "timeout value is too large"
+        raise OverflowError(msg)
+    return float(timeout)
+
+
+def _seconds(timeout: Any) -> float | None:  # noqa: ANN401 - users' arguments
+    return None if timeout is None else max(0.0, float(timeout))
+
+
+class LockFace(Face):
+    """A `threading.Lock`."""
+
+    kind = "lock"
+    EXPOSED: ClassVar = ("acquire", "locked", "release")
+
+    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:  # noqa: ANN401, FBT002, D102
+        return self._plan("acquire", _lock_wait_s(blocking, timeout))
+
+    def release(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("release", then=nothing)
+
+    def locked(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("locked")
+
+    def m__repr__(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("locked", then=lambda held, _: f"<{'locked' if held else 'unlocked'} mpserve {self.kind} {self._ident}>")
+
+
+class RLockFace(LockFace):
+    """A `threading.RLock`."""
+
+    kind = "rlock"
+
+
+class SemaphoreFace(Face):
+    """A `threading.Semaphore` or `BoundedSemaphore`."""
+
+    kind = "semaphore"
+    EXPOSED: ClassVar = ("acquire", "locked", "release")
+
+    def acquire(self, blocking: Any = True, timeout: Any = None) -> Any:  # noqa: ANN401, FBT002, D102
+        if not blocking and timeout is not None:
+            msg = "can't specify timeout for non-blocking acquire"
+            raise ValueError(msg)
+        return self._plan("acquire", _seconds(timeout) if blocking else 0.0)
+
+    def release(self, n: Any = 1) -> Any:  # noqa: ANN401, D102
+        if n < 1:
+            msg = "n must be one or more"
+            raise ValueError(msg)
+        return self._plan("release", n, then=nothing)
+
+    def locked(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("get_value", then=lambda value, _: value == 0)
+
+
+class EventFace(Face):
+    """A `threading.Event`."""
+
+    kind = "event"
+    EXPOSED: ClassVar = ("clear", "is_set", "set", "wait")
+
+    def is_set(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("is_set")
+
+    def set(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("set", then=nothing)
+
+    def clear(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("clear", then=nothing)
+
+    def wait(self, timeout: Any = None) -> Any:  # noqa: ANN401, D102
+        return self._plan("wait", _seconds(timeout))
+
+    def m__repr__(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("is_set", then=lambda is_set, _: f"<mpserve event {self._ident}: {'set' if is_set else 'unset'}>")
+
+
+class ConditionFace(Face):
+    """A `threading.Condition`."""
+
+    kind = "condition"
+    EXPOSED: ClassVar = ("acquire", "locked", "notify", "notify_all", "release", "wait")
+
+    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:  # noqa: ANN401, FBT002, D102
+        return self._plan("acquire", _lock_wait_s(blocking, timeout))
+
+    def release(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("release", then=nothing)
+
+    def locked(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("locked")
+
+    def wait(self, timeout: Any = None) -> Any:  # noqa: ANN401, D102
+        return self._plan("wait", _seconds(timeout))
+
+    def notify(self, n: Any = 1) -> Any:  # noqa: ANN401, D102
+        return self._plan("notify", max(0, n), then=nothing)
+
+    def notify_all(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("notify_all", then=nothing)
+
+
+class BarrierFace(Face):
+    """A `threading.Barrier`; a barrier with an action is refused where it is created."""
+
+    kind = "barrier"
+    EXPOSED: ClassVar = ("__getattribute__", "abort", "reset", "wait")
+
+    def wait(self, timeout: Any = None) -> Any:  # noqa: ANN401, D102
+        return self._plan("wait", _seconds(timeout), then=lambda seat, _: seat[0])
+
+    def abort(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("abort", then=nothing)
+
+    def reset(self) -> Any:  # noqa: ANN401, D102
+        return self._plan("reset", then=nothing)
+
+    def m__getattribute__(self, name: Any) -> Any:  # noqa: ANN401, D102
+        position = {"parties": 0, "n_waiting": 1, "broken": 2}.get(name)
+        if position is None:
+            msg = f"'Barrier' object has no attribute {name!r} that is shared; there are parties, n_waiting and broken"
+            raise AttributeError(msg)
+        return self._plan("status", then=lambda state, _: state[position])

@@ -1,0 +1,334 @@
+"""The standard library's manager protocol, server side.
+
+    one-shot      (None, function, args, kwds) -> one reply, then the client hangs up
+    persistent    accept_connection, then (ident, method, args, kwds) -> reply, one at a time, until the end
+
+RULES
+* A request is loaded symbolically: nothing in it is imported or called.
+* The connection is the session: it owns the RLocks and Conditions taken over it, and what waits on it ends with it.
+* What a `get` took is taken once its reply has left whole (`drained`); until then it returns if the connection breaks.
+* A reply is written for any Python from 3.8: protocol 4, exceptions of the standard library only.
+
+Source: CPython `Lib/multiprocessing/managers.py`, `Server` and `BaseProxy._callmethod`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.dispatch.faces import FACES, Plan
+from mpserve.dispatch.faces.containers import Default, NewProxy
+from mpserve.dispatch.faces.creation import CREATORS
+from mpshared import errors, symbolic
+from mpshared.ops import BY_NAME
+from mpshared.symbolic import Global, How, Named, Opaque, Stock, Stub, Verb
+from mpshared.wire.errors import ProtocolError
+from mpshared.wire.stock.messages import StockMessages, stock_frame
+
+if TYPE_CHECKING:
+    from mpserve.dispatch.dispatcher import Dispatcher
+    from mpserve.dispatch.transport import Transport
+
+__all__ = ["StockSide"]
+
+RETURN, ERROR, PROXY, TRACEBACK = "#RETURN", "#ERROR", "#PROXY", "#TRACEBACK"
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
+_LOADS: Final = b"\x80\x04\x8c\x07#RETURNc_pickle\nloads\n"
+"""The beginning of a reply whose value the client unpickles itself; the value follows as bytes. The commonest reply by far."""
+
+
+class StockSide:
+    """One authenticated connection of a standard-library client."""
+
+    def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
+        self._dispatcher = dispatcher
+        self._transport = transport
+        self._messages = StockMessages(dispatcher.limits.max_message)
+        self._session: Session = dispatcher.start_session(SessionInfo(role="stock", host=transport.label))
+        self._lane: Lane = self._session.lane(1)
+        self._lane.reply_to = self
+        self._persistent = False
+        self._plan: Plan | None = None
+        self._kinds: dict[str, str] = {}
+        """Kinds of idents seen on this connection."""
+        self._over = False
+        dispatcher.engine.connected(self._session, dispatcher.clock())
+
+    # -- bytes -----------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Act on every whole request."""
+        self._messages.receive_data(data)
+        try:
+            while not self._over:
+                payload = self._messages.next_event()
+                if payload is None:
+                    return
+                self._request(payload)
+        except ProtocolError as err:
+            self._over = True
+            self._transport.close(reason=str(err))
+
+    def starved(self) -> bool:
+        """Tell whether a request is only partly here: a stock client writes header and body of a large one apart."""
+        return not self._persistent or bool(self._messages.unread())
+
+    def drained(self) -> None:
+        """The reply has left whole: what it carries is the client's now."""
+        self._lane.settle(self._lane.last_number)
+
+    def closed(self) -> None:
+        """End the session with its connection."""
+        self._over = True
+        self._lane.reply_to = None
+        if not self._session.ended:
+            self._dispatcher.engine.end_session(self._session, self._dispatcher.clock())
+
+    def goodbye(self, reason: str) -> None:
+        """A stock client cannot be told; it sees the end of the connection (EOFError)."""
+
+    def session_over(self, _session: Session) -> None:
+        """Close: the server ended the session."""
+        if not self._over:
+            self._over = True
+            self._transport.close()
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _request(self, payload: bytes) -> None:
+        if self._plan is not None:
+            raise ProtocolError("request", "a second request before the reply to the first")
+        try:
+            ident, method, args, kwds = _read_request(payload)
+            self._act(self._start(ident, method, args, kwds))
+        except symbolic.MalformedPickle as err:
+            self._reply(ERROR, Named("builtins", "ValueError", (f"the request cannot be read: {err}",)))
+        except Exception as err:  # noqa: BLE001 - whatever a wrong call raises here is its answer
+            self._reply(*_failure(err, None))
+
+    def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:  # noqa: ANN401
+        if not self._persistent:
+            function = _PUBLIC.get(method)
+            if ident is not None or function is None:
+                raise ProtocolError("request", f"{method!r:.60} is no function of a manager's server")
+            return function(self, *args, **kwds)
+        kind = self._kinds.get(ident) or self._find_kind(ident)
+        return FACES[kind](ident).invoke(method, args, kwds)
+
+    def _find_kind(self, ident: str) -> str:
+        kind = self._dispatcher.engine.kind_of(ident)
+        if kind is None:
+            msg = f"the server has no object {ident!r:.80}: it was freed or deleted, or the server was restarted"
+            raise errors.NoSuchObject(msg)
+        self._kinds[ident] = kind
+        return kind
+
+    def _act(self, outcome: Any) -> None:  # noqa: ANN401 - a plan or a result
+        """Carry a plan out, or send a result."""
+        if not isinstance(outcome, Plan):
+            self._send_result(outcome)
+            return
+        self._plan = outcome
+        lane = self._lane
+        call = Call(BY_NAME[outcome.op], outcome.target, outcome.args, outcome.values, lane, lane.last_number + 1)
+        lane.settle(lane.last_number)
+        lane.admit(call)
+        self._dispatcher.submit(call)
+
+    def answer(self, call: Call) -> None:
+        """Go on with the plan whose call was answered."""
+        plan, self._plan = self._plan, None
+        if plan is None:
+            return
+        if call.error is not None:
+            self._fail(plan, call.error)
+            return
+        try:
+            outcome = plan.then(call.result, call.out)
+        except Exception as err:  # noqa: BLE001 - a value that cannot be read is an answer, too
+            self._reply(*_failure(err, plan.key))
+            return
+        self._act(outcome)
+
+    def _fail(self, plan: Plan, error: errors.MpserveError) -> None:
+        if isinstance(plan.key, Default) and isinstance(error, errors.KeyMissing):
+            self._send_result(plan.key.value)
+        else:
+            self._reply(*_failure(error, plan.key))
+
+    # -- replies ---------------------------------------------------------------------------------
+
+    def _send_result(self, result: Any) -> None:  # noqa: ANN401 - for symbolic.dump
+        if isinstance(result, NewProxy):
+            self._kinds[result.ident] = result.kind
+            token = self._token(result.typeid, result.ident)
+            self._reply(PROXY, (FACES[result.kind].EXPOSED, token))
+        else:
+            self._reply(RETURN, result)
+
+    def _reply(self, kind: str, value: Any) -> None:  # noqa: ANN401 - for symbolic.dump
+        self._transport.send(stock_frame(self._encode(kind, value)))
+
+    def _encode(self, kind: str, value: Any) -> bytes:  # noqa: ANN401 - for symbolic.dump
+        if type(value) in _PLAIN:
+            return pickle.dumps((kind, value), 4)
+        if kind is RETURN and type(value) is Opaque and not value.buffers:
+            size = struct.pack("<Q", len(value.data))
+            return b"".join((_LOADS, b"\x8e", size, value.data, b"\x85R\x86."))
+        return symbolic.dump((kind, value), face=self._face())
+
+    def _address(self) -> Any:  # noqa: ANN401 - as the standard library has it
+        advertised = self._dispatcher.limits.advertise
+        if advertised:
+            host, _, port = advertised.rpartition(":")
+            return host.strip("[]"), int(port)
+        return self._transport.dialled()
+
+    def _face(self) -> Stock:
+        return Stock(self._address(), EXPOSED)
+
+    def _token(self, typeid: str, ident: str) -> Stub:
+        return _token(typeid, self._address(), ident)
+
+    # -- functions of the manager's server -------------------------------------------------------
+
+    def _dummy(self) -> None:
+        return None
+
+    def _accept_connection(self, name: Any) -> None:  # noqa: ANN401 - the client thread's name: a label
+        _ = name
+        self._persistent = True
+
+    def _create(self, typeid: str, /, *args: Any, **kwds: Any) -> Plan:  # noqa: ANN401
+        if typeid not in CREATORS:
+            msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
+            raise errors.BadValue(msg)
+        kind, create = CREATORS[typeid]
+        plan = create(*args, **kwds)
+        _finish_with(plan, lambda opened, _out: (opened[0], FACES[kind].EXPOSED))
+        return plan
+
+    def _get_methods(self, token: Any) -> tuple[str, ...]:  # noqa: ANN401 - a symbolic Token
+        ident = _token_ident(token)
+        return FACES[self._find_kind(ident)].EXPOSED
+
+    def _incref(self, ident: str) -> Plan:
+        return Plan("cluster.adopt", [[ident]], then=lambda _r, _o: None)
+
+    def _decref(self, ident: str) -> Plan:
+        return Plan("cluster.drop", [[[ident, 1]]], then=lambda _r, _o: None)
+
+    def _number_of_objects(self) -> Plan:
+        return Plan("cluster.count")
+
+    def _debug_info(self) -> Plan:
+        return Plan("cluster.status", then=_debug_text)
+
+    def _shutdown(self) -> Plan:
+        return Plan("cluster.shutdown", then=lambda _r, _o: None)
+
+
+def _finish_with(plan: Plan, last: Callable[[Any, Any], Any]) -> None:
+    """Let `last` make the result from what the whole chain of plans gives."""
+    then = plan.then
+
+    def go_on(result: Any, out: Any) -> Any:  # noqa: ANN401
+        following = then(result, out)
+        if isinstance(following, Plan):
+            _finish_with(following, last)
+            return following
+        return last(following, ())
+
+    plan.then = go_on
+
+
+_TOKEN: Final = Global("multiprocessing.managers", "Token")
+
+
+def _token(typeid: str, address: Any, ident: str) -> Stub:  # noqa: ANN401
+    token = Stub(How.NEW, _TOKEN, ())
+    token.steps.append((Verb.STATE, (typeid, address, ident)))
+    return token
+
+
+def _token_ident(token: Any) -> str:  # noqa: ANN401 - what came as a Token
+    match token:
+        case Stub(callee=callee, steps=[(Verb.STATE, (_, _, str(ident)))]) if callee == _TOKEN:
+            return ident
+    msg = "expected a multiprocessing.managers.Token"
+    raise TypeError(msg)
+
+
+def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:
+    request = symbolic.load(payload)
+    match request:
+        case (ident, str(method), tuple(args), dict(kwds)):
+            return ident, method, args, kwds
+        case (ident, str(method), list(args), dict(kwds)):
+            return ident, method, tuple(args), kwds
+    raise ProtocolError("request", "expected (ident, method, args, kwds)")
+
+
+def _debug_text(status: Any, _out: Any) -> str:  # noqa: ANN401 - plain data
+    rows = [f"  {o['ident']}:       refcount={o['references']}\n    {o['kind']} {o['name'] or ''}" for o in status["objects"]]
+    return "\n".join(rows)
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+_STDLIB: Final[dict[type[errors.MpserveError], tuple[str, str]]] = {
+    errors.Empty: ("_queue", "Empty"),
+    errors.Full: ("queue", "Full"),
+    errors.ShutDown: ("queue", "ShutDown"),
+    errors.BadIndex: ("builtins", "IndexError"),
+    errors.BadValue: ("builtins", "ValueError"),
+    errors.BadType: ("builtins", "TypeError"),
+    errors.AttributeMissing: ("builtins", "AttributeError"),
+    errors.Overflow: ("builtins", "OverflowError"),
+    errors.NotHeld: ("builtins", "RuntimeError"),
+    errors.AlreadyReleased: ("builtins", "ValueError"),
+    errors.BrokenBarrierError: ("threading", "BrokenBarrierError"),
+    errors.Conflict: ("builtins", "ValueError"),
+    errors.NotSupported: ("builtins", "NotImplementedError"),
+    errors.NotAllowed: ("builtins", "PermissionError"),
+    errors.TooBig: ("builtins", "ValueError"),
+    errors.TimeoutExpired: ("builtins", "TimeoutError"),
+}
+_BUILTIN: Final = (AttributeError, TypeError, ValueError, OverflowError, IndexError, RecursionError)
+
+
+def _failure(err: Exception, key: Any) -> tuple[str, Any]:  # noqa: ANN401
+    """Return kind and payload of the reply for an error, as the standard library's own server would send it."""
+    if isinstance(err, ProtocolError):
+        return TRACEBACK, str(err)
+    if isinstance(err, errors.Exhausted):
+        return ERROR, Named("builtins", "StopIteration", ())
+    if isinstance(err, errors.KeyMissing):
+        return ERROR, Named("builtins", "KeyError", (key,))
+    if isinstance(err, errors.MpserveError):
+        name = _STDLIB.get(type(err))
+        return (ERROR, Named(*name, (err.text,))) if name else (TRACEBACK, err.text)
+    if isinstance(err, _BUILTIN):
+        name = next(c.__name__ for c in type(err).__mro__ if c.__module__ == "builtins")
+        return ERROR, Named("builtins", name, (str(err),))
+    return TRACEBACK, f"the server failed: {err!r:.500}"
+
+
+EXPOSED: Final = {kind: face.EXPOSED for kind, face in FACES.items()}
+
+_PUBLIC: Final[dict[str, Callable[..., Any]]] = {
+    "dummy": StockSide._dummy,  # noqa: SLF001 - its own table
+    "accept_connection": StockSide._accept_connection,  # noqa: SLF001
+    "create": StockSide._create,  # noqa: SLF001
+    "get_methods": StockSide._get_methods,  # noqa: SLF001
+    "incref": StockSide._incref,  # noqa: SLF001
+    "decref": StockSide._decref,  # noqa: SLF001
+    "number_of_objects": StockSide._number_of_objects,  # noqa: SLF001
+    "debug_info": StockSide._debug_info,  # noqa: SLF001
+    "shutdown": StockSide._shutdown,  # noqa: SLF001
+}
