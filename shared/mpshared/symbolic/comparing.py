@@ -1,4 +1,4 @@
-"""Equality, keys and order of what was read, without running anybody's ``__eq__``, ``__hash__`` or ``__lt__``.
+"""Equality, keys and order of what was read, by structure: nobody's ``__eq__`` or ``__hash__`` runs.
 
 Equality is *structural*: two objects are equal when their pickles make them in the same way from equal parts.
 This is what Python says of plain values (``1 == 1.0 == True``), dataclasses, enums, named tuples, dates,
@@ -192,7 +192,7 @@ class _Comparison:
 
 
 def _is_unordered(stub: Stub) -> bool:
-    """Tell whether a mapping compares without order: dict's subclasses do, `OrderedDict` and its kin do not."""
+    """Tell whether a mapping compares without order: subclasses of dict do, OrderedDict does not."""
     return stub.how is not How.CALL or stub.callee == _DEFAULTDICT
 
 
@@ -209,7 +209,7 @@ _COMPARE: Final[dict[tuple[type, type], Callable[[_Comparison, Any, Any], bool]]
 
 
 class ForeignKey:
-    """The canonical form of an object of a user's class, or of what holds one, as a dict key. Equal by structure."""
+    """An object of a user's class, or what is inside one, as a dict key: equal by structure."""
 
     __slots__ = ("_form", "_hash")
 
@@ -252,12 +252,12 @@ class _Keying:
         self.nodes = 0
 
     def key(self, obj: object, depth: int = 0, *, inside: bool = False) -> Hashable:
-        """Return the canonical form of `obj`; `inside` a user's object, what cannot be hashed has one, too."""
+        """Return the form of `obj`; `inside` a user's object also of what cannot be hashed."""
         self.nodes += 1 + (obj.bit_length() >> 6 if type(obj) is int else 0)
         if depth > self._limits.key_depth or self.nodes > self._limits.key_nodes:
             raise PickleTooComplex(
-                f"a key is nested deeper than {self._limits.key_depth} or larger than {self._limits.key_nodes} values: "
-                "use a smaller key, e.g. a string"
+                f"a key is nested deeper than {self._limits.key_depth}, or larger than {self._limits.key_nodes} "
+                "values, and hashing it would hold up everybody: use a smaller key, e.g. a string"
             )
         kind = type(obj)
         if kind in _HASHED_AS_THEY_ARE:
@@ -281,9 +281,10 @@ class _Keying:
         parts: list[Hashable] = [obj.how]
         parts += [self.key(part, depth, inside=True) for part in (obj.callee, obj.args, obj.kwargs)]
         for verb, content in obj.steps:
-            unordered = verb is Verb.STORE and _is_unordered(obj)
-            form = self._pairs(content, depth) if unordered else self.key(content, depth, inside=True)  # type: ignore[arg-type]
-            parts += [verb, form]
+            if verb is Verb.STORE and _is_unordered(obj):
+                parts += [verb, self._pairs(content, depth)]  # type: ignore[arg-type]
+            else:
+                parts += [verb, self.key(content, depth, inside=True)]
         return ForeignKey(tuple(parts))
 
     def of_list(self, obj: list[object], depth: int, _inside: bool) -> Hashable:
@@ -339,7 +340,7 @@ def plain_order(obj: object) -> object:
         if any(isinstance(item, Foreign) for item in level):
             raise ForeignOrder(
                 "only numbers, text, bytes, and tuples and lists of them can be ordered on the server: the order "
-                "of other objects is in their own code, which it does not run; sort a copy in your program, e.g. "
+                "of other objects is users' code, which it does not run; sort a copy in your program, e.g. "
                 "sorted(list(shared))"
             )
         inner: list[Any] = [item for item in level if type(item) in _HOLDS]
@@ -350,6 +351,6 @@ def plain_order(obj: object) -> object:
             return obj
         level = [part for item in inner for part in (chain(*item.items()) if type(item) is dict else item)]
     raise PickleTooComplex(
-        f"a value to order is nested deeper than {DEFAULT.key_depth} or larger than {_ORDER_NODES} values: sort a "
-        "copy in your program, e.g. sorted(list(shared), key=…)"
+        f"a value to order is nested deeper than {DEFAULT.key_depth}, or larger than {_ORDER_NODES} values: "
+        "sort a copy in your program, e.g. sorted(list(shared))"
     )

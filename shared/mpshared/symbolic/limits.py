@@ -28,28 +28,23 @@ class ForeignOrder(TypeError):
 class Limits:
     """Bounds for one pickle.
 
-    The attributes count, unless their name says otherwise; none is a size in bytes, because the size of a
-    message is judged before its first byte is read.
+    The size of a message in bytes is not among them: that is judged before its first byte is read.
     """
 
-    key_nodes: int = 1000
-    """Size of one dict key or set member when everything shared in it is written out. Hashing walks that size,
-    not the size of the pickle: a tuple of two references to a tuple of two references … doubles per level."""
+    key_nodes: int = 10_000
+    """Size of one dict key or set member with everything shared in it written out: hashing walks that, not the
+    size of the pickle. A tuple of two references to a tuple of two references and so on doubles at every level."""
 
     key_depth: int = 64
     """Nesting of one key in its canonical form (`key`)."""
 
     hashing_per_byte: int = 16
-    """Key nodes hashed while loading, for each byte of the pickle. A key costs at least a byte a node where it is
-    first written; only the same large key in many dicts comes near."""
+    """Key nodes hashed while loading, for each byte of the pickle. A key takes at least a byte a node where it
+    is first written; only the same large key in many dicts comes near."""
 
     collisions: int = 1000
-    """Keys of one container that share a hash; each is compared with all before it. Python's own collisions are
-    small: -1 and -2 hash alike, which gives 8 in a grid of three coordinates."""
-
-    depth: int = 1000
-    """Nesting that is written or shown. The C pickler of a peer gives up at about this depth too, at
-    ``sys.getrecursionlimit()``."""
+    """Keys of one container that share a hash; each is compared with all before it. By chance there are few:
+    -1 and -2 hash alike, which makes 8 of a kind in a grid of three coordinates."""
 
     steps_per_byte: int = 50
     """Comparisons for each byte of the pickles compared."""

@@ -71,7 +71,7 @@ class Machine:
         start, self.at = self.at, self.at + size
         if self.at > len(self.data):
             raise MalformedPickle(
-                f"a pickle is cut off: its byte {start} announces {size} more, {len(self.data) - start} follow"
+                f"a pickle is cut off: byte {start} announces {size} more, {len(self.data) - start} follow"
             )
         return self.data[start : self.at]
 
@@ -100,7 +100,7 @@ class Machine:
         )
 
     def name(self, module: str, qualname: str) -> object:
-        """Return the one `Global` of this name in this pickle (or the constant that pickle writes as a name)."""
+        """Return the one `Global` of this name in this pickle, or the constant that is written as a name."""
         if self.protocol < _PYTHON_2_NAMES:
             module, qualname = _python3_name(module, qualname)
         found = self._names.get((module, qualname))
@@ -110,12 +110,12 @@ class Machine:
         return found
 
     def charge(self, copied: int) -> None:
-        """Pay for a copy of something that other opcodes may have pushed: they cost two bytes, it may cost a million."""
+        """Pay for a copy of what a reference of two bytes may have pushed: it may be a million bytes long."""
         self._allowance -= copied
         if self._allowance < 0:
             raise PickleTooComplex(
-                f"a pickle of {len(self.data)} bytes copies parts of itself over and over: no pickler writes this, "
-                "and it was not stored"
+                f"a pickle of {len(self.data)} bytes copies parts of itself over and over: no pickler writes "
+                "this, and it was not stored"
             )
 
     def check_keys(self, container: object, keys: Iterable[object]) -> None:
@@ -134,8 +134,8 @@ class Machine:
             hashes[hashed] = hashes.get(hashed, 0) + 1
             if hashes[hashed] > self.limits.collisions:
                 raise PickleTooComplex(
-                    f"more than {self.limits.collisions} keys of one dict or set have the same hash, each would be compared "
-                    "with all others: this does not happen by chance, and the value was not stored"
+                    f"more than {self.limits.collisions} keys of one dict or set have the same hash, and each "
+                    "would be compared with all others: this is no accident, and the value was not stored"
                 )
 
 
@@ -159,6 +159,7 @@ def _key_nodes(key: object, limits: Limits) -> int:
             return nodes
         level = [item for node in inner for item in node]
     raise PickleTooComplex(
-        f"a dict key or set member is nested deeper than {limits.key_depth} or, with all it shares written out, larger "
-        f"than {limits.key_nodes} values: hashing it would hold up everybody; use a smaller key, e.g. a string"
+        f"a dict key or set member is nested deeper than {limits.key_depth}, or larger than {limits.key_nodes} "
+        "values with all that it shares written out, and hashing it would hold up everybody: use a smaller key, "
+        "e.g. a string"
     )

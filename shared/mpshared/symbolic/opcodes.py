@@ -202,7 +202,7 @@ def _record(target: object, verb: Verb, content: list[Any]) -> None:
 
 
 def _pop(machine: Machine) -> None:
-    """Drop the top: what is left of a recursive object, or of a call made for its effect on the object below."""
+    """Drop the top: what is left of a recursive object, or of a call made only for its effect."""
     dropped = machine.stack.pop()
     match dropped:
         case Stub(args=(target, state)) if (
@@ -227,8 +227,8 @@ def _put(width: int) -> Opcode:
         if index > len(machine.data):
             # Harmless here, where the memo is a dict. The pickle module makes an array of this size.
             raise PickleTooComplex(
-                f"a pickle of {len(machine.data)} bytes asks for a memo of {index} entries: it would fill the memory of "
-                "whoever opens it, and was not stored"
+                f"a pickle of {len(machine.data)} bytes asks for a memo of {index} entries: it would fill the "
+                "memory of whoever opens it, and was not stored"
             )
         machine.memo[index] = machine.stack[-1]
         machine.fresh = None
@@ -307,7 +307,8 @@ def _proto(machine: Machine) -> None:
     machine.protocol = machine.take_int(1)
     if machine.protocol > _NEWEST_PROTOCOL:
         raise MalformedPickle(
-            f"a pickle of protocol {machine.protocol}: this server knows up to {_NEWEST_PROTOCOL}; pickle with protocol=5"
+            f"a pickle of protocol {machine.protocol}: this server knows those up to {_NEWEST_PROTOCOL}, pickle "
+            f"with protocol={_NEWEST_PROTOCOL}"
         )
 
 
@@ -331,8 +332,8 @@ _OLD: Final = "is of protocol 0 or 1, which this server does not read: pickle wi
 _WHY_REFUSED: Final[dict[bytes, str]] = {
     b"FILSTUVdgilop": _OLD,
     b"PQ": "refers to something outside of the pickle (persistent_id): send the object itself",
-    b"\x82\x83\x84": "refers to the sender's copyreg extension registry, which no other process has: send it
-    by name", b"2": "is DUP, which no pickler writes: the pickle is damaged",
+    b"\x82\x83\x84": "refers to the sender's copyreg registry, which no other process has: send it by name",
+    b"2": "is DUP, which no pickler writes: the pickle is damaged",
 }
 
 _TABLE: Final[dict[bytes, Opcode]] = {

@@ -12,9 +12,9 @@ as well) read its opcodes from the first to the last and prove that
 What is not proved here is not refused: it goes to `mpshared.symbolic.reading`, which is ten times slower and
 judges exactly. So this file may be coarse, and must not be wrong.
 
-On 3. Only tuples are expensive keys here: by nesting, by sharing (``t = (t, t)`` thirty times), by colliding hashes.
-(Frozensets keep their hash but can collide, as can numbers over 64 bits: neither is on the list.) A pickle is
-plain only if
+On 3. Only tuples are expensive keys here: by nesting, by sharing (``t = (t, t)`` thirty times), by colliding
+hashes. (Frozensets keep their hash but can collide, as can numbers over 64 bits: neither is on the list.) A
+pickle is plain only if
 
 * it is short, and its few references to the memo can double what is hashed only a few times; or
 * it builds no dict and no set, so nothing is hashed; or

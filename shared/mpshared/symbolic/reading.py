@@ -89,16 +89,16 @@ def load_number(data: bytes) -> int | float:
         return value  # type: ignore[return-value]
     kind = value.name if isinstance(value, Stub) else type(value).__name__
     raise TypeError(
-        f"expected a number, the value is a {kind[:200]}: only int and float can be counted up on the server; "
-        "use cas() to change other values"
+        f"expected a number, the value is a {kind[:200]}: only int and float can be counted up on the "
+        "server, use cas() to change other values"
     )
 
 
 def _malformed(data: bytes, error: Exception) -> MalformedPickle:
     what = f"{type(error).__name__}: {error}"[:200]
     return MalformedPickle(
-        f"a pickle of {len(data)} bytes cannot be read ({what}): it is cut off or damaged, or was not made by "
-        "Python's pickle with protocol 2 to 5; the value was not stored, send it again"
+        f"a pickle of {len(data)} bytes cannot be read ({what}): it is cut off or damaged, or was not made "
+        "by Python's pickle with protocol 2 to 5; the value was not stored, send it again"
     )
 
 

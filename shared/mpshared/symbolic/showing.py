@@ -1,4 +1,4 @@
-"""Show what was read, as ``repr`` would, for the stock protocol's ``__str__`` and ``__repr__`` and for messages.
+"""Show what was read as ``repr`` would: for the stock protocol's ``__str__`` and ``__repr__``.
 
 RULES
 * Plain values look as Python shows them. How an object of a user's class looks only its own code knows: it is
@@ -162,7 +162,7 @@ def _stub(obj: Stub) -> Parts:
 
 
 def _arguments(obj: Stub) -> Iterator[tuple[str, object]]:
-    """Return what an object was made with and what its state is, as arguments: names ("" for none) and values."""
+    """Return what an object was made with, and its state, as arguments: names ("" for none) and values."""
     yield from (("", arg) for arg in obj.args)
     yield from (obj.kwargs or {}).items()
     for verb, content in obj.steps:

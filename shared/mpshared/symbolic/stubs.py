@@ -61,7 +61,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Global(Foreign):
-    """A name in a pickle: what ``from module import qualname`` would give at the reader. Never looked up here."""
+    """A name in a pickle: its reader would import it, it is never looked up here."""
 
     module: str
     qualname: str
@@ -93,14 +93,14 @@ class Verb(Enum):
     ADD = "add"
     """``add(member)`` for those in content, a list: opcode ADDITEMS."""
     SETTER = "setter"
-    """``function(object, state)`` for content ``(function, state)``: the sixth item of a reduce, as cloudpickle uses it."""
+    """``function(object, state)`` for content ``(function, state)``: the sixth item of a ``__reduce__``."""
 
 
 Step: TypeAlias = tuple[Verb, object]
 
 
 class Stub(Foreign):
-    """An object that a pickle makes by calling something: how it is made, and what is done to it then, in order."""
+    """An object that a pickle makes by calling something: how it is made, and what is done to it then."""
 
     __slots__ = ("args", "callee", "how", "kwargs", "steps")
 
@@ -126,12 +126,12 @@ class Stub(Foreign):
         return str(callee)
 
     def __repr__(self) -> str:
-        return f"<Stub of {self.name[:200]!r}>"  # short on purpose: what it holds may be cyclic, or huge when written out
+        return f"<Stub of {self.name[:200]!r}>"  # and not what it holds: that may be cyclic, or huge
 
 
 @dataclass(frozen=True, slots=True)
 class Ref(Foreign):
-    """A shared object met in a pickle. Equal and hashed by ident: two proxies of one object are the same to the server."""
+    """A shared object met in a pickle. Equal and hashed by ident: two proxies of one object are the same."""
 
     kind: str = field(compare=False)
     """The kind as in `mpshared.ops`; for a typeid registered by a stock client's program: that typeid."""
@@ -146,7 +146,7 @@ class Ref(Foreign):
 
 @dataclass(frozen=True, slots=True)
 class Opaque(Foreign):
-    """A pickle within: the reader unpickles `data`, the server does not. Compared and shown by what is in it."""
+    """A pickle within, for the reader to open. The server opens it only to compare or show it."""
 
     data: bytes
     buffers: tuple[bytes, ...] = ()

@@ -21,13 +21,14 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from mpshared.symbolic.limits import DEFAULT, Limits, PickleTooComplex
+from mpshared.symbolic.limits import PickleTooComplex
 from mpshared.symbolic.proxies import written
 from mpshared.symbolic.stubs import Face, Global, How, Named, NeedsWriter, Opaque, Ref, Step, Stub, Verb
 
 __all__ = ["dump"]
 
 PROTOCOL: Final = 4
+_DEPTH: Final = 1000  # of nesting; the pickle module gives up at about ``sys.getrecursionlimit()``
 _BATCH: Final = 1000  # items pushed at once; as many as the pickle module does
 _LOADS: Final = Global("pickle", "loads")
 _PARTIAL: Final = Global("functools", "partial")
@@ -36,19 +37,17 @@ Children: TypeAlias = Iterator[object]
 """What writing an object asks to be written, in order; between two of them it writes opcodes itself."""
 
 
-def dump(obj: object, *, face: Face, limits: Limits = DEFAULT) -> bytes:
+def dump(obj: object, *, face: Face) -> bytes:
     """Return a pickle of `obj` that gives its reader, through plain ``pickle.loads``, the original object.
 
     Args:
-        obj: What `load` returned, or anything made of plain values, `Named`, `Opaque` and `Ref`. Within
-        these, a real
-            object of some other class is pickled by the pickle module, on its own: what it shares with the
-            rest of `obj` becomes a copy.
-        face: How shared objects are written: `OWN` for our client, `Stock(address)` for a standard-library
-        one. limits: How deep `obj` may be nested.
+        obj: What `load` returned, or anything made of plain values, `Named`, `Opaque` and `Ref`. Among these,
+            a real object of some other class is pickled on its own by the pickle module: what it shares with
+            the rest becomes a copy.
+        face: How shared objects are written: `OWN` for our client, `Stock(address)` for a standard one.
 
     Raises:
-        PickleTooComplex: `obj` is nested deeper than `limits.depth`.
+        PickleTooComplex: `obj` is nested deeper than the pickle module could write it.
         TypeError: A real object holds a stub inside, or cannot be pickled at all.
 
     Cost: that of ``pickle.dumps`` for plain values; about 1 µs an object otherwise.
@@ -56,7 +55,7 @@ def dump(obj: object, *, face: Face, limits: Limits = DEFAULT) -> bytes:
     try:
         return pickle.dumps(obj, PROTOCOL)
     except (NeedsWriter, RecursionError):
-        writer = _Writer(face, limits)
+        writer = _Writer(face)
         writer.write(obj)
         return writer.finished()
 
@@ -64,16 +63,15 @@ def dump(obj: object, *, face: Face, limits: Limits = DEFAULT) -> bytes:
 class _Writer:
     """One pickle being written."""
 
-    __slots__ = ("_face", "_limits", "_memo", "_open", "_out")
+    __slots__ = ("_face", "_memo", "_open", "_out")
 
-    def __init__(self, face: Face, limits: Limits) -> None:
+    def __init__(self, face: Face) -> None:
         self._out: list[bytes] = [b"\x80\x04"]
         self._memo: dict[object, tuple[int, object]] = {}
         """By identity (names: by value): the number, and the object itself so that its id stays taken."""
         self._open: dict[int, int] = {}
-        """Objects whose arguments are being written now, and how often: they are met again when they are cyclic."""
+        """Objects whose arguments are being written now, and how often: a cycle leads back to them."""
         self._face = face
-        self._limits = limits
 
     def finished(self) -> bytes:
         self._out.append(b".")
@@ -90,10 +88,10 @@ class _Writer:
                     break
             else:
                 waiting.pop()
-            if len(waiting) > self._limits.depth:
+            if len(waiting) > _DEPTH:
                 raise PickleTooComplex(
-                    f"a value is nested deeper than {self._limits.depth}: many readers could not open it; store its parts "
-                    "one by one, or pickle it to bytes first"
+                    f"a value is nested deeper than {_DEPTH}: the standard library could not write it "
+                    "either; store its parts one by one, or pickle it to bytes first"
                 )
 
     def _begin(self, obj: Any) -> Children | None:
@@ -139,7 +137,7 @@ class _Writer:
         return self._batches(list(members), b"", b"\x90")
 
     def _batches(self, items: list[object], one: bytes, many: bytes) -> Children:
-        """Write `items` in runs closed by the opcode `many`; a single one by `one`, if there is such an opcode."""
+        """Write `items` in runs closed by the opcode `many`, a single one by `one` where there is one."""
         if len(items) == 1 and one:
             yield items[0]
             self._out.append(one)
@@ -274,7 +272,7 @@ class _Writer:
             data = pickle.dumps(obj, PROTOCOL)
         except NeedsWriter as error:
             raise TypeError(
-                f"cannot write a {type(obj).__name__} that holds values which this server keeps as data: {error}"
+                f"cannot write a {type(obj).__name__} which holds values that are kept as data: {error}"
             ) from error
         return self._called(obj, _LOADS, (data,))
 
@@ -288,7 +286,7 @@ def _copied(container: object) -> object:
 
 
 def _sized(*forms: tuple[int, bytes]) -> Callable[[bytes], bytes]:
-    """Return a function that puts opcode and length before bytes: the first of (width, opcode) that is wide enough."""
+    """Return a function that puts opcode and length before bytes; the first width that is enough is used."""
 
     def write(payload: bytes) -> bytes:
         size = len(payload)
