@@ -27,7 +27,7 @@ class Unanswered(Exception):  # noqa: N818 - reads well where it is caught
 
 
 def ping(arguments: Sequence[str]) -> int:
-    """Return the exit code of `mpserve ping`, and print what there is to say."""
+    """Return the exit code of `mpserve ping`, 0 or 1 as health checks want it, and print what there is to say."""
     parser = argparse.ArgumentParser("mpserve ping")
     parser.add_argument("--connect", default=os.environ.get("MPSERVE_ADDRESS", ""))
     parser.add_argument("--authkey-file")
@@ -37,7 +37,7 @@ def ping(arguments: Sequence[str]) -> int:
         version = ask(given.connect, given.authkey_file, given.timeout, lambda inquiry: inquiry.greeting["version"])
     except Unanswered as err:
         print(f"mpserve ping: {err}", file=sys.stderr)  # noqa: T201 - it is what the command says
-        return err.code
+        return ExitCode.FAILED
     print(f"mpserve {version} answers")  # noqa: T201 - it is what the command says
     return ExitCode.OK
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpshared.exit_codes import ExitCode
 
@@ -15,19 +15,28 @@ __all__ = ["run"]
 
 def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> int:
     """Run the command line of `program`; return its exit code."""
-    import click  # noqa: PLC0415 - loaded with typer anyway, by commands only
+    import typer  # noqa: PLC0415 - loaded by the commands anyway
 
     try:
         code = app(args=arguments, prog_name=program, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as err:
-        print(err.format_message())  # noqa: T201 - it is what the command says
-        return ExitCode.USAGE
-    except click.ClickException as err:
-        context = getattr(err, "ctx", None)
-        where = context.command_path if context is not None else program
-        print(f"{where}: {err.format_message()}  (see {where} --help)", file=sys.stderr)  # noqa: T201
-        return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201
+    except _click_exception(typer) as err:
+        return _say(program, err)
+    except (typer.Abort, KeyboardInterrupt):
+        print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201 - it is what the command says
         return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _click_exception(typer: Any) -> type[Exception]:  # noqa: ANN401 - a module
+    """Return the base of what is wrong with a command line; newer versions of typer bring a click of their own."""
+    return next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+def _say(program: str, err: Any) -> int:  # noqa: ANN401 - a ClickException
+    context = getattr(err, "ctx", None)
+    where = program if context is None else context.command_path
+    if type(err).__name__ == "NoArgsIsHelpError":
+        print(err.format_message())  # noqa: T201
+    else:
+        print(f"{where}: {err.format_message()} See {where} --help.", file=sys.stderr)  # noqa: T201
+    return ExitCode.USAGE
