@@ -121,6 +121,8 @@ class ServerSide(Handshake[EventT | Refused]):
     """A handshake that turns every fault of the peer into one `Refused`."""
 
     _REFUSED: ClassVar[object]
+    _KEYS_DIFFER: ClassVar[bytes] = b""
+    """What a peer with another key is told; a stock one understands nothing."""
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes in the order in which they came; what a refused peer still sends is dropped."""
@@ -131,11 +133,13 @@ class ServerSide(Handshake[EventT | Refused]):
         """Return how the handshake ended, once; None before and after. Never raises for bytes."""
         try:
             return self._advance()
-        except (AuthenticationRefused, ProtocolError) as err:
+        except AuthenticationRefused as err:
+            return self._refuse(str(err), self._KEYS_DIFFER)
+        except ProtocolError as err:
             return self._refuse(str(err))
 
     def _refuse(self, reason: str, told: bytes = b"") -> Refused:
-        """End with a failure; `told` is what the peer learns of the reason (a stock peer: nothing)."""
+        """End with a failure; `told` is what the peer learns of the reason."""
         self._state = self._REFUSED
         self._send(FAILURE + told)
         return Refused(reason)

@@ -225,6 +225,7 @@ def test_limits_hold_before_authentication():
     event = server.next_event()
     assert isinstance(event, Refused)
     assert "257 bytes announced" in event.reason
+    assert frames(server.data_to_send())[-1] == b"#FAILURE#"
     machine = ClientHandshake(KEY, nonce=NONCE)
     machine.receive_data(bytes(1025))
     with pytest.raises(ProtocolError, match="1024 are allowed"):

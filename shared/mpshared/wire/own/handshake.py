@@ -74,6 +74,7 @@ class ServerHandshake(ServerSide[Authenticated]):
     """
 
     _REFUSED = _State.REFUSED
+    _KEYS_DIFFER = b"the keys differ"
 
     def __init__(self, authkey: bytes, hello: bytes, *, nonce: bytes, versions: Versions = VERSIONS) -> None:
         super().__init__(_State.PROOF)
@@ -117,9 +118,6 @@ class ServerHandshake(ServerSide[Authenticated]):
         self._state = _State.AUTHENTICATED
         self._send(prove(self._key, _SERVER, self._hello, self._answer))
         return Authenticated(self._version)
-
-    def _refuse(self, reason: str, told: bytes = b"the keys differ") -> Refused:
-        return super()._refuse(reason, told)
 
     _STEPS: ClassVar = {_State.PROOF: _read_proof}
 

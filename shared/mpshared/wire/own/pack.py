@@ -96,7 +96,7 @@ def unpack(data: bytes) -> Any:
             _skip_through(data)
         # timestamp=2: an extension that we do not use becomes a plain int rather than an object of msgpack's.
         value = unpackb(data, ext_hook=_extension, timestamp=2)
-    except (ValueError, UnpackException) as err:
+    except (ValueError, UnpackException, RecursionError) as err:  # the last from msgpack without its C part
         msg = f"not msgpack within the limits ({type(err).__name__}: {err!s:.100}); the connection is closed"
         raise ProtocolError("head", msg) from None
     if len(data) > MAX_DEPTH and _may_nest(data) and _deeper_than(value, MAX_DEPTH):
