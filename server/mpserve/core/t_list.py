@@ -39,9 +39,6 @@ class List(Machine):
         self.blobs: list[Blob] = []
         self.version = 0
 
-    def check_setup(self, blobs: Sequence[Blob]) -> None:
-        """Accept any number of values."""
-
     def setup(self, fx: Effects, blobs: list[Blob]) -> None:
         """Store the first items."""
         if blobs:

@@ -5,7 +5,7 @@ Its type code is for programs to see. As in the standard library's manager, any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Number, add, number_blob, same
@@ -35,14 +35,10 @@ class Value(Machine):
             )
         self.blob: Blob = NONE
 
-    def check_setup(self, blobs: Sequence[Blob]) -> None:
-        """Refuse any number of values but one."""
+    def setup(self, fx: Effects, blobs: list[Blob]) -> None:
+        """Store the first value; raise `BadType` for any number of values but one."""
         if len(blobs) != 1:
             raise BadType(f"{self.label} is created with exactly one value, was sent {len(blobs)}")
-
-    def setup(self, fx: Effects, blobs: list[Blob]) -> None:
-        """Store the first value."""
-        self.check_setup(blobs)
         self.change(fx, "set", blobs[0])
 
     # -- operations ------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_cas_compares_what_values_say(world, lane, prices):
 
 def test_cas_sees_buffers_beside_the_pickle(world, lane, prices):
     def beside(content):
-        buffers = []
+        buffers: list[pickle.PickleBuffer] = []
         data = pickle.dumps(pickle.PickleBuffer(bytearray(content)), 5, buffer_callback=buffers.append)
         return Value(PICKLE, data, tuple(bytes(buffer) for buffer in buffers))
 
