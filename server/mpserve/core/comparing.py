@@ -130,14 +130,17 @@ def add(machine: Machine, old: Blob | None, by: Number) -> Number:
 
     Raises:
         BadType: `old` is no number.
+        BadValue: Its pickle is damaged.
         Overflow: The sum is an integer that no answer can carry, or too large for a float.
     """
     try:
         total = by if old is None else symbolic.load_number(data_of(old)) + by
     except OverflowError as err:
         raise Overflow(f"incr on {machine.label}: {err}") from None
-    except (TypeError, ValueError) as err:
-        raise BadType(f"incr on {machine.label} needs a stored int or float: {err}") from None
+    except TypeError as err:
+        raise BadType(f"incr on {machine.label}: {err}") from None
+    except ValueError as err:
+        raise BadValue(f"incr on {machine.label}, whose value cannot be read: {err}") from None
     if type(total) is int and not _LEAST <= total <= _MOST:
         raise Overflow(f"incr on {machine.label} leaves 64 bits; count beyond them with get() and cas()")
     return total

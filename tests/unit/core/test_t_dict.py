@@ -91,7 +91,10 @@ def test_incr_begins_at_zero_and_refuses_what_is_no_number(world, lane, prices):
     assert world.ask(lane, prices, "incr", "n", 5) == 5
     assert world.ask(lane, prices, "incr", "n", 0.5) == 5.5
     world.ask(lane, prices, "set", "text", blobs=[pickle.dumps("5")])
-    with pytest.raises(BadType, match="dict 'prices' needs a stored int or float"):
+    with pytest.raises(BadType, match="incr on dict 'prices': expected a number"):
+        world.ask(lane, prices, "incr", "text", 1)
+    world.ask(lane, prices, "set", "text", blobs=[b"no pickle"])
+    with pytest.raises(BadValue, match="incr on dict 'prices', whose value cannot be read"):
         world.ask(lane, prices, "incr", "text", 1)
     world.ask(lane, prices, "set", "huge", blobs=[pickle.dumps(10**400)])
     with pytest.raises(Overflow, match="dict 'prices'"):

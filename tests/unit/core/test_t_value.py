@@ -32,7 +32,7 @@ def test_get_set_incr(world, lane, counter):
     world.ask(lane, counter, "set", blobs=[TWO])
     assert world.ask(lane, counter, "incr", 0.5) == 2.5
     world.ask(lane, counter, "set", blobs=[pickle.dumps("any type at all")])
-    with pytest.raises(BadType, match="value 'counter' needs a stored int or float"):
+    with pytest.raises(BadType, match="incr on value 'counter': expected a number"):
         world.ask(lane, counter, "incr", 1)
 
 
