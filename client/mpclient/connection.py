@@ -1,0 +1,265 @@
+"""One authenticated connection: a blocking socket with the wire on both ends of it.
+
+RULES
+* A connection belongs to one thread at a time; there is no lock here.
+* Every way in which the network can fail becomes `Lost`; what the server refuses becomes one of `mpshared.errors`.
+* After any exception the stream is in an unknown place: close the connection and open another.
+* Blocking without a timeout: TCP's keepalive and TCP_USER_TIMEOUT find a host that vanished.
+
+Cost of a call: one pack, one sendall, one recv.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from mpshared.address import Address
+from mpshared.errors import NotAllowed, ProtocolViolation, make
+from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch, WeakKey
+from mpshared.wire.own.frames import SIZE_MAX_BYTES, Control, Event, Failed, FrameDecoder, Type, encode_control
+from mpshared.wire.own.handshake import NONCE_BYTES, ClientHandshake
+
+__all__ = ["Connection", "Goodbye", "Lost", "Refusing", "dial"]
+
+_RECV_BYTES: Final = 1 << 16
+_RECV_LARGE_BYTES: Final = 1 << 18
+_HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
+_IOVECS_MAX: Final = 1000  # Linux takes 1024
+_HANDSHAKE_S: Final = 10.0
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
+"""A host that vanished is noticed after 30 s: seconds, and milliseconds for the last. What a system lacks is left out."""
+
+
+class Lost(ConnectionError):
+    """The connection broke, or could not be made. Whether the server lives is another question."""
+
+
+class Refusing(Lost):
+    """Nobody listens at the address: the connection was refused, or the socket's file is not there."""
+
+
+class Goodbye(Lost):
+    """The server said that it closes the connection.
+
+    Attributes: `reason` is "gone", "restarting" or "bye".
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the server said goodbye ({reason})")
+        self.reason = reason
+
+
+def dial(address: Address, key: bytes, timeout_s: float) -> Connection:
+    """Connect and authenticate.
+
+    Raises:
+        Lost: The server cannot be reached within `timeout_s`.
+        NotAllowed: The keys differ.
+        ProtocolViolation: What answered is not an mpserve server, or one of another version.
+    """
+    limit_s = max(0.05, min(timeout_s, _HANDSHAKE_S))
+    try:
+        sock = _connect(address, limit_s)
+    except (ConnectionRefusedError, FileNotFoundError) as err:
+        raise Refusing(f"nobody listens at {address} ({err.strerror})") from None
+    except OSError as err:
+        raise Lost(f"{address} cannot be reached ({err})") from None
+    try:
+        rest = _authenticate(sock, address, key, limit_s)
+        sock.settimeout(None)
+    except OSError as err:
+        sock.close()
+        raise Lost(f"the connection to {address} broke before it was authenticated ({err})") from None
+    except BaseException:
+        sock.close()
+        raise
+    return Connection(sock, rest)
+
+
+def _connect(address: Address, timeout_s: float) -> socket.socket:
+    if address.is_unix:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.host, address.port), timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return sock
+
+
+def _authenticate(sock: socket.socket, address: Address, key: bytes, limit_s: float) -> bytes:
+    """Go through the handshake; return what came behind it."""
+    deadline_s = time.monotonic() + limit_s
+    try:
+        handshake = ClientHandshake(key, nonce=os.urandom(NONCE_BYTES))
+        while handshake.next_event() is None:
+            if data := handshake.data_to_send():
+                sock.sendall(data)
+            else:
+                handshake.receive_data(_recv_until(sock, deadline_s))
+        sock.sendall(handshake.data_to_send())
+    except AuthenticationRefused as err:
+        raise NotAllowed(f"{address}: {err}", reason="key") from None
+    except WeakKey as err:
+        raise NotAllowed(f"no connection to {address}: {err}", reason="key") from None
+    except (VersionMismatch, ProtocolError) as err:
+        raise ProtocolViolation(f"{address}: {err}", reason="version") from None
+    return handshake.trailing_data()
+
+
+def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
+    sock.settimeout(max(0.01, deadline_s - time.monotonic()))
+    data = sock.recv(_RECV_BYTES)
+    if not data:
+        raise ConnectionResetError("closed by the server")
+    return data
+
+
+class Connection:
+    """Frames over one socket."""
+
+    __slots__ = ("_decoder", "_sock")
+
+    def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
+        self._sock = sock
+        self._decoder = FrameDecoder(SIZE_MAX_BYTES, _HEAD_MAX_BYTES)
+        if received:
+            self._decoder.receive_data(received)
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    def send(self, pieces: Sequence[bytes]) -> None:
+        """Write the pieces of a frame in order; returns when the system has all of them.
+
+        Raises:
+            Lost: The connection broke.
+        """
+        try:
+            if len(pieces) == 1:
+                self._sock.sendall(pieces[0])
+            else:
+                _send_vectored(self._sock, pieces)
+        except OSError as err:
+            raise Lost(f"the connection broke while sending ({err})") from None
+
+    def next_event(self) -> Event:
+        """Return the next frame, waiting for it as long as it takes.
+
+        Raises:
+            Lost: The connection broke or was closed; `Goodbye` if the server said so.
+            ProtocolViolation: The server sent what no server of ours sends.
+        """
+        size = _RECV_BYTES
+        while (event := self._decode()) is None:
+            if self._receive(size) == size:
+                size = _RECV_LARGE_BYTES
+        return event
+
+    def events(self) -> list[Event]:
+        """Read once, which must not need waiting, and return the frames that are whole; see `next_event`."""
+        self._receive(_RECV_BYTES)
+        events: list[Event] = []
+        while (event := self._decode()) is not None:
+            events.append(event)
+        return events
+
+    def _receive(self, size: int) -> int:
+        try:
+            data = self._sock.recv(size)
+        except OSError as err:
+            raise Lost(f"the connection broke ({err})") from None
+        if not data:
+            raise Lost("the server closed the connection")
+        self._decoder.receive_data(data)
+        return len(data)
+
+    def _decode(self) -> Event | None:
+        try:
+            event = self._decoder.next_event()
+        except ProtocolError as err:
+            raise ProtocolViolation(f"the server's answer makes no sense: {err}") from None
+        if type(event) is Control and event.type is Type.GOODBYE:
+            raise Goodbye(event.body)
+        return event
+
+    def attach(self, body: dict[str, Any], timeout_s: float = _HANDSHAKE_S) -> dict[str, Any]:
+        """Say which session and lane this connection is for; return what the server says of them.
+
+        Raises:
+            MpserveError: The server refused.
+            Lost: The connection broke, or no answer came in time.
+        """
+        try:
+            self._sock.settimeout(timeout_s)
+            self.send(encode_control(Type.ATTACH, body=body))
+            event = self.next_event()
+            self._sock.settimeout(None)
+        except OSError as err:
+            raise err if isinstance(err, Lost) else Lost(str(err)) from None
+        if isinstance(event, Failed):
+            raise make(event.code, event.text, event.fields)
+        if not isinstance(event, Control) or event.type is not Type.ATTACHED:
+            _surprised(event)
+        answer: dict[str, Any] = event.body
+        return answer
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for poll."""
+        return self._sock.fileno()
+
+    def is_dead(self) -> bool:
+        """Tell, without waiting, whether an idle connection is at its end.
+
+        Nobody asked anything, so all that can be there to read is a goodbye or the end of the stream.
+        """
+        try:
+            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def interrupt(self) -> None:
+        """End the connection for a thread that waits on it: it gets `Lost`."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it is closed already
+
+    def close(self) -> None:
+        """Close this process's end. After a fork that leaves the other process's end alone."""
+        self._sock.close()
+
+
+def _surprised(event: Event) -> NoReturn:
+    raise ProtocolViolation(f"the server answered what was not asked: {event!r:.200}")
+
+
+def _send_vectored(sock: socket.socket, pieces: Sequence[bytes]) -> None:
+    """Write pieces without joining them."""
+    views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while views:
+        sent = sock.sendmsg(views[:_IOVECS_MAX])
+        done = 0
+        while done < len(views) and sent >= len(views[done]):
+            sent -= len(views[done])
+            done += 1
+        del views[:done]
+        if sent:
+            views[0] = views[0][sent:]
+

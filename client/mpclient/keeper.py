@@ -1,0 +1,215 @@
+"""The keeper: the one thread behind a session. It holds the control connection.
+
+RULES
+* It heartbeats, acknowledges answers of silent threads, tells what was lent and dropped, and hears what the server says
+  of the whole session. It never runs users' code, and no call waits for it.
+* Its calls have lane 0. Nobody waits for their answers; they are sent again after a reconnect until they are answered.
+* What others want sent is put into a deque and the keeper is woken through a socket: safe in finalisers and in
+  signal handlers, where a lock is not.
+* It says goodbye last, after the acknowledgements: what was received must not be given to somebody else.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.connection import Connection, Lost
+from mpclient.patience import Patience
+from mpshared.errors import MpserveError, make
+from mpshared.ops import BY_NAME
+from mpshared.wire.own.frames import Failed, Reply, Type, encode_call, encode_control
+
+if TYPE_CHECKING:
+    from mpclient.session import Session, Term
+    from mpshared.ops import Op
+
+__all__ = ["Keeper"]
+
+_LEND: Final = BY_NAME["cluster.lend"]
+_DROP: Final = BY_NAME["cluster.drop"]
+_GATHER_S: Final = 0.05
+"""Finalisers come in swarms; one message for all that come within this time."""
+_STOP_S: Final = 2.0
+_OPEN_MAX: Final = 32
+"""Calls of lane 0 under way at once; the server takes 64."""
+
+
+class Keeper(threading.Thread):
+    """Keeps one term of a session alive."""
+
+    def __init__(self, session: Session, term: Term, control: Connection) -> None:
+        super().__init__(name="mpserve-keeper", daemon=True)
+        self._session = session
+        self._term = term
+        self._control = control
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._outbox: deque[list[bytes]] = deque()
+        self._sent = 0
+        self._open: dict[int, tuple[Op, list[Any]]] = {}
+        """Calls of lane 0 that are not answered, by number."""
+        self._stopping = False
+        self._beat_due_s = time.monotonic() + term.beat_s
+        self._flush_due_s: float | None = None
+
+    # -- from other threads ----------------------------------------------------------------------
+
+    def post(self, pieces: list[bytes]) -> None:
+        """Have a frame sent."""
+        self._outbox.append(pieces)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the keeper look what there is to do."""
+        with suppress(OSError):  # full: it wakes anyway; closed: it has stopped
+            self._bell.send(b"\0")
+
+    def stop(self) -> None:
+        """Say goodbye and end. Returns when that is done, or after `_STOP_S`."""
+        self._stopping = True
+        self.wake()
+        if threading.current_thread() is not self:
+            self.join(_STOP_S)
+
+    def disown(self) -> None:
+        """Close this process's copies of the sockets: it is a fork, and the keeper's thread is not in it."""
+        for end in (self._control, self._ear, self._bell):
+            end.close()
+
+    def ask(self, op: Op, args: list[Any]) -> Any:
+        """Make one call of lane 0 and wait for the answer. Only before the thread starts."""
+        self._sent += 1
+        self._control.send(encode_call(op.code, 0, self._sent, self._sent - 1, "", args, ()))
+        event = self._control.next_event()
+        while not isinstance(event, Reply | Failed) or event.number != self._sent:
+            event = self._control.next_event()
+        if isinstance(event, Failed):
+            raise make(event.code, event.text, event.fields)
+        return event.result
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Keep the session until it ends."""
+        try:
+            while not self._stopping and self._term.over is None:
+                self._turn()
+            if self._term.over is None:
+                self._say_goodbye()
+        except Lost:
+            return  # while saying goodbye; the server sees that we are gone
+        except MpserveError as err:
+            self._session.end(self._term, err)
+        finally:
+            self.disown()
+
+    def _turn(self) -> None:
+        try:
+            if self._wait():
+                self._hear()
+            self._speak()
+        except Lost as lost:
+            self._reconnect(lost)
+
+    def _wait(self) -> bool:
+        """Sleep until something is due; return whether the server has said something."""
+        poll = select.poll()
+        poll.register(self._control.fileno(), select.POLLIN)
+        poll.register(self._ear.fileno(), select.POLLIN)
+        due_s = self._beat_due_s if self._flush_due_s is None else min(self._beat_due_s, self._flush_due_s)
+        ready = dict(poll.poll(max(0.0, due_s - time.monotonic()) * 1000 + 1))
+        if self._ear.fileno() in ready:
+            self._ear.recv(4096)
+        return self._control.fileno() in ready
+
+    def _hear(self) -> None:
+        for event in self._control.events():
+            if isinstance(event, Reply | Failed):
+                if event.number == 0 and isinstance(event, Failed):
+                    raise self._session.refused(self._term, make(event.code, event.text, event.fields))
+                self._open.pop(event.number, None)
+
+    def _speak(self) -> None:
+        """Send what is due."""
+        while self._outbox:
+            self._control.send(self._outbox[0])
+            self._outbox.popleft()
+        now_s = time.monotonic()
+        self._flush(now_s)
+        if now_s >= self._beat_due_s:
+            self._beat_due_s = now_s + self._term.beat_s
+            self._acknowledge()
+            self._control.send(encode_control(Type.HEARTBEAT, body=list(self._session.speaks_for)))
+
+    def _flush(self, now_s: float) -> None:
+        """Tell the references, a moment after the first of a swarm."""
+        references = self._session.references
+        if not references.waiting:
+            self._flush_due_s = None
+        elif self._flush_due_s is None:
+            self._flush_due_s = now_s + _GATHER_S
+        elif now_s >= self._flush_due_s:
+            self._flush_due_s = now_s + _GATHER_S
+            if len(self._open) < _OPEN_MAX:
+                self._tell_references()
+
+    def _tell_references(self) -> None:
+        references = self._session.references
+        if lent := references.take_lent():
+            self._call(_LEND, [lent])
+        if dropped := references.take_dropped():
+            self._call(_DROP, [dropped])
+
+    def _call(self, op: Op, args: list[Any]) -> None:
+        self._sent += 1
+        self._open[self._sent] = op, args
+        self._send_call(self._sent)
+
+    def _send_call(self, number: int) -> None:
+        op, args = self._open[number]
+        ack = min(self._open) - 1
+        self._control.send(encode_call(op.code, 0, number, ack, "", args, ()))
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what threads have received that are silent since."""
+        for lane in self._term.living_lanes():
+            settled = lane.settled
+            if settled > lane.told:
+                self._control.send(encode_control(Type.ACK, lane.number, ack=settled))
+                lane.told = settled
+
+    def _reconnect(self, lost: Lost) -> None:
+        """Attach again, until it succeeds or patience ends (the session then is over)."""
+        self._control.close()
+        patience = Patience(self._session, self._term)
+        while True:
+            patience.wait(lost)
+            try:
+                self._control = self._session.dial()
+                self._control.attach(self._term.body(0))
+                for number in list(self._open):
+                    self._send_call(number)
+                break
+            except Lost as err:
+                lost = err
+            except MpserveError as err:
+                raise self._session.refused(self._term, err) from None
+        for lane in self._term.living_lanes():
+            lane.mend()
+
+    def _say_goodbye(self) -> None:
+        """Leave in order. The server frees what we held."""
+        self._acknowledge()
+        if lent := self._session.references.take_lent():
+            self._call(_LEND, [lent])
+        self._control.send(encode_control(Type.GOODBYE, body="bye"))
+        with suppress(Lost):
+            while True:  # until the server closes: then everything is freed
+                self._control.next_event()

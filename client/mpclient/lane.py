@@ -1,0 +1,299 @@
+"""A lane: the ordered stream of one thread's calls, over a connection of its own.
+
+RULES
+* One call at a time. A call made in the middle of another one of the same thread (by a signal handler, or while a
+  value is being opened) goes over a second lane beside this one.
+* Calls are numbered from 1. The answer to a number is acknowledged by the next call.
+* A lost connection is opened again and what has no answer is sent again under its old number: the server answers
+  it, but applies it only once.
+* A call broken by an exception (Ctrl-C, a signal handler that raises) is abandoned by its number. Nobody knows how
+  much of it was sent or received, so the connection goes too; the next one begins by naming what was abandoned.
+* A timeout counts from the first time the call was sent. One that runs out while nobody can be asked is a
+  `ServerGone`: "empty" would be a lie.
+
+      IDLE --call--> ASKED --answer--> IDLE
+                       |---connection lost--> dial, attach, send again, until `Patience` ends --> ServerGone
+                       '---exception--------> ABANDONED: dial once, attach, ABANDON --> IDLE
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from mpclient.connection import Connection, Lost
+from mpclient.patience import Patience
+from mpshared.errors import BadValue, MpserveError, ProtocolViolation, SessionExpired, TooBig, make
+from mpshared.ops import BY_CODE, Op
+from mpshared.values import Blob
+from mpshared.wire.errors import CannotSend, MessageTooLarge
+from mpshared.wire.own.frames import Failed, Reply, Type, encode_call, encode_control
+
+if TYPE_CHECKING:
+    from mpclient.session import Session, Term
+
+__all__ = ["Lane", "Read"]
+
+Read: TypeAlias = Callable[[Reply], Any]
+"""Makes of an answer what the caller wants, while the call can still be abandoned."""
+
+_TIMEOUT_AT: Final[dict[int, int]] = {
+    code: [arg.name for arg in op.args].index("timeout_s")
+    for code, op in BY_CODE.items()
+    if any(arg.name == "timeout_s" for arg in op.args)
+}
+"""Where a waiting operation has its timeout among its arguments."""
+_ABANDON_S: Final = 1.0
+"""How long an exception may be held up to tell the server of it; later is early enough if that fails."""
+
+
+class Lane:
+    """One thread's stream of calls within one term of a session."""
+
+    __slots__ = (
+        "__weakref__",
+        "_abandoned",
+        "_acked",
+        "_beside",
+        "_busy",
+        "_connection",
+        "_lock",
+        "_sent",
+        "_session",
+        "number",
+        "settled",
+        "term",
+        "told",
+    )
+
+    def __init__(self, session: Session, term: Term) -> None:
+        self._session = session
+        self.term = term
+        self.number = term.new_lane(self)
+        self._connection: Connection | None = None
+        self._sent = 0
+        self._acked = 0
+        self.settled = 0
+        """Answers up to this number have arrived and are not abandoned; the keeper acknowledges them when the thread
+        is silent."""
+        self.told = 0
+        """What the keeper has acknowledged so far."""
+        self._abandoned: list[int] = []
+        self._busy = False
+        self._lock = threading.Lock()
+        """For `mend`, which runs in another thread; the lane's own thread never finds it taken for long."""
+        self._beside: Lane | None = None
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.number} of {self._session!r}>"
+
+    # -- calling ---------------------------------------------------------------------------------
+
+    def call(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob], read: Read | None) -> Any:
+        """Make one call and wait for its answer.
+
+        Args:
+            op: The operation.
+            target: Ident of the object, "" for the cluster.
+            args: Plain data; the list belongs to the call from now on.
+            blobs: Values, written as they are.
+            read: Applied to the answer; None returns the `Reply` itself.
+
+        Raises:
+            MpserveError: As the operation's table says; `ServerGone` and its kin; `TooBig`.
+        """
+        if self._busy:
+            return self._second().call(op, target, args, blobs, read)
+        with self._lock:
+            self._busy = True
+            try:
+                return self._call(op, target, args, blobs, read)
+            finally:
+                self._busy = False
+
+    def _second(self) -> Lane:
+        if self._beside is None or self._beside.term.over is not None:
+            self._beside = Lane(self._session, self.term)
+        return self._beside
+
+    def _call(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob], read: Read | None) -> Any:
+        connection = self._connection or self._attach_patiently(_deadline_s(op, args))
+        number = self._sent + 1
+        pieces = self._encode(op, number, target, args, blobs)
+        deadline_s = _deadline_s(op, args)
+        answer: Reply | Failed | None = None
+        self._sent = number
+        try:
+            try:
+                connection.send(pieces)
+                answer = _answer_to(connection, number)
+            except Lost as lost:
+                answer = self._ask_again(lost, op, target, args, blobs, deadline_s)
+            except SessionExpired as err:
+                raise self._session.refused(self.term, err) from None
+            if type(answer) is Failed:
+                raise make(answer.code, answer.text, answer.fields)
+            return answer if read is None else read(answer)  # type: ignore[arg-type]
+        except BaseException as err:
+            if answer is None or not isinstance(err, Exception):
+                self._abandon(number)
+                number = 0
+            raise
+        finally:
+            self._acked = self._sent
+            if number:
+                self.settled = number
+
+    def _encode(self, op: Op, number: int, target: str, args: list[Any], blobs: Sequence[Blob]) -> list[bytes]:
+        try:
+            pieces = encode_call(op.code, self.number, number, self._acked, target, args, blobs)
+        except MessageTooLarge as err:
+            raise TooBig(f"{op.name}: {err}") from None
+        except CannotSend as err:
+            raise BadValue(f"{op.name}: {err}") from None
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        if size > self.term.max_message_bytes:
+            raise TooBig(
+                f"{op.name}: a message of {size} bytes; the server takes {self.term.max_message_bytes}. Send it in "
+                f"smaller parts, or start the server with a larger --max-message"
+            )
+        return pieces
+
+    # -- when the connection is lost -------------------------------------------------------------
+
+    def _ask_again(
+        self,
+        lost: Lost,
+        op: Op,
+        target: str,
+        args: list[Any],
+        blobs: Sequence[Blob],
+        deadline_s: float | None,
+    ) -> Reply | Failed:
+        """Send the last call again, over new connections, until one brings the answer."""
+        number = self._sent
+        patience = Patience(self._session, self.term, deadline_s)
+        while True:
+            self._close()
+            patience.wait(lost)
+            try:
+                connection = self._attach()
+                if deadline_s is not None:
+                    args[_TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())
+                connection.send(self._encode(op, number, target, args, blobs))
+                return _answer_to(connection, number)
+            except Lost as err:
+                lost = err
+
+    def _attach_patiently(self, deadline_s: float | None) -> Connection:
+        patience = Patience(self._session, self.term, deadline_s)
+        while True:
+            try:
+                return self._attach()
+            except Lost as err:
+                patience.wait(err)
+
+    def _attach(self, timeout_s: float | None = None) -> Connection:
+        """Open the lane's connection.
+
+        Raises:
+            Lost: It cannot be opened now.
+            MpserveError: It never can: the session is over.
+        """
+        self._session.check(self)
+        connection = self._session.dial(timeout_s)
+        try:
+            self._agree(connection, connection.attach(self.term.body(self.number)))
+        except MpserveError as err:
+            connection.close()
+            raise self._session.refused(self.term, err) from None
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _agree(self, connection: Connection, attached: dict[str, Any]) -> None:
+        """Settle which numbers the server has seen, and take back what was abandoned."""
+        last = attached.get("last", 0)
+        for number in self._abandoned:
+            if number <= last:
+                connection.send(encode_control(Type.ABANDON, self.number, number))
+        if self._abandoned and last < self._sent and self._sent == self._abandoned[-1]:
+            self._sent = self._acked = last  # the server never saw it: its number is free
+        self._abandoned.clear()
+
+    def _abandon(self, number: int) -> None:
+        """Give up call `number`, whatever became of it, and tell the server if that is quickly done."""
+        self._close()
+        self._abandoned.append(number)
+        if self.term.over is None:
+            with suppress(Lost, MpserveError):
+                self._attach(_ABANDON_S)
+
+    # -- from other threads ----------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """Open an idle lane's lost connection again, lest the server take its thread for dead."""
+        if not self._lock.acquire(blocking=False):
+            return  # its thread is calling, and sees to it
+        try:
+            if self._connection is not None and self._connection.is_dead():
+                self._close()
+                with suppress(Lost, MpserveError):
+                    self._attach(_ABANDON_S)
+        finally:
+            self._lock.release()
+
+    def interrupt(self) -> None:
+        """Break the call under way, if any: the session is over."""
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def disown(self) -> None:
+        """Forget the connection without a word to the server: this is a forked child, it is the parent's."""
+        self._close()
+        self._sent = 0
+
+    def __del__(self) -> None:
+        """Tell the server that the thread has ended: what belongs to the thread alone is handed on."""
+        connection = getattr(self, "_connection", None)
+        if connection is None:
+            if getattr(self, "_sent", 0) and self.term.over is None:
+                self._session.post(encode_control(Type.LANE_CLOSED, self.number, ack=self.settled))
+            return
+        with suppress(Lost):
+            connection.send(encode_control(Type.LANE_CLOSED, self.number, ack=self.settled))
+        connection.close()
+
+
+def _deadline_s(op: Op, args: list[Any]) -> float | None:
+    at = _TIMEOUT_AT.get(op.code)
+    if at is None or not args[at]:
+        return None
+    return time.monotonic() + args[at]  # type: ignore[no-any-return]
+
+
+def _answer_to(connection: Connection, number: int) -> Reply | Failed:
+    """Wait for the answer to `number`; late answers to abandoned calls are dropped."""
+    while True:
+        event = connection.next_event()
+        kind = type(event)
+        if kind is Reply or kind is Failed:
+            if event.number == number:
+                return event  # type: ignore[return-value]
+            if event.number == 0:  # about the whole connection: the server closes it
+                raise make(event.code, event.text, event.fields)  # type: ignore[union-attr]
+            if event.number > number:
+                raise ProtocolViolation(f"the server answered call {event.number}; call {number} was asked")

@@ -1,0 +1,62 @@
+"""The shared objects as programs see them: one file per kind, the same names as the server's core.
+
+`make` turns what travels in a value (kind, flavour, ident) into a live object. A *flavour* is what one kind can look
+like: the kind "queue" is Queue, JoinableQueue, SimpleQueue, LifoQueue or PriorityQueue. It travels behind the kind:
+``queue/JoinableQueue``; without one the first class of the kind is meant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from mpshared.errors import NotSupported
+
+if TYPE_CHECKING:
+    from mpclient.objects.base import Proxy
+    from mpclient.references import Handle
+
+__all__ = ["find_class", "make"]
+
+_MODULES: Final = {
+    "array": "t_array",
+    "barrier": "t_barrier",
+    "condition": "t_condition",
+    "dict": "t_dict",
+    "event": "t_event",
+    "list": "t_list",
+    "lock": "t_lock",
+    "namespace": "t_namespace",
+    "queue": "t_queue",
+    "rlock": "t_rlock",
+    "semaphore": "t_semaphore",
+    "set": "t_set",
+    "value": "t_value",
+}
+
+
+def find_class(kind: str, flavour: str = "") -> type[Proxy]:
+    """Return the class of a kind and flavour.
+
+    Raises:
+        NotSupported: There is none: the value comes from a newer version.
+    """
+    module = _MODULES.get(kind)
+    classes: dict[str, type[Proxy]] = import_module(f"mpclient.objects.{module}").CLASSES if module else {}
+    try:
+        return classes[flavour] if flavour else next(iter(classes.values()))
+    except (KeyError, StopIteration):
+        text = f"this version knows no shared {kind} {flavour}; it comes from a newer one: upgrade mpserve here"
+        raise NotSupported(text) from None
+
+
+def make(kind: str, handle: Handle) -> Any:
+    """Return the live object for what stood in a value.
+
+    Args:
+        kind: ``kind`` or ``kind/flavour`` or ``kind/flavour/details``.
+        handle: This process's hold on it.
+    """
+    base, _, rest = kind.partition("/")
+    flavour, _, details = rest.partition("/")
+    return find_class(base, flavour).from_handle(handle, details)

@@ -1,0 +1,142 @@
+"""What all shared objects have in common: a handle, calls, and a life in pickles.
+
+RULES
+* A proxy holds a handle and nothing that changes: two proxies of one object are equal and interchangeable.
+* Pickled by our own pickler it is a mention, which the server counts. Pickled by any other it is a loan: the pickle says
+  where the server is, and the server keeps the object a while for whoever opens it. The key is only in pickles that
+  `multiprocessing` makes to start a child of this very program.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from mpclient.pickling import ProxyBase, loads
+from mpshared.errors import NoSuchObject, ServerRestarted
+from mpshared.values import open_ref
+
+if TYPE_CHECKING:
+    from mpclient.lane import Read
+    from mpclient.references import Handle
+    from mpclient.session import Session
+    from mpshared.ops import Op
+    from mpshared.values import Blob
+    from mpshared.wire.own.frames import Reply
+
+__all__ = ["Proxy", "is_spawning"]
+
+
+class Proxy(ProxyBase):
+    """One shared object."""
+
+    __slots__ = ("__weakref__", "_handle", "_name")
+
+    kind: ClassVar[str]
+    flavour: ClassVar[str] = ""
+    """Which class of its kind it is, "" for the kind's usual one."""
+
+    def __init__(self, handle: Handle, name: str | None = None) -> None:
+        self._handle = handle
+        self._name = name
+
+    @classmethod
+    def from_handle(cls, handle: Handle, details: str) -> Self:
+        """Make the proxy that was pickled with `details` (see `_details`)."""
+        _ = details
+        return cls(handle)
+
+    # -- calling ---------------------------------------------------------------------------------
+
+    def _call(self, op: Op, *args: Any, blobs: Sequence[Blob] = (), read: Read | None = None) -> Any:
+        """Make one call on the object; returns the `Reply`, or what `read` makes of it."""
+        handle = self._handle
+        try:
+            return handle.session.call(op, handle.ident, list(args), blobs, read)
+        except NoSuchObject as err:
+            raise self._gone(err) from None
+
+    def _gone(self, err: NoSuchObject) -> NoSuchObject | ServerRestarted:
+        """Tell an object that was freed from one that went with its server."""
+        handle = self._handle
+        if handle.epoch == handle.session.references.epoch:
+            return err
+        return ServerRestarted(
+            f"the {self._label} was lost: the server at {handle.session.address} was restarted without its state; "
+            f"open it again"
+        )
+
+    def _read_value(self, reply: Reply) -> Any:
+        """Open the one value of an answer."""
+        try:
+            return loads(reply.blobs[0], self._handle.session)
+        except Exception as err:
+            err.add_note(f"while opening a value from the {self._label}")
+            raise
+
+    @property
+    def _label(self) -> str:
+        return f"{self.kind} {self._name!r}" if self._name else f"{self.kind} {self._handle.ident}"
+
+    # -- in pickles ------------------------------------------------------------------------------
+
+    def _details(self) -> str:
+        """Return what a copy elsewhere must know besides kind and ident; no "/" in it."""
+        return ""
+
+    @property
+    def _kind_text(self) -> str:
+        details = self._details()
+        if details:
+            return f"{self.kind}/{self.flavour}/{details}"
+        return f"{self.kind}/{self.flavour}" if self.flavour else self.kind
+
+    def _handles(self) -> tuple[Handle, ...]:
+        """Return the handles of all objects that a copy elsewhere needs."""
+        return (self._handle,)
+
+    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        handle = self._handle
+        if handle.session is not session and handle.session.server_id != session.server_id:
+            return None
+        idents = tuple([held.ident for held in self._handles()])
+        return (open_ref, (self._kind_text, handle.ident, "")), idents
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        handle = self._handle
+        session = handle.session
+        for held in self._handles():
+            held.lend()
+        address = session.advertise or str(session.address)
+        if is_spawning():
+            # Its child runs this very program for this very user: it may know the key.
+            return _open_with_key, (self._kind_text, handle.ident, str(session.address), session.key)
+        return open_ref, (self._kind_text, handle.ident, address)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name or self._handle.ident} at {self._handle.session.address}>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Proxy):
+            return self._handle is other._handle or self._handle.ident == other._handle.ident
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._handle.ident)
+
+
+def is_spawning() -> bool:
+    """Tell whether `multiprocessing` is pickling what a new child process is to begin with."""
+    context = sys.modules.get("multiprocessing.context")
+    return context is not None and context.get_spawning_popen() is not None
+
+
+def _open_with_key(kind: str, ident: str, address: str, key: bytes) -> Any:
+    """Open a shared object in a child process of the program that pickled it."""
+    from mpclient.resolve import learn_key  # noqa: PLC0415 - only in children
+
+    learn_key(address, key)
+    return open_ref(kind, ident, address)

@@ -1,0 +1,111 @@
+"""Buffered puts: items wait here for a moment and travel together, as `multiprocessing.Queue`'s feeder thread does it.
+
+RULES
+* An item is pickled when it is put: what the program changes afterwards does not matter.
+* Before any other call of this process everything here is sent, so nobody sees a world in which a put is missing.
+* Otherwise a feeder thread sends it, at once; what is put meanwhile goes with its next message.
+* An error of the feeder (the queue was shut down, the server is gone) is raised by the next put or flush.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from mpshared.errors import MpserveError
+from mpshared.ops import BY_NAME
+from mpshared.values import size_bytes
+
+if TYPE_CHECKING:
+    from mpclient.references import Handle
+    from mpshared.values import Blob
+
+__all__ = ["Buffer"]
+
+_PUT_MANY: Final = BY_NAME["queue.put_many"]
+_MOST_ITEMS: Final = 4096
+_MOST_BYTES: Final = 4 << 20
+"""With more than this waiting, a put takes part in sending: memory stays bounded."""
+
+
+class Buffer:
+    """The items of one buffered queue that the server has not seen."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._blobs: list[Blob] = []
+        self._waiting_bytes = 0
+        self._error: MpserveError | None = None
+        self._changing = threading.Lock()
+        self._sending = threading.RLock()
+        self._something = threading.Event()
+        self._feeder: threading.Thread | None = None
+
+    def put(self, blob: Blob) -> None:
+        """Add an item."""
+        self._raise_error()
+        with self._changing:
+            self._blobs.append(blob)
+            self._waiting_bytes += size_bytes(blob)
+            crowded = len(self._blobs) >= _MOST_ITEMS or self._waiting_bytes >= _MOST_BYTES
+            self._handle.session.unflushed.add(self)
+        if crowded:
+            self.flush()
+            return
+        if self._feeder is None:
+            self._start_feeder()
+        self._something.set()
+
+    def flush(self) -> None:
+        """Send everything; returns when the server has it.
+
+        Raises:
+            MpserveError: What the server said, now or to the feeder. The items are lost then.
+        """
+        self._send()
+        self._raise_error()
+
+    def _send(self) -> None:
+        session = self._handle.session
+        with self._sending:  # a flush waits for the feeder's message: only then has the server everything
+            with self._changing:
+                blobs, self._blobs = self._blobs, []
+                self._waiting_bytes = 0
+            try:
+                if blobs:
+                    session.call_lane(_PUT_MANY, self._handle.ident, [None], blobs)
+            except MpserveError as err:
+                self._error = err
+            with self._changing:
+                if not self._blobs:
+                    session.unflushed.discard(self)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _start_feeder(self) -> None:
+        with self._changing:
+            if self._feeder is None:
+                self._feeder = threading.Thread(target=self._feed, name="mpserve-feeder", daemon=True)
+                self._feeder.start()
+
+    def _feed(self) -> None:
+        session = self._handle.session
+        while not session.closed:
+            self._something.wait()
+            self._something.clear()
+            self._send()
+
+    def forget(self) -> None:
+        """Forget what waits: nobody wants it, or (in a forked child) it is the parent's to send."""
+        self._handle.session.unflushed.discard(self)
+        self._begin_anew()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        msg = "a buffer is not pickled; its queue is"
+        raise TypeError(msg)

@@ -1,0 +1,215 @@
+"""Dict: a dict that many hosts share, as `multiprocessing.Manager().dict()`, with compound operations on the server.
+
+RULES
+* Each method is one step on the server; iterating works on a copy of the moment.
+* A shared object stored inside is live: what is changed through it is changed for everybody. A plain list or dict
+  inside is a value: changing it does nothing until it is stored again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from mpclient.objects.base import Proxy
+from mpclient.pickling import dumps, dumps_key, loads_all, loads_key
+from mpshared.errors import KeyMissing
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpshared.ops import Op
+    from mpshared.values import Blob
+    from mpshared.wire.own.frames import Reply
+
+__all__ = ["CLASSES", "MISSING", "Dict"]
+
+_GET: Final[Op] = BY_NAME["dict.get"]
+_SET: Final[Op] = BY_NAME["dict.set"]
+_DELETE: Final[Op] = BY_NAME["dict.delete"]
+_CONTAINS: Final[Op] = BY_NAME["dict.contains"]
+_LEN: Final[Op] = BY_NAME["dict.len"]
+_KEYS: Final[Op] = BY_NAME["dict.keys"]
+_VALUES: Final[Op] = BY_NAME["dict.values"]
+_ITEMS: Final[Op] = BY_NAME["dict.items"]
+_POP: Final[Op] = BY_NAME["dict.pop"]
+_POPITEM: Final[Op] = BY_NAME["dict.popitem"]
+_SETDEFAULT: Final[Op] = BY_NAME["dict.setdefault"]
+_UPDATE: Final[Op] = BY_NAME["dict.update"]
+_CLEAR: Final[Op] = BY_NAME["dict.clear"]
+_INCR: Final[Op] = BY_NAME["dict.incr"]
+_CAS: Final[Op] = BY_NAME["dict.cas"]
+
+
+class _Missing:
+    """The one value that stands for "no such key"."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""For `Dict.cas`: "there is no such key", before or after."""
+
+
+class Dict(Proxy, MutableMapping[Any, Any]):
+    """A shared dict, in the order of insertion."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "dict"
+
+    # -- one key ---------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._call(_GET, dumps_key(key), read=self._read_value)
+        except KeyMissing as err:
+            raise self._missing(key, err) from None
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, or `default`."""
+        try:
+            return self._call(_GET, dumps_key(key), read=self._read_value)
+        except KeyMissing:
+            return default
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._call(_SET, dumps_key(key), blobs=(self._blob(value),))
+
+    def __delitem__(self, key: Any) -> None:
+        try:
+            self._call(_DELETE, dumps_key(key))
+        except KeyMissing as err:
+            raise self._missing(key, err) from None
+
+    def __contains__(self, key: object) -> bool:
+        return bool(self._call(_CONTAINS, dumps_key(key)).result)
+
+    def pop(self, key: Any, default: Any = MISSING) -> Any:
+        """Remove a key and return its value, or `default` if one is given.
+
+        Raises:
+            KeyError: No such key, and no default.
+        """
+        try:
+            return self._call(_POP, dumps_key(key), read=self._read_value)
+        except KeyMissing as err:
+            if default is MISSING:
+                raise self._missing(key, err) from None
+            return default
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key; a missing one is set to `default` first. One step on the server."""
+        return self._call(_SETDEFAULT, dumps_key(key), blobs=(self._blob(default),), read=self._read_value)
+
+    def incr(self, key: Any, n: float = 1) -> Any:
+        """Add `n` to the number stored under a key (a missing one counts as 0); return the sum.
+
+        Raises:
+            TypeError: What is stored is no number.
+            OverflowError: The sum leaves 64 bits.
+        """
+        return self._call(_INCR, dumps_key(key), n).result
+
+    def cas(self, key: Any, old: Any, new: Any) -> bool:
+        """Compare and swap: store `new` if the key has the value `old`; return whether it had.
+
+        Args:
+            key: The key.
+            old: Compared by structure, not by its own ``__eq__``. `MISSING`: there must be no such key.
+            new: `MISSING` deletes the key.
+        """
+        given = [value for value in (old, new) if value is not MISSING]
+        blobs = [self._blob(value) for value in given]
+        return bool(self._call(_CAS, dumps_key(key), old is not MISSING, new is not MISSING, blobs=blobs).result)
+
+    # -- all keys --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self._call(_LEN).result)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.keys())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self.keys())
+
+    def keys(self) -> list[Any]:  # type: ignore[override]
+        """Return a list of the keys of the moment, as a manager's dict does."""
+        return [loads_key(key) for key in self._call(_KEYS).result]
+
+    def values(self) -> list[Any]:  # type: ignore[override]
+        """Return a list of the values of the moment."""
+        return self._call(_VALUES, read=self._read_values)  # type: ignore[no-any-return]
+
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]
+        """Return a list of the (key, value) pairs of the moment."""
+        return self._call(_ITEMS, read=self._read_items)  # type: ignore[no-any-return]
+
+    def copy(self) -> dict[Any, Any]:
+        """Return a plain dict of the moment."""
+        return dict(self.items())
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove and return the pair that was inserted last.
+
+        Raises:
+            KeyError: It is empty.
+        """
+        return self._call(_POPITEM, read=lambda reply: self._read_items(reply)[0])  # type: ignore[no-any-return]
+
+    def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /, **others: Any) -> None:  # type: ignore[override]
+        """Set many keys, all of them in one step."""
+        new = dict(other, **others) if not isinstance(other, Proxy) else dict(other.copy(), **others)  # type: ignore[attr-defined]
+        if new:
+            keys = [dumps_key(key) for key in new]
+            self._call(_UPDATE, keys, blobs=[self._blob(value) for value in new.values()])
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._call(_CLEAR)
+
+    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+        return self.copy() | dict(other)
+
+    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+        return dict(other) | self.copy()
+
+    def __ior__(self, other: Mapping[Any, Any] | Iterable[Any]) -> Dict:  # type: ignore[misc]
+        self.update(other)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Mapping) and not isinstance(other, Proxy):
+            return self.copy() == other
+        return Proxy.__eq__(self, other)
+
+    __hash__ = Proxy.__hash__
+
+    def __str__(self) -> str:
+        return str(self.copy())
+
+    # -- what travels ----------------------------------------------------------------------------
+
+    def _blob(self, value: Any) -> Blob:
+        return dumps(value, self._handle.session)
+
+    def _read_values(self, reply: Reply) -> list[Any]:
+        return loads_all(reply.blobs, self._handle.session)
+
+    def _read_items(self, reply: Reply) -> list[tuple[Any, Any]]:
+        return list(zip(map(loads_key, reply.result), self._read_values(reply), strict=True))
+
+    def _missing(self, key: Any, err: KeyMissing) -> KeyError:
+        error = KeyError(key)
+        error.add_note(err.text)
+        return error
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"Dict": Dict}

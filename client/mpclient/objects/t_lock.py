@@ -1,0 +1,76 @@
+"""Lock: as `threading.Lock` and `multiprocessing.Lock`; anybody may release it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from mpclient.objects.base import Proxy
+from mpclient.objects.waiting import lock_timeout
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mpshared.ops import Op
+
+__all__ = ["CLASSES", "Lock", "Mutex"]
+
+
+class Mutex(Proxy):
+    """What Lock, RLock and Condition share: acquire, release, and the `with` statement."""
+
+    __slots__ = ()
+
+    _ACQUIRE: ClassVar[Op]
+    _RELEASE: ClassVar[Op]
+    _LOCKED: ClassVar[Op]
+
+    def acquire(
+        self, blocking: bool = True, timeout: float | None = None, *, block: bool | None = None
+    ) -> bool:
+        """Take the lock; return whether it was taken.
+
+        Args:
+            blocking: False does not wait.
+            timeout: Seconds; None and -1 wait for ever.
+            block: The same as `blocking`, as `multiprocessing` calls it; with its rules for the timeout.
+
+        Raises:
+            ValueError: A timeout without blocking, or a negative one that `threading` refuses.
+        """
+        return bool(self._call(self._ACQUIRE, lock_timeout(blocking, timeout, block)).result)
+
+    def release(self) -> None:
+        """Release the lock; the one who waits longest has it then.
+
+        Raises:
+            NotHeld: Nobody holds it (a RuntimeError and a ValueError).
+        """
+        self._call(self._RELEASE)
+
+    def locked(self) -> bool:
+        """Return whether somebody holds it."""
+        return bool(self._call(self._LOCKED).result)
+
+    def __enter__(self) -> bool:
+        self._call(self._ACQUIRE, None)
+        return True
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call(self._RELEASE)
+
+
+class Lock(Mutex):
+    """A mutual exclusion lock that many hosts share. When its holder's process dies the next waiter has it."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "lock"
+    _ACQUIRE: ClassVar[Op] = BY_NAME["lock.acquire"]
+    _RELEASE: ClassVar[Op] = BY_NAME["lock.release"]
+    _LOCKED: ClassVar[Op] = BY_NAME["lock.locked"]
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"Lock": Lock}

@@ -1,0 +1,75 @@
+"""Semaphore and BoundedSemaphore: as in `threading`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from mpclient.objects.base import Proxy
+from mpclient.objects.waiting import semaphore_timeout
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mpshared.ops import Op
+
+__all__ = ["CLASSES", "BoundedSemaphore", "Semaphore"]
+
+_ACQUIRE: Final[Op] = BY_NAME["semaphore.acquire"]
+_RELEASE: Final[Op] = BY_NAME["semaphore.release"]
+_GET_VALUE: Final[Op] = BY_NAME["semaphore.get_value"]
+
+
+class Semaphore(Proxy):
+    """So many permits. Those of a process that dies return."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "semaphore"
+
+    def acquire(
+        self, blocking: bool = True, timeout: float | None = None, *, block: bool | None = None
+    ) -> bool:
+        """Take a permit; return whether there was one.
+
+        Args:
+            blocking: False does not wait.
+            timeout: Seconds; None waits for ever.
+            block: The same as `blocking`, as `multiprocessing` calls it.
+
+        Raises:
+            ValueError: A timeout without blocking.
+        """
+        return bool(self._call(_ACQUIRE, semaphore_timeout(blocking, timeout, block)).result)
+
+    def release(self, n: int = 1) -> None:
+        """Give back `n` permits.
+
+        Raises:
+            ValueError: `n` is less than one; or a bounded one would have more than it began with.
+        """
+        self._call(_RELEASE, n)
+
+    def get_value(self) -> int:
+        """Return how many permits are free."""
+        return int(self._call(_GET_VALUE).result)
+
+    def __enter__(self) -> bool:
+        self._call(_ACQUIRE, None)
+        return True
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call(_RELEASE, 1)
+
+
+class BoundedSemaphore(Semaphore):
+    """A semaphore that never has more permits than it began with."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "BoundedSemaphore"
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"Semaphore": Semaphore, "BoundedSemaphore": BoundedSemaphore}

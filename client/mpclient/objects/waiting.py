@@ -1,0 +1,80 @@
+"""What callers write as block and timeout, as the one number that travels: seconds, None for ever, 0 without waiting.
+
+The standard library has four conventions; each function here is one of them, exceptions included.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["event_timeout", "join_timeout", "lock_timeout", "queue_timeout", "semaphore_timeout"]
+
+_FOREVER = -1
+
+
+def lock_timeout(blocking: bool, timeout: float | None, block: bool | None) -> float | None:
+    """Read the arguments of `Lock.acquire`.
+
+    Args:
+        blocking: As `threading` and manager locks have it.
+        timeout: Seconds; None or -1 wait for ever.
+        block: As `multiprocessing` has it, None if not given. Then a negative timeout counts as 0, and without
+            blocking it does not matter.
+
+    Raises:
+        ValueError: A timeout without blocking, or a negative one, where `threading` refuses it.
+    """
+    if block is not None:
+        return _seconds(timeout) if block else 0
+    if timeout is None or timeout == _FOREVER:
+        return None if blocking else 0
+    if not blocking:
+        raise ValueError("can't specify a timeout for a non-blocking call")
+    if timeout < 0:
+        raise ValueError("timeout value must be a non-negative number")
+    return _seconds(timeout)
+
+
+def semaphore_timeout(blocking: bool, timeout: float | None, block: bool | None) -> float | None:
+    """Read the arguments of `Semaphore.acquire`; a negative timeout does not wait.
+
+    Raises:
+        ValueError: A timeout without blocking, as `threading` refuses it.
+    """
+    if block is not None:
+        return _seconds(timeout) if block else 0
+    if not blocking:
+        if timeout is not None:
+            raise ValueError("can't specify timeout for non-blocking acquire")
+        return 0
+    return _seconds(timeout)
+
+
+def queue_timeout(block: bool, timeout: float | None) -> float | None:
+    """Read the arguments of `Queue.get` and `put`.
+
+    Raises:
+        ValueError: A negative timeout, if it blocks.
+    """
+    if not block:
+        return 0
+    if timeout is not None and timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    return _seconds(timeout)
+
+
+def event_timeout(timeout: float | None) -> float | None:
+    """Read the timeout of `Event.wait` and `Condition.wait`; a negative one does not wait."""
+    return _seconds(timeout)
+
+
+join_timeout = event_timeout
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """Return a plain number >= 0, or None for ever."""
+    if timeout is None or timeout == math.inf:
+        return None
+    if math.isnan(timeout):
+        raise ValueError("Invalid value NaN (not a number)")
+    return max(0.0, float(timeout))

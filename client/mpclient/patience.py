@@ -1,0 +1,92 @@
+"""How long to go on without a server: the one place that decides between trying again and `ServerGone`.
+
+| what happened                                  | what we do                                               |
+|------------------------------------------------|----------------------------------------------------------|
+| connection broken, host silent                 | try again, up to `reconnect_timeout`                     |
+| nobody listens any more                        | try for `REFUSED_S`; then the server is gone             |
+| the same, and the server keeps its state on    | try again, up to `reconnect_timeout`                     |
+|   disk, or it said "restarting"                |                                                          |
+| the server said "gone"                         | it is gone                                               |
+| the call's own timeout is over                 | `ServerGone` for this call                               |
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from mpclient.connection import Goodbye, Lost, Refusing
+from mpshared.errors import ServerGone
+
+if TYPE_CHECKING:
+    from mpclient.session import Session, Term
+
+__all__ = ["REFUSED_S", "Patience"]
+
+REFUSED_S: Final = 1.5
+"""A server without a state on disk that nobody answers for, this long, has lost its objects: no use in waiting."""
+_FIRST_S: Final = 0.01
+_MOST_S: Final = 1.0
+
+
+class Patience:
+    """One disconnection, as one caller lives through it.
+
+    Args:
+        session: Whose.
+        term: The term that was interrupted.
+        deadline_s: Monotonic; when the caller's own timeout is over, or None.
+    """
+
+    __slots__ = ("_deadline_s", "_session", "_since_s", "_term", "_tries")
+
+    def __init__(self, session: Session, term: Term, deadline_s: float | None = None) -> None:
+        self._session = session
+        self._term = term
+        self._deadline_s = deadline_s
+        self._since_s = time.monotonic()
+        self._tries = 0
+
+    def wait(self, lost: Lost) -> None:
+        """Wait a little before the next attempt; longer each time.
+
+        Raises:
+            ServerGone: There is no use in another one.
+        """
+        left_s = min(self._left_s(lost), self._caller_left_s(lost))
+        self._tries += 1
+        if self._tries > 1:
+            delay_s = min(_MOST_S, _FIRST_S * 2**self._tries) * (0.5 + random.random())  # noqa: S311 - no secret
+            self._session.pause(min(delay_s, left_s))
+
+    def _left_s(self, lost: Lost) -> float:
+        if isinstance(lost, Goodbye):
+            self._term.restarting = lost.reason == "restarting"
+            if lost.reason == "gone":
+                raise self._session.end(self._term, self._gone("it was stopped"))
+        durable = self._term.durable or self._term.restarting
+        limit_s = self._session.reconnect_timeout_s
+        if isinstance(lost, Refusing) and not durable:
+            limit_s = min(limit_s, REFUSED_S)
+        left_s = self._since_s + limit_s - time.monotonic()
+        if left_s <= 0:
+            raise self._session.end(self._term, self._gone(str(lost)))
+        return left_s
+
+    def _caller_left_s(self, lost: Lost) -> float:
+        if self._deadline_s is None:
+            return _MOST_S * 2
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise ServerGone(
+                f"the timeout of this call ran out while the server at {self._session.address} could not be asked "
+                f"({lost}); whether it was done is not known"
+            )
+        return left_s
+
+    def _gone(self, why: str) -> ServerGone:
+        return ServerGone(
+            f"the server at {self._session.address} is gone: {why}. What it held is lost unless it keeps its state; "
+            f"start it again (mpserve start), then open the objects again"
+        )

@@ -1,0 +1,288 @@
+"""Users' values to blobs and back, and dict keys.
+
+RULES
+* None is `values.NONE`, always. What stands alone is plain bytes; a `Value` only where there is more to say.
+* A value that mentions code no other process can import (things of ``__main__``, lambdas, closures, local
+  classes) goes by value as a whole, with cloudpickle, under a tag that names this Python.
+* A proxy met by our own picklers becomes a call of `open_ref` without an address and is noted in `refs`: the
+  server then counts it, and gives the receiver a reference with the value. Any other pickler is a loan: see
+  `objects.base.Proxy.__reduce__`.
+* References that came with a value are claimed before it is opened, so a value that cannot be read leaks none.
+
+Cost: a value of plain types takes one pass of the C pickler; each class or function it names takes one look-up
+more. cloudpickle is imported by the first value that needs it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import threading
+from collections.abc import Sequence
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+from mpshared.errors import BadValue
+from mpshared.values import NONE, PICKLE, Blob, PickledKey, Value, by_value_tag, needs_python
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+
+__all__ = [
+    "BUFFER_BYTES",
+    "ProxyBase",
+    "current_session",
+    "dumps",
+    "dumps_key",
+    "importable",
+    "loads",
+    "loads_all",
+    "loads_key",
+]
+
+BUFFER_BYTES: Final = 32 * 1024
+"""Buffers from this size on travel beside the pickle, uncopied: the size from which the wire sends a piece alone."""
+_PROTOCOL: Final = 5
+_KEY_PROTOCOL: Final = 4
+"""Keys are read by standard-library clients as they are: what Python 3.8 writes by default."""
+
+_PLAIN: Final = frozenset({int, str, bytes, float, bool, bytearray, complex})
+_SCALARS: Final = frozenset({bool, float, bytes, type(None)})
+_MAIN: Final = frozenset({"__main__", "__mp_main__"})
+
+
+class ProxyBase:
+    """What picklers recognise: a live shared object. `objects.base.Proxy` is the one subclass."""
+
+    __slots__ = ()
+
+    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        """Return (the reduce, all idents in it) for a value on its way to `session`'s server; None: it lives
+        elsewhere.
+        """
+        raise NotImplementedError
+
+
+class _CodeInside(Exception):
+    """The value mentions code that cannot be imported elsewhere."""
+
+
+class _Writer:
+    """What both picklers share: where mentions and large buffers are put down."""
+
+    __slots__ = ("buffers", "refs", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.refs: list[str] = []
+        self.buffers: list[memoryview] = []
+
+    def keep_inside(self, buffer: pickle.PickleBuffer) -> bool:
+        """Decide about one buffer: True leaves it in the pickle."""
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not contiguous: only the pickler can copy it
+            return True
+        if raw.nbytes < BUFFER_BYTES:
+            return True
+        self.buffers.append(raw)
+        return False
+
+    def mention(self, proxy: ProxyBase) -> Any:
+        """Note a proxy and say how to write it."""
+        found = proxy._mention(self.session)  # noqa: SLF001 - the two halves of one thing
+        if found is None:
+            return NotImplemented
+        reduced, idents = found
+        self.refs += idents
+        return reduced
+
+    def blob(self, tag: int, data: bytes) -> Blob:
+        if tag == PICKLE and not self.refs and not self.buffers:
+            return data
+        return Value(tag, data, tuple(self.buffers), tuple(self.refs))  # type: ignore[arg-type]  # as good as bytes
+
+
+class _Pickler(pickle.Pickler):
+    """The C pickler, which stops where code would be sent by a name that means nothing elsewhere."""
+
+    def __init__(self, file: io.BytesIO, writer: _Writer) -> None:
+        super().__init__(file, _PROTOCOL, buffer_callback=writer.keep_inside)
+        self._writer = writer
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Look at what is not of a plain type: classes, functions, instances."""
+        if isinstance(obj, ProxyBase):
+            return self._writer.mention(obj)
+        if isinstance(obj, (type, FunctionType)) and not importable(obj):
+            raise _CodeInside
+        return NotImplemented
+
+
+def importable(thing: type | FunctionType) -> bool:
+    """Tell whether other programs find `thing` by its module and name."""
+    name = thing.__module__
+    if name in _MAIN:
+        return False
+    if name == "builtins":
+        return True
+    found: Any = sys.modules.get(name)
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def dumps(obj: object, session: Session) -> Blob:
+    """Pickle a user's value for `session`'s server.
+
+    Raises:
+        Whatever the object's own pickling raises; `TypeError` or `pickle.PicklingError` for what cannot be pickled.
+    """
+    if obj is None:
+        return NONE
+    if type(obj) in _PLAIN:
+        return pickle.dumps(obj, _PROTOCOL)
+    writer = _Writer(session)
+    file = io.BytesIO()
+    try:
+        _Pickler(file, writer).dump(obj)
+    except _CodeInside:
+        return _dumps_by_value(obj, session)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of them.
+        return _dumps_by_value(obj, session)
+    return writer.blob(PICKLE, file.getvalue())
+
+
+def _dumps_by_value(obj: object, session: Session) -> Blob:
+    writer = _Writer(session)
+    file = io.BytesIO()
+    _code_pickler()(file, writer).dump(obj)
+    return writer.blob(by_value_tag(), file.getvalue())
+
+
+_CodePickler: Any = None
+
+
+def _code_pickler() -> Any:
+    """Return our cloudpickle pickler; imports cloudpickle the first time."""
+    global _CodePickler  # noqa: PLW0603 - made once
+    if _CodePickler is None:
+        import cloudpickle  # noqa: PLC0415 - heavy, and most values do not need it
+
+        class CodePickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
+            def __init__(self, file: io.BytesIO, writer: _Writer) -> None:
+                super().__init__(file, _PROTOCOL, buffer_callback=writer.keep_inside)
+                self._writer = writer
+
+            def reducer_override(self, obj: Any) -> Any:
+                if isinstance(obj, ProxyBase):
+                    return self._writer.mention(obj)
+                return super().reducer_override(obj)
+
+        _CodePickler = CodePickler
+    main = sys.modules.get("__mp_main__")  # a spawned child's name for the program's main module
+    if main is not None and main.__name__ == "__mp_main__":
+        import cloudpickle  # noqa: PLC0415
+
+        cloudpickle.register_pickle_by_value(main)
+    return _CodePickler
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+class _Reading(threading.local):
+    """Whose value this thread is opening: what `open_ref` without an address refers to."""
+
+    session: Session | None = None
+
+
+_reading = _Reading()
+
+
+def current_session() -> Session | None:
+    """Return the session whose value is being opened in this thread, if any."""
+    return _reading.session
+
+
+def loads(blob: Blob, session: Session) -> Any:
+    """Open one value that `session` was given.
+
+    Raises:
+        BadValue: It holds code of another Python version.
+        Whatever unpickling raises: a module missing here, a class that changed.
+    """
+    if blob == NONE:
+        return None
+    if type(blob) is bytes:
+        return pickle.loads(blob)
+    return _loads_value(blob, session)  # type: ignore[arg-type]
+
+
+def loads_all(blobs: Sequence[Blob], session: Session) -> list[Any]:
+    """Open many values; see `loads`. The references of all are claimed even if one cannot be opened."""
+    claimed = [session.claim(ident) for blob in blobs if type(blob) is not bytes for ident in blob.refs]  # type: ignore[union-attr]
+    opened = [pickle.loads(blob) if type(blob) is bytes else _open_value(blob, session) for blob in blobs]  # type: ignore[arg-type]
+    claimed.clear()
+    return opened
+
+
+def _loads_value(value: Value, session: Session) -> Any:
+    claimed = [session.claim(ident) for ident in value.refs]
+    opened = _open_value(value, session)
+    claimed.clear()
+    return opened
+
+
+def _open_value(value: Value, session: Session) -> Any:
+    needed, ours = needs_python(value), sys.version_info[:2]
+    if needed is not None and needed != ours:
+        raise BadValue(
+            f"the value holds code from Python {needed[0]}.{needed[1]}, which this Python {ours[0]}.{ours[1]} cannot "
+            f"run; put what it needs into a module that both can import, or use one Python version",
+            needed=list(needed),
+            here=list(ours),
+        )
+    before = _reading.session
+    _reading.session = session
+    try:
+        # A bytearray each: what was writable where it was pickled is writable here (pickle wraps the others itself).
+        return pickle.loads(value.data, buffers=map(bytearray, value.buffers))
+    finally:
+        _reading.session = before
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+
+def dumps_key(key: Any) -> Any:
+    """Return a dict key or set member as it travels: plain scalars as they are, others pickled.
+
+    Raises:
+        TypeError: It is not hashable, with the words of the standard library.
+    """
+    kind = type(key)
+    if kind is str:
+        return key if key.isascii() or _is_text(key) else PickledKey(pickle.dumps(key, _KEY_PROTOCOL))
+    if kind in _SCALARS:
+        return key
+    if kind is int and -0x8000_0000_0000_0000 <= key < 0x8000_0000_0000_0000:
+        return key
+    hash(key)
+    return PickledKey(pickle.dumps(key, _KEY_PROTOCOL))
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # a lone surrogate, from a file name perhaps: no text on the wire
+        return False
+    return True
+
+
+def loads_key(key: Any) -> Any:
+    """Return the key that `dumps_key` was given."""
+    return pickle.loads(key) if type(key) is PickledKey else key
+

@@ -1,0 +1,82 @@
+"""What an `open_ref` in a pickle becomes: a live object of this process's own connection.
+
+| where the pickle comes from                   | which session                                                      |
+|-----------------------------------------------|--------------------------------------------------------------------|
+| a value that the server delivered             | the one it was delivered to                                        |
+| elsewhere, and this process knows the address | that one                                                           |
+| elsewhere, and this process has one session   | that one if its server has the object (hosts name a server         |
+|                                               | differently), else the address is dialled                          |
+| elsewhere, in a process without a session     | the address is dialled, with the key that came along or is found   |
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.objects import make
+from mpclient.pickling import current_session
+from mpclient.session import Session, living_sessions
+from mpshared.address import Address
+from mpshared.errors import NoSuchObject, ServerGone
+
+if TYPE_CHECKING:
+    from mpclient.references import Handle
+
+__all__ = ["learn_key", "resolve", "session_at"]
+
+_keys: Final[dict[str, bytes]] = {}
+"""Keys that came with what `multiprocessing` gave this child process, by address."""
+_opening = threading.Lock()
+
+
+def learn_key(address: str, key: bytes) -> None:
+    """Remember the key of a server, given by the parent process."""
+    _keys[address] = key
+
+
+def resolve(kind: str, ident: str, address: str) -> Any:
+    """Return the live object for a reference; see `mpshared.values.open_ref`.
+
+    Raises:
+        NoSuchObject: It was freed.
+        ServerGone, NotAllowed: The server cannot be reached, or the key is another.
+    """
+    session = current_session()
+    if session is not None and not address:
+        return make(kind, session.adopt(ident))
+    return make(kind, _handle_elsewhere(ident, address))
+
+
+def _handle_elsewhere(ident: str, address: str) -> Handle:
+    living = living_sessions()
+    for session in living:
+        if address in {str(session.address), session.advertise}:
+            return session.adopt(ident)
+    if living and (len(living) == 1 or not address):
+        try:
+            return living[-1].adopt(ident)
+        except NoSuchObject:
+            if not address:
+                raise
+    if not address:
+        raise ServerGone(f"the shared object {ident} belongs to a server that this program is not connected to")
+    return session_at(address).adopt(ident)
+
+
+def session_at(address: str) -> Session:
+    """Return this process's session at an address; a new one if there is none."""
+    with _opening:
+        for session in living_sessions():
+            if address in {str(session.address), session.advertise}:
+                return session
+        return Session(Address.parse(address), _key_for(address))
+
+
+def _key_for(address: str) -> bytes:
+    key = _keys.get(address)
+    if key is None:
+        from mpshared.keys import find_key  # noqa: PLC0415 - most children are given theirs
+
+        key = find_key().secret
+    return key
