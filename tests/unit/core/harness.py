@@ -18,6 +18,7 @@ RULES
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
@@ -46,6 +47,7 @@ class World:
         self.mentions: dict[str, int] = {}
         """Stored mentions by ident, as `Effects.keep` counted them."""
         self._shadow_fx = Effects()
+        self._lanes: Counter[str] = Counter()
         self._answered: set[int] = set()
         self._calls: list[Call] = []
 
@@ -72,7 +74,8 @@ class World:
     def lane(self, session: Session | None = None, role: str = "program") -> Lane:
         """Begin a lane: of a new session, or one more of the given one."""
         session = session or self.session(role)
-        return session.lane(len(session.lanes) + 1)
+        self._lanes[session.id] += 1
+        return session.lane(self._lanes[session.id])
 
     # -- calls ---------------------------------------------------------------------------------------
 
@@ -221,6 +224,8 @@ class World:
             self._replay(self.records, into)
         for session in self.sessions.values():
             session.held = dict.fromkeys(self.machines.values())
+            for call in (call for lane in session.lanes.values() for call in lane.unsettled.values()):
+                call.machine = self.machines.get(call.target)
         self.fx = self._fresh_effects()
         self.step()
 

@@ -1,0 +1,299 @@
+"""Locks, semaphores, events and conditions against a small model, while peers die, return and give up.
+
+After each rule model and objects must agree about every lane's latest call, about holders and free permits; the
+harness compares each object with its records.
+"""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.property.sync_model import (
+    PARKED,
+    REFUSED,
+    ConditionModel,
+    EventModel,
+    Model,
+    MutexModel,
+    SemaphoreModel,
+)
+from tests.unit.core.harness import World
+
+from mpserve.core.t_condition import Condition
+from mpserve.core.t_event import Event
+from mpserve.core.t_lock import Lock
+from mpserve.core.t_rlock import RLock
+from mpserve.core.t_semaphore import Semaphore
+from mpshared.errors import MpserveError
+
+TIMEOUTS = st.sampled_from([None, None, 0, 1, 3])
+
+
+class Sync(RuleBasedStateMachine):
+    """Three client processes, one of them a standard-library one, with five threads in all."""
+
+    def __init__(self):
+        super().__init__()
+        self.world, self.model = World(), Model()
+        lock, rlock = self.world.add(Lock, name="lock"), self.world.add(RLock, name="rlock")
+        self.real: dict[str, Any] = {
+            "lock": lock,
+            "rlock": rlock,
+            "news": self.world.add(Condition, name="news", lock=rlock.ident),
+            "plain news": self.world.add(Condition, name="plain news", lock=lock.ident),
+            "two": self.world.add(Semaphore, name="two", value=2),
+            "signal": self.world.add(Semaphore, name="signal", value=0),
+            "event": self.world.add(Event, name="event"),
+        }
+        mutexes = {name: MutexModel(self.model, name) for name in ("lock", "rlock")}
+        self.models: dict[str, Any] = {
+            **mutexes,
+            "news": ConditionModel(self.model, mutexes["rlock"]),
+            "plain news": ConditionModel(self.model, mutexes["lock"]),
+            "two": SemaphoreModel(self.model, 2),
+            "signal": SemaphoreModel(self.model, 0),
+            "event": EventModel(self.model),
+        }
+        first, second = self.world.session(), self.world.session()
+        self.lanes = [self.world.lane(session) for session in (first, first, second, second)]
+        self.lanes.append(self.world.lane(role="stock"))
+        self.latest = {}
+        self.unsettled = {}
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def ready(self):
+        return [lane for lane in self.lanes if lane.running is None and not lane.suspended]
+
+    def call(self, lane, name, method, *args):
+        """Let the real object and the model do the same; the model may be asked by another name."""
+        self.unsettled[lane] = (name, method)
+        self.latest[lane] = self.world.call(lane, self.real[name], method, *args)
+
+    # -- operations ----------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.ready())
+    @rule(
+        data=st.data(),
+        name=st.sampled_from(["lock", "rlock", "news", "plain news", "two", "signal"]),
+        timeout_s=TIMEOUTS,
+    )
+    def acquire(self, data, name, timeout_s):
+        lane = data.draw(st.sampled_from(self.ready()))
+        self.call(lane, name, "acquire", timeout_s)
+        self.models[name].acquire(lane, timeout_s)
+
+    @precondition(lambda self: self.ready())
+    @rule(data=st.data(), name=st.sampled_from(["lock", "rlock", "news", "plain news"]))
+    def release(self, data, name):
+        lane = data.draw(st.sampled_from(self.ready()))
+        self.call(lane, name, "release")
+        self.models[name].release(lane)
+
+    @precondition(lambda self: self.ready())
+    @rule(data=st.data(), name=st.sampled_from(["two", "signal"]), n=st.integers(1, 3))
+    def release_permits(self, data, name, n):
+        lane = data.draw(st.sampled_from(self.ready()))
+        self.call(lane, name, "release", n)
+        self.models[name].release(lane, n)
+
+    def holders(self):
+        """Lanes that may wait or notify, with the condition they may do it on."""
+        names = ("news", "plain news")
+        return [(lane, n) for lane in self.ready() for n in names if self.models[n].mutex.may_wait(lane)]
+
+    @precondition(lambda self: self.holders())
+    @rule(data=st.data(), timeout_s=TIMEOUTS)
+    def wait_for_news(self, data, timeout_s):
+        lane, name = data.draw(st.sampled_from(self.holders()))
+        self.call(lane, name, "wait", timeout_s)
+        self.models[name].wait(lane, timeout_s)
+
+    @precondition(lambda self: self.holders())
+    @rule(data=st.data(), n=st.integers(0, 3))
+    def notify(self, data, n):
+        lane, name = data.draw(st.sampled_from(self.holders()))
+        self.call(lane, name, "notify", n)
+        self.models[name].notify(lane, n)
+
+    @precondition(lambda self: self.ready())
+    @rule(
+        data=st.data(),
+        name=st.sampled_from(["news", "plain news"]),
+        method=st.sampled_from(["wait", "notify"]),
+    )
+    def try_without_the_lock(self, data, name, method):
+        lane = data.draw(st.sampled_from(self.ready()))
+        if not self.models[name].mutex.may_wait(lane):
+            self.call(lane, name, method, 1)
+            getattr(self.models[name], method)(lane, 1)
+
+    @precondition(lambda self: self.ready())
+    @rule(data=st.data(), flag=st.booleans())
+    def turn(self, data, flag):
+        lane = data.draw(st.sampled_from(self.ready()))
+        self.call(lane, "event", "set" if flag else "clear")
+        self.models["event"].turn(lane, flag)
+
+    @precondition(lambda self: self.ready())
+    @rule(data=st.data(), timeout_s=TIMEOUTS)
+    def wait_for_event(self, data, timeout_s):
+        lane = data.draw(st.sampled_from(self.ready()))
+        self.call(lane, "event", "wait", timeout_s)
+        self.models["event"].wait(lane, timeout_s)
+
+    # -- what happens to peers and to time -----------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 1, 3]))
+    def time_passes(self, seconds):
+        self.world.advance(seconds)
+        self.model.advance(seconds)
+
+    @rule(data=st.data())
+    def suspend_or_resume(self, data):
+        lane = data.draw(st.sampled_from(self.lanes))
+        if lane.suspended:
+            self.world.resume(lane)
+        else:
+            self.world.suspend(lane)
+        self.settle()
+
+    @precondition(lambda self: self.unsettled)
+    @rule(data=st.data())
+    def answer_arrives(self, data):
+        lane = data.draw(st.sampled_from([lane for lane in self.lanes if lane in self.unsettled]))
+        if self.latest[lane].answered and not lane.suspended:
+            lane.settle(self.latest[lane].number)
+            del self.unsettled[lane]
+
+    @precondition(lambda self: self.unsettled)
+    @rule(data=st.data())
+    def give_up(self, data):
+        lane = data.draw(st.sampled_from([lane for lane in self.lanes if lane in self.unsettled]))
+        self.world.abandon(self.latest[lane])
+        self.gone(lane)
+        self.undo(lane)
+        self.latest.pop(lane)
+
+    @rule(data=st.data())
+    def thread_ends(self, data):
+        lane = data.draw(st.sampled_from(self.lanes))
+        self.world.end_lane(lane)
+        self.gone(lane)
+        self.undo(lane)
+        for name in ("lock", "rlock"):
+            self.models[name].lane_ended(lane)
+        self.replace(lane, lane.session)
+
+    @rule(data=st.data())
+    def session_ends(self, data):
+        session = data.draw(st.sampled_from(self.lanes)).session
+        self.world.end_session(session)
+        lanes = [lane for lane in self.lanes if lane.session is session]
+        for step in (self.gone, self.undo):
+            for lane in lanes:
+                step(lane)
+        for name in ("lock", "rlock", "two", "signal"):
+            self.models[name].session_ended(session)
+        heir = self.world.session(session.info.role)
+        for lane in lanes:
+            self.replace(lane, heir)
+
+    @rule(data=st.data())
+    def restart(self, data):
+        """Restart the server; all lanes come back in any order and send what was under way once more."""
+        waiting = [self.latest[lane] for lane in self.lanes if lane.running is not None]
+        self.world.restart()
+        self.real = {name: self.world.rebuilt(machine) for name, machine in self.real.items()}
+        self.model.alarms.clear()
+        places = {place.lane: place for name in ("lock", "rlock") for place in self.models[name].line}
+        for name in ("lock", "rlock", "two", "signal", "event"):
+            self.models[name].line.clear()
+        for name in ("lock", "rlock"):
+            self.models[name].users |= {lane.session for lane in self.lanes}
+        for lane in self.lanes:
+            lane.suspended = False
+        for call in data.draw(st.permutations(waiting)):
+            self.latest[call.lane] = self.world.resend(call)
+            self.comes_again(call, places.get(call.lane))
+
+    def comes_again(self, call, place):
+        (name, method), (timeout_s,) = self.unsettled[call.lane], call.args
+        model = self.models[name]
+        if isinstance(model, ConditionModel) and method == "wait":
+            if place is None:
+                self.model.park(call.lane, timeout_s, model.expire)
+            else:
+                model.mutex.line.append(place)
+                model.mutex.settle()
+        else:
+            getattr(model, method)(call.lane, timeout_s)
+
+    # -- the model's part of it ----------------------------------------------------------------------
+
+    def gone(self, lane):
+        """A lane's call that waits is not wanted any more."""
+        if self.model.says.get(lane) == PARKED:
+            del self.model.says[lane], self.unsettled[lane]
+            self.model.alarms.pop(lane, None)
+            for model in self.models.values():
+                model.gone(lane)
+
+    def undo(self, lane):
+        """A lane's answer will never be read."""
+        name, method = self.unsettled.pop(lane, (None, None))
+        result = self.model.says.pop(lane, None)
+        if method == "wait" and name != "event" and result in {True, False}:
+            self.models[name].undo_wait(lane, result)
+        elif method == "acquire" and result is True:
+            self.models[name].undo(lane)
+
+    def replace(self, lane, session):
+        self.latest.pop(lane, None)
+        self.model.says.pop(lane, None)
+        self.lanes[self.lanes.index(lane)] = self.world.lane(session)
+
+    def settle(self):
+        for name in ("lock", "rlock", "two", "signal"):
+            self.models[name].settle()
+
+    # -- agreement -----------------------------------------------------------------------------------
+
+    @invariant()
+    def agree_about_calls(self):
+        for lane, call in self.latest.items():
+            assert outcome(call) == self.model.says[lane], f"{call.op.name}{call.args} of {lane}"
+
+    @invariant()
+    def agree_about_holders(self):
+        for name in ("lock", "rlock"):
+            real, model = self.real[name], self.models[name]
+            holder = None if model.holder is None else (model.holder.session.id, model.holder.number)
+            assert (real.holder, real.levels) == (holder, model.levels)
+        for name in ("two", "signal"):
+            assert (self.real[name].value, self.real[name].signal) == (
+                self.models[name].value,
+                self.models[name].signal,
+            )
+
+    def teardown(self):
+        for session in {lane.session.id: lane.session for lane in self.lanes}.values():
+            self.world.end_session(session)
+        assert self.real["rlock"].holder is None
+        holder = self.real["lock"].holder
+        assert holder is None or self.world.sessions[holder.session].info.role == "stock"
+        assert not any(len(lot) for machine in self.real.values() for lot in machine.lots())
+
+
+def outcome(call):
+    if not call.answered:
+        return PARKED
+    if call.error is not None:
+        assert isinstance(call.error, MpserveError)
+        return REFUSED
+    return call.result
+
+
+TestSync = Sync.TestCase
+TestSync.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
