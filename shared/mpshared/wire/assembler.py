@@ -57,8 +57,8 @@ class Assembler(ABC):
 
         Ask for all events before the next call: bytes that nobody reads are joined again each time.
         """
-        if self._room is not None and self._filled < len(self._room):
-            data = self._fill_room(data)
+        if self._room is not None:
+            data = self._fill_room(self._room, data)
         self._chunk = self._chunk[self._pos :] + data if self._pos < len(self._chunk) else data
         self._pos = 0
 
@@ -110,10 +110,8 @@ class Assembler(ABC):
         self._chunk = b""
         self._pos = 0
 
-    def _fill_room(self, data: bytes) -> bytes:
+    def _fill_room(self, room: memoryview, data: bytes) -> bytes:
         """Copy what belongs to the large record into its place; return the rest."""
-        room = self._room
-        assert room is not None
         took = min(len(room) - self._filled, len(data))
         room[self._filled : self._filled + took] = data if took == len(data) else data[:took]
         self._filled += took

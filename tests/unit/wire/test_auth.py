@@ -81,7 +81,8 @@ def test_wrong_answers_are_refused(answer):
 
 
 @pytest.mark.parametrize(
-    "challenge", [b"", b"n" * 19, b"n" * 40, b"{sha1}" + b"n" * 40, b"sha256}" + b"n" * 40]
+    "challenge",
+    [b"", b"n" * 19, b"n" * 40, b"{sha256}" + b"n" * 11, b"{sha1}" + b"n" * 40, b"sha256}" + b"n" * 40],
 )
 def test_challenges_that_cannot_be_answered_are_refused(challenge):
     with pytest.raises(AuthenticationRefused):

@@ -27,6 +27,7 @@ def test_a_frame_comes_back_whole(size):
 def test_small_frames_are_one_piece_and_large_ones_are_not_copied():
     large = bytes(16385)
     assert encode_frame(b"abc") == [b"\0\0\0\3abc"]
+    assert len(encode_frame(large[1:])) == 1
     assert encode_frame(large)[1] is large
 
 

@@ -114,7 +114,6 @@ class ServerHandshake(ServerSide[Authenticated]):
         if not same(frame, prove(self._key, _CLIENT, self._hello, self._answer)):
             msg = "the client uses another key; give both sides the same one"
             raise AuthenticationRefused(msg)
-        self._proven = True
         self._state = _State.AUTHENTICATED
         self._send(prove(self._key, _SERVER, self._hello, self._answer))
         return Authenticated(self._version)
