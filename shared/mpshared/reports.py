@@ -11,7 +11,7 @@
 | peak_memory_bytes | or None                                                                          |
 | since_s           | wall-clock seconds since the epoch                                               |
 
-What the server cannot know itself comes from the worker's supervisor (`cluster.report_death`): reason, signal,
+What the server cannot know comes from the worker's supervisor (`cluster.report_death`): reason, signal,
 exit_code, output, peak_memory_bytes. Each may be missing.
 """
 
@@ -74,8 +74,8 @@ def died_text(report: Mapping[str, Any]) -> str:
     return (
         f"job {number} of {queue} was set aside: its worker died with it, {report['attempts']} times. "
         f"The last one, process {report['pid']} on {host}, was {report['reason']}{used}.{last}\n"
-        f"The job lies in the queue's `dead` and is not tried again; `dead.requeue([{number}])` puts it back, "
-        f"`dead.drop([{number}])` deletes it."
+        f"The job lies in the queue's `dead` and is not tried again; `dead.requeue([{number}])` puts it "
+        f"back, `dead.drop([{number}])` deletes it."
     )
 
 

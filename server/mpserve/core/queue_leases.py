@@ -160,7 +160,7 @@ class Leases:
     def give_up(self, session_id: str, ranges: Sequence[Range]) -> list[Run]:
         """Take from a session what it holds of `ranges` and return it.
 
-        Cost: O(ranges) when each begins where a lease begins, as acknowledgements do; else O(the session's leases).
+        Cost: O(ranges) when each begins where a lease begins, as acknowledgements do; else O(its leases).
         """
         holder = self._holders.get(session_id)
         if holder is None:

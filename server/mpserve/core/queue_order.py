@@ -2,15 +2,15 @@
 
 RULES
 * An item is a number (given once, ascending), the deaths of its holders that were laid to it, and its value.
-* `choose` says which items are next; `take` removes items by number. So a record of a take names numbers, and a
-  rebuilt queue gives the same items, however it keeps them.
-* New items of a fifo are a plain deque with implied numbers. Only items that came back, or that somebody had to
-  pass over, get an entry of their own, on a shelf per Python version that they need (None: any).
+* `choose` says which items are next; `take` removes items by number. So a record of a take names numbers, and
+  a rebuilt queue gives the same items, however it keeps them.
+* New items of a fifo are a plain deque with implied numbers. Only items that came back, or that somebody had
+  to pass over, get an entry of their own, on a shelf per Python version that they need (None: any).
 
     fifo:   shelves (few, all older than) | head -> fresh fresh fresh fresh <- next
     others: shelves only
 
-Source: a shelf is a list of short sorted lists, as in the sortedcontainers package, with only what is needed here.
+Source: a shelf is a list of short sorted lists, as in the sortedcontainers package, with what is needed here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from itertools import chain, islice, pairwise
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from mpshared import symbolic
-from mpshared.errors import BadType, BadValue, MpserveError, NotSupported
-from mpshared.values import NONE, Blob, data_of, needs_python
+from mpserve.core.queue_ranks import Rank, any_rank_of, comparable, describe, rank_of
+from mpshared.errors import BadType
+from mpshared.values import NONE, Blob, needs_python
 
 __all__ = ["ORDERS", "Fifo", "Lifo", "Priority", "Python", "Range", "Ready", "Run", "ranges_of"]
 
@@ -123,10 +123,12 @@ class Ready:
 
     def rank(self, number: int, blob: Blob) -> Any:
         """Return what a new entry is ordered by, before its number."""
-        return 0
+        _ = blob
+        return self.rank_of(number)
 
     def rank_of(self, number: int) -> Any:
         """Return the rank of an item that is on a shelf."""
+        _ = number
         return 0
 
     # -- moves -----------------------------------------------------------------------------------
@@ -275,7 +277,9 @@ class Fifo(Ready):
     def choose(
         self, n: int, barred: Collection[Python] = (), suspects: Collection[int] | None = None
     ) -> list[Range]:
-        """Say which up to `n` items are next; O(1) for a plain take when nothing was ever returned."""
+        """Say which up to `n` items are next; O(1) for a plain take while nothing is on a shelf."""
+        if n == 1 and not self.shelves and not barred:
+            return [(self.head, self.head)] if self.fresh else []
         if barred:
             self._unroll(n, barred)
             return super().choose(n, barred, suspects)
@@ -297,7 +301,7 @@ class Fifo(Ready):
             lo, hi = ranges[0]
             if lo == self.head:
                 return [(lo, 0, self._pop(hi - lo + 1))]
-        return super().take(ranges)
+        return [self._take_range(lo, hi) for lo, hi in ranges]
 
     def restore(self, runs: Iterable[Run], *, apart: bool = False) -> None:
         """Put items back to their old places: before the fresh ones where that is simple, else on a shelf."""
@@ -380,10 +384,10 @@ class Priority(Ready):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ranks: dict[int, Any] = {}
+        self._ranks: dict[int, Rank] = {}
         """Rank of each item on a shelf, by number."""
-        self._known: dict[bytes, Any] = {}
-        """Ranks that `check` found and `push` is about to ask for."""
+        self._known: dict[int, tuple[Blob, Rank]] = {}
+        """What `check` found and `push` is about to ask for."""
 
     def check(self, blobs: Sequence[Blob]) -> None:
         """Raise unless `blobs` can be ordered among themselves and with what is queued.
@@ -391,32 +395,31 @@ class Priority(Ready):
         Raises:
             NotSupported: A value's order is defined by users' code.
             BadType: A value that cannot be compared with its neighbours to be, as in ``"a" < 1``.
+            BadValue: A pickle that cannot be read.
         """
-        pickles = [data_of(blob) for blob in blobs]
-        ranks = _ranks(pickles)
-        ordered = sorted(ranks)
-        pairs = list(pairwise(ordered))
+        ranks = [rank_of(blob) for blob in blobs]
+        pairs = list(pairwise(sorted(ranks)))
         for shelf in self.shelves.values():
             pairs += [(rank, entry[0]) for rank in ranks for entry in shelf.neighbours((rank, self.next))]
         for one, other in pairs:
-            if not _comparable(one, other):
-                types = f"a {_type_name(one)} and a {_type_name(other)}"
-                raise BadType(f"cannot order {types}: use one type of priority in one queue")
-        self._known = dict(zip(pickles, ranks, strict=True))
+            if not comparable(one, other):
+                types = f"a {describe(one)} and a {describe(other)}"
+                advice = "let the first part of a tuple decide: (number, count, object)"
+                raise BadType(f"a priority queue cannot order {types}: {advice}")
+        self._known = {id(blob): (blob, rank) for blob, rank in zip(blobs, ranks, strict=True)}
 
     def push(self, blobs: Sequence[Blob], odd: Sequence[Blob] = ()) -> None:
         """Add new items at their places. Cost: O(log n) each."""
         super().push(blobs, odd)
         self._known = {}
 
-    def rank(self, number: int, blob: Blob) -> Any:
+    def rank(self, number: int, blob: Blob) -> Rank:
         """Order by value."""
-        pickle = data_of(blob)
-        rank = self._known.get(pickle) or _any_rank(pickle)
-        self._ranks[number] = rank
+        known = self._known.get(id(blob))
+        rank = self._ranks[number] = any_rank_of(blob) if known is None else known[1]
         return rank
 
-    def rank_of(self, number: int) -> Any:
+    def rank_of(self, number: int) -> Rank:
         """Return the rank found when the item was shelved."""
         return self._ranks[number]
 
@@ -470,61 +473,3 @@ def _ends_batch(entry: Entry, suspects: Collection[int] | None) -> bool:
 def _up_to_pill(blobs: list[Blob]) -> int:
     """Return how many there are up to the first pill, included."""
     return blobs.index(NONE) + 1 if NONE in blobs else len(blobs)
-
-
-# -- ranks ----------------------------------------------------------------------------------------
-# A rank is (name of a type, value). Ranks always compare, where values may refuse to: an item that comes back must
-# find a place whatever was put meanwhile. New items are refused where Python itself would not compare them.
-
-MAX_DEPTH = 32
-"""Nesting of a priority; honest ones are a number, or a tuple of a few."""
-_SEQUENCES = frozenset({"tuple", "list"})
-_NUMBERS = frozenset({"int", "float", "bool", "Decimal", "Fraction"})
-
-
-def _ranks(pickles: list[bytes]) -> list[Any]:
-    try:
-        return [_rank(key) for key in symbolic.sort_keys(pickles)]
-    except symbolic.ForeignOrder as err:
-        advice = "put (priority, number, pickle.dumps(object)) instead"
-        raise NotSupported(f"a priority queue orders plain values only, numbers or text or tuples: {err}; {advice}") from None
-    except ValueError as err:
-        raise BadValue(f"a priority queue cannot read a value: {err}") from None
-
-
-def _any_rank(pickle: bytes) -> Any:
-    """Return a rank even for what `Priority.check` would refuse: it is here already."""
-    try:
-        return _ranks([pickle])[0]
-    except MpserveError:
-        return "", 0
-
-
-def _rank(key: Any, depth: int = 0) -> tuple[str, Any]:
-    name = type(key).__name__
-    if name in _SEQUENCES:
-        if depth > MAX_DEPTH:
-            raise BadValue(f"a priority is nested deeper than {MAX_DEPTH} levels: put something simpler first")
-        return name, tuple([_rank(part, depth + 1) for part in key])
-    try:
-        _ = key < key  # noqa: PLR0124 - asks whether the type has an order at all
-    except (TypeError, ArithmeticError):
-        return name, 0
-    if getattr(key, "tzinfo", None) is not None:
-        return name + " with time zone", key
-    return ("number" if name in _NUMBERS else name), key
-
-
-def _comparable(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
-    """Tell whether Python would compare the two values: where they first differ, the types must agree."""
-    if one[0] != other[0]:
-        return False
-    if one[0] in _SEQUENCES:
-        differ = ((a, b) for a, b in zip(one[1], other[1], strict=False) if a != b)
-        return all(_comparable(a, b) for a, b in islice(differ, 1))
-    return True
-
-
-def _type_name(rank: tuple[str, Any]) -> str:
-    name, value = rank
-    return f"{name} of {', '.join(map(_type_name, value))}" if type(value) is tuple else name

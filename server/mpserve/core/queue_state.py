@@ -35,7 +35,7 @@ class QueueState(Machine):
     """Items that are READY, LEASED or DEAD, and the count of the unfinished."""
 
     SETTINGS: ClassVar[dict[str, Any]] = {"order": "fifo", "maxsize": 0, "max_attempts": 0}
-    """order: fifo, lifo or priority. maxsize: READY items, 0 for any number. max_attempts: 0 for the server's."""
+    """order: fifo, lifo or priority. maxsize: of READY items, 0: any. max_attempts: 0: the server's."""
     DEFAULT_MAX_ATTEMPTS: ClassVar[int] = 3
     """Set from ``--max-attempts``."""
 
@@ -90,7 +90,9 @@ class QueueState(Machine):
         self.ready.push(blobs, odd)
         self.open_items += len(blobs)
 
-    def on_lease(self, _fx: Effects, session_id: str, lane: int, results: str, ranges: list[Range]) -> list[Run]:
+    def on_lease(
+        self, _fx: Effects, session_id: str, lane: int, results: str, ranges: list[Range]
+    ) -> list[Run]:
         """Move READY items to a session; `results` is the ident of the queue for their results, or ""."""
         runs = self.ready.take(ranges)
         self.leases.grant(session_id, lane, results, runs)
@@ -99,7 +101,8 @@ class QueueState(Machine):
     def on_take(self, fx: Effects, ranges: list[Range]) -> list[Run]:
         """Give READY items away."""
         runs = self.ready.take(ranges)
-        self._lose(fx, runs)
+        if self.rich or self.suspects:
+            self._lose(fx, runs)
         return runs
 
     def on_restore(self, fx: Effects, runs: Sequence[Run]) -> None:
@@ -113,8 +116,9 @@ class QueueState(Machine):
     def on_ack(self, fx: Effects, session_id: str, ranges: list[Range]) -> int:
         """Finish leased items; return how many of `ranges` were leased to the session."""
         runs = self.leases.give_up(session_id, ranges)
-        self._lose(fx, runs)
-        found = sum([len(blobs) for _, _, blobs in runs])
+        if self.rich or self.suspects:
+            self._lose(fx, runs)
+        found = len(runs[0][2]) if len(runs) == 1 else sum([len(blobs) for _, _, blobs in runs])
         self.open_items = max(0, self.open_items - found)
         return found
 
@@ -130,7 +134,8 @@ class QueueState(Machine):
 
     def on_died(self, _fx: Effects, session_id: str, counted: list[Range], spared: list[Range]) -> None:
         """Return the items of a dead session; those in `counted` have had an attempt."""
-        runs = [(first, deaths + 1, blobs) for first, deaths, blobs in self.leases.give_up(session_id, counted)]
+        had = self.leases.give_up(session_id, counted)
+        runs = [(first, deaths + 1, blobs) for first, deaths, blobs in had]
         runs += self.leases.give_up(session_id, spared)
         for first, _, blobs in runs:
             self.suspects.update(range(first, first + len(blobs)))
@@ -157,7 +162,8 @@ class QueueState(Machine):
         """Delete what is READY; return how many items that were."""
         self.suspects.difference_update([number for number, _, _ in self.ready] if self.suspects else ())
         blobs = self.ready.drain()
-        self._lose(fx, [(0, 0, blobs)] if self.rich else ())
+        if self.rich:
+            self._lose(fx, [(0, 0, blobs)])
         self.open_items = max(0, self.open_items - len(blobs))
         return len(blobs)
 
@@ -168,9 +174,7 @@ class QueueState(Machine):
             self.on_clear(fx)
 
     def _lose(self, fx: Effects, runs: Iterable[Run]) -> None:
-        """Let go of what is remembered of items that are gone."""
-        if not self.rich and not self.suspects:
-            return
+        """Let go of what is remembered of items that are gone. Of use only if there are rich ones or suspects."""
         for first, _, blobs in runs:
             self.suspects.difference_update(range(first, first + len(blobs)))
             odd = [blob for blob in blobs if type(blob) is not bytes]
@@ -186,6 +190,18 @@ class QueueState(Machine):
         yield from self.leases.blobs()
         for item in self.dead.values():
             yield item.blob
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many items are in each state."""
+        return {
+            "ready": self.ready.size,
+            "leased": self.leases.count,
+            "delayed": 0,
+            "dead": len(self.dead),
+            "unfinished": self.open_items,
+            "maxsize": self.maxsize,
+            "shut_down": self.shut,
+        }
 
     def state(self) -> dict[str, Any]:
         """Return every item and where it is."""

@@ -1,11 +1,12 @@
 """Who works on a queue: their Pythons, what becomes of a dead one's items, and the items that were set aside.
 
 RULES
-* When a holder dies, the oldest item of each of its lanes counts as the one it was at: that one has had its attempt.
-  All others return unharmed.
-* All of them are *suspects* from then on: a batch of jobs holds one suspect and nothing else, or none. So a job that
-  kills its workers is told from its neighbours after the first death, however large the batch was in which it struck.
-* An item that has had its last attempt is DEAD: it is kept with a report, and who waits for its result gets a `WorkerDied`.
+* When a holder dies, the oldest item of each of its lanes counts as the one it was at: that one has had its
+  attempt. All others return unharmed.
+* All of them are *suspects* from then on: a batch of jobs holds one suspect and nothing else, or none. So a
+  job that kills its workers is told from its neighbours after the first death, however large the batch was.
+* An item that has had its last attempt is DEAD: it is kept with a report, and who waits for its result gets a
+  `WorkerDied`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class QueueWorkers(QueueState):
         self.servers: dict[str, Python] = {}
         """The Python of each session that has called `exchange`."""
         self.versions: list[Python] = []
-        """Those of them that exist, ascending."""
+        """Those of them that exist, ascending. Replaced, never changed: answers hold it."""
         self.machines: Mapping[str, Machine] = {ident: self}
 
     def bind(self, machines: Mapping[str, Machine]) -> None:
@@ -82,7 +83,7 @@ class QueueWorkers(QueueState):
         self.settle(fx)
 
     def _verdict(self, session_id: str) -> tuple[list[Range], list[Range], list[tuple[int, int, str]]]:
-        """Return what had an attempt, what had none, and what had its last one: (number, attempts, results)."""
+        """Return what had an attempt, what had none, what had its last one as (number, attempts, results)."""
         counted: list[Range] = []
         spared: list[Range] = []
         last: list[tuple[int, int, str]] = []

@@ -1,4 +1,4 @@
-"""Queue: what Queue, JoinableQueue, SimpleQueue, LifoQueue and PriorityQueue are, and where jobs wait for workers.
+"""Queue: what Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue are; where jobs wait for workers.
 
     put --> READY --get(lease), exchange--> LEASED --task_done, exchange's done--> gone
             ^ ^ |                            |  |
@@ -9,14 +9,14 @@
 
 RULES
 * An item's number is its place. Whatever returns goes to its old place, and may exceed `maxsize`.
-* Nobody races: an item goes to the getter that waited longest, room to the putter that waited longest. A batch
-  enters whole, so a large one holds up those behind it.
+* Nobody races: an item goes to the getter that waited longest, room to the putter that waited longest. A
+  batch enters whole, so a large one holds up those behind it.
 * Taken without a lease: gone at once; if the answer is lost the item is stored again.
 * Unfinished items: put +1, done -1, dead -1, requeued +1, cleared -1. A return changes nothing.
 * A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
 
-Files, from the inside: `queue_order` READY items · `queue_leases` LEASED items · `queue_state` all items and every
-change · `queue_workers` who works, dies, and what of · here: who asks, waits, and is answered.
+Files, from the inside: `queue_ranks`, `queue_order` READY items · `queue_leases` LEASED items · `queue_state`
+all items and every change · `queue_workers` who works and dies · here: who asks, waits, and is answered.
 Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the life of a job.
 """
 
@@ -113,7 +113,7 @@ class Queue(QueueWorkers):
         n = len(call.blobs)
         if n > self.maxsize:
             limit = f"whose maxsize is {self.maxsize}"
-            raise BadValue(f"a batch of {n} can never fit into {self.label}, {limit}: put it in smaller batches")
+            raise BadValue(f"a batch of {n} can never fit into {self.label}, {limit}: split it")
         if timeout_s == 0:
             raise self._full(n)
         self.putters.park(fx, call, timeout_s, self._put_expired, Entry(n, self._put_now))
@@ -136,7 +136,8 @@ class Queue(QueueWorkers):
         return Full(f"no room for {n} more in {self.label}: {has}; get something, or wait longer")
 
     def _closed(self, what: str) -> ShutDown:
-        return ShutDown(f"{what} {self.label}, which was shut down: it takes nothing new, and ends when it is empty")
+        means = "it takes nothing new and ends when it is empty"
+        return ShutDown(f"{what} {self.label}, which was shut down: {means}")
 
     # -- getting ---------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class Queue(QueueWorkers):
     def get_many(self, fx: Effects, call: Call, n: int, timeout_s: float | None, lease: bool) -> None:
         """Answer what is there, up to `n` items and at least one; wait and fail as `get` does.
 
-        With `lease` the answer is [[first, last, attempt], …]: runs of consecutive numbers, in the values' order.
+        With `lease` the answer is [[first, last, attempt], …]: runs of numbers, in the order of the values.
         """
         want = Want(n, MANY, lease)
         if n:
@@ -179,15 +180,15 @@ class Queue(QueueWorkers):
         Args:
             fx: Where the answer goes.
             call: The call; its values are results.
-            results: Where the results go. While it is full the call waits there for the first free place, without
-                a deadline and before anything is done; then they enter whole.
+            results: Where the results go. While it is full the call waits there for the first free place,
+                without a deadline and before anything is done; then they enter whole.
             done: Items that are finished.
             n: How many jobs to lease at most, 0 for none. A batch ends with the first pill.
             timeout_s: How long to wait for the first job, from when the results have gone.
 
-        Answers [[[first, last, attempt], …], ended, versions, lost]: the jobs' numbers and attempts (none when time
-        ran out), whether the queue is shut down and empty, the Pythons of its workers as [[major, minor], …], and
-        how many items of `done` were not the caller's any more.
+        Answers [[[first, last, attempt], …], ended, versions, lost]: numbers and attempts of the jobs (none when
+        time ran out), whether the queue is shut down and empty, the Pythons of its workers as (major, minor)
+        pairs, and how many items of `done` were not the caller's any more.
 
         Raises:
             ShutDown: `results` was shut down. Nothing is done; acknowledge without results.
@@ -195,26 +196,29 @@ class Queue(QueueWorkers):
 
         Cost: O(results + ranges + jobs), one record for each of the three.
         """
-        self._check_numbers(done)
+        if done:
+            self._check_numbers(done)
         self.serve(call.session)
         want = Want(n, JOBS, lease=True, results=results.ident if results is not None else "")
         if not call.blobs:
             self._exchange(None, done, want, timeout_s, fx, call)
         elif results is None:
-            raise BadValue(f"exchange on {self.label}: {len(call.blobs)} results, and no queue to put them on")
+            has = f"{len(call.blobs)} results"
+            raise BadValue(f"exchange on {self.label}: {has}, and no queue to put them on; name one")
         else:
             self._results[results.ident] = None
-            results.accept(fx, call, partial(self._exchange, results, done, want, timeout_s))
+            if results.accepts(call):
+                self._exchange(results, done, want, timeout_s, fx, call)
+            else:
+                go_on = partial(self._exchange, results, done, want, timeout_s)
+                results.putters.park(fx, call, None, results._put_expired, Entry(1, go_on))  # noqa: SLF001
 
-    def accept(self, fx: Effects, call: Call, go_on: GoOn) -> None:
-        """Let a call of another queue go on as soon as there is a free place for its results."""
+    def accepts(self, call: Call) -> bool:
+        """Tell whether results have a free place to enter by; raise if they never will."""
         if self.shut:
             raise self._closed("results for")
         self.ready.check(call.blobs)
-        if self.maxsize and self._must_wait(1):
-            self.putters.park(fx, call, None, self._put_expired, Entry(1, go_on))
-        else:
-            go_on(fx, call)
+        return not (self.maxsize and self._must_wait(1))
 
     def _exchange(
         self,
@@ -236,7 +240,7 @@ class Queue(QueueWorkers):
             self._answer(fx, call, want, ())
         if self.joiners:
             self.settle(fx)
-        if results is not None:
+        if results is not None and (results.getters or results.joiners):
             results.settle(fx)
 
     def _get(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
@@ -252,9 +256,9 @@ class Queue(QueueWorkers):
 
     def _hand(self, fx: Effects, call: Call, want: Want) -> bool:
         """Give the caller what it wants, as far as it is there. False: nothing that it may have."""
-        session = call.session
-        suspects = self.suspects if want.style == JOBS else None
-        ranges = self.ready.choose(want.n, self.barred_for(session), suspects)
+        session, ready = call.lane.session, self.ready
+        barred = self.barred_for(session) if ready.versions else ()
+        ranges = ready.choose(want.n, barred, self.suspects if want.style == JOBS else None)
         if not ranges:
             return False
         if call.waiter is not None:
@@ -269,17 +273,17 @@ class Queue(QueueWorkers):
         return True
 
     def _answer(self, fx: Effects, call: Call, want: Want, runs: Sequence[Run]) -> None:
-        out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
         if want.style == ONE:
-            first, deaths, _ = runs[0]
+            first, deaths, out = runs[0]
             fx.reply(call, [first, deaths + 1] if want.lease else None, out)
             return
+        out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
         jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
         if want.style == MANY:
             fx.reply(call, jobs if want.lease else None, out)
         else:
             ended = self.shut and not self.ready.size
-            fx.reply(call, [jobs, ended, [list(version) for version in self.versions], want.lost], out)
+            fx.reply(call, [jobs, ended, self.versions, want.lost], out)
 
     def _found_nothing(self, want: Want, fx: Effects, call: Call) -> None:
         if want.style == JOBS:
@@ -294,7 +298,7 @@ class Queue(QueueWorkers):
             fx.fail(call, self._closed("get from"))
 
     def undo_get(self, fx: Effects, call: Call) -> None:
-        """Put back what a call took whose answer never arrived. Results and acknowledgements of an exchange stand.
+        """Put back what a call took whose answer never arrived. What an exchange brought stands.
 
         Leased items of a session that ended are left to `forget_session`: nobody knows whether the worker had
         them already, and a job that kills its workers at once would be tried for ever.
@@ -312,7 +316,7 @@ class Queue(QueueWorkers):
     # -- finishing -------------------------------------------------------------------------------
 
     def task_done(self, fx: Effects, call: Call, n: int) -> None:
-        """Acknowledge `n` items: this lane's oldest, then the session's; without any only the count goes down.
+        """Acknowledge `n` items: this lane's oldest, then the session's; with none only the count goes down.
 
         Raises:
             AlreadyReleased: More than are unfinished.
@@ -320,8 +324,8 @@ class Queue(QueueWorkers):
         Cost: O(leases that are touched). Source: queue.Queue.task_done.
         """
         if n > self.open_items:
-            has = f"{self.open_items} items are unfinished"
-            raise AlreadyReleased(f"task_done() called too many times on {self.label}: {has}; call it once for each get()")
+            has = f"{self.open_items} items are unfinished; call it once for each get()"
+            raise AlreadyReleased(f"task_done() called too many times on {self.label}: {has}")
         ranges = self.leases.oldest(call.session.id, call.lane.number, n)
         if ranges:
             n -= self.change(fx, "ack", call.session.id, ranges)
@@ -347,7 +351,7 @@ class Queue(QueueWorkers):
             self.joiners.park(fx, call, timeout_s, _not_joined)
 
     def shutdown(self, fx: Effects, call: Call, immediate: bool) -> None:
-        """Take nothing more; with `immediate` also forget what is READY. Items that are out may still be finished.
+        """Take nothing more; with `immediate` also forget what is READY. What is out may still be finished.
 
         Putters that wait fail at once, getters as soon as nothing is left for them.
         Source: queue.Queue.shutdown of Python 3.13.
@@ -365,9 +369,9 @@ class Queue(QueueWorkers):
         self.settle(fx)
 
     def _check_numbers(self, ranges: list[Range]) -> None:
-        if ranges and max([hi for _, hi in ranges]) >= self.ready.next:
-            has = f"its last item is {self.ready.next - 1}"
-            raise BadValue(f"{self.label} never handed out all of {ranges!r:.80}: {has}; were they another queue's?")
+        if max([hi for _, hi in ranges], default=0) >= self.ready.next:
+            has = f"its last item is {self.ready.next - 1}; is this another queue's number?"
+            raise BadValue(f"{self.label} never handed out all of {ranges!r:.80}: {has}")
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -411,7 +415,7 @@ class Queue(QueueWorkers):
         return fed
 
     def _feed_past(self, fx: Effects) -> bool:
-        """Look for getters that may have what the first one may not. Cost: O(getters), only with barred items."""
+        """Look for getters that may have what the first may not. Cost: O(getters), only with barred items."""
         fed = False
         for call in self.getters:
             if self.ready.size and not call.lane.suspended:
@@ -473,21 +477,11 @@ class Queue(QueueWorkers):
 
     def statistics(self) -> dict[str, Any]:
         """Return how many items are in each state, and how many calls wait."""
-        return {
-            "ready": self.ready.size,
-            "leased": self.leases.count,
-            "delayed": 0,
-            "dead": len(self.dead),
-            "unfinished": self.open_items,
-            "maxsize": self.maxsize,
-            "getters": len(self.getters),
-            "putters": len(self.putters),
-            "joiners": len(self.joiners),
-            "shut_down": self.shut,
-        }
+        waiting = {"getters": len(self.getters), "putters": len(self.putters), "joiners": len(self.joiners)}
+        return {**super().statistics(), **waiting}
 
     def validate(self) -> None:
-        """Raise AssertionError when an item is in two places, a count is wrong, or somebody waits who need not."""
+        """Raise AssertionError when a count is wrong, or somebody waits who need not."""
         super().validate()
         assert self.versions == sorted(set(self.servers.values()))
         assert self.open_items or not len(self.joiners)
@@ -497,7 +491,8 @@ class Queue(QueueWorkers):
             barred = sum(self.ready.versions[version] for version in self.barred_for(call.session))
             assert call.lane.suspended or self.ready.size == barred
         first = self.putters.first()
-        assert first is None or first.waiter is None or self.ready.size + first.waiter.note.room > self.maxsize
+        if first is not None and first.waiter is not None:
+            assert self.ready.size + first.waiter.note.room > self.maxsize
 
 
 def _not_joined(fx: Effects, call: Call) -> None:
