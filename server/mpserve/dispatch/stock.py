@@ -108,10 +108,10 @@ class StockSide:
             self._act(self._start(ident, method, args, kwds))
         except symbolic.MalformedPickle as err:
             self._reply(ERROR, Named("builtins", "ValueError", (f"the request cannot be read: {err}",)))
-        except Exception as err:  # noqa: BLE001 - whatever a wrong call raises here is its answer
+        except Exception as err:
             self._reply(*_failure(err, None))
 
-    def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:  # noqa: ANN401
+    def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         if not self._persistent:
             function = _PUBLIC.get(method)
             if ident is not None or function is None:
@@ -128,14 +128,16 @@ class StockSide:
         self._kinds[ident] = kind
         return kind
 
-    def _act(self, outcome: Any) -> None:  # noqa: ANN401 - a plan or a result
+    def _act(self, outcome: Any) -> None:
         """Carry a plan out, or send a result."""
         if not isinstance(outcome, Plan):
             self._send_result(outcome)
             return
         self._plan = outcome
         lane = self._lane
-        call = Call(BY_NAME[outcome.op], outcome.target, outcome.args, outcome.values, lane, lane.last_number + 1)
+        call = Call(
+            BY_NAME[outcome.op], outcome.target, outcome.args, outcome.values, lane, lane.last_number + 1
+        )
         lane.settle(lane.last_number)
         lane.admit(call)
         self._dispatcher.submit(call)
@@ -150,7 +152,7 @@ class StockSide:
             return
         try:
             outcome = plan.then(call.result, call.out)
-        except Exception as err:  # noqa: BLE001 - a value that cannot be read is an answer, too
+        except Exception as err:
             self._reply(*_failure(err, plan.key))
             return
         self._act(outcome)
@@ -163,7 +165,7 @@ class StockSide:
 
     # -- replies ---------------------------------------------------------------------------------
 
-    def _send_result(self, result: Any) -> None:  # noqa: ANN401 - for symbolic.dump
+    def _send_result(self, result: Any) -> None:
         if isinstance(result, NewProxy):
             self._kinds[result.ident] = result.kind
             token = self._token(result.typeid, result.ident)
@@ -171,10 +173,10 @@ class StockSide:
         else:
             self._reply(RETURN, result)
 
-    def _reply(self, kind: str, value: Any) -> None:  # noqa: ANN401 - for symbolic.dump
+    def _reply(self, kind: str, value: Any) -> None:
         self._transport.send(stock_frame(self._encode(kind, value)))
 
-    def _encode(self, kind: str, value: Any) -> bytes:  # noqa: ANN401 - for symbolic.dump
+    def _encode(self, kind: str, value: Any) -> bytes:
         if type(value) in _PLAIN:
             return pickle.dumps((kind, value), 4)
         if kind is RETURN and type(value) is Opaque and not value.buffers:
@@ -182,7 +184,7 @@ class StockSide:
             return b"".join((_LOADS, b"\x8e", size, value.data, b"\x85R\x86."))
         return symbolic.dump((kind, value), face=self._face())
 
-    def _address(self) -> Any:  # noqa: ANN401 - as the standard library has it
+    def _address(self) -> Any:
         advertised = self._dispatcher.limits.advertise
         if advertised:
             host, _, port = advertised.rpartition(":")
@@ -200,11 +202,11 @@ class StockSide:
     def _dummy(self) -> None:
         return None
 
-    def _accept_connection(self, name: Any) -> None:  # noqa: ANN401 - the client thread's name: a label
+    def _accept_connection(self, name: Any) -> None:
         _ = name
         self._persistent = True
 
-    def _create(self, typeid: str, /, *args: Any, **kwds: Any) -> Plan:  # noqa: ANN401
+    def _create(self, typeid: str, /, *args: Any, **kwds: Any) -> Plan:
         if typeid not in CREATORS:
             msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
             raise errors.BadValue(msg)
@@ -213,7 +215,7 @@ class StockSide:
         _finish_with(plan, lambda opened, _out: (opened[0], FACES[kind].EXPOSED))
         return plan
 
-    def _get_methods(self, token: Any) -> tuple[str, ...]:  # noqa: ANN401 - a symbolic Token
+    def _get_methods(self, token: Any) -> tuple[str, ...]:
         ident = _token_ident(token)
         return FACES[self._find_kind(ident)].EXPOSED
 
@@ -237,7 +239,7 @@ def _finish_with(plan: Plan, last: Callable[[Any, Any], Any]) -> None:
     """Let `last` make the result from what the whole chain of plans gives."""
     then = plan.then
 
-    def go_on(result: Any, out: Any) -> Any:  # noqa: ANN401
+    def go_on(result: Any, out: Any) -> Any:
         following = then(result, out)
         if isinstance(following, Plan):
             _finish_with(following, last)
@@ -250,13 +252,13 @@ def _finish_with(plan: Plan, last: Callable[[Any, Any], Any]) -> None:
 _TOKEN: Final = Global("multiprocessing.managers", "Token")
 
 
-def _token(typeid: str, address: Any, ident: str) -> Stub:  # noqa: ANN401
+def _token(typeid: str, address: Any, ident: str) -> Stub:
     token = Stub(How.NEW, _TOKEN, ())
     token.steps.append((Verb.STATE, (typeid, address, ident)))
     return token
 
 
-def _token_ident(token: Any) -> str:  # noqa: ANN401 - what came as a Token
+def _token_ident(token: Any) -> str:
     match token:
         case Stub(callee=callee, steps=[(Verb.STATE, (_, _, str(ident)))]) if callee == _TOKEN:
             return ident
@@ -274,8 +276,11 @@ def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, 
     raise ProtocolError("request", "expected (ident, method, args, kwds)")
 
 
-def _debug_text(status: Any, _out: Any) -> str:  # noqa: ANN401 - plain data
-    rows = [f"  {o['ident']}:       refcount={o['references']}\n    {o['kind']} {o['name'] or ''}" for o in status["objects"]]
+def _debug_text(status: Any, _out: Any) -> str:
+    rows = [
+        f"  {o['ident']}:       refcount={o['references']}\n    {o['kind']} {o['name'] or ''}"
+        for o in status["objects"]
+    ]
     return "\n".join(rows)
 
 
@@ -302,7 +307,7 @@ _STDLIB: Final[dict[type[errors.MpserveError], tuple[str, str]]] = {
 _BUILTIN: Final = (AttributeError, TypeError, ValueError, OverflowError, IndexError, RecursionError)
 
 
-def _failure(err: Exception, key: Any) -> tuple[str, Any]:  # noqa: ANN401
+def _failure(err: Exception, key: Any) -> tuple[str, Any]:
     """Return kind and payload of the reply for an error, as the standard library's own server would send it."""
     if isinstance(err, ProtocolError):
         return TRACEBACK, str(err)
@@ -322,13 +327,13 @@ def _failure(err: Exception, key: Any) -> tuple[str, Any]:  # noqa: ANN401
 EXPOSED: Final = {kind: face.EXPOSED for kind, face in FACES.items()}
 
 _PUBLIC: Final[dict[str, Callable[..., Any]]] = {
-    "dummy": StockSide._dummy,  # noqa: SLF001 - its own table
-    "accept_connection": StockSide._accept_connection,  # noqa: SLF001
-    "create": StockSide._create,  # noqa: SLF001
-    "get_methods": StockSide._get_methods,  # noqa: SLF001
-    "incref": StockSide._incref,  # noqa: SLF001
-    "decref": StockSide._decref,  # noqa: SLF001
-    "number_of_objects": StockSide._number_of_objects,  # noqa: SLF001
-    "debug_info": StockSide._debug_info,  # noqa: SLF001
-    "shutdown": StockSide._shutdown,  # noqa: SLF001
+    "dummy": StockSide._dummy,
+    "accept_connection": StockSide._accept_connection,
+    "create": StockSide._create,
+    "get_methods": StockSide._get_methods,
+    "incref": StockSide._incref,
+    "decref": StockSide._decref,
+    "number_of_objects": StockSide._number_of_objects,
+    "debug_info": StockSide._debug_info,
+    "shutdown": StockSide._shutdown,
 }

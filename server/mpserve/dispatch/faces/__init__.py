@@ -6,9 +6,24 @@ where nothing has to be asked, the result itself.
 """
 
 from mpserve.dispatch.faces.base import Face, Plan
-from mpserve.dispatch.faces.containers import ArrayFace, DictFace, IteratorFace, ListFace, NamespaceFace, SetFace, ValueFace
+from mpserve.dispatch.faces.containers import (
+    ArrayFace,
+    DictFace,
+    IteratorFace,
+    ListFace,
+    NamespaceFace,
+    SetFace,
+    ValueFace,
+)
 from mpserve.dispatch.faces.queues import QueueFace
-from mpserve.dispatch.faces.sync import BarrierFace, ConditionFace, EventFace, LockFace, RLockFace, SemaphoreFace
+from mpserve.dispatch.faces.sync import (
+    BarrierFace,
+    ConditionFace,
+    EventFace,
+    LockFace,
+    RLockFace,
+    SemaphoreFace,
+)
 
 __all__ = ["FACES", "Face", "Plan"]
 

@@ -1,8 +1,8 @@
 """What all faces share: plans, and values on their way in and out.
 
-    in    a stock request is loaded symbolically; each value in it is written back as a pickle of its own (`store`)
-    out   a stored value goes out as a pickle that the client opens (`show`), or is looked into where the standard
-          library's method must (`look`): representations, comparisons, sums
+in    a stock request is loaded symbolically; each value in it is written back as a pickle of its own (`store`)
+out   a stored value goes out as a pickle that the client opens (`show`), or is looked into where the standard
+      library's method must (`look`): representations, comparisons, sums
 """
 
 from __future__ import annotations
@@ -16,22 +16,34 @@ from mpshared.errors import NotSupported
 from mpshared.symbolic import Named, Opaque, Own, Ref
 from mpshared.values import NONE, PICKLE, TASK_ERROR, Blob, PickledKey, Value
 
-__all__ = ["Face", "Plan", "look", "look_key", "nothing", "only", "show", "show_all", "show_key", "store", "store_key"]
+__all__ = [
+    "Face",
+    "Plan",
+    "look",
+    "look_key",
+    "nothing",
+    "only",
+    "show",
+    "show_all",
+    "show_key",
+    "store",
+    "store_key",
+]
 
 Then = Callable[[Any, Sequence[Blob]], Any]
 """Makes the result of a call from its answer; may be another `Plan`."""
 
 
-def nothing(_result: Any, _out: Sequence[Blob]) -> None:  # noqa: ANN401 - plain data
+def nothing(_result: Any, _out: Sequence[Blob]) -> None:
     """Make None of any answer."""
 
 
-def result_itself(result: Any, _out: Sequence[Blob]) -> Any:  # noqa: ANN401 - plain data
+def result_itself(result: Any, _out: Sequence[Blob]) -> Any:
     """Make the plain result of the answer the result."""
     return result
 
 
-def only(_result: Any, out: Sequence[Blob]) -> Any:  # noqa: ANN401 - a value
+def only(_result: Any, out: Sequence[Blob]) -> Any:
     """Make the one value of the answer the result."""
     return show(out[0])
 
@@ -58,10 +70,17 @@ class Face:
     def __init__(self, ident: str) -> None:
         self._ident = ident
 
-    def _plan(self, method: str, *args: Any, values: Iterable[Blob] = (), then: Then = result_itself, key: Any = None) -> Plan:  # noqa: ANN401
+    def _plan(
+        self,
+        method: str,
+        *args: Any,
+        values: Iterable[Blob] = (),
+        then: Then = result_itself,
+        key: Any = None,
+    ) -> Plan:
         return Plan(f"{self.kind}.{method}", list(args), list(values), then, self._ident, key)
 
-    def invoke(self, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:  # noqa: ANN401 - a plan or a result
+    def invoke(self, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Return the plan of a stock call.
 
         Raises:
@@ -69,20 +88,23 @@ class Face:
             TypeError: The arguments do not fit it.
         """
         if method in self.EXPOSED or method in {"__str__", "__repr__", "#GETVALUE"}:
-            function = getattr(self, "getvalue" if method == "#GETVALUE" else "m" + method if method.startswith("__") else method)
+            function = getattr(
+                self,
+                "getvalue" if method == "#GETVALUE" else "m" + method if method.startswith("__") else method,
+            )
             return function(*args, **kwds)
         msg = f"method {method!r} of a shared {self.kind} is not in exposed={self.EXPOSED!r}"
         raise AttributeError(msg)
 
-    def m__str__(self) -> Any:  # noqa: ANN401 - a plan or a text
+    def m__str__(self) -> Any:
         """Return what `str()` of the stock object gives."""
         return self.m__repr__()
 
-    def m__repr__(self) -> Any:  # noqa: ANN401 - a plan or a text
+    def m__repr__(self) -> Any:
         """Return a text that says what it is."""
         return f"<mpserve {self.kind} {self._ident}>"
 
-    def getvalue(self) -> Any:  # noqa: ANN401 - a plan
+    def getvalue(self) -> Any:
         """Return a copy of the object; most cannot be copied out of the server."""
         msg = f"a shared {self.kind} cannot be copied out of the server; keep using its proxy"
         raise NotSupported(msg)
@@ -104,7 +126,7 @@ _MARK: Final = b"open_ref"
 """Stands in every pickle that mentions a shared object; only such a pickle is read again for its references."""
 
 
-def store(obj: Any) -> Blob:  # noqa: ANN401 - a symbolic object
+def store(obj: Any) -> Blob:
     """Return a symbolically loaded object as a value of its own."""
     if obj is None:
         return NONE
@@ -115,7 +137,7 @@ def store(obj: Any) -> Blob:  # noqa: ANN401 - a symbolic object
     return Value(PICKLE, data, (), tuple(refs)) if refs else data
 
 
-def show(blob: Blob) -> Any:  # noqa: ANN401 - for symbolic.dump
+def show(blob: Blob) -> Any:
     """Return what stands for a stored value in a stock reply: the client opens it."""
     if blob == NONE:
         return None
@@ -140,7 +162,7 @@ def show_all(blobs: Iterable[Blob]) -> list[Any]:
     return [show(blob) for blob in blobs]
 
 
-def look(blob: Blob) -> Any:  # noqa: ANN401 - a symbolic object
+def look(blob: Blob) -> Any:
     """Return a stored value as a symbolic object."""
     if type(blob) is bytes:
         return symbolic.load(blob)
@@ -151,7 +173,7 @@ def look(blob: Blob) -> Any:  # noqa: ANN401 - a symbolic object
 _INT64 = range(-(2**63), 2**63)
 
 
-def store_key(key: Any) -> Any:  # noqa: ANN401 - a key of the wire
+def store_key(key: Any) -> Any:
     """Return a symbolic object as a dict key: scalars as they are, the rest pickled."""
     kind = type(key)
     if key is None or kind in {str, bytes, float, bool} or (kind is int and key in _INT64):
@@ -160,17 +182,17 @@ def store_key(key: Any) -> Any:  # noqa: ANN401 - a key of the wire
     return PickledKey(symbolic.dump(key, face=_OWN))
 
 
-def look_key(key: Any) -> Any:  # noqa: ANN401 - a symbolic object
+def look_key(key: Any) -> Any:
     """Return a key of the wire as a symbolic object."""
     return symbolic.load(bytes(key)) if type(key) is PickledKey else key
 
 
-def show_key(key: Any) -> Any:  # noqa: ANN401 - for symbolic.dump
+def show_key(key: Any) -> Any:
     """Return a key of the wire as it stands in a stock reply."""
     return Opaque(bytes(key)) if type(key) is PickledKey else key
 
 
-def refuse_ref(obj: Any, what: str) -> None:  # noqa: ANN401 - a symbolic object
+def refuse_ref(obj: Any, what: str) -> None:
     """Refuse a proxy where the standard library's server would have to call it."""
     if isinstance(obj, Ref):
         msg = f"{what} cannot be read from a proxy by the server; pass its value, for example list(proxy) or proxy.copy()"

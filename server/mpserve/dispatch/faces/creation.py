@@ -16,33 +16,38 @@ from mpshared.values import Blob
 __all__ = ["CREATORS"]
 
 
-def _open(kind: str, settings: dict[str, Any] | None = None, values: list[Blob] | None = None, name: str | None = None) -> Plan:
+def _open(
+    kind: str,
+    settings: dict[str, Any] | None = None,
+    values: list[Blob] | None = None,
+    name: str | None = None,
+) -> Plan:
     return Plan("cluster.open", [kind, name, settings or {}, False, None], values or [])
 
 
-def _queue(maxsize: Any = 0) -> Plan:  # noqa: ANN401 - a user's argument
+def _queue(maxsize: Any = 0) -> Plan:
     if not isinstance(maxsize, int):
         msg = f"maxsize must be an integer, not {type(maxsize).__name__}"
         raise TypeError(msg)
     return _open("queue", {"maxsize": max(0, maxsize)} if maxsize > 0 else None)
 
 
-def _semaphore(value: Any = 1) -> Plan:  # noqa: ANN401 - a user's argument
+def _semaphore(value: Any = 1) -> Plan:
     return _open("semaphore", {"value": _initial(value)})
 
 
-def _bounded_semaphore(value: Any = 1) -> Plan:  # noqa: ANN401 - a user's argument
+def _bounded_semaphore(value: Any = 1) -> Plan:
     return _open("semaphore", {"value": _initial(value), "bounded": True})
 
 
-def _initial(value: Any) -> Any:  # noqa: ANN401 - a user's argument
+def _initial(value: Any) -> Any:
     if value < 0:
         msg = "semaphore initial value must be >= 0"
         raise ValueError(msg)
     return value
 
 
-def _condition(lock: Any = None) -> Plan:  # noqa: ANN401 - a user's argument
+def _condition(lock: Any = None) -> Plan:
     if lock is None:
         return _open("condition")
     if isinstance(lock, Ref):
@@ -51,18 +56,18 @@ def _condition(lock: Any = None) -> Plan:  # noqa: ANN401 - a user's argument
     raise TypeError(msg)
 
 
-def _barrier(parties: Any, action: Any = None, timeout: Any = None) -> Plan:  # noqa: ANN401 - a user's argument
+def _barrier(parties: Any, action: Any = None, timeout: Any = None) -> Plan:
     if action is not None:
         msg = "Barrier(action=...) would run users' code on the server; use mpclient, whose barriers run it in a client"
         raise NotSupported(msg)
     return _open("barrier", {"parties": parties, "timeout_s": None if timeout is None else float(timeout)})
 
 
-def _list(sequence: Any = (), /) -> Plan:  # noqa: ANN401 - a user's argument
+def _list(sequence: Any = (), /) -> Plan:
     return _open("list", None, [store(element) for element in elements_of(sequence, "list")])
 
 
-def _dict(other: Any = (), /, **kwds: Any) -> Plan:  # noqa: ANN401 - a user's argument
+def _dict(other: Any = (), /, **kwds: Any) -> Plan:
     keys, values = pairs_of(other, kwds, "dict")
     plan = _open("dict")
     if keys:
@@ -70,8 +75,8 @@ def _dict(other: Any = (), /, **kwds: Any) -> Plan:  # noqa: ANN401 - a user's a
     return plan
 
 
-def _set(iterable: Any = (), /) -> Plan:  # noqa: ANN401 - a user's argument
-    from mpserve.dispatch.faces.base import store_key  # noqa: PLC0415
+def _set(iterable: Any = (), /) -> Plan:
+    from mpserve.dispatch.faces.base import store_key
 
     keys = [store_key(member) for member in elements_of(iterable, "set")]
     plan = _open("set")
@@ -80,7 +85,7 @@ def _set(iterable: Any = (), /) -> Plan:  # noqa: ANN401 - a user's argument
     return plan
 
 
-def _namespace(*args: Any, **kwds: Any) -> Plan:  # noqa: ANN401 - a user's argument
+def _namespace(*args: Any, **kwds: Any) -> Plan:
     if args:
         msg = f"Namespace() takes keyword arguments only, got {len(args)} positional"
         raise TypeError(msg)
@@ -92,7 +97,7 @@ def _filled_namespace(plan: Plan, attributes: list[tuple[str, Any]]) -> Plan:
     if attributes:
         (name, value), *rest = attributes
 
-        def fill(opened: Any, _out: Any) -> Plan:  # noqa: ANN401
+        def fill(opened: Any, _out: Any) -> Plan:
             step = Plan("namespace.set", [name], [store(value)], lambda _r, _o: opened, opened[0])
             return step if not rest else _after(step, opened, rest)
 
@@ -100,10 +105,10 @@ def _filled_namespace(plan: Plan, attributes: list[tuple[str, Any]]) -> Plan:
     return plan
 
 
-def _after(step: Plan, opened: Any, rest: list[tuple[str, Any]]) -> Plan:  # noqa: ANN401
+def _after(step: Plan, opened: Any, rest: list[tuple[str, Any]]) -> Plan:
     (name, value), *more = rest
 
-    def go_on(_result: Any, _out: Any) -> Plan:  # noqa: ANN401
+    def go_on(_result: Any, _out: Any) -> Plan:
         following = Plan("namespace.set", [name], [store(value)], lambda _r, _o: opened, opened[0])
         return _after(following, opened, more) if more else following
 
@@ -111,12 +116,12 @@ def _after(step: Plan, opened: Any, rest: list[tuple[str, Any]]) -> Plan:  # noq
     return step
 
 
-def _value(typecode: Any, value: Any, lock: Any = True) -> Plan:  # noqa: ANN401, FBT002 - a user's argument
+def _value(typecode: Any, value: Any, lock: Any = True) -> Plan:
     _ = lock  # the standard library's manager takes and needs none: each call is atomic
     return _open("value", {"typecode": typecode if isinstance(typecode, str) else ""}, [store(value)])
 
 
-def _array(typecode: Any, sequence: Any, lock: Any = True) -> Plan:  # noqa: ANN401, FBT002 - a user's argument
+def _array(typecode: Any, sequence: Any, lock: Any = True) -> Plan:
     _ = lock
     if isinstance(sequence, Stub) or not isinstance(typecode, str):
         msg = "Array takes a type code of the array module and plain numbers; pass list(...) of the sequence"
@@ -125,7 +130,7 @@ def _array(typecode: Any, sequence: Any, lock: Any = True) -> Plan:  # noqa: ANN
 
 
 def _refuse(what: str, instead: str) -> Callable[..., Plan]:
-    def refuse(*_args: Any, **_kwds: Any) -> Plan:  # noqa: ANN401
+    def refuse(*_args: Any, **_kwds: Any) -> Plan:
         msg = f"{what} would run users' code on the server; {instead}"
         raise NotSupported(msg)
 
@@ -133,7 +138,7 @@ def _refuse(what: str, instead: str) -> Callable[..., Plan]:
 
 
 def _named(kind: str, settings: dict[str, Any] | None = None) -> Callable[..., Plan]:
-    def get(name: Any = "default") -> Plan:  # noqa: ANN401 - a user's argument
+    def get(name: Any = "default") -> Plan:
         if isinstance(name, Foreign) or not isinstance(name, str):
             msg = "the name of a shared object is a string"
             raise TypeError(msg)

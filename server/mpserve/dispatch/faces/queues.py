@@ -11,7 +11,7 @@ from mpshared.values import Blob
 __all__ = ["QueueFace"]
 
 
-def _wait_s(block: Any, timeout: Any) -> float | None:  # noqa: ANN401 - users' arguments
+def _wait_s(block: Any, timeout: Any) -> float | None:
     """Return block and timeout as one duration, checked as queue.Queue does."""
     if not block:
         return 0.0
@@ -23,7 +23,7 @@ def _wait_s(block: Any, timeout: Any) -> float | None:  # noqa: ANN401 - users' 
     return float(timeout)
 
 
-def _item(_result: Any, out: Sequence[Blob]) -> Any:  # noqa: ANN401 - a value
+def _item(_result: Any, out: Sequence[Blob]) -> Any:
     return show(out[0])
 
 
@@ -31,34 +31,45 @@ class QueueFace(Face):
     """A `queue.Queue`."""
 
     kind = "queue"
-    EXPOSED: ClassVar = ("empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "shutdown", "task_done")
+    EXPOSED: ClassVar = (
+        "empty",
+        "full",
+        "get",
+        "get_nowait",
+        "join",
+        "put",
+        "put_nowait",
+        "qsize",
+        "shutdown",
+        "task_done",
+    )
 
-    def put(self, item: Any, block: Any = True, timeout: Any = None) -> Any:  # noqa: ANN401, FBT002, D102
+    def put(self, item: Any, block: Any = True, timeout: Any = None) -> Any:
         return self._plan("put", _wait_s(block, timeout), values=[store(item)], then=nothing)
 
-    def put_nowait(self, item: Any) -> Any:  # noqa: ANN401, D102
+    def put_nowait(self, item: Any) -> Any:
         return self.put(item, block=False)
 
-    def get(self, block: Any = True, timeout: Any = None) -> Any:  # noqa: ANN401, FBT002, D102
+    def get(self, block: Any = True, timeout: Any = None) -> Any:
         return self._plan("get", _wait_s(block, timeout), False, then=_item)
 
-    def get_nowait(self) -> Any:  # noqa: ANN401, D102
+    def get_nowait(self) -> Any:
         return self.get(block=False)
 
-    def qsize(self) -> Any:  # noqa: ANN401, D102
+    def qsize(self) -> Any:
         return self._plan("qsize")
 
-    def empty(self) -> Any:  # noqa: ANN401, D102
+    def empty(self) -> Any:
         return self._plan("qsize", then=lambda size, _: size == 0)
 
-    def full(self) -> Any:  # noqa: ANN401, D102
+    def full(self) -> Any:
         return self._plan("full")
 
-    def task_done(self) -> Any:  # noqa: ANN401, D102
+    def task_done(self) -> Any:
         return self._plan("task_done", 1, then=nothing)
 
-    def join(self) -> Any:  # noqa: ANN401, D102
+    def join(self) -> Any:
         return self._plan("join", None, then=nothing)
 
-    def shutdown(self, immediate: Any = False) -> Any:  # noqa: ANN401, FBT002, D102
+    def shutdown(self, immediate: Any = False) -> Any:
         return self._plan("shutdown", bool(immediate), then=nothing)

@@ -10,7 +10,7 @@ from mpserve.dispatch.faces.base import Face, nothing
 __all__ = ["BarrierFace", "ConditionFace", "EventFace", "LockFace", "RLockFace", "SemaphoreFace"]
 
 
-def _lock_wait_s(blocking: Any, timeout: Any) -> float | None:  # noqa: ANN401 - users' arguments
+def _lock_wait_s(blocking: Any, timeout: Any) -> float | None:
     """Return blocking and timeout as one duration, checked as `threading.Lock.acquire` does."""
     if timeout is None:
         msg = "'NoneType' object cannot be interpreted as an integer or float"
@@ -31,7 +31,7 @@ def _lock_wait_s(blocking: Any, timeout: Any) -> float | None:  # noqa: ANN401 -
     return float(timeout)
 
 
-def _seconds(timeout: Any) -> float | None:  # noqa: ANN401 - users' arguments
+def _seconds(timeout: Any) -> float | None:
     return None if timeout is None else max(0.0, float(timeout))
 
 
@@ -41,17 +41,20 @@ class LockFace(Face):
     kind = "lock"
     EXPOSED: ClassVar = ("acquire", "locked", "release")
 
-    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:  # noqa: ANN401, FBT002, D102
+    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:
         return self._plan("acquire", _lock_wait_s(blocking, timeout))
 
-    def release(self) -> Any:  # noqa: ANN401, D102
+    def release(self) -> Any:
         return self._plan("release", then=nothing)
 
-    def locked(self) -> Any:  # noqa: ANN401, D102
+    def locked(self) -> Any:
         return self._plan("locked")
 
-    def m__repr__(self) -> Any:  # noqa: ANN401, D102
-        return self._plan("locked", then=lambda held, _: f"<{'locked' if held else 'unlocked'} mpserve {self.kind} {self._ident}>")
+    def m__repr__(self) -> Any:
+        return self._plan(
+            "locked",
+            then=lambda held, _: f"<{'locked' if held else 'unlocked'} mpserve {self.kind} {self._ident}>",
+        )
 
 
 class RLockFace(LockFace):
@@ -66,19 +69,19 @@ class SemaphoreFace(Face):
     kind = "semaphore"
     EXPOSED: ClassVar = ("acquire", "locked", "release")
 
-    def acquire(self, blocking: Any = True, timeout: Any = None) -> Any:  # noqa: ANN401, FBT002, D102
+    def acquire(self, blocking: Any = True, timeout: Any = None) -> Any:
         if not blocking and timeout is not None:
             msg = "can't specify timeout for non-blocking acquire"
             raise ValueError(msg)
         return self._plan("acquire", _seconds(timeout) if blocking else 0.0)
 
-    def release(self, n: Any = 1) -> Any:  # noqa: ANN401, D102
+    def release(self, n: Any = 1) -> Any:
         if n < 1:
             msg = "n must be one or more"
             raise ValueError(msg)
         return self._plan("release", n, then=nothing)
 
-    def locked(self) -> Any:  # noqa: ANN401, D102
+    def locked(self) -> Any:
         return self._plan("get_value", then=lambda value, _: value == 0)
 
 
@@ -88,20 +91,22 @@ class EventFace(Face):
     kind = "event"
     EXPOSED: ClassVar = ("clear", "is_set", "set", "wait")
 
-    def is_set(self) -> Any:  # noqa: ANN401, D102
+    def is_set(self) -> Any:
         return self._plan("is_set")
 
-    def set(self) -> Any:  # noqa: ANN401, D102
+    def set(self) -> Any:
         return self._plan("set", then=nothing)
 
-    def clear(self) -> Any:  # noqa: ANN401, D102
+    def clear(self) -> Any:
         return self._plan("clear", then=nothing)
 
-    def wait(self, timeout: Any = None) -> Any:  # noqa: ANN401, D102
+    def wait(self, timeout: Any = None) -> Any:
         return self._plan("wait", _seconds(timeout))
 
-    def m__repr__(self) -> Any:  # noqa: ANN401, D102
-        return self._plan("is_set", then=lambda is_set, _: f"<mpserve event {self._ident}: {'set' if is_set else 'unset'}>")
+    def m__repr__(self) -> Any:
+        return self._plan(
+            "is_set", then=lambda is_set, _: f"<mpserve event {self._ident}: {'set' if is_set else 'unset'}>"
+        )
 
 
 class ConditionFace(Face):
@@ -110,22 +115,22 @@ class ConditionFace(Face):
     kind = "condition"
     EXPOSED: ClassVar = ("acquire", "locked", "notify", "notify_all", "release", "wait")
 
-    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:  # noqa: ANN401, FBT002, D102
+    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:
         return self._plan("acquire", _lock_wait_s(blocking, timeout))
 
-    def release(self) -> Any:  # noqa: ANN401, D102
+    def release(self) -> Any:
         return self._plan("release", then=nothing)
 
-    def locked(self) -> Any:  # noqa: ANN401, D102
+    def locked(self) -> Any:
         return self._plan("locked")
 
-    def wait(self, timeout: Any = None) -> Any:  # noqa: ANN401, D102
+    def wait(self, timeout: Any = None) -> Any:
         return self._plan("wait", _seconds(timeout))
 
-    def notify(self, n: Any = 1) -> Any:  # noqa: ANN401, D102
+    def notify(self, n: Any = 1) -> Any:
         return self._plan("notify", max(0, n), then=nothing)
 
-    def notify_all(self) -> Any:  # noqa: ANN401, D102
+    def notify_all(self) -> Any:
         return self._plan("notify_all", then=nothing)
 
 
@@ -135,16 +140,16 @@ class BarrierFace(Face):
     kind = "barrier"
     EXPOSED: ClassVar = ("__getattribute__", "abort", "reset", "wait")
 
-    def wait(self, timeout: Any = None) -> Any:  # noqa: ANN401, D102
+    def wait(self, timeout: Any = None) -> Any:
         return self._plan("wait", _seconds(timeout), then=lambda seat, _: seat[0])
 
-    def abort(self) -> Any:  # noqa: ANN401, D102
+    def abort(self) -> Any:
         return self._plan("abort", then=nothing)
 
-    def reset(self) -> Any:  # noqa: ANN401, D102
+    def reset(self) -> Any:
         return self._plan("reset", then=nothing)
 
-    def m__getattribute__(self, name: Any) -> Any:  # noqa: ANN401, D102
+    def m__getattribute__(self, name: Any) -> Any:
         position = {"parties": 0, "n_waiting": 1, "broken": 2}.get(name)
         if position is None:
             msg = f"'Barrier' object has no attribute {name!r} that is shared; there are parties, n_waiting and broken"
