@@ -34,11 +34,16 @@ def _local(address: Address) -> list[tuple[str, str]]:
 
 
 def _remote(address: Address, key: Key) -> list[tuple[str, str]]:
-    here = socket.gethostname() if address.host in {"0.0.0.0", "::"} else address.host  # noqa: S104 - compared, not bound
+    here = socket.gethostname() if address.host in {"0.0.0.0", "::"} else address.host
     dial = f"[{here}]:{address.port}" if ":" in here else f"{here}:{address.port}"
     steps = []
     if key.file is not None:
-        steps.append(("key for another machine", f"scp -p {getpass.getuser()}@{here}:{key.file} ./mpserve.key   (on that machine)"))
+        steps.append(
+            (
+                "key for another machine",
+                f"scp -p {getpass.getuser()}@{here}:{key.file} ./mpserve.key   (on that machine)",
+            )
+        )
         worker = f"mpworker --connect {dial} --authkey-file ./mpserve.key"
     else:
         worker = f"{key.source}=… mpworker --connect {dial}"

@@ -12,10 +12,10 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["ping"] and not {"-h", "--help"} & set(arguments):
-        from mpserve.ping import ping  # noqa: PLC0415 - and nothing else
+        from mpserve.ping import ping
 
         sys.exit(ping(arguments[1:]))
-    from mpserve.commands import app  # noqa: PLC0415 - loads typer
-    from mpshared.command import run  # noqa: PLC0415
+    from mpserve.commands import app
+    from mpshared.command import run
 
     sys.exit(run(app, "mpserve"))

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -35,7 +35,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Connect = Annotated[str, typer.Option("--connect", envvar="MPSERVE_ADDRESS", metavar="HOST:PORT", help="The server to ask.")]
+Connect = Annotated[
+    str, typer.Option("--connect", envvar="MPSERVE_ADDRESS", metavar="HOST:PORT", help="The server to ask.")
+]
 KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
 
 
@@ -43,11 +45,11 @@ KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
 
 
 @app.command()
-def start(  # noqa: PLR0913 - its options
+def start(
     host: Annotated[str, option(settings.HOST)] = settings.HOST.default,
     port: Annotated[int, option(settings.PORT)] = settings.PORT.default,
     advertise: Annotated[Any, option(settings.ADVERTISE)] = settings.ADVERTISE.default,
-    insecure: Annotated[bool, option(settings.INSECURE)] = settings.INSECURE.default,  # noqa: FBT002
+    insecure: Annotated[bool, option(settings.INSECURE)] = settings.INSECURE.default,
     authkey_file: Annotated[Any, option(settings.AUTHKEY_FILE)] = settings.AUTHKEY_FILE.default,
     max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
     max_attempts: Annotated[int, option(settings.MAX_ATTEMPTS)] = settings.MAX_ATTEMPTS.default,
@@ -55,7 +57,7 @@ def start(  # noqa: PLR0913 - its options
     session_timeout: Annotated[float, option(settings.SESSION_TIMEOUT)] = settings.SESSION_TIMEOUT.default,
     register: Annotated[list[str] | None, option(settings.REGISTER)] = None,
     md5: Annotated[str, option(settings.MD5)] = settings.MD5.default,
-    allow_shutdown: Annotated[bool, option(settings.ALLOW_SHUTDOWN)] = settings.ALLOW_SHUTDOWN.default,  # noqa: FBT002
+    allow_shutdown: Annotated[bool, option(settings.ALLOW_SHUTDOWN)] = settings.ALLOW_SHUTDOWN.default,
     log_format: Annotated[str, option(settings.LOG_FORMAT)] = settings.LOG_FORMAT.default,
     log_level: Annotated[str, option(settings.LOG_LEVEL)] = settings.LOG_LEVEL.default,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
@@ -111,13 +113,17 @@ def _serve(options: Options, key: Key, log_format: str, log_level: str, lifeline
         server.stop_at_end_of(lifeline)
     _stop_on_signals(server)
     if log_format == "console":
-        print(banner(address, key), flush=True)  # noqa: T201 - it is what the command says
+        print(banner(address, key), flush=True)
     server.serve()
 
 
 def _why_not(address: Address, err: OSError) -> str:
     if err.errno == errno.EADDRINUSE:
-        what = "another server listens there" if address.is_unix else "the port is taken; stop who uses it, or take another with --port (0: any free one)"
+        what = (
+            "another server listens there"
+            if address.is_unix
+            else "the port is taken; stop who uses it, or take another with --port (0: any free one)"
+        )
         return f"cannot listen at {address}: {what}"
     if isinstance(err, socket.gaierror):
         return f"cannot listen at {address}: no such host; --host takes a name or address of this machine"
@@ -155,10 +161,13 @@ def _ping(
 def status(
     connect: Connect = "",
     authkey_file: KeyFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Show sessions, workers, queues, locks and all other objects of a running server."""
-    show(_ask(connect, authkey_file, lambda asked: {"server": asked.greeting, **asked.call("cluster.status")}), as_json=as_json)
+    show(
+        _ask(connect, authkey_file, lambda asked: {"server": asked.greeting, **asked.call("cluster.status")}),
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -170,16 +179,19 @@ def rm(
 ) -> None:
     """Delete the object of that name; who waits for it gets an error."""
     if not _ask(connect, authkey_file, lambda asked: asked.call("cluster.delete", name, kind or None)):
-        _end(ExitCode.FAILED, f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is")
+        _end(
+            ExitCode.FAILED,
+            f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is",
+        )
 
 
 @app.command()
 def keyfile() -> None:
     """Print the path of the file with this user's key."""
-    print(default_key_file())  # noqa: T201 - it is what the command says
+    print(default_key_file())
 
 
-def _ask(connect: str, authkey_file: str, question: Callable[..., Any]) -> Any:  # noqa: ANN401 - plain data
+def _ask(connect: str, authkey_file: str, question: Callable[..., Any]) -> Any:
     try:
         return ask(connect, authkey_file, 10.0, question)
     except Unanswered as err:
@@ -187,5 +199,5 @@ def _ask(connect: str, authkey_file: str, question: Callable[..., Any]) -> Any: 
 
 
 def _end(code: ExitCode, text: str) -> NoReturn:
-    print(f"mpserve: {text}", file=sys.stderr, flush=True)  # noqa: T201 - it is what the command says
+    print(f"mpserve: {text}", file=sys.stderr, flush=True)
     sys.exit(code)

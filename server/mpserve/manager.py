@@ -21,9 +21,9 @@ from mpserve.dispatch.stock import StockSide
 from mpserve.engines.memory import MemoryEngine
 from mpserve.net.listener import Listener, Md5
 from mpserve.net.loop import Loop
+from mpshared import __version__ as VERSION
 from mpshared.address import Address
 from mpshared.log import make_logger
-from mpshared import __version__ as VERSION
 
 if TYPE_CHECKING:
     from mpshared.log import Logger
@@ -148,15 +148,27 @@ class _Lifeline:
 class _Server:
     """What `BaseManager` expects of a server, around `Server`."""
 
-    public = ("shutdown", "create", "accept_connection", "get_methods", "debug_info", "number_of_objects", "dummy", "incref", "decref")
+    public = (
+        "shutdown",
+        "create",
+        "accept_connection",
+        "get_methods",
+        "debug_info",
+        "number_of_objects",
+        "dummy",
+        "incref",
+        "decref",
+    )
 
-    def __init__(self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str) -> None:  # noqa: ANN401
+    def __init__(self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str) -> None:
         if serializer != "pickle":
             msg = f"mpserve speaks the serializer 'pickle' only, not {serializer!r}; leave the argument out"
             raise ValueError(msg)
         self.registry = registry
         where = Address.tcp("127.0.0.1", 0) if address is None else Address.from_sockaddr(address)
-        options = replace(Options(where), allow_shutdown=True)  # a manager's own process is stopped through its socket
+        options = replace(
+            Options(where), allow_shutdown=True
+        )  # a manager's own process is stopped through its socket
         self._server = Server(options, bytes(authkey), make_logger("mpserve", level="warning"))
         self.address = self._server.listen().sockaddr
         self.listener = self._server.listener
@@ -172,6 +184,6 @@ class Manager(SyncManager):
 
     _Server = _Server
 
-    def get_server(self) -> Any:  # noqa: ANN401 - the standard library's type is Server, ours only looks like it
+    def get_server(self) -> Any:
         """Return a server that serves in this process when `serve_forever` is called."""
         return _Server(self._registry, self._address, bytes(self._authkey), self._serializer)  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMi
 __all__ = ["Unanswered", "ask", "ping"]
 
 
-class Unanswered(Exception):  # noqa: N818 - reads well where it is caught
+class Unanswered(Exception):
     """The server did not answer; `code` is the exit code, the text says why and what to do."""
 
     def __init__(self, code: ExitCode, text: str) -> None:
@@ -34,15 +34,17 @@ def ping(arguments: Sequence[str]) -> int:
     parser.add_argument("--timeout", type=float, default=5.0)
     given = parser.parse_args(arguments)
     try:
-        version = ask(given.connect, given.authkey_file, given.timeout, lambda inquiry: inquiry.greeting["version"])
+        version = ask(
+            given.connect, given.authkey_file, given.timeout, lambda inquiry: inquiry.greeting["version"]
+        )
     except Unanswered as err:
-        print(f"mpserve ping: {err}", file=sys.stderr)  # noqa: T201 - it is what the command says
+        print(f"mpserve ping: {err}", file=sys.stderr)
         return ExitCode.FAILED
-    print(f"mpserve {version} answers")  # noqa: T201 - it is what the command says
+    print(f"mpserve {version} answers")
     return ExitCode.OK
 
 
-def ask(connect: str, key_file: str | None, timeout_s: float, question: Callable[[Inquiry], Any]) -> Any:  # noqa: ANN401
+def ask(connect: str, key_file: str | None, timeout_s: float, question: Callable[[Inquiry], Any]) -> Any:
     """Return what `question` finds out from the server.
 
     Args:
@@ -68,7 +70,9 @@ def ask(connect: str, key_file: str | None, timeout_s: float, question: Callable
     except MpserveError as err:
         raise Unanswered(ExitCode.FAILED, str(err)) from None
     except TimeoutError:
-        raise Unanswered(ExitCode.UNREACHABLE, f"{connect or address} did not answer within {timeout_s:g} s") from None
+        raise Unanswered(
+            ExitCode.UNREACHABLE, f"{connect or address} did not answer within {timeout_s:g} s"
+        ) from None
     except OSError as err:
         why = f"no server answers at {address}: {err.strerror or err}; start one with `mpserve start`, or say where with --connect"
         raise Unanswered(ExitCode.UNREACHABLE, why) from None

@@ -17,20 +17,26 @@ Column = tuple[str, Callable[[Row], Any]]
 def show(status: dict[str, Any], *, as_json: bool) -> None:
     """Print what the server said."""
     if as_json:
-        print(json.dumps(_without_secret(status), indent=2, default=repr))  # noqa: T201 - it is what the command says
+        print(json.dumps(_without_secret(status), indent=2, default=repr))
         return
-    from rich.console import Console  # noqa: PLC0415 - only for tables
+    from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)
     server = status["server"]
-    console.print(f"mpserve {server['version']}, server {server['server']}, {len(status['sessions'])} sessions, {len(status['objects'])} objects")
+    console.print(
+        f"mpserve {server['version']}, server {server['server']}, {len(status['sessions'])} sessions, {len(status['objects'])} objects"
+    )
     for title, columns, rows in _tables(status):
         if rows:
             console.print(_table(title, columns, rows))
 
 
 def _without_secret(status: dict[str, Any]) -> dict[str, Any]:
-    server = {key: value for key, value in status["server"].items() if key in {"server", "epoch", "version", "limits", "advertise"}}
+    server = {
+        key: value
+        for key, value in status["server"].items()
+        if key in {"server", "epoch", "version", "limits", "advertise"}
+    }
     return {**status, "server": server}
 
 
@@ -66,15 +72,26 @@ def _tables(status: dict[str, Any]) -> Iterable[tuple[str, list[Column], list[Ro
     yield "workers", _WORKER, [s for s in sessions if s["role"] in {"worker", "supervisor"}]
     queues = [*_NAMED, *((name, _field(name)) for name in _QUEUE), ("references", _field("references"))]
     yield "queues", queues, [o for o in objects if o["kind"] == "queue"]
-    locks: list[Column] = [*_NAMED, ("kind", _field("kind")), ("holder", _holder), ("waiters", _field("waiters")), ("references", _field("references"))]
+    locks: list[Column] = [
+        *_NAMED,
+        ("kind", _field("kind")),
+        ("holder", _holder),
+        ("waiters", _field("waiters")),
+        ("references", _field("references")),
+    ]
     yield "locks", locks, [o for o in objects if o["kind"] in _LOCKS]
-    others: list[Column] = [*_NAMED, ("kind", _field("kind")), ("length", _field("length")), ("references", _field("references"))]
+    others: list[Column] = [
+        *_NAMED,
+        ("kind", _field("kind")),
+        ("length", _field("length")),
+        ("references", _field("references")),
+    ]
     yield "other objects", others, [o for o in objects if o["kind"] not in _LOCKS | {"queue"}]
 
 
-def _table(title: str, columns: list[Column], rows: list[Row]) -> Any:  # noqa: ANN401 - rich's Table
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def _table(title: str, columns: list[Column], rows: list[Row]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name, _ in columns:

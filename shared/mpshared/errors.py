@@ -48,7 +48,7 @@ class MpserveError(Exception):
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, text: str = "", **fields: Any) -> None:  # noqa: ANN401 - msgpack data
+    def __init__(self, text: str = "", **fields: Any) -> None:
         super().__init__(text)
         self.text = text
         self.fields = fields
@@ -212,7 +212,7 @@ class TaskError(MpserveError):
 
     code = "task"
 
-    def __init__(self, text: str = "", **fields: Any) -> None:  # noqa: ANN401 - msgpack data
+    def __init__(self, text: str = "", **fields: Any) -> None:
         super().__init__(text, **fields)
         self.task = str(fields.get("task", ""))
         self.host = str(fields.get("host", ""))

@@ -59,6 +59,8 @@ class Op:
     name: str = ""
     objects: tuple[int, ...] = ()
     """Positions of the arguments that name other objects."""
+    checks: tuple[Check, ...] = ()
+    """The checks of `args`, side by side: they run at every call."""
 
 
 # -- checks ---------------------------------------------------------------------------------------
@@ -67,7 +69,7 @@ class Op:
 def _of(*types: type) -> Check:
     names = " or ".join(t.__name__ for t in types)
 
-    def check(value: Any) -> Any:  # noqa: ANN401 - wire data
+    def check(value: Any) -> Any:
         if type(value) in types:
             return value
         msg = f"expected {names}, got {type(value).__name__}"
@@ -76,23 +78,23 @@ def _of(*types: type) -> Check:
     return check
 
 
-def _seconds(value: Any) -> float | None:  # noqa: ANN401 - wire data
+def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    if type(value) not in {int, float} or value != value:  # noqa: PLR0124 - NaN
+    if type(value) not in {int, float} or value != value:
         msg = f"expected seconds or None, got {value!r}"
         raise BadType(msg)
     return value if value > 0 else 0.0
 
 
-def _count(value: Any) -> int:  # noqa: ANN401 - wire data
+def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
         msg = f"expected a number >= 0, got {value!r}"
         raise BadValue(msg)
     return value
 
 
-def _name(value: Any) -> str | None:  # noqa: ANN401 - wire data
+def _name(value: Any) -> str | None:
     if value is None:
         return None
     if type(value) is not str or not 0 < len(value) <= 200 or not value.isprintable():
@@ -107,18 +109,18 @@ def _name(value: Any) -> str | None:  # noqa: ANN401 - wire data
 _KEY_TYPES: Final = frozenset({str, int, bytes, float, bool, type(None), PickledKey})
 
 
-def _key(value: Any) -> Any:  # noqa: ANN401 - wire data
+def _key(value: Any) -> Any:
     if type(value) in _KEY_TYPES:
         return value
     msg = f"expected a key (a scalar, or a pickled key), got {type(value).__name__}"
     raise BadType(msg)
 
 
-def _keys(value: Any) -> list[Any]:  # noqa: ANN401 - wire data
+def _keys(value: Any) -> list[Any]:
     return [_key(v) for v in _list(value)]
 
 
-def _ranges(value: Any) -> list[tuple[int, int]]:  # noqa: ANN401 - wire data
+def _ranges(value: Any) -> list[tuple[int, int]]:
     """Check ranges of item numbers: [[first, last], …], both ends included."""
     ranges = [(_count(first), _count(last)) for first, last in map(_pair, _list(value))]
     if any(first > last for first, last in ranges):
@@ -127,21 +129,21 @@ def _ranges(value: Any) -> list[tuple[int, int]]:  # noqa: ANN401 - wire data
     return ranges
 
 
-def _pair(value: Any) -> Any:  # noqa: ANN401 - wire data
-    if type(value) is list and len(value) == 2:  # noqa: PLR2004 - a pair
+def _pair(value: Any) -> Any:
+    if type(value) is list and len(value) == 2:
         return value
     msg = f"expected a pair, got {value!r:.80}"
     raise BadType(msg)
 
 
-def _counts(value: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - wire data
+def _counts(value: Any) -> list[tuple[str, int]]:
     """Check counted references: [[ident, n], …]."""
     return [(_str(ident), _count(n)) for ident, n in map(_pair, _list(value))]
 
 
-def _slice(value: Any) -> slice:  # noqa: ANN401 - wire data
+def _slice(value: Any) -> slice:
     """Check a slice: [start, stop, step], each a number or None."""
-    if type(value) is list and len(value) == 3 and all(v is None or type(v) is int for v in value):  # noqa: PLR2004
+    if type(value) is list and len(value) == 3 and all(v is None or type(v) is int for v in value):
         return slice(*value)
     msg = f"expected [start, stop, step], got {value!r:.80}"
     raise BadType(msg)
@@ -167,7 +169,7 @@ def text(name: str) -> Arg:
 _TABLE: list[Op] = []
 
 
-def _op(  # noqa: PLR0913 - a row has as many columns as it has
+def _op(
     code: int,
     kind: str,
     method: str,
@@ -180,7 +182,21 @@ def _op(  # noqa: PLR0913 - a row has as many columns as it has
     role: Role = "client",
 ) -> None:
     objects = tuple(i for i, a in enumerate(args) if a.kind)
-    row = Op(code, kind, method, args, blobs, wait, writes, again or not writes, undo, role, f"{kind}.{method}", objects)
+    row = Op(
+        code,
+        kind,
+        method,
+        args,
+        blobs,
+        wait,
+        writes,
+        again or not writes,
+        undo,
+        role,
+        f"{kind}.{method}",
+        objects,
+        tuple(a.check for a in args),
+    )
     _TABLE.append(row)
 
 
@@ -189,7 +205,17 @@ def _read(code: int, kind: str, method: str, *args: Arg, blobs: int | Literal["*
 
 
 # cluster: calls that name no object (target "")
-_op(0x0001, "cluster", "open", text("kind"), Arg("name", _name), Arg("settings", _map), Arg("fresh", _bool), Arg("ttl_s", _seconds), blobs="*")
+_op(
+    0x0001,
+    "cluster",
+    "open",
+    text("kind"),
+    Arg("name", _name),
+    Arg("settings", _map),
+    Arg("fresh", _bool),
+    Arg("ttl_s", _seconds),
+    blobs="*",
+)
 _op(0x0002, "cluster", "delete", Arg("name", _name), Arg("kind", _opt_str))
 _read(0x0003, "cluster", "list_objects")
 _op(0x0004, "cluster", "adopt", Arg("idents", _list))
@@ -212,7 +238,18 @@ _read(0x0107, "queue", "qsize")
 _read(0x0108, "queue", "full")
 _op(0x0109, "queue", "clear")
 _op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
-_op(0x010B, "queue", "exchange", Arg("results", _opt_str, kind="queue"), Arg("done", _ranges), N, TIMEOUT, blobs="*", wait=True, undo="undo_get")
+_op(
+    0x010B,
+    "queue",
+    "exchange",
+    Arg("results", _opt_str, kind="queue"),
+    Arg("done", _ranges),
+    N,
+    TIMEOUT,
+    blobs="*",
+    wait=True,
+    undo="undo_get",
+)
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
 _op(0x010E, "queue", "dead_requeue", Arg("numbers", _list))
@@ -353,12 +390,10 @@ def check_args(op: Op, args: list[Any], blob_count: int) -> list[Any]:
         BadType, BadValue: Too many, too few, or one of them is not what the table says.
     """
     if len(args) != len(op.args):
-        msg = f"{op.name} takes {len(op.args)} arguments, got {len(args)}"
-        raise BadType(msg)
-    if op.blobs not in ("*", blob_count):
-        msg = f"{op.name} takes {op.blobs} values, got {blob_count}"
-        raise BadType(msg)
+        raise BadType(f"{op.name} takes {len(op.args)} arguments, got {len(args)}")
+    if op.blobs not in {blob_count, "*"}:
+        raise BadType(f"{op.name} takes {op.blobs} values, got {blob_count}")
     try:
-        return [arg.check(value) for arg, value in zip(op.args, args, strict=True)]
+        return [check(value) for check, value in zip(op.checks, args, strict=True)]
     except (BadType, BadValue) as err:
         raise type(err)(f"{op.name}: {err.text}") from None

@@ -103,11 +103,11 @@ _resolver: Resolver | None = None
 
 def set_resolver(resolver: Resolver | None) -> None:
     """Say who turns `open_ref` calls in unpickled values into live objects (the client does)."""
-    global _resolver  # noqa: PLW0603 - one per process, like the pickle module's own tables
+    global _resolver
     _resolver = resolver
 
 
-def open_ref(kind: str, ident: str, address: str) -> Any:  # noqa: ANN401 - whatever the resolver makes
+def open_ref(kind: str, ident: str, address: str) -> Any:
     """Return the live object for a reference met while unpickling.
 
     Args:
@@ -119,7 +119,9 @@ def open_ref(kind: str, ident: str, address: str) -> Any:  # noqa: ANN401 - what
         RuntimeError: No client is loaded in this process.
     """
     if _resolver is None:
-        importlib.import_module("mpclient")  # a pickled proxy may be the first that a child process sees of us
+        importlib.import_module(
+            "mpclient"
+        )  # a pickled proxy may be the first that a child process sees of us
     if _resolver is None:
         msg = f"cannot open the shared {kind} {ident}: no mpserve client in this process; call mpclient.connect() first"
         raise RuntimeError(msg)

@@ -44,7 +44,18 @@ class SessionInfo:
 class Session:
     """One client process as the server knows it."""
 
-    __slots__ = ("connections", "ended", "heard_s", "held", "id", "info", "lanes", "lost_s", "report", "secret")
+    __slots__ = (
+        "connections",
+        "ended",
+        "heard_s",
+        "held",
+        "id",
+        "info",
+        "lanes",
+        "lost_s",
+        "report",
+        "secret",
+    )
 
     def __init__(self, session_id: str, info: SessionInfo, secret: str = "", now_s: float = 0.0) -> None:
         self.id = session_id
@@ -75,7 +86,17 @@ class Session:
 class Lane:
     """An ordered stream of numbered calls. One is under way at a time, later ones wait for it."""
 
-    __slots__ = ("last_number", "number", "pending", "reply_to", "running", "session", "settled", "suspended", "unsettled")
+    __slots__ = (
+        "last_number",
+        "number",
+        "pending",
+        "reply_to",
+        "running",
+        "session",
+        "settled",
+        "suspended",
+        "unsettled",
+    )
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session

@@ -80,14 +80,14 @@ class Catalogue(Machine):
 
     # -- operations ------------------------------------------------------------------------------
 
-    def open(  # noqa: PLR0913 - an operation's arguments
+    def open(
         self,
         fx: Effects,
         call: Call,
         kind: str,
         name: str | None,
         settings: dict[str, Any],
-        fresh: bool,  # noqa: FBT001 - an operation's argument
+        fresh: bool,
         ttl_s: float | None,
     ) -> None:
         """Open the object of that name, or create it; the caller holds one reference.
@@ -169,7 +169,9 @@ class Catalogue(Machine):
 
     # -- creating and deleting -------------------------------------------------------------------
 
-    def _create(self, fx: Effects, kind: str, name: str | None, settings: dict[str, Any], blobs: list[Blob]) -> Machine:
+    def _create(
+        self, fx: Effects, kind: str, name: str | None, settings: dict[str, Any], blobs: list[Blob]
+    ) -> Machine:
         if kind not in KINDS:
             msg = f"there is no kind of object {kind!r:.80}; there are {', '.join(sorted(KINDS))}"
             raise BadValue(msg)
@@ -294,7 +296,9 @@ class Catalogue(Machine):
 
     # -- changes ---------------------------------------------------------------------------------
 
-    def on_created(self, fx: Effects, ident: str, kind: str, name: str | None, settings: dict[str, Any]) -> None:
+    def on_created(
+        self, fx: Effects, ident: str, kind: str, name: str | None, settings: dict[str, Any]
+    ) -> None:
         """Add an object."""
         self.objects[ident] = self._build(ident, kind, name, settings)
         if name is not None:

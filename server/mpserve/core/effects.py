@@ -44,7 +44,7 @@ class Effects:
         """Lanes that were suspended for too long; the engine closes them."""
         self.timers = Timers()
 
-    def reply(self, call: Call, result: Any = None, out: Sequence[Blob] = ()) -> None:  # noqa: ANN401 - msgpack data
+    def reply(self, call: Call, result: Any = None, out: Sequence[Blob] = ()) -> None:
         """Answer `call` with plain data and values."""
         call.answered = True
         call.result = result

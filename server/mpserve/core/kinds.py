@@ -24,5 +24,20 @@ __all__ = ["KINDS"]
 
 KINDS: Final[dict[str, type[Machine]]] = {
     c.kind: c
-    for c in (Array, Barrier, Condition, Dict, Event, Iterator, List, Lock, Namespace, Queue, RLock, Semaphore, Set, Value)
+    for c in (
+        Array,
+        Barrier,
+        Condition,
+        Dict,
+        Event,
+        Iterator,
+        List,
+        Lock,
+        Namespace,
+        Queue,
+        RLock,
+        Semaphore,
+        Set,
+        Value,
+    )
 }

@@ -53,7 +53,7 @@ class Machine:
         """How messages name the object: ``queue 'tasks'`` or ``anonymous lock 1f0c…``."""
         return f"{self.kind} {self.name!r}" if self.name else f"anonymous {self.kind} {self.ident}"
 
-    def change(self, fx: Effects, verb: str, *args: Any) -> Any:  # noqa: ANN401 - as the verb says
+    def change(self, fx: Effects, verb: str, *args: Any) -> Any:
         """Record and carry out one change."""
         if fx.records is not None:
             fx.records.append((self.ident, verb, args))
@@ -97,7 +97,7 @@ class Machine:
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Take back everything `session` owned and hand it on. Its waiters are gone already."""
 
-    def state(self) -> Any:  # noqa: ANN401 - plain data
+    def state(self) -> Any:
         """Return the whole state as plain data; equal after the object was rebuilt from its records."""
         raise NotImplementedError
 

@@ -29,7 +29,7 @@ class Waiter:
 
     __slots__ = ("call", "lot", "note", "on_expiry", "timer")
 
-    def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any) -> None:  # noqa: ANN401
+    def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any) -> None:
         self.call = call
         self.lot = lot
         self.on_expiry = on_expiry
@@ -58,7 +58,7 @@ class ParkingLot:
         return iter([waiter.call for waiter in self._waiters.values()])
 
     def park(
-        self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None  # noqa: ANN401
+        self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None
     ) -> None:
         """Let `call` wait at the end of the line; after `timeout_s` it leaves and ``on_expiry(fx, call)`` answers it."""
         waiter = Waiter(call, self, on_expiry, note)
@@ -81,11 +81,11 @@ class ParkingLot:
             self.forget(call)
         return call
 
-    def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:  # noqa: ANN401
+    def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:
         """Move `call` from this lot to the end of another, where it waits without a deadline."""
         self.forget(call)
         waiter = call.waiter = Waiter(call, lot, on_expiry, note)
-        lot._waiters[id(call)] = waiter  # noqa: SLF001 - same class
+        lot._waiters[id(call)] = waiter
 
     def forget(self, call: Call) -> None:
         """Take `call` out of the line, wherever it stands. Cost: O(1)."""

@@ -44,7 +44,7 @@ class Timers:
     def __len__(self) -> int:
         return sum(timer.action is not None for _, _, timer in self._heap)
 
-    def add(self, deadline_s: float, action: Action, *args: Any) -> Timer:  # noqa: ANN401 - passed through
+    def add(self, deadline_s: float, action: Action, *args: Any) -> Timer:
         """Run ``action(fx, *args)`` at `deadline_s` (monotonic seconds). Cost: O(log n)."""
         timer = Timer(deadline_s, action, args)
         heapq.heappush(self._heap, (deadline_s, next(self._order), timer))

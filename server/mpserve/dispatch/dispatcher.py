@@ -51,7 +51,7 @@ class Limits:
 class Dispatcher:
     """Between connections and the engine."""
 
-    def __init__(  # noqa: PLR0913 - the parts it connects
+    def __init__(
         self,
         engine: Engine,
         clock: Callable[[], float],
@@ -80,7 +80,9 @@ class Dispatcher:
     def start_session(self, info: SessionInfo) -> Session:
         """Begin a session with a fresh id and secret."""
         session = self.engine.start_session(secrets.token_hex(8), info, secrets.token_hex(16), self.clock())
-        self.log.debug("session.start", session=session.id, role=info.role, host=info.host, pid=info.pid, name=info.name)
+        self.log.debug(
+            "session.start", session=session.id, role=info.role, host=info.host, pid=info.pid, name=info.name
+        )
         return session
 
     def end_session(self, session: Session, why: str) -> None:
@@ -92,7 +94,14 @@ class Dispatcher:
     def _session_ended(self, session: Session) -> None:
         info = session.info
         if info.role != "stock":
-            self.log.warning("session.lost", session=session.id, role=info.role, host=info.host, pid=info.pid, report=session.report)
+            self.log.warning(
+                "session.lost",
+                session=session.id,
+                role=info.role,
+                host=info.host,
+                pid=info.pid,
+                report=session.report,
+            )
         self._close_connections(session)
 
     def _close_connections(self, session: Session) -> None:
@@ -121,7 +130,9 @@ class Dispatcher:
         """Answer an operator's call here; the only one there is stops the server."""
         call.answered = True
         if not self.limits.allow_shutdown:
-            call.error = NotAllowed("this server is not stopped over the wire; stop its process, or start it with --allow-shutdown")
+            call.error = NotAllowed(
+                "this server is not stopped over the wire; stop its process, or start it with --allow-shutdown"
+            )
         else:
             self.stop("shutdown was called by " + (call.session.info.name or call.session.id))
         self.deliver(call)

@@ -14,9 +14,9 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpshared import __version__ as VERSION
 from mpshared import errors
 from mpshared.ops import get_op
-from mpshared import __version__ as VERSION
 from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
@@ -106,9 +106,14 @@ class OwnSide:
             self._repeat(lane, event.number)
             return
         if event.number != lane.last_number + 1:
-            raise ProtocolError("number", f"call {event.number} of lane {event.lane} came after call {lane.last_number}")
+            raise ProtocolError(
+                "number", f"call {event.number} of lane {event.lane} came after call {lane.last_number}"
+            )
         if len(lane.unsettled) >= self._dispatcher.limits.unanswered:
-            raise ProtocolError("number", f"more than {self._dispatcher.limits.unanswered} calls of lane {event.lane} are not acknowledged")
+            raise ProtocolError(
+                "number",
+                f"more than {self._dispatcher.limits.unanswered} calls of lane {event.lane} are not acknowledged",
+            )
         call = Call(get_op(event.op), event.target, event.args, event.blobs, lane, event.number)
         lane.admit(call)
         self._dispatcher.submit(call)
@@ -132,7 +137,11 @@ class OwnSide:
         try:
             pieces = frames.encode_reply(call.lane.number, call.number, call.result, call.out)
         except CannotSend as err:
-            self._error(call.lane.number, call.number, errors.TooBig(f"the answer of {call.op.name} cannot be sent: {err}"))
+            self._error(
+                call.lane.number,
+                call.number,
+                errors.TooBig(f"the answer of {call.op.name} cannot be sent: {err}"),
+            )
         else:
             self._transport.send(pieces)
 
@@ -158,24 +167,29 @@ class OwnSide:
         else:
             self._attach_lane(body)
 
-    def _attach_new(self, described: Any) -> None:  # noqa: ANN401 - wire data
+    def _attach_new(self, described: Any) -> None:
         if self._session is not None:
             raise ProtocolError("attach", "this connection has a session already")
         dispatcher = self._dispatcher
         session = dispatcher.start_session(_read_info(described))
         self._join(session)
         self._carry(session.lane(0))
-        self._attached({
-            "session": session.id,
-            "secret": session.secret,
-            "server": dispatcher.server_id,
-            "epoch": dispatcher.epoch,
-            "version": VERSION,
-            "limits": {"max_message": dispatcher.limits.max_message, "unanswered": dispatcher.limits.unanswered},
-            "session_timeout_s": dispatcher.session_timeout_s,
-            "grace_s": dispatcher.grace_s,
-            "advertise": dispatcher.limits.advertise,
-        })
+        self._attached(
+            {
+                "session": session.id,
+                "secret": session.secret,
+                "server": dispatcher.server_id,
+                "epoch": dispatcher.epoch,
+                "version": VERSION,
+                "limits": {
+                    "max_message": dispatcher.limits.max_message,
+                    "unanswered": dispatcher.limits.unanswered,
+                },
+                "session_timeout_s": dispatcher.session_timeout_s,
+                "grace_s": dispatcher.grace_s,
+                "advertise": dispatcher.limits.advertise,
+            }
+        )
 
     def _attach_lane(self, body: dict[str, Any]) -> None:
         session = self._dispatcher.engine.find_session(str(body.get("session", "")))
@@ -246,27 +260,40 @@ class OwnSide:
 
 
 _CONTROLS: Final[dict[Type, Callable[[OwnSide, Session, Control], None]]] = {
-    Type.HEARTBEAT: OwnSide._heartbeat,  # noqa: SLF001 - its own table
-    Type.ACK: OwnSide._acknowledge,  # noqa: SLF001
-    Type.ABANDON: OwnSide._abandon,  # noqa: SLF001
-    Type.LANE_CLOSED: OwnSide._lane_closed,  # noqa: SLF001
-    Type.GOODBYE: OwnSide._goodbye,  # noqa: SLF001
+    Type.HEARTBEAT: OwnSide._heartbeat,
+    Type.ACK: OwnSide._acknowledge,
+    Type.ABANDON: OwnSide._abandon,
+    Type.LANE_CLOSED: OwnSide._lane_closed,
+    Type.GOODBYE: OwnSide._goodbye,
 }
 
 _ROLES: Final = frozenset({"program", "worker", "supervisor"})
 _TEXTS: Final = ("host", "version", "name", "supervisor", "queue")
 
 
-def _read_info(described: Any) -> SessionInfo:  # noqa: ANN401 - wire data
+def _read_info(described: Any) -> SessionInfo:
     """Return what a client says of itself; refuse what cannot be."""
     if type(described) is not dict or described.get("role") not in _ROLES:
-        raise ProtocolError("attach", f"a new session describes itself, with a role of {', '.join(sorted(_ROLES))}")
+        raise ProtocolError(
+            "attach", f"a new session describes itself, with a role of {', '.join(sorted(_ROLES))}"
+        )
     python = described.get("python")
     if type(python) is not list or [type(v) for v in python] != [int, int]:
         raise ProtocolError("attach", "python is [major, minor]")
     texts = {key: str(described.get(key, ""))[:200] for key in _TEXTS}
     try:
-        pid, slots, started_s = int(described.get("pid", 0)), int(described.get("slots", 0)), float(described.get("started_s", 0))
+        pid, slots, started_s = (
+            int(described.get("pid", 0)),
+            int(described.get("slots", 0)),
+            float(described.get("started_s", 0)),
+        )
     except (TypeError, ValueError):
         raise ProtocolError("attach", "pid, slots and started_s are numbers") from None
-    return SessionInfo(role=described["role"], pid=pid, slots=slots, started_s=started_s, python=(python[0], python[1]), **texts)
+    return SessionInfo(
+        role=described["role"],
+        pid=pid,
+        slots=slots,
+        started_s=started_s,
+        python=(python[0], python[1]),
+        **texts,
+    )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryEngine"]
 
 
-def _nobody(_: Any) -> None:  # noqa: ANN401
+def _nobody(_: Any) -> None:
     """Stand in until the dispatcher listens."""
 
 
@@ -54,13 +54,14 @@ class MemoryEngine(Engine):
         self._finish_turn()
 
     def _run(self, call: Call) -> None:
+        op = call.op
         try:
             machine = self._resolve(call)
-            args = check_args(call.op, call.args, len(call.blobs))
-            for position in call.op.objects:
+            args = check_args(op, call.args, len(call.blobs))
+            for position in op.objects:
                 ident = args[position]
-                args[position] = None if ident is None else self.catalogue.get(ident, call.op.args[position].kind)
-            getattr(machine, call.op.method)(self.fx, call, *args)
+                args[position] = None if ident is None else self.catalogue.get(ident, op.args[position].kind)
+            getattr(machine, op.method)(self.fx, call, *args)
         except MpserveError as err:
             self.fx.fail(call, err)
 
@@ -90,12 +91,30 @@ class MemoryEngine(Engine):
 
     def _finish_turn(self) -> None:
         fx = self.fx
+        if not (fx.ended or fx.closed or fx.kept):  # nearly always: answers, and nothing else
+            answered, fx.answered = fx.answered, []
+            for call in answered:
+                if call.out:
+                    self._give_references(call)
+            for call in answered:
+                self.deliver(call)
+            return
+        self._finish_long_turn()
+
+    def _give_references(self, call: Call) -> None:
+        for blob in call.out:
+            if type(blob) is not bytes:
+                self.catalogue.delivered(self.fx, call.session, call.out)
+                return
+
+    def _finish_long_turn(self) -> None:
+        fx = self.fx
         delivered: list[Call] = []
         while fx.answered or fx.closed or fx.ended or fx.kept:
             answered, fx.answered = fx.answered, []
             for call in answered:
                 if call.out and not call.session.ended:
-                    self.catalogue.delivered(fx, call.session, call.out)
+                    self._give_references(call)
             delivered += answered
             self._end_the_dead()
             if fx.kept:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mpshared import __version__ as VERSION
 from mpshared import errors
 from mpshared.ops import BY_NAME
-from mpshared import __version__ as VERSION
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
 from mpshared.wire.own.handshake import ClientHandshake
@@ -39,7 +39,7 @@ class Inquiry:
         self._send(frames.encode_control(Type.ATTACH, body={"new": described}))
         self.greeting: dict[str, Any] = self._receive(Type.ATTACHED).body
 
-    def call(self, name: str, *args: Any) -> Any:  # noqa: ANN401 - plain data
+    def call(self, name: str, *args: Any) -> Any:
         """Return what an operation without values answers, or raise its error."""
         self._number += 1
         self._send(frames.encode_call(BY_NAME[name].code, 0, self._number, self._number - 1, "", args, ()))

@@ -47,8 +47,15 @@ ACCEPT_MAX: Final = 64
 class Listener:
     """The server's sockets."""
 
-    def __init__(  # noqa: PLR0913 - the parts it connects
-        self, loop: Loop, log: Logger, *, authkey: bytes, md5: Md5, own_side: SideFactory, stock_side: SideFactory
+    def __init__(
+        self,
+        loop: Loop,
+        log: Logger,
+        *,
+        authkey: bytes,
+        md5: Md5,
+        own_side: SideFactory,
+        stock_side: SideFactory,
     ) -> None:
         self._loop = loop
         self._log = log
@@ -75,7 +82,9 @@ class Listener:
             self._add(_unix_socket(address.path))
             self._unlink = address.path
             return address
-        infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        infos = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         family, _, _, _, sockaddr = infos[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -110,7 +119,10 @@ class Listener:
             self._welcome(accepted, sockaddr)
 
     def _turn_away(self, sock: socket.socket) -> None:
-        self._log.error("server.full", reason="no file descriptor is left for a new connection; raise the limit (ulimit -n)")
+        self._log.error(
+            "server.full",
+            reason="no file descriptor is left for a new connection; raise the limit (ulimit -n)",
+        )
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
@@ -131,7 +143,11 @@ class Listener:
         self._peers[peer] = None
         if len(self._deadlines) >= UNKNOWN_MAX:
             oldest = next(iter(self._deadlines))
-            self._log.warning("peer.refused", peer=oldest.label, reason="too many peers are authenticating; the oldest gives way")
+            self._log.warning(
+                "peer.refused",
+                peer=oldest.label,
+                reason="too many peers are authenticating; the oldest gives way",
+            )
             oldest.close_now()
         self._deadlines[peer] = self._loop.clock() + GREETING_S
         md5 = self._md5 == "always" or (self._md5 == "loopback" and local)
@@ -153,7 +169,9 @@ class Listener:
         host = peer.label.rpartition(":")[0]
         if host not in self._md5_hosts and len(self._md5_hosts) < UNKNOWN_MAX:
             self._md5_hosts.add(host)
-            self._log.info("peer.md5", peer=peer.label, reason="a client of Python 3.11 or earlier; see --md5")
+            self._log.info(
+                "peer.md5", peer=peer.label, reason="a client of Python 3.11 or earlier; see --md5"
+            )
 
     def refused(self, peer: Peer, reason: str) -> None:
         """Close a peer that could not authenticate."""
@@ -173,11 +191,17 @@ class Listener:
 
     def next_deadline_s(self) -> float | None:
         """Return when the first peer's time is up."""
-        return min((next(iter(waiting.values())) for waiting in (self._deadlines, self._lingering) if waiting), default=None)
+        return min(
+            (next(iter(waiting.values())) for waiting in (self._deadlines, self._lingering) if waiting),
+            default=None,
+        )
 
     def advance(self, now_s: float) -> None:
         """Close whose time is up."""
-        for waiting, reason in ((self._deadlines, f"not authenticated within {GREETING_S:g} s"), (self._lingering, "")):
+        for waiting, reason in (
+            (self._deadlines, f"not authenticated within {GREETING_S:g} s"),
+            (self._lingering, ""),
+        ):
             for peer, deadline_s in list(waiting.items()):
                 if deadline_s > now_s:
                     break
@@ -234,7 +258,7 @@ class _Acceptor:
         """A listening socket writes nothing."""
 
     def broken(self, error: Exception) -> None:
-        self._listener._log.error("listener.failed", error=repr(error), exc_info=error)  # noqa: SLF001 - one unit
+        self._listener._log.error("listener.failed", error=repr(error), exc_info=error)
 
 
 class Greeting:
@@ -274,7 +298,9 @@ class Greeting:
 
     def _change_to_own(self, hello: bytes) -> None:
         rest = self._handshake.trailing_data()
-        self._handshake = own.ServerHandshake(self._authkey, hello, nonce=secrets.token_bytes(own.NONCE_BYTES))
+        self._handshake = own.ServerHandshake(
+            self._authkey, hello, nonce=secrets.token_bytes(own.NONCE_BYTES)
+        )
         self._handshake.receive_data(rest)
         self._step()
 
@@ -303,7 +329,12 @@ def _prepare_tcp(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 30_000)):
+        for name, value in (
+            ("TCP_KEEPIDLE", 10),
+            ("TCP_KEEPINTVL", 5),
+            ("TCP_KEEPCNT", 4),
+            ("TCP_USER_TIMEOUT", 30_000),
+        ):
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

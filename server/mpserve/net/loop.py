@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from mpserve.net.poll import READ, WRITE, Poller, make_poller
+from mpserve.net.poll import READ, Poller, make_poller
 
 __all__ = ["Clock", "Handler", "Loop", "Timed"]
 
@@ -62,7 +62,9 @@ class Loop:
         self._waker, self._wakes = socket.socketpair()
         for end in (self._waker, self._wakes):
             end.setblocking(False)
-        self._poller.watch(self._wakes.fileno(), READ)
+        self._wakes_fd = self._wakes.fileno()
+        self._write_bit = self._poller.write_bit
+        self._poller.watch(self._wakes_fd, READ)
 
     # -- descriptors -----------------------------------------------------------------------------
 
@@ -114,33 +116,35 @@ class Loop:
 
     def turn(self, longest_s: float | None) -> None:
         """Do one turn; wait for `longest_s` at most."""
-        for fd, ready in self._poller.wait(self._sleep_s(longest_s)):
+        deadline_s = self._deadline_s()
+        for fd, event in self._poller.wait(self._sleep_s(deadline_s, longest_s)):
             handler = self._handlers.get(fd)
             if handler is not None:
-                self._handle(handler, ready)
-            elif fd == self._wakes.fileno():
+                self._handle(handler, event)
+            elif fd == self._wakes_fd:
                 self._woken()
+        if deadline_s is not None and deadline_s <= self.clock():
+            self._advance()
+        while self._dirty:
+            dirty, self._dirty = self._dirty, {}
+            for handler in dirty:
+                self._handle(handler, self._write_bit)
+
+    def _handle(self, handler: Handler, event: int) -> None:
+        try:
+            if event & self._write_bit:
+                handler.writable()
+            if event != self._write_bit:
+                handler.readable()
+        except Exception as err:  # noqa: BLE001 - one peer's trouble must not become everybody's
+            handler.broken(err)
+
+    def _advance(self) -> None:
         now_s = self.clock()
         for timed in self.timed:
             deadline_s = timed.next_deadline_s()
             if deadline_s is not None and deadline_s <= now_s:
                 timed.advance(now_s)
-        self._write()
-
-    def _handle(self, handler: Handler, ready: int) -> None:
-        try:
-            if ready & WRITE:
-                handler.writable()
-            if ready & READ:
-                handler.readable()
-        except Exception as err:  # noqa: BLE001 - one peer's trouble must not become everybody's
-            handler.broken(err)
-
-    def _write(self) -> None:
-        while self._dirty:
-            dirty, self._dirty = self._dirty, {}
-            for handler in dirty:
-                self._handle(handler, WRITE)
 
     def _woken(self) -> None:
         try:
@@ -151,15 +155,19 @@ class Loop:
         while self._calls:
             self._calls.popleft()()
 
-    def _sleep_s(self, longest_s: float | None) -> float:
-        sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
-        now_s = None
+    def _deadline_s(self) -> float | None:
+        first_s: float | None = None
         for timed in self.timed:
             deadline_s = timed.next_deadline_s()
-            if deadline_s is not None:
-                now_s = self.clock() if now_s is None else now_s
-                sleep_s = min(sleep_s, max(0.0, deadline_s - now_s))
-        return 0.0 if self._calls or self._dirty else sleep_s
+            if deadline_s is not None and (first_s is None or deadline_s < first_s):
+                first_s = deadline_s
+        return first_s
+
+    def _sleep_s(self, deadline_s: float | None, longest_s: float | None) -> float:
+        if self._calls or self._dirty:
+            return 0.0
+        sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
+        return sleep_s if deadline_s is None else min(sleep_s, max(0.0, deadline_s - self.clock()))
 
     def close(self) -> None:
         """Free the descriptors of the loop itself."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from mpserve.net.outbox import Outbox
 from mpserve.net.poll import READ, WRITE
 from mpshared.wire.errors import ProtocolError
 
@@ -30,11 +30,6 @@ __all__ = ["Owner", "Peer"]
 READ_BYTES = 256 << 10
 HIGH_BYTES = 4 << 20
 """More than this unsent, and nothing more is read from the peer. Precedent: Redis' client-output-buffer soft limit for replicas."""
-JOIN_BYTES = 16 << 10
-"""Pieces over this are not joined with others: copying them costs more than another entry in the vector."""
-VECTOR_MAX = 512
-"""Entries of one sendmsg; Linux and macOS take 1024."""
-
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -57,8 +52,7 @@ class Peer:
         self._fd = sock.fileno()
         self._log = log
         self._owner = owner
-        self._out: deque[bytes] = deque()
-        self._out_bytes = 0
+        self._outbox = Outbox()
         self._interest = READ
         self._closing = False
         self._closed = False
@@ -112,54 +106,26 @@ class Peer:
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """Send at the end of the turn."""
-        if self._closing or self._closed:
-            return
-        self._out.extend(pieces)
-        self._out_bytes += sum(map(len, pieces))
-        self._loop.mark_dirty(self)
+        if not self._closing:
+            self._outbox.add(pieces)
+            self._loop.mark_dirty(self)
 
     def writable(self) -> None:
         """Write what the socket takes."""
-        if self._closed:
-            return
+        outbox = self._outbox
         try:
-            while self._out:
-                self._sent(self._send_some())
-        except (BlockingIOError, InterruptedError):
-            pass
+            outbox.flush(self._sock)
         except OSError:
             self.close_now()
             return
-        self._after_write()
-
-    def _send_some(self) -> int:
-        out = self._out
-        if len(out) == 1:
-            return self._sock.send(out[0])
-        if self._out_bytes <= JOIN_BYTES or not hasattr(self._sock, "sendmsg"):
-            joined = b"".join(out)
-            out.clear()
-            out.append(joined)
-            return self._sock.send(joined)
-        return self._sock.sendmsg([out[i] for i in range(min(len(out), VECTOR_MAX))])
-
-    def _sent(self, sent: int) -> None:
-        self._out_bytes -= sent
-        out = self._out
-        while sent and out:
-            if len(out[0]) > sent:
-                out[0] = out[0][sent:] if len(out[0]) < JOIN_BYTES else memoryview(out[0])[sent:]  # type: ignore[call-overload]
-                return
-            sent -= len(out.popleft())
-
-    def _after_write(self) -> None:
-        if not self._out:
-            if self._closing:
-                self._shut_down()
-                return
-            if self.side is not None:
-                self.side.drained()
-        interest = (WRITE if self._out else 0) | (READ if self._out_bytes < HIGH_BYTES else 0)
+        if self._closing and not outbox.size_bytes:
+            self._shut_down()
+            return
+        if not outbox.size_bytes and self.side is not None:
+            self.side.drained()
+        interest = READ
+        if outbox.size_bytes:
+            interest = WRITE if outbox.size_bytes >= HIGH_BYTES else READ | WRITE
         if interest != self._interest and not self._closed:
             self._interest = interest
             self._loop.change(self._fd, interest)
@@ -195,7 +161,7 @@ class Peer:
         self._closed = self._closing = True
         self._loop.forget(self._fd, self)
         self._sock.close()
-        self._out.clear()
+        self._outbox.clear()
         self._end_side()
         self._owner.gone(self)
 

@@ -1,0 +1,74 @@
+"""What a peer has still to be told: pieces in order, written with as few copies and system calls as can be."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+__all__ = ["Outbox"]
+
+JOIN_BYTES: Final = 16 << 10
+"""Up to this all pieces are joined and sent as one; above, copying costs more than another entry of the vector."""
+VECTOR_MAX: Final = 512
+"""Entries of one sendmsg; Linux and macOS take 1024."""
+
+_GATHERS: Final = hasattr(socket.socket, "sendmsg")
+
+
+class Outbox:
+    """Pieces that wait for the socket."""
+
+    __slots__ = ("_pieces", "size_bytes")
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes | memoryview] = deque()
+        self.size_bytes = 0
+        """All that has not been sent."""
+
+    def add(self, pieces: Sequence[bytes]) -> None:
+        """Append."""
+        self._pieces.extend(pieces)
+        self.size_bytes += sum(map(len, pieces))
+
+    def flush(self, sock: socket.socket) -> None:
+        """Send until all is gone or the socket takes no more.
+
+        Raises:
+            OSError: The connection is broken. (A full socket is not an error.)
+        """
+        try:
+            while self.size_bytes:
+                self._sent(self._send(sock))
+        except (BlockingIOError, InterruptedError):
+            return
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pieces.clear()
+        self.size_bytes = 0
+
+    def _send(self, sock: socket.socket) -> int:
+        pieces = self._pieces
+        if len(pieces) == 1:
+            return sock.send(pieces[0])
+        if self.size_bytes <= JOIN_BYTES or not _GATHERS:
+            joined = b"".join(pieces)
+            pieces.clear()
+            pieces.append(joined)
+            return sock.send(joined)
+        return sock.sendmsg(list(islice(pieces, VECTOR_MAX)))
+
+    def _sent(self, sent: int) -> None:
+        pieces = self._pieces
+        if sent == self.size_bytes:
+            pieces.clear()
+            self.size_bytes = 0
+            return
+        self.size_bytes -= sent
+        while sent >= len(pieces[0]):
+            sent -= len(pieces.popleft())
+        if sent:
+            pieces[0] = memoryview(pieces[0])[sent:]
