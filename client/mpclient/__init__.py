@@ -13,8 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from mpshared.values import set_resolver
 from mpshared import __version__
+from mpshared.values import set_resolver
 
 if TYPE_CHECKING:
     from mpclient.cluster import Cluster, connect

@@ -1,9 +1,9 @@
 """A cluster as a program sees it: one server, its workers, and the shared objects.
 
 RULES
-* The factories have the standard library's names and signatures. Keyword arguments of ours: `name` opens the object of
-  that name, on whatever host it was made; `fresh` deletes a namesake first; `ttl` deletes it so many seconds after its
-  last use.
+* The factories have the standard library's names and signatures. Keyword arguments of ours: `name` opens the
+  object of that name, on whatever host it was made; `fresh` deletes a namesake first; `ttl` deletes it so
+  many seconds after its last use.
 * Only settings that were given are sent: a program that gives none takes the object as it is.
 """
 
@@ -63,8 +63,8 @@ def connect(
     """Connect to a server and return the cluster behind it.
 
     Args:
-        address: ``"host:port"``, ``(host, port)``, ``"unix:/path"``. None: ``MPSERVE_ADDRESS``; without that a server
-            and workers of this program's own, which end with it.
+        address: ``"host:port"``, ``(host, port)``, ``"unix:/path"``. None: ``MPSERVE_ADDRESS``; without that
+            a server and workers of this program's own, which end with it.
         authkey: The key that server and programs share. None: found as `mpserve keyfile` says.
         name: What `mpserve status` calls this program.
         authkey_file: A file with the key, instead of the usual ones.
@@ -217,7 +217,9 @@ class Cluster:
         buffered: bool,
     ) -> Proxy:
         if buffered and maxsize > 0:
-            raise ValueError("a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both")
+            raise ValueError(
+                "a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both"
+            )
         given = _given(order=order, maxsize=maxsize if maxsize > 0 else None)
         more = {"buffered": True} if buffered else {}
         return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
@@ -282,7 +284,9 @@ class Cluster:
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
         """
-        given = _given(parties=_whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout)
+        given = _given(
+            parties=_whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
+        )
         return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[return-value]
 
     # -- containers ------------------------------------------------------------------------------
@@ -304,15 +308,27 @@ class Cluster:
         return shared
 
     def list(
-        self, sequence: Iterable[Any] = (), /, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
+        self,
+        sequence: Iterable[Any] = (),
+        /,
+        *,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
     ) -> List:
-        """Return a shared list. (One that exists already, by `name`, stays as it is.)"""
+        """Return a shared list. One that exists already, by `name`, stays as it is."""
         return self._open("list", "", {}, self._blobs(sequence), name, fresh, ttl)  # type: ignore[return-value]
 
     def set(
-        self, iterable: Iterable[Any] = (), /, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
+        self,
+        iterable: Iterable[Any] = (),
+        /,
+        *,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
     ) -> Set:
-        """Return a shared set. (To one that exists already, by `name`, the members are added.)"""
+        """Return a shared set. To one that exists already, by `name`, the members are added."""
         shared: Set = self._open("set", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
         shared.update(iterable)
         return shared
@@ -350,7 +366,9 @@ class Cluster:
         typecode = typecode_of(typecode_or_type)
         blobs = self._blobs([first_value(typecode, args)])
         mutex = self._lock_for("value", lock, name)
-        return self._open("value", "", {"typecode": typecode}, blobs, name, fresh, ttl, typecode=typecode, lock=mutex)  # type: ignore[return-value]
+        return self._open(
+            "value", "", {"typecode": typecode}, blobs, name, fresh, ttl, typecode=typecode, lock=mutex
+        )  # type: ignore[return-value]
 
     def Array(  # noqa: N802
         self,
@@ -406,7 +424,7 @@ class Cluster:
         while not (slots := _slots(self.status())):
             if time.monotonic() >= deadline_s:
                 raise ServerGone(
-                    f"no worker is connected to {self.address} after {wait_s:g} s, so nothing can run; start one: "
+                    f"no worker came to {self.address} within {wait_s:g} s, so nothing can run; start one: "
                     f"mpworker --connect {self.session.advertise or self.address}"
                 )
             self.session.pause(0.1)
@@ -461,5 +479,3 @@ def _cluster_at(address: str) -> Cluster:
     from mpclient.resolve import session_at  # noqa: PLC0415
 
     return Cluster(current_session() or session_at(address))
-
-

@@ -2,7 +2,8 @@
 
 RULES
 * A connection belongs to one thread at a time; there is no lock here.
-* Every way in which the network can fail becomes `Lost`; what the server refuses becomes one of `mpshared.errors`.
+* Every way in which the network can fail becomes `Lost`; what the server refuses becomes one of
+  `mpshared.errors`.
 * After any exception the stream is in an unknown place: close the connection and open another.
 * Blocking without a timeout: TCP's keepalive and TCP_USER_TIMEOUT find a host that vanished.
 
@@ -20,7 +21,15 @@ from typing import Any, Final, NoReturn
 from mpshared.address import Address
 from mpshared.errors import NotAllowed, ProtocolViolation, make
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch, WeakKey
-from mpshared.wire.own.frames import SIZE_MAX_BYTES, Control, Event, Failed, FrameDecoder, Type, encode_control
+from mpshared.wire.own.frames import (
+    SIZE_MAX_BYTES,
+    Control,
+    Event,
+    Failed,
+    FrameDecoder,
+    Type,
+    encode_control,
+)
 from mpshared.wire.own.handshake import NONCE_BYTES, ClientHandshake
 
 __all__ = ["Connection", "Goodbye", "Lost", "Refusing", "dial"]
@@ -31,7 +40,7 @@ _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the serv
 _IOVECS_MAX: Final = 1000  # Linux takes 1024
 _HANDSHAKE_S: Final = 10.0
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
-"""A host that vanished is noticed after 30 s: seconds, and milliseconds for the last. What a system lacks is left out."""
+"""Seconds (the last: milliseconds) by which a vanished host is noticed. What a system lacks is left out."""
 
 
 class Lost(ConnectionError):
@@ -262,4 +271,3 @@ def _send_vectored(sock: socket.socket, pieces: Sequence[bytes]) -> None:
         del views[:done]
         if sent:
             views[0] = views[0][sent:]
-

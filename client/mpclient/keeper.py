@@ -1,11 +1,12 @@
 """The keeper: the one thread behind a session. It holds the control connection.
 
 RULES
-* It heartbeats, acknowledges answers of silent threads, tells what was lent and dropped, and hears what the server says
-  of the whole session. It never runs users' code, and no call waits for it.
-* Its calls have lane 0. Nobody waits for their answers; they are sent again after a reconnect until they are answered.
-* What others want sent is put into a deque and the keeper is woken through a socket: safe in finalisers and in
-  signal handlers, where a lock is not.
+* It heartbeats, acknowledges answers of silent threads, tells what was lent and dropped, and hears what the
+  server says of the whole session. It never runs users' code, and no call waits for it.
+* Its calls have lane 0. Nobody waits for their answers; they are sent again after a reconnect until they are
+  answered.
+* What others want sent is put into a deque and the keeper is woken through a socket: safe in finalisers and
+  in signal handlers, where a lock is not.
 * It says goodbye last, after the acknowledgements: what was received must not be given to somebody else.
 """
 

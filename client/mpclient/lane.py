@@ -1,13 +1,14 @@
 """A lane: the ordered stream of one thread's calls, over a connection of its own.
 
 RULES
-* One call at a time. A call made in the middle of another one of the same thread (by a signal handler, or while a
-  value is being opened) goes over a second lane beside this one.
+* One call at a time. A call made in the middle of another one of the same thread (by a signal handler, or
+  while a value is being opened) goes over a second lane beside this one.
 * Calls are numbered from 1. The answer to a number is acknowledged by the next call.
-* A lost connection is opened again and what has no answer is sent again under its old number: the server answers
-  it, but applies it only once.
-* A call broken by an exception (Ctrl-C, a signal handler that raises) is abandoned by its number. Nobody knows how
-  much of it was sent or received, so the connection goes too; the next one begins by naming what was abandoned.
+* A lost connection is opened again and what has no answer is sent again under its old number: the server
+  answers it, but applies it only once.
+* A call broken by an exception (Ctrl-C, a signal handler that raises) is abandoned by its number. Nobody
+  knows how much of it was sent or received, so the connection goes too; the next one begins by naming what
+  was abandoned.
 * A timeout counts from the first time the call was sent. One that runs out while nobody can be asked is a
   `ServerGone`: "empty" would be a lie.
 
@@ -77,8 +78,8 @@ class Lane:
         self._sent = 0
         self._acked = 0
         self.settled = 0
-        """Answers up to this number have arrived and are not abandoned; the keeper acknowledges them when the thread
-        is silent."""
+        """Answers up to this number have arrived and are not abandoned; the keeper acknowledges them when the
+        thread is silent."""
         self.told = 0
         """What the keeper has acknowledged so far."""
         self._abandoned: list[int] = []
@@ -147,7 +148,9 @@ class Lane:
             if number:
                 self.settled = number
 
-    def _encode(self, op: Op, number: int, target: str, args: list[Any], blobs: Sequence[Blob]) -> list[bytes]:
+    def _encode(
+        self, op: Op, number: int, target: str, args: list[Any], blobs: Sequence[Blob]
+    ) -> list[bytes]:
         try:
             pieces = encode_call(op.code, self.number, number, self._acked, target, args, blobs)
         except MessageTooLarge as err:
@@ -157,8 +160,8 @@ class Lane:
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         if size > self.term.max_message_bytes:
             raise TooBig(
-                f"{op.name}: a message of {size} bytes; the server takes {self.term.max_message_bytes}. Send it in "
-                f"smaller parts, or start the server with a larger --max-message"
+                f"{op.name}: a message of {size} bytes, the server takes {self.term.max_message_bytes}. Send "
+                f"it in smaller parts, or start the server with a larger --max-message"
             )
         return pieces
 

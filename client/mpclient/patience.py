@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["REFUSED_S", "Patience"]
 
 REFUSED_S: Final = 1.5
-"""A server without a state on disk that nobody answers for, this long, has lost its objects: no use in waiting."""
+"""A server without a state on disk that was away this long has lost its objects: no use in waiting."""
 _FIRST_S: Final = 0.01
 _MOST_S: Final = 1.0
 
@@ -80,13 +80,13 @@ class Patience:
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
             raise ServerGone(
-                f"the timeout of this call ran out while the server at {self._session.address} could not be asked "
-                f"({lost}); whether it was done is not known"
+                f"the timeout of this call ran out while the server at {self._session.address} could not be "
+                f"asked ({lost}); whether it was done is not known"
             )
         return left_s
 
     def _gone(self, why: str) -> ServerGone:
         return ServerGone(
-            f"the server at {self._session.address} is gone: {why}. What it held is lost unless it keeps its state; "
-            f"start it again (mpserve start), then open the objects again"
+            f"the server at {self._session.address} is gone: {why}. What it held is lost unless it keeps its "
+            f"state; start it again (mpserve start), then open the objects again"
         )

@@ -7,10 +7,11 @@ RULES
 * A proxy met by our own picklers becomes a call of `open_ref` without an address and is noted in `refs`: the
   server then counts it, and gives the receiver a reference with the value. Any other pickler is a loan: see
   `objects.base.Proxy.__reduce__`.
-* References that came with a value are claimed before it is opened, so a value that cannot be read leaks none.
+* References that came with a value are claimed before it is opened, so a value that cannot be read leaks
+  none.
 
-Cost: a value of plain types takes one pass of the C pickler; each class or function it names takes one look-up
-more. cloudpickle is imported by the first value that needs it.
+Cost: a value of plain types takes one pass of the C pickler; each class or function it names takes one
+look-up more. cloudpickle is imported by the first value that needs it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 BUFFER_BYTES: Final = 32 * 1024
-"""Buffers from this size on travel beside the pickle, uncopied: the size from which the wire sends a piece alone."""
+"""Buffers from this size on travel beside the pickle, uncopied: from it on the wire sends a piece alone."""
 _PROTOCOL: Final = 5
 _KEY_PROTOCOL: Final = 4
 """Keys are read by standard-library clients as they are: what Python 3.8 writes by default."""
@@ -58,9 +59,7 @@ class ProxyBase:
     __slots__ = ()
 
     def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
-        """Return (the reduce, all idents in it) for a value on its way to `session`'s server; None: it lives
-        elsewhere.
-        """
+        """Return (reduce, all idents in it) for a value to `session`'s server; None: it lives elsewhere."""
         raise NotImplementedError
 
 
@@ -137,7 +136,8 @@ def dumps(obj: object, session: Session) -> Blob:
     """Pickle a user's value for `session`'s server.
 
     Raises:
-        Whatever the object's own pickling raises; `TypeError` or `pickle.PicklingError` for what cannot be pickled.
+        Whatever the object's own pickling raises; `TypeError` or `pickle.PicklingError` for what cannot be
+        pickled.
     """
     if obj is None:
         return NONE
@@ -150,7 +150,8 @@ def dumps(obj: object, session: Session) -> Blob:
     except _CodeInside:
         return _dumps_by_value(obj, session)
     except (pickle.PicklingError, AttributeError, TypeError):
-        # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of them.
+        # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of
+        # them.
         return _dumps_by_value(obj, session)
     return writer.blob(PICKLE, file.getvalue())
 
@@ -171,7 +172,7 @@ def _code_pickler() -> Any:
     if _CodePickler is None:
         import cloudpickle  # noqa: PLC0415 - heavy, and most values do not need it
 
-        class CodePickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
+        class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
             def __init__(self, file: io.BytesIO, writer: _Writer) -> None:
                 super().__init__(file, _PROTOCOL, buffer_callback=writer.keep_inside)
                 self._writer = writer
@@ -240,15 +241,17 @@ def _open_value(value: Value, session: Session) -> Any:
     needed, ours = needs_python(value), sys.version_info[:2]
     if needed is not None and needed != ours:
         raise BadValue(
-            f"the value holds code from Python {needed[0]}.{needed[1]}, which this Python {ours[0]}.{ours[1]} cannot "
-            f"run; put what it needs into a module that both can import, or use one Python version",
+            f"the value holds code from Python {needed[0]}.{needed[1]}, which this Python "
+            f"{ours[0]}.{ours[1]} cannot run; put what it needs into a module that both can import, or use "
+            f"one Python version",
             needed=list(needed),
             here=list(ours),
         )
     before = _reading.session
     _reading.session = session
     try:
-        # A bytearray each: what was writable where it was pickled is writable here (pickle wraps the others itself).
+        # A bytearray each: what was writable where it was pickled is writable here (pickle wraps the others
+        # itself).
         return pickle.loads(value.data, buffers=map(bytearray, value.buffers))
     finally:
         _reading.session = before
@@ -285,4 +288,3 @@ def _is_text(key: str) -> bool:
 def loads_key(key: Any) -> Any:
     """Return the key that `dumps_key` was given."""
     return pickle.loads(key) if type(key) is PickledKey else key
-

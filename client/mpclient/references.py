@@ -1,11 +1,13 @@
 """References to shared objects: how many the server has given this session, and which it may forget.
 
 RULES
-* The server counts what it gives: one reference with each open, one with each mention in a value it delivers. They
-  are claimed here, one `Handle` per object, and dropped together when the last proxy of the object is gone.
+* The server counts what it gives: one reference with each open, one with each mention in a value it delivers.
+  They are claimed here, one `Handle` per object, and dropped together when the last proxy of the object is
+  gone.
 * Finalisers may run anywhere, so they only put down what is to be dropped; the keeper sends it, in batches.
 * What is lent is told before anything is dropped.
-* The handles of a session that ended are adopted by the next one, if it is the same server with the same state.
+* The handles of a session that ended are adopted by the next one, if it is the same server with the same
+  state.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ class References:
             self.lend(handle)
 
     def let_go(self, ident: str, n: int) -> None:
-        """Have the server told that `n` references are no longer needed. Called by finalisers: takes no lock."""
+        """Have the server told that `n` references are not needed any more. For finalisers: takes no lock."""
         self._dropped.append((ident, n))
         if len(self._dropped) == 1:
             self._session.wake()

@@ -1,12 +1,13 @@
 """What an `open_ref` in a pickle becomes: a live object of this process's own connection.
 
-| where the pickle comes from                   | which session                                                      |
-|-----------------------------------------------|--------------------------------------------------------------------|
-| a value that the server delivered             | the one it was delivered to                                        |
-| elsewhere, and this process knows the address | that one                                                           |
-| elsewhere, and this process has one session   | that one if its server has the object (hosts name a server         |
-|                                               | differently), else the address is dialled                          |
-| elsewhere, in a process without a session     | the address is dialled, with the key that came along or is found   |
+| where the pickle comes from                   | which session                                             |
+|-----------------------------------------------|-----------------------------------------------------------|
+| a value that the server delivered             | the one it was delivered to                               |
+| elsewhere, and this process knows the address | that one                                                  |
+| elsewhere, and this process has one session   | that one, if its server has the object (hosts name a      |
+|                                               | server differently); else the address is dialled          |
+| elsewhere, in a process without a session     | the address is dialled, with the key that came along or   |
+|                                               | is found                                                  |
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def _handle_elsewhere(ident: str, address: str) -> Handle:
             if not address:
                 raise
     if not address:
-        raise ServerGone(f"the shared object {ident} belongs to a server that this program is not connected to")
+        raise ServerGone(
+            f"the shared object {ident} belongs to a server that this program is not connected to"
+        )
     return session_at(address).adopt(ident)
 
 

@@ -1,12 +1,12 @@
 """This process at one server: its session, renewed when it ends, and what belongs to the whole process.
 
 RULES
-* One `Session` for each server a process speaks to, shared by all its threads; each thread gets a `Lane` at its
-  first call, and nothing is dialled before that but the control connection.
-* A `Term` is a session as the server knows it: from the first ATTACH to its end. When a term ends early, each thread
-  that took part in it hears why, once; its next call begins a new term.
-* In a forked child everything begins anew: the parent's sockets are closed there, without a word on them, and the
-  first call opens a session of the child's own and takes references of its own.
+* One `Session` for each server a process speaks to, shared by all its threads; each thread gets a `Lane` at
+  its first call, and nothing is dialled before that but the control connection.
+* A `Term` is a session as the server knows it: from the first ATTACH to its end. When a term ends early, each
+  thread that took part in it hears why, once; its next call begins a new term.
+* In a forked child everything begins anew: the parent's sockets are closed there, without a word on them, and
+  the first call opens a session of the child's own and takes references of its own.
 
       Session ──term──> Term (id, secret, epoch) ──> Keeper: the control connection, heartbeat, references
          └── threads' lanes ──> one Connection each
@@ -293,8 +293,8 @@ class Session:
         """Return what users see when the server no longer takes the session; ends the term."""
         if isinstance(error, SessionExpired) and error.fields.get("epoch", term.epoch) != term.epoch:
             error = ServerRestarted(
-                f"the server at {self.address} was restarted and has none of its state: the queues, locks and "
-                f"dicts of before are gone; open them again"
+                f"the server at {self.address} was restarted and has none of its state: the queues, locks "
+                f"and dicts of before are gone; open them again"
             )
         return self.end(term, error)
 
@@ -326,7 +326,7 @@ class Session:
     # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Say goodbye: the server frees at once what this process held. Calls under way raise `ServerGone`."""
+        """Say goodbye: the server frees what this process held. Calls under way raise `ServerGone`."""
         if self.closed:
             return
         try:
@@ -341,7 +341,7 @@ class Session:
                 self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
 
     def forked(self) -> None:
-        """Begin anew: this process is a fresh fork. (Only what another process can see is left alone.)"""
+        """Begin anew: this process is a fresh fork. What other processes can see is left alone."""
         term, keeper = self._term, self._keeper
         if keeper is not None:
             keeper.disown()
@@ -351,7 +351,6 @@ class Session:
         for buffer in tuple(self.unflushed):
             buffer.forget()
         self.references.forked()
-
 
 
 _ADOPT: Final = BY_NAME["cluster.adopt"]

@@ -1,8 +1,9 @@
 """The shared objects as programs see them: one file per kind, the same names as the server's core.
 
-`make` turns what travels in a value (kind, flavour, ident) into a live object. A *flavour* is what one kind can look
-like: the kind "queue" is Queue, JoinableQueue, SimpleQueue, LifoQueue or PriorityQueue. It travels behind the kind:
-``queue/JoinableQueue``; without one the first class of the kind is meant.
+`make` turns what travels in a value (kind, flavour, ident) into a live object. A *flavour* is what one kind
+can look
+like: the kind "queue" is Queue, JoinableQueue, SimpleQueue, LifoQueue or PriorityQueue. It travels behind the
+kind: ``queue/JoinableQueue``; without one the first class of the kind is meant.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def find_class(kind: str, flavour: str = "") -> type[Proxy]:
     try:
         return classes[flavour] if flavour else next(iter(classes.values()))
     except (KeyError, StopIteration):
-        text = f"this version knows no shared {kind} {flavour}; it comes from a newer one: upgrade mpserve here"
+        text = (
+            f"this version knows no shared {kind} {flavour}; it comes from a newer one: upgrade mpserve here"
+        )
         raise NotSupported(text) from None
 
 

@@ -2,9 +2,9 @@
 
 RULES
 * A proxy holds a handle and nothing that changes: two proxies of one object are equal and interchangeable.
-* Pickled by our own pickler it is a mention, which the server counts. Pickled by any other it is a loan: the pickle says
-  where the server is, and the server keeps the object a while for whoever opens it. The key is only in pickles that
-  `multiprocessing` makes to start a child of this very program.
+* Pickled by our own pickler it is a mention, which the server counts. Pickled by any other it is a loan: the
+  pickle says where the server is, and the server keeps the object a while for whoever opens it. The key is
+  only in pickles that `multiprocessing` makes to start a child of this very program.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Proxy(ProxyBase):
         if handle.epoch == handle.session.references.epoch:
             return err
         return ServerRestarted(
-            f"the {self._label} was lost: the server at {handle.session.address} was restarted without its state; "
-            f"open it again"
+            f"the {self._label} is lost: the server at {handle.session.address} was restarted without its "
+            f"state; open it again"
         )
 
     def _read_value(self, reply: Reply) -> Any:

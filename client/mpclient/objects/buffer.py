@@ -1,8 +1,9 @@
-"""Buffered puts: items wait here for a moment and travel together, as `multiprocessing.Queue`'s feeder thread does it.
+"""Buffered puts: items wait here for a moment and travel together, as in `multiprocessing.Queue`.
 
 RULES
 * An item is pickled when it is put: what the program changes afterwards does not matter.
-* Before any other call of this process everything here is sent, so nobody sees a world in which a put is missing.
+* Before any other call of this process everything here is sent, so nobody sees a world in which a put is
+  missing.
 * Otherwise a feeder thread sends it, at once; what is put meanwhile goes with its next message.
 * An error of the feeder (the queue was shut down, the server is gone) is raised by the next put or flush.
 """

@@ -1,15 +1,15 @@
-"""Dict: a dict that many hosts share, as `multiprocessing.Manager().dict()`, with compound operations on the server.
+"""Dict: a dict that many hosts share, as `multiprocessing.Manager().dict()`, with compound operations.
 
 RULES
 * Each method is one step on the server; iterating works on a copy of the moment.
-* A shared object stored inside is live: what is changed through it is changed for everybody. A plain list or dict
-  inside is a value: changing it does nothing until it is stored again.
+* A shared object stored inside is live: what is changed through it is changed for everybody. A plain list or
+  dict inside is a value: changing it does nothing until it is stored again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import Proxy
 from mpclient.pickling import dumps, dumps_key, loads_all, loads_key
@@ -124,7 +124,9 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         """
         given = [value for value in (old, new) if value is not MISSING]
         blobs = [self._blob(value) for value in given]
-        return bool(self._call(_CAS, dumps_key(key), old is not MISSING, new is not MISSING, blobs=blobs).result)
+        return bool(
+            self._call(_CAS, dumps_key(key), old is not MISSING, new is not MISSING, blobs=blobs).result
+        )
 
     # -- all keys --------------------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         return iter(self.keys())
 
     def __reversed__(self) -> Iterator[Any]:
-        return reversed(self.keys())
+        return iter(self.keys()[::-1])
 
     def keys(self) -> list[Any]:  # type: ignore[override]
         """Return a list of the keys of the moment, as a manager's dict does."""
@@ -166,7 +168,7 @@ class Dict(Proxy, MutableMapping[Any, Any]):
 
     def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /, **others: Any) -> None:  # type: ignore[override]
         """Set many keys, all of them in one step."""
-        new = dict(other, **others) if not isinstance(other, Proxy) else dict(other.copy(), **others)  # type: ignore[attr-defined]
+        new = dict(other.items() if isinstance(other, Mapping) else other, **others)
         if new:
             keys = [dumps_key(key) for key in new]
             self._call(_UPDATE, keys, blobs=[self._blob(value) for value in new.values()])
@@ -181,7 +183,7 @@ class Dict(Proxy, MutableMapping[Any, Any]):
     def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         return dict(other) | self.copy()
 
-    def __ior__(self, other: Mapping[Any, Any] | Iterable[Any]) -> Dict:  # type: ignore[misc]
+    def __ior__(self, other: Mapping[Any, Any] | Iterable[Any]) -> Self:
         self.update(other)
         return self
 

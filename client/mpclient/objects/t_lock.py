@@ -63,7 +63,7 @@ class Mutex(Proxy):
 
 
 class Lock(Mutex):
-    """A mutual exclusion lock that many hosts share. When its holder's process dies the next waiter has it."""
+    """A lock that many hosts share. When its holder's process dies the next waiter has it."""
 
     __slots__ = ()
 

@@ -1,8 +1,8 @@
-"""Queues: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue, as `queue` and `multiprocessing` have them.
+"""Queues: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue, as in `queue` and `multiprocessing`.
 
 RULES
-* They are one kind. Which class a program uses says how it takes items: `JoinableQueue.get` *leases*, so that an item
-  whose taker dies before `task_done()` returns; every other `get` takes for good.
+* They are one kind. Which class a program uses says how it takes items: `JoinableQueue.get` *leases*, so that
+  an item whose taker dies before `task_done()` returns; every other `get` takes for good.
 * `put` returns when the server has the item, unless the queue is buffered (see `objects.buffer`).
 """
 
@@ -108,7 +108,9 @@ class Queue(Proxy):
         done = 0
         for batch in self._batches(items):
             try:
-                self._put_batch(batch, timeout_s if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+                self._put_batch(
+                    batch, timeout_s if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+                )
             except Full as err:
                 err.fields["put"] = done + err.fields.get("put", 0)
                 raise
@@ -192,7 +194,8 @@ class Queue(Proxy):
         """Wait until all items that were put are finished.
 
         Args:
-            timeout: Seconds (the standard library has none). With one, returns whether all were finished in time.
+            timeout: Seconds (the standard library has none). With one, returns whether all were finished in
+                time.
         """
         finished = bool(self._call(_JOIN, join_timeout(timeout)).result)
         return None if timeout is None else finished
@@ -202,7 +205,7 @@ class Queue(Proxy):
         return int(self._call(_CLEAR).result)
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Have every `put` raise `ShutDown` from now on, and every `get` once it is empty; `immediate` empties it."""
+        """Have every `put` raise `ShutDown`, and every `get` once it is empty; `immediate` empties it."""
         self._call(_SHUTDOWN, immediate)
 
     # -- looking ---------------------------------------------------------------------------------
@@ -247,7 +250,7 @@ class Queue(Proxy):
         self.flush()
 
     def cancel_join_thread(self) -> None:
-        """Forget what a buffered queue has not sent yet, so that nothing waits for it when the program ends."""
+        """Forget what a buffered queue has not sent yet: nothing waits for it when the program ends."""
         if self._buffer is not None:
             self._buffer.forget()
 
@@ -282,7 +285,7 @@ class LifoQueue(Queue):
 
 
 class PriorityQueue(Queue):
-    """The smallest item is taken first. The server compares plain data: numbers, strings, tuples of them and such."""
+    """The smallest item is taken first. The server compares plain data: numbers, strings, tuples of them."""
 
     __slots__ = ()
 
@@ -304,7 +307,7 @@ class DeadItems:
         return len(self.list())
 
     def list(self) -> list[dict[str, Any]]:
-        """Return a report for each item, oldest first: its number, attempts, and how its last process died."""
+        """Return a report for each item, oldest first: number, attempts, how its last process died."""
         return list(self._queue._call(_DEAD_LIST).result)  # noqa: SLF001 - a part of it
 
     def requeue(self, numbers: Iterable[int] = ()) -> int:

@@ -1,4 +1,4 @@
-"""What callers write as block and timeout, as the one number that travels: seconds, None for ever, 0 without waiting.
+"""What callers write as block and timeout, as the one number that travels: seconds; None: for ever; 0: not.
 
 The standard library has four conventions; each function here is one of them, exceptions included.
 """
@@ -18,8 +18,8 @@ def lock_timeout(blocking: bool, timeout: float | None, block: bool | None) -> f
     Args:
         blocking: As `threading` and manager locks have it.
         timeout: Seconds; None or -1 wait for ever.
-        block: As `multiprocessing` has it, None if not given. Then a negative timeout counts as 0, and without
-            blocking it does not matter.
+        block: As `multiprocessing` has it, None if not given. Then a negative timeout counts as 0, and
+            without blocking it does not matter.
 
     Raises:
         ValueError: A timeout without blocking, or a negative one, where `threading` refuses it.

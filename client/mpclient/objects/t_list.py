@@ -1,0 +1,252 @@
+"""List: a list that many hosts share, as `multiprocessing.Manager().list()`, with compound operations.
+
+RULES
+* Each method is one step on the server; iterating works on a copy of the moment.
+* Items are compared by structure on the server (`in`, `index`, `remove`, `count`, `cas`), never by their own
+  ``__eq__``.
+* What needs the items' own code (`sort` with a key, ordering objects) is done here, on a copy, which is
+  stored if nothing has changed meanwhile; else it is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from mpclient.objects.base import Proxy
+from mpclient.pickling import dumps, loads_all
+from mpshared.errors import Conflict, NotSupported
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpshared.ops import Op
+    from mpshared.values import Blob
+    from mpshared.wire.own.frames import Reply
+
+__all__ = ["CLASSES", "List"]
+
+_GET: Final[Op] = BY_NAME["list.get"]
+_SET: Final[Op] = BY_NAME["list.set"]
+_DELETE: Final[Op] = BY_NAME["list.delete"]
+_GET_SLICE: Final[Op] = BY_NAME["list.get_slice"]
+_SET_SLICE: Final[Op] = BY_NAME["list.set_slice"]
+_DELETE_SLICE: Final[Op] = BY_NAME["list.delete_slice"]
+_APPEND: Final[Op] = BY_NAME["list.append"]
+_EXTEND: Final[Op] = BY_NAME["list.extend"]
+_INSERT: Final[Op] = BY_NAME["list.insert"]
+_POP: Final[Op] = BY_NAME["list.pop"]
+_REMOVE: Final[Op] = BY_NAME["list.remove"]
+_INDEX: Final[Op] = BY_NAME["list.index"]
+_COUNT: Final[Op] = BY_NAME["list.count"]
+_CONTAINS: Final[Op] = BY_NAME["list.contains"]
+_LEN: Final[Op] = BY_NAME["list.len"]
+_REVERSE: Final[Op] = BY_NAME["list.reverse"]
+_SORT: Final[Op] = BY_NAME["list.sort"]
+_CLEAR: Final[Op] = BY_NAME["list.clear"]
+_REPEAT: Final[Op] = BY_NAME["list.repeat"]
+_CAS: Final[Op] = BY_NAME["list.cas"]
+_INCR: Final[Op] = BY_NAME["list.incr"]
+_SNAPSHOT: Final[Op] = BY_NAME["list.snapshot"]
+_REPLACE: Final[Op] = BY_NAME["list.replace"]
+
+_SORT_TRIES: Final = 20
+
+
+class List(Proxy, MutableSequence[Any]):
+    """A shared list."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "list"
+
+    # -- items and slices ------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._call(_GET_SLICE, wire_slice(index), read=self._read_values)
+        return self._call(_GET, wire_index(index, "list"), read=self._read_value)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            self._call(_SET_SLICE, wire_slice(index), blobs=self._blobs(value))
+        else:
+            self._call(_SET, wire_index(index, "list"), blobs=(self._blob(value),))
+
+    def __delitem__(self, index: Any) -> None:
+        if isinstance(index, slice):
+            self._call(_DELETE_SLICE, wire_slice(index))
+        else:
+            self._call(_DELETE, wire_index(index, "list"))
+
+    def incr(self, index: int, n: float = 1) -> Any:
+        """Add `n` to the number at `index`; return the sum.
+
+        Raises:
+            IndexError: No such item.
+            TypeError: It is no number.
+        """
+        return self._call(_INCR, wire_index(index, "list"), n).result
+
+    def cas(self, index: int, old: Any, new: Any) -> bool:
+        """Compare and swap: store `new` at `index` if `old` (by structure) is there; return whether."""
+        return bool(self._call(_CAS, wire_index(index, "list"), blobs=self._blobs((old, new))).result)
+
+    # -- growing and shrinking -------------------------------------------------------------------
+
+    def append(self, value: Any) -> None:
+        """Add an item at the end."""
+        self._call(_APPEND, blobs=(self._blob(value),))
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Add items at the end, all in one step."""
+        self._call(_EXTEND, blobs=self._blobs(values))
+
+    def insert(self, index: int, value: Any) -> None:
+        """Add an item before the one at `index`."""
+        self._call(_INSERT, wire_index(index, "list"), blobs=(self._blob(value),))
+
+    def pop(self, index: int = -1) -> Any:
+        """Remove the item at `index` and return it.
+
+        Raises:
+            IndexError: No such item.
+        """
+        return self._call(_POP, wire_index(index, "list"), read=self._read_value)
+
+    def remove(self, value: Any) -> None:
+        """Remove the first item that equals `value`, by structure.
+
+        Raises:
+            ValueError: There is none.
+        """
+        self._call(_REMOVE, blobs=(self._blob(value),))
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._call(_CLEAR)
+
+    def __iadd__(self, values: Iterable[Any]) -> Self:
+        self.extend(values)
+        return self
+
+    def __imul__(self, n: int) -> Self:
+        self._call(_REPEAT, wire_index(n, "list"))
+        return self
+
+    def __add__(self, other: Iterable[Any]) -> list[Any]:
+        return self.copy() + list(other)
+
+    def __mul__(self, n: int) -> list[Any]:
+        return self.copy() * n
+
+    __rmul__ = __mul__
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self._call(_LEN).result)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.copy())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(self.copy()[::-1])
+
+    def __contains__(self, value: object) -> bool:
+        return bool(self._call(_CONTAINS, blobs=(self._blob(value),)).result)
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """Return where the first item is that equals `value`, by structure.
+
+        Raises:
+            ValueError: There is none between `start` and `stop`.
+        """
+        return int(self._call(_INDEX, start, stop, blobs=(self._blob(value),)).result)
+
+    def count(self, value: Any) -> int:
+        """Return how many items equal `value`, by structure."""
+        return int(self._call(_COUNT, blobs=(self._blob(value),)).result)
+
+    def copy(self) -> list[Any]:
+        """Return a plain list of the moment."""
+        return self[:]  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> bool:
+        return self.copy() == other if isinstance(other, list) else Proxy.__eq__(self, other)
+
+    __hash__ = Proxy.__hash__
+
+    def __str__(self) -> str:
+        return str(self.copy())
+
+    # -- order -----------------------------------------------------------------------------------
+
+    def reverse(self) -> None:
+        """Turn the order round."""
+        self._call(_REVERSE)
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Sort in place, stably.
+
+        Plain data is sorted on the server. With `key`, or where the items' own code compares, it is done here
+        and stored if the list has not changed meanwhile.
+
+        Raises:
+            TypeError: The items have no order.
+            Conflict: Others changed the list each of many times that it was sorted.
+        """
+        if key is None:
+            try:
+                self._call(_SORT, bool(reverse))
+            except NotSupported:
+                self._sort_here(None, reverse)
+        else:
+            self._sort_here(key, reverse)
+
+    def _sort_here(self, key: Callable[[Any], Any] | None, reverse: bool) -> None:
+        for _ in range(_SORT_TRIES):
+            version, blobs, items = self._call(_SNAPSHOT, read=self._read_snapshot)
+            ranks = items if key is None else [key(item) for item in items]
+            order = sorted(range(len(items)), key=ranks.__getitem__, reverse=reverse)
+            # The values go back as they came: what cannot be pickled again need not be.
+            if self._call(_REPLACE, version, blobs=[blobs[i] for i in order]).result:
+                return
+        raise Conflict(
+            f"the {self._label} was changed by others each of the {_SORT_TRIES} times it was sorted here; "
+            f"hold a lock while it is sorted"
+        )
+
+    def _read_snapshot(self, reply: Reply) -> tuple[int, list[Blob], list[Any]]:
+        return reply.result, list(reply.blobs), self._read_values(reply)
+
+    # -- what travels ----------------------------------------------------------------------------
+
+    def _blob(self, value: Any) -> Blob:
+        return dumps(value, self._handle.session)
+
+    def _blobs(self, values: Iterable[Any]) -> list[Blob]:
+        session = self._handle.session
+        return [dumps(value, session) for value in values]
+
+    def _read_values(self, reply: Reply) -> list[Any]:
+        return loads_all(reply.blobs, self._handle.session)
+
+
+def wire_slice(part: slice) -> list[int | None]:
+    """Return a slice as it travels."""
+    return [None if at is None else at.__index__() for at in (part.start, part.stop, part.step)]
+
+
+def wire_index(index: Any, kind: str) -> int:
+    """Return an index as it travels.
+
+    Raises:
+        TypeError: It is no index, in the builtin's words.
+    """
+    try:
+        return int(index.__index__())
+    except AttributeError:
+        raise TypeError(f"{kind} indices must be integers or slices, not {type(index).__name__}") from None
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"List": List}

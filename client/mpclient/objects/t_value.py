@@ -1,0 +1,78 @@
+"""Value: one shared number, as `multiprocessing.Value`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from mpclient.objects.synchronized import INTEGERS, Synchronized, check_number, typecode_of
+from mpclient.pickling import dumps
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpclient.objects.base import Proxy
+    from mpshared.ops import Op
+    from mpshared.values import Blob
+
+__all__ = ["CLASSES", "Value", "first_value", "typecode_of"]
+
+_GET: Final[Op] = BY_NAME["value.get"]
+_SET: Final[Op] = BY_NAME["value.set"]
+_INCR: Final[Op] = BY_NAME["value.incr"]
+_CAS: Final[Op] = BY_NAME["value.cas"]
+
+
+class Value(Synchronized):
+    """One number. ``v.value += 1`` is two steps; `incr` is one."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "value"
+    flavour: ClassVar[str] = "Value"
+
+    @property
+    def value(self) -> Any:
+        """The number."""
+        return self.get()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.set(value)
+
+    def get(self) -> Any:
+        """Return the number."""
+        return self._call(_GET, read=self._read_value)
+
+    def set(self, value: Any) -> None:
+        """Store a number.
+
+        Raises:
+            TypeError: It is no number of the value's type.
+            OverflowError: It does not fit.
+        """
+        self._call(_SET, blobs=(self._blob(value),))
+
+    def incr(self, n: float = 1) -> Any:
+        """Add `n`; return the sum. One step on the server."""
+        return self._call(_INCR, n).result
+
+    def cas(self, old: Any, new: Any) -> bool:
+        """Compare and swap: store `new` if the number is `old`; return whether it was."""
+        return bool(self._call(_CAS, blobs=(self._blob(old), self._blob(new))).result)
+
+    def _blob(self, value: Any) -> Blob:
+        number = check_number(self._typecode, value) if self._typecode else value
+        return dumps(number, self._handle.session)
+
+
+def first_value(typecode: str, args: tuple[Any, ...]) -> Any:
+    """Return what a new value begins with: the argument, or zero.
+
+    Raises:
+        TypeError: More than one argument, or no number of that type.
+    """
+    if len(args) > 1:
+        raise TypeError(f"a Value is given one first value, got {len(args)}")
+    return check_number(typecode, args[0] if args else 0 if typecode in INTEGERS else 0.0)
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"Value": Value}
