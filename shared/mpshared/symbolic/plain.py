@@ -46,25 +46,19 @@ _TUPLE: Final = rb"[t\x85-\x87]\x94?+"
 _HASH: Final = rb"[su\x90]"  # SETITEM, SETITEMS, ADDITEMS
 
 
-def _run_of(*opcodes: bytes, then: bytes = b"") -> re.Pattern[bytes]:
-    """Return an expression for any run of `opcodes`, none of which is given back, followed by `then`."""
-    return re.compile(b"(?s:(?:" + b"|".join(opcodes) + b")*+" + then + b")")
+def _run_of(*opcodes: bytes) -> re.Pattern[bytes]:
+    """Return an expression for any run of `opcodes`, none of which is given back."""
+    return re.compile(b"(?s:(?:" + b"|".join(opcodes) + b")*+)")
 
 
-_ALL: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE, _HASH, then=rb"\.\Z")
+_ALL: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE, _HASH)
 _HASHLESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE)
 _TUPLELESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _HASH)
 _GETLESS_TUPLELESS: Final = _run_of(_ATOM, _MADE, _FILL, _HASH)
 
-_HEADS: Final = (b"\x80\x04", b"\x80\x05")  # PROTO; older ones have opcodes that are not on the list
-_WIDTHS: Final = {
-    0x8C: 1,
-    0x43: 1,
-    0x58: 4,
-    0x42: 4,
-    0x8D: 8,
-    0x8E: 8,
-}  # of the length, by opcode of str and bytes
+_AFTER_LONG: Final = re.compile(rb"(?s:(?:\x95.{8})?+\x94?+)")  # FRAME: a long payload stands outside of frames
+
+_WIDTHS: Final = {0x8C: 1, 0x43: 1, 0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # of the length, by opcode of str, bytes
 _TUPLE_OPCODES: Final = b"t\x85\x86\x87"
 _MEMOIZE: Final = 0x94
 
@@ -74,41 +68,49 @@ def is_plain(data: bytes) -> bool:
 
     False says nothing against the pickle. Cost: one to two times that of opening it with C.
     """
-    if is_short_plain(data):
-        return True
-    head = 2 if data.startswith(_HEADS) else 0
-    last = len(data) - 1
-    if data[last:] != b".":
+    if not data.endswith(b"."):
         return False
-    return _past(data, head, _HASHLESS) == last or _is_cheap(data, head, last)
+    if _is_short(data):
+        return _is_run_of(_ALL, data)
+    return _is_run_of(_HASHLESS, data) or _shares_no_tuple(data)
 
 
 def is_short_plain(data: bytes) -> bool:
     """Tell whether `data` is plain, and so short that all it shares may as well be written out."""
-    return (
-        len(data) <= _SHORT_BYTES
-        and data.count(b"h") + data.count(b"j")
-        <= _SHORT_GETS  # counts letters in text as well: coarse, and cheap
-        and _ALL.match(data, 2 if data.startswith(_HEADS) else 0) is not None
-    )
+    return data.endswith(b".") and _is_short(data) and _is_run_of(_ALL, data)
 
 
-def _is_cheap(data: bytes, head: int, last: int) -> bool:
-    """Tell whether a plain pickle, from `head` to its STOP at `last`, has few tuples and shares none."""
-    at = _past(data, head, _TUPLELESS)
+def _is_short(data: bytes) -> bool:
+    # Counts letters in text as well: this is coarse, and cheap.
+    return len(data) <= _SHORT_BYTES and data.count(b"h") + data.count(b"j") <= _SHORT_GETS
+
+
+def _is_run_of(run: re.Pattern[bytes], data: bytes) -> bool:
+    return _past(run, data, _head(data)) == len(data) - 1
+
+
+def _head(data: bytes) -> int:
+    """Return the length of the protocol's opcode; one that is older than 4 is not on the list."""
+    return 2 if data.startswith((b"\x80\x04", b"\x80\x05")) else 0
+
+
+def _shares_no_tuple(data: bytes) -> bool:
+    """Tell whether a pickle is plain, has few tuples, and refers to nothing from the first of them on."""
+    last = len(data) - 1
+    at = _past(_TUPLELESS, data, _head(data))
     for _ in range(_FEW_TUPLES):
         if at == last:
             return True
         if data[at] not in _TUPLE_OPCODES:
             return False
-        at = _past(data, at + 1 + (data[at + 1] == _MEMOIZE), _GETLESS_TUPLELESS)
+        at = _past(_GETLESS_TUPLELESS, data, at + 1 + (data[at + 1] == _MEMOIZE))
     return False
 
 
-def _past(data: bytes, at: int, run: re.Pattern[bytes]) -> int:
+def _past(run: re.Pattern[bytes], data: bytes, at: int) -> int:
     """Return the place of the first opcode from `at` on that is neither in `run` nor a long str or bytes.
 
-    The place is the last byte at most: a length beyond it counts as an opcode that is not in `run`.
+    It is that of the last byte at most; a length that goes beyond it counts as an opcode that is not in `run`.
     """
     last = len(data) - 1
     while True:
@@ -122,4 +124,6 @@ def _past(data: bytes, at: int, run: re.Pattern[bytes]) -> int:
         past = start + int.from_bytes(data[at + 1 : start], "little")
         if past > last:
             return at
-        at = past + (data[past] == _MEMOIZE)
+        match = _AFTER_LONG.match(data, past, last)
+        assert match is not None  # as above
+        at = match.end()

@@ -30,6 +30,7 @@ __all__ = ["dump"]
 PROTOCOL: Final = 4
 _DEPTH: Final = 1000  # of nesting; the pickle module gives up at about ``sys.getrecursionlimit()``
 _BATCH: Final = 1000  # items pushed at once; as many as the pickle module does
+_OURS: Final = frozenset({Global, Named, Opaque, Ref, Stub})
 _LOADS: Final = Global("pickle", "loads")
 _PARTIAL: Final = Global("functools", "partial")
 
@@ -52,12 +53,14 @@ def dump(obj: object, *, face: Face) -> bytes:
 
     Cost: that of ``pickle.dumps`` for plain values; about 1 µs an object otherwise.
     """
-    try:
-        return pickle.dumps(obj, PROTOCOL)
-    except (NeedsWriter, RecursionError):
-        writer = _Writer(face)
-        writer.write(obj)
-        return writer.finished()
+    if type(obj) is not tuple or _OURS.isdisjoint(map(type, obj)):  # else, as for most replies, C would try in vain
+        try:
+            return pickle.dumps(obj, PROTOCOL)
+        except (NeedsWriter, RecursionError):
+            pass
+    writer = _Writer(face)
+    writer.write(obj)
+    return writer.finished()
 
 
 class _Writer:
@@ -67,8 +70,8 @@ class _Writer:
 
     def __init__(self, face: Face) -> None:
         self._out: list[bytes] = [b"\x80\x04"]
-        self._memo: dict[object, tuple[int, object]] = {}
-        """By identity (names: by value): the number, and the object itself so that its id stays taken."""
+        self._memo: dict[int, tuple[int, object]] = {}
+        """By identity: the number, and the object itself so that its id stays taken."""
         self._open: dict[int, int] = {}
         """Objects whose arguments are being written now, and how often: a cycle leads back to them."""
         self._face = face
@@ -101,7 +104,7 @@ class _Writer:
         if atom is not None:
             self._out.append(atom(obj))
             return None
-        known = self._memo.get(obj if kind is Global else id(obj))
+        known = self._memo.get(id(obj))
         if known is not None:
             self._get(known[0])
             return None
@@ -116,7 +119,7 @@ class _Writer:
         self._out.append(b"h%c" % index if index < 256 else b"j" + index.to_bytes(4, "little"))
 
     def _memoize(self, obj: object) -> None:
-        self._memo[obj if type(obj) is Global else id(obj)] = len(self._memo), obj
+        self._memo[id(obj)] = len(self._memo), obj
         self._out.append(b"\x94")
 
     # -- containers -------------------------------------------------------------------------------
@@ -180,9 +183,9 @@ class _Writer:
 
     # -- names and objects ------------------------------------------------------------------------
 
-    def write_global(self, name: Global) -> Children:
-        yield name.module
-        yield name.qualname
+    def write_global(self, name: Global) -> None:
+        self._begin(name.module)
+        self._begin(name.qualname)
         self._out.append(b"\x93")
         self._memoize(name)
 
@@ -244,9 +247,13 @@ class _Writer:
         call = written(ref, self._face)
         return self._called(ref, Global(call.module, call.qualname), call.args)
 
-    def write_opaque(self, value: Opaque) -> Children:
-        if not value.buffers:
-            return self._called(value, _LOADS, (value.data,))
+    def write_opaque(self, value: Opaque) -> Children | None:
+        if not value.buffers:  # the most frequent of all, so written without a detour
+            self._begin(_LOADS)
+            self._begin(value.data)
+            self._out.append(b"\x85R")
+            self._memoize(value)
+            return None
         # A call in a pickle has no keywords: the reader makes a partial that has them, and calls it.
         load = Stub(How.CALL, _PARTIAL, (_LOADS,))
         load.steps.append((Verb.STATE, (_LOADS, (value.data,), {"buffers": list(value.buffers)}, None)))
@@ -333,7 +340,7 @@ _ARGUMENTS: Final[dict[type, Callable[[Any], tuple[object, ...]]]] = {
     slice: lambda value: (value.start, value.stop, value.step),
 }
 
-_BRANCHES: Final[dict[type, Callable[[_Writer, Any], Children]]] = {
+_BRANCHES: Final[dict[type, Callable[[_Writer, Any], Children | None]]] = {
     list: _Writer.write_list,
     dict: _Writer.write_dict,
     set: _Writer.write_set,
