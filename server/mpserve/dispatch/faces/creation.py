@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from mpserve.dispatch.faces.base import Plan, store
+from mpserve.dispatch.faces.base import Plan, store, store_key
 from mpserve.dispatch.faces.containers import elements_of, pairs_of
 from mpshared.errors import NotSupported
 from mpshared.symbolic import Foreign, Ref, Stub
@@ -76,8 +76,6 @@ def _dict(other: Any = (), /, **kwds: Any) -> Plan:
 
 
 def _set(iterable: Any = (), /) -> Plan:
-    from mpserve.dispatch.faces.base import store_key
-
     keys = [store_key(member) for member in elements_of(iterable, "set")]
     plan = _open("set")
     if keys:
