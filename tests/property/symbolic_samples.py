@@ -1,11 +1,11 @@
-"""Objects of every sort that programs pickle, for the tests of pickles as data. Also imported by Python 3.8."""
+"""Objects of every sort that programs pickle, to be read as data. Also imported by Python 3.8."""
 
 from __future__ import annotations
 
 import array
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -49,45 +49,42 @@ class Pair(typing.NamedTuple):
     right: object
 
 
-class Attributes:
-    """Equal by what is in it; the base of what is below."""
+class Base:
+    """Equal by what is in it."""
 
-    def __init__(self, **attributes):
-        self.__dict__.update(attributes)
+    __slots__ = ()
 
     def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
+        return type(self) is type(other) and contents(self) == contents(other)
 
     def __hash__(self):
         return 1
 
-    class Nested:
-        def __eq__(self, other):
-            return type(self) is type(other)
 
-        __hash__ = None
+def contents(obj):
+    return getattr(obj, "__dict__", None), [getattr(obj, name) for name in getattr(obj, "__slots__", ())]
 
 
-class Slotted:
+class Attributes(Base):
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    class Nested(Base):
+        pass
+
+
+class Slotted(Base):
     __slots__ = ("a", "b")
 
     def __init__(self, a, b):
         self.a, self.b = a, b
 
-    def __eq__(self, other):
-        return type(other) is Slotted and (self.a, self.b) == (other.a, other.b)
-
-    __hash__ = None
-
 
 class SlottedAndMore(Slotted):
-    def __eq__(self, other):
-        return type(other) is SlottedAndMore and (self.a, self.b, vars(self)) == (other.a, other.b, vars(other))
-
-    __hash__ = None
+    """Its slots are in its base; for the rest it has a __dict__."""
 
 
-class State:
+class State(Base):
     """Has a state of its own making."""
 
     def __init__(self, value):
@@ -99,14 +96,11 @@ class State:
     def __setstate__(self, state):
         (self.value,) = state
 
-    def __eq__(self, other):
-        return type(other) is State and self.value == other.value
 
-    __hash__ = None
-
-
-class Keywords:
+class Keywords(Base):
     """Is made with keyword arguments."""
+
+    both: tuple
 
     def __new__(cls, a, *, b):
         self = super().__new__(cls)
@@ -116,17 +110,12 @@ class Keywords:
     def __getnewargs_ex__(self):
         return (self.both[0],), {"b": self.both[1]}
 
-    def __eq__(self, other):
-        return type(other) is Keywords and self.both == other.both
-
-    __hash__ = None
-
 
 def set_twice(obj, state):
     obj.twice = state * 2
 
 
-class Setter:
+class Setter(Base):
     """Gets its state from a function of its own: the sixth item of a reduce."""
 
     def __init__(self, twice):
@@ -134,11 +123,6 @@ class Setter:
 
     def __reduce__(self):
         return Setter, (0,), self.twice // 2, None, None, set_twice
-
-    def __eq__(self, other):
-        return type(other) is Setter and self.twice == other.twice
-
-    __hash__ = None
 
 
 class Refused(Exception):
@@ -152,7 +136,8 @@ class Refused(Exception):
     def __eq__(self, other):
         return type(other) is Refused and (self.args, vars(self)) == (other.args, vars(other))
 
-    __hash__ = None
+    def __hash__(self):
+        return 1
 
 
 class MyDict(dict):
@@ -221,12 +206,12 @@ def samples():
         "chain map": collections.ChainMap({"a": 1}, {"b": 2}),
         "decimal": decimal.Decimal("1.50"),
         "fraction": fractions.Fraction(1, 3),
-        "datetime": datetime.datetime(2024, 2, 29, 1, 2, 3, 4),
-        "aware": datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1), "X")),
-        "utc": datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc),
-        "date": datetime.date(1, 1, 1),
-        "time": datetime.time(23, 59),
-        "timedelta": datetime.timedelta(days=-1, microseconds=1),
+        "datetime": dt.datetime(2024, 2, 29, 1, 2, 3, 4),
+        "aware": dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1), "X")),
+        "utc": dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc),  # noqa: UP017 - 3.8 has no dt.UTC
+        "date": dt.date(1, 1, 1),
+        "time": dt.time(23, 59),
+        "timedelta": dt.timedelta(days=-1, microseconds=1),
         "path": pathlib.PurePosixPath("/a/b/c"),
         "uuid": uuid.UUID(int=7),
         "address": ipaddress.ip_address("10.0.0.1"),
@@ -238,7 +223,7 @@ def samples():
         "function": with_attribute,
         "builtin": len,
         "builtin class": collections.OrderedDict,
-        "class method": datetime.datetime.fromisoformat,
+        "class method": dt.datetime.fromisoformat,
         "type of None": type(None),
         "complex": complex(1, -2),
         "range": range(1, 10, 3),
@@ -259,4 +244,4 @@ def samples():
 
 
 DIFFERENT_BY_PROTOCOL = {"keywords", "array", "getter"}
-"""Sorts that are pickled in another way from protocol 3 or 4 on, so that two protocols' pickles do not look alike."""
+"""Sorts that pickle in another way from protocol 3 or 4 on, so that their pickles do not look alike."""

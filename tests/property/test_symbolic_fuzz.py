@@ -1,6 +1,6 @@
 """Whatever the bytes: they are read, or refused with the documented error, and nothing in them runs.
 
-"In bounded time" is the test run's own time limit: each of these took for ever, or all memory, in one reader or another.
+What never ends, or takes all memory, is ended by the test run's own time limit.
 """
 
 import pickle
@@ -31,15 +31,43 @@ from mpshared.symbolic.reading import _BROKEN, _run
 
 # Each is one or a few opcodes that make sense together, so that chance builds what chance bytes never would.
 PIECES = [
-    *(b"N", b"\x88", b"K\x01", b"K\x02", b"J\xff\xff\xff\xff", b"G?\xf0\x00\x00\x00\x00\x00\x00", b"\x8a\x01\x05"),
-    *(b"\x8c\x01a", b"\x8c\x08builtins", b"\x8c\x03set", b"\x8c\x07getattr", b"C\x01b", b"X\x01\x00\x00\x00c"),
+    *(
+        b"N",
+        b"\x88",
+        b"K\x01",
+        b"K\x02",
+        b"J\xff\xff\xff\xff",
+        b"G?\xf0\x00\x00\x00\x00\x00\x00",
+        b"\x8a\x01\x05",
+    ),
+    *(
+        b"\x8c\x01a",
+        b"\x8c\x08builtins",
+        b"\x8c\x03set",
+        b"\x8c\x07getattr",
+        b"C\x01b",
+        b"X\x01\x00\x00\x00c",
+    ),
     *(b"]", b"}", b"\x8f", b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"l", b"d"),
     *(b"a", b"e", b"s", b"u", b"\x90", b"\x91", b"b", b"R", b"\x81", b"\x92", b"\x93", b"0", b"1", b"2"),
     *(b"\x94", b"q\x00", b"q\x05", b"h\x00", b"h\x01", b"h\x02", b"j\x01\x00\x00\x00", b"r\x03\x00\x00\x00"),
     *(b"cos\nsystem\n", b"cbuiltins\nset\n", b"cbuiltins\nfrozenset\n", b"cbuiltins\nslice\n", b"cm\nC\n"),
     *(b"cmultiprocessing.managers\nRebuildProxy\n", b"cmpshared.values\nopen_ref\n", b"cpickle\nloads\n"),
-    *(b"\x94\x85\x94", b"h\x00h\x00\x86\x94", b"(K\x01K\x02K\x03t\x94", b"\x8f\x94(K\x01\x90", b"}\x94K\x01Ns"),
-    *(b"\x80\x02", b"\x80\x04", b"\x95\x00\x00\x00\x00\x00\x00\x00\x00", b"\x97", b"\x98", b"\x96" + bytes(8)),
+    *(
+        b"\x94\x85\x94",
+        b"h\x00h\x00\x86\x94",
+        b"(K\x01K\x02K\x03t\x94",
+        b"\x8f\x94(K\x01\x90",
+        b"}\x94K\x01Ns",
+    ),
+    *(
+        b"\x80\x02",
+        b"\x80\x04",
+        b"\x95\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\x97",
+        b"\x98",
+        b"\x96" + bytes(8),
+    ),
 ]
 
 soups = st.lists(st.sampled_from(PIECES), max_size=40).map(lambda pieces: b"".join(pieces) + b".")
@@ -50,7 +78,9 @@ def damaged_pickles(draw):
     data = bytearray(pickle.dumps(draw(objects), draw(st.integers(2, 5))))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
-        data[at : at + draw(st.integers(0, 3))] = draw(st.one_of(st.binary(max_size=3), st.sampled_from(PIECES)))
+        data[at : at + draw(st.integers(0, 3))] = draw(
+            st.one_of(st.binary(max_size=3), st.sampled_from(PIECES))
+        )
     return bytes(data)
 
 
@@ -123,7 +153,9 @@ def test_what_was_read_is_written_and_read_again(data):
     try:
         assert equal(obj, again) or not equal(obj, load(data))  # a NaN equals nothing
     except (MalformedPickle, TypeError):
-        assert not is_plain(data)  # a dict of a user's class with a key that is none, or an opaque value with no pickle
+        assert not is_plain(
+            data
+        )  # a dict of a user's class with a key that is none, or an opaque value with no pickle
 
 
 @given(soups | damaged_pickles())

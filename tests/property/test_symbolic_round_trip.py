@@ -3,12 +3,22 @@
 import functools
 import pickle
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.property import symbolic_samples
-from tests.property.symbolic_samples import DIFFERENT_BY_PROTOCOL, MyDict, MyList, MySet, Pair, Point, State, samples
+from tests.property.symbolic_samples import (
+    DIFFERENT_BY_PROTOCOL,
+    MyDict,
+    MyList,
+    MySet,
+    Pair,
+    Point,
+    State,
+    samples,
+)
 
 from mpshared.symbolic import OWN, Limits, dump, equal, load, same, text
 from mpshared.symbolic.machine import Machine
@@ -26,7 +36,9 @@ scalars = st.one_of(
     st.binary(),
     st.complex_numbers(allow_nan=False),
 )
-keys = st.deferred(lambda: scalars | st.lists(keys, max_size=3).map(tuple) | st.frozensets(keys, max_size=3))
+keys: st.SearchStrategy[Any] = st.deferred(
+    lambda: scalars | st.lists(keys, max_size=3).map(tuple) | st.frozensets(keys, max_size=3)
+)
 objects = st.recursive(
     keys | st.sampled_from(SORTS).map(lambda sort: samples()[sort]),
     lambda inner: st.one_of(
@@ -79,7 +91,11 @@ def test_the_fast_way_and_the_exact_way_read_the_same(obj, protocol):
 
 @pytest.mark.parametrize(
     ("sort", "one", "other"),
-    [(sort, one, other) for sort, (one, other) in product(SORTS, product(PROTOCOLS, PROTOCOLS)) if one < other],
+    [
+        (sort, one, other)
+        for sort, (one, other) in product(SORTS, product(PROTOCOLS, PROTOCOLS))
+        if one < other
+    ],
 )
 def test_an_object_is_the_same_in_every_protocol(sort, one, other):
     if sort in DIFFERENT_BY_PROTOCOL:
@@ -130,7 +146,9 @@ def test_partials_come_back(protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("error", [KeyError("k"), OSError(2, "no file", "x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "r")])
+@pytest.mark.parametrize(
+    "error", [KeyError("k"), OSError(2, "no file", "x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "r")]
+)
 def test_exceptions_come_back(error, protocol):
     error.extra = [1]
     back = there_and_back(error, protocol)
@@ -147,7 +165,7 @@ def test_what_is_one_object_stays_one_object(protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_list_that_contains_itself_comes_back(protocol):
-    items = [1]
+    items: list[object] = [1]
     items.append(items)
     back = there_and_back(items, protocol)
     assert back[1] is back
@@ -157,8 +175,14 @@ def test_a_list_that_contains_itself_comes_back(protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("kind", [list, MyList, dict, MyDict, tuple, Point, State, MySet, frozenset])
 def test_a_cycle_through_each_kind_comes_back(kind, protocol):
-    node = symbolic_samples.Attributes()
-    node.again = kind({"k": node}) if issubclass(kind, dict) else kind(node) if kind in {Point, State} else kind([node])
+    node: Any = symbolic_samples.Attributes()
+    node.again = (
+        kind({"k": node})
+        if issubclass(kind, dict)
+        else kind(node)
+        if kind in {Point, State}
+        else kind([node])
+    )
     back = there_and_back(node, protocol)
     through = back.again
     inside = {
@@ -173,7 +197,7 @@ def test_a_cycle_through_each_kind_comes_back(kind, protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_cycle_may_be_entered_at_its_set(protocol):
-    node = symbolic_samples.Attributes()
+    node: Any = symbolic_samples.Attributes()
     node.again = MySet([node])
     back = there_and_back(node.again, protocol)
     (member,) = back

@@ -53,7 +53,11 @@ def test_a_call_of_os_system_stays_text(protocol, tmp_path):
         assert isinstance(found, list)
         (stub,) = found
         assert isinstance(stub, Stub)
-        assert (stub.how, stub.callee, stub.args) == (How.CALL, Global(os.system.__module__, "system"), (f"touch {mark}",))
+        assert (stub.how, stub.callee, stub.args) == (
+            How.CALL,
+            Global(os.system.__module__, "system"),
+            (f"touch {mark}",),
+        )
     assert text(obj) == f"[<posix.system('touch {mark}')>]"
     assert equal(obj, again)
     hash(key(stub))
@@ -167,7 +171,9 @@ def test_what_is_announced_is_not_allocated(data):
 
 
 def test_a_call_that_would_allocate_is_left_to_its_reader():
-    obj = load(b"\x80\x04\x8c\x08builtins\x8c\x09bytearray\x93\x8a\x06" + (10**13).to_bytes(6, "little") + b"\x85R.")
+    obj = load(
+        b"\x80\x04\x8c\x08builtins\x8c\x09bytearray\x93\x8a\x06" + (10**13).to_bytes(6, "little") + b"\x85R."
+    )
     assert isinstance(obj, Stub)
     assert obj.args == (10**13,)
 
@@ -219,7 +225,11 @@ def test_a_deep_key_is_refused_and_does_not_end_the_process(padding):
 @pytest.mark.parametrize("container", ["dict", "set", "frozenset"])
 def test_keys_made_to_collide_are_refused(container):
     colliding = list(product((-1, -2), repeat=13))  # hash(-1) == hash(-2), so all of these hash alike
-    obj = dict.fromkeys(colliding) if container == "dict" else {"set": set, "frozenset": frozenset}[container](colliding[:3000])
+    obj = (
+        dict.fromkeys(colliding)
+        if container == "dict"
+        else {"set": set, "frozenset": frozenset}[container](colliding[:3000])
+    )
     with pytest.raises(PickleTooComplex, match="same hash"):
         load(pickle.dumps(obj))
 
@@ -263,13 +273,28 @@ def test_limits_of_ones_own_are_kept():
 @pytest.mark.parametrize("protocol", range(4, 6))
 def test_plain_data_goes_the_fast_way(protocol):
     rows = [{"name": f"n{n}", "size": n, "parts": [1.5, None, b"x" * 300]} for n in range(100)]
-    for obj in (None, 5, "text", ("ident", "put", (rows,), {}), {"a": {1, 2}}, rows, ["x" * 100_000, list(range(5000))]):
+    request = ("ident", "put", (rows,), {})
+    objects: list[object] = [
+        None,
+        5,
+        "text",
+        request,
+        {"a": {1, 2}},
+        rows,
+        ["x" * 100_000, list(range(5000))],
+    ]
+    for obj in objects:
         assert is_plain(pickle.dumps(obj, protocol))
 
 
 def test_what_is_not_proved_cheap_does_not():
     shared = (1, 2)
-    for obj in ([{shared: 1}, {shared: 2}, ["x"] * 600], {(n,): n for n in range(1000)}, len, {1: frozenset([1])}):
+    for obj in (
+        [{shared: 1}, {shared: 2}, ["x"] * 600],
+        {(n,): n for n in range(1000)},
+        len,
+        {1: frozenset([1])},
+    ):
         assert not is_plain(pickle.dumps(obj))
         assert equal(load(pickle.dumps(obj)), load(pickle.dumps(obj)))
 

@@ -256,8 +256,9 @@ class _Keying:
         self.nodes += 1 + (obj.bit_length() >> 6 if type(obj) is int else 0)
         if depth > self._limits.key_depth or self.nodes > self._limits.key_nodes:
             raise PickleTooComplex(
-                f"a key is nested deeper than {self._limits.key_depth}, or larger than {self._limits.key_nodes} "
-                "values, and hashing it would hold up everybody: use a smaller key, e.g. a string"
+                f"a key is nested deeper than {self._limits.key_depth} or larger than "
+                f"{self._limits.key_nodes} values, and hashing it would hold up everybody: use a smaller key, "
+                "e.g. a string"
             )
         kind = type(obj)
         if kind in _HASHED_AS_THEY_ARE:
@@ -339,9 +340,9 @@ def plain_order(obj: object) -> object:
     for _ in range(DEFAULT.key_depth):
         if any(isinstance(item, Foreign) for item in level):
             raise ForeignOrder(
-                "only numbers, text, bytes, and tuples and lists of them can be ordered on the server: the order "
-                "of other objects is users' code, which it does not run; sort a copy in your program, e.g. "
-                "sorted(list(shared))"
+                "only numbers, text, bytes, and tuples and lists of them can be ordered on the server: "
+                "the order of other objects is users' code, which it does not run; sort a copy in your "
+                "program, e.g. sorted(list(shared))"
             )
         inner: list[Any] = [item for item in level if type(item) in _HOLDS]
         nodes += len(level)

@@ -32,15 +32,15 @@ class Limits:
     """
 
     key_nodes: int = 10_000
-    """Size of one dict key or set member with everything shared in it written out: hashing walks that, not the
-    size of the pickle. A tuple of two references to a tuple of two references and so on doubles at every level."""
+    """Size of one dict key or set member, everything shared in it written out: hashing walks that, not the
+    size of the pickle. A tuple of two references to a tuple of two references and so on doubles per level."""
 
     key_depth: int = 64
     """Nesting of one key in its canonical form (`key`)."""
 
     hashing_per_byte: int = 16
-    """Key nodes hashed while loading, for each byte of the pickle. A key takes at least a byte a node where it
-    is first written; only the same large key in many dicts comes near."""
+    """Key nodes hashed while loading, for each byte of the pickle. A key takes at least a byte a node where
+    it is first written; only the same large key in many dicts comes near."""
 
     collisions: int = 1000
     """Keys of one container that share a hash; each is compared with all before it. By chance there are few:

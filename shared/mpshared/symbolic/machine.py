@@ -134,8 +134,9 @@ class Machine:
             hashes[hashed] = hashes.get(hashed, 0) + 1
             if hashes[hashed] > self.limits.collisions:
                 raise PickleTooComplex(
-                    f"more than {self.limits.collisions} keys of one dict or set have the same hash, and each "
-                    "would be compared with all others: this is no accident, and the value was not stored"
+                    f"more than {self.limits.collisions} keys of one dict or set have the same hash, "
+                    "and each would be compared with all others: this is no accident, and the value was not "
+                    "stored"
                 )
 
 
@@ -159,7 +160,7 @@ def _key_nodes(key: object, limits: Limits) -> int:
             return nodes
         level = [item for node in inner for item in node]
     raise PickleTooComplex(
-        f"a dict key or set member is nested deeper than {limits.key_depth}, or larger than {limits.key_nodes} "
-        "values with all that it shares written out, and hashing it would hold up everybody: use a smaller key, "
-        "e.g. a string"
+        f"a dict key or set member is nested deeper than {limits.key_depth} or larger than "
+        f"{limits.key_nodes} values, with all that it shares written out, and hashing it would hold up "
+        "everybody: use a smaller key, e.g. a string"
     )

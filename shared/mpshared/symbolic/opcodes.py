@@ -122,7 +122,7 @@ def _mark(machine: Machine) -> None:
 
 
 def _numbers(machine: Machine) -> None:
-    """Push a long run of numbers, if one stands here: they are common, name nothing, and C is 20 times faster."""
+    """Push a long run of numbers, if one stands here: they name nothing, and C is 20 times faster."""
     run = _NUMBERS.match(machine.data, machine.at)
     if run is not None:
         machine.stack.extend(pickle.loads(b"(" + run.group() + b"t."))
@@ -248,8 +248,8 @@ def _put(width: int) -> Opcode:
         if index > len(machine.data):
             # Harmless here, where the memo is a dict. The pickle module makes an array of this size.
             raise PickleTooComplex(
-                f"a pickle of {len(machine.data)} bytes asks for a memo of {index} entries: it would fill the "
-                "memory of whoever opens it, and was not stored"
+                f"a pickle of {len(machine.data)} bytes asks for a memo of {index} entries: it would fill "
+                "the memory of whoever opens it, and was not stored"
             )
         machine.memo[index] = machine.stack[-1]
         machine.fresh = None
@@ -333,8 +333,8 @@ def _proto(machine: Machine) -> None:
     machine.protocol = machine.take_int(1)
     if machine.protocol > _NEWEST_PROTOCOL:
         raise MalformedPickle(
-            f"a pickle of protocol {machine.protocol}: this server knows those up to {_NEWEST_PROTOCOL}, pickle "
-            f"with protocol={_NEWEST_PROTOCOL}"
+            f"a pickle of protocol {machine.protocol}: this server knows those up to {_NEWEST_PROTOCOL}, "
+            f"pickle with protocol={_NEWEST_PROTOCOL}"
         )
 
 

@@ -56,9 +56,16 @@ _HASHLESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE)
 _TUPLELESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _HASH)
 _GETLESS_TUPLELESS: Final = _run_of(_ATOM, _MADE, _FILL, _HASH)
 
-_AFTER_LONG: Final = re.compile(rb"(?s:(?:\x95.{8})?+\x94?+)")  # FRAME: a long payload stands outside of frames
-
-_WIDTHS: Final = {0x8C: 1, 0x43: 1, 0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # of the length, by opcode of str, bytes
+# A long payload stands between frames, so a FRAME may come before the MEMOIZE that belongs to it.
+_AFTER_LONG: Final = re.compile(rb"(?s:(?:\x95.{8})?+\x94?+)")
+_WIDTHS: Final = {
+    0x8C: 1,
+    0x43: 1,
+    0x58: 4,
+    0x42: 4,
+    0x8D: 8,
+    0x8E: 8,
+}  # of the length, by opcode of str, bytes
 _TUPLE_OPCODES: Final = b"t\x85\x86\x87"
 _MEMOIZE: Final = 0x94
 
@@ -110,7 +117,7 @@ def _shares_no_tuple(data: bytes) -> bool:
 def _past(run: re.Pattern[bytes], data: bytes, at: int) -> int:
     """Return the place of the first opcode from `at` on that is neither in `run` nor a long str or bytes.
 
-    It is that of the last byte at most; a length that goes beyond it counts as an opcode that is not in `run`.
+    It is that of the last byte at most: a length that goes beyond counts as an opcode that is not in `run`.
     """
     last = len(data) - 1
     while True:

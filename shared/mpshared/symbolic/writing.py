@@ -53,7 +53,9 @@ def dump(obj: object, *, face: Face) -> bytes:
 
     Cost: that of ``pickle.dumps`` for plain values; about 1 µs an object otherwise.
     """
-    if type(obj) is not tuple or _OURS.isdisjoint(map(type, obj)):  # else, as for most replies, C would try in vain
+    if type(obj) is not tuple or _OURS.isdisjoint(
+        map(type, obj)
+    ):  # else, as for most replies, C would try in vain
         try:
             return pickle.dumps(obj, PROTOCOL)
         except (NeedsWriter, RecursionError):
