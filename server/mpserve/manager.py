@@ -110,6 +110,7 @@ class Server:
         self.loop.stop()
 
     def _say_goodbye(self) -> None:
+        self.dispatcher.stopping = True
         self.listener.stop_listening()
         self.listener.say_goodbye("gone")
         until_s = self.loop.clock() + GOODBYE_S

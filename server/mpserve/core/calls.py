@@ -7,7 +7,6 @@ ties ownership to the connection.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -108,7 +107,7 @@ class Lane:
         self.settled = 0
         """Answers up to this number have arrived."""
         self.running: Call | None = None
-        self.pending: deque[Call] = deque()
+        self.pending: list[Call] = []
         self.reply_to: Any = None
         """The connection that answers go to; belongs to the dispatcher, the core never reads it."""
         self.unsettled: dict[int, Call] = {}
@@ -138,7 +137,7 @@ class Lane:
     def finish(self, call: Call) -> Call | None:
         """Note that `call` is no longer under way; return the lane's next call, which now is."""
         if self.running is call:
-            self.running = self.pending.popleft() if self.pending else None
+            self.running = self.pending.pop(0) if self.pending else None
             return self.running
         return None
 

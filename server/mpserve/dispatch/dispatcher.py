@@ -69,6 +69,8 @@ class Dispatcher:
         self.stop = stop
         self.session_timeout_s = session_timeout_s
         self.grace_s = grace_s
+        self.stopping = False
+        """The server says goodbye; sessions that end now are not lost."""
         self.server_id = secrets.token_hex(8)
         self.epoch = secrets.token_hex(8)
         """Changes with every start that does not bring the old state back."""
@@ -93,7 +95,7 @@ class Dispatcher:
 
     def _session_ended(self, session: Session) -> None:
         info = session.info
-        if info.role != "stock":
+        if info.role != "stock" and not self.stopping:
             self.log.warning(
                 "session.lost",
                 session=session.id,

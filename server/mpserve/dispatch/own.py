@@ -33,6 +33,8 @@ __all__ = ["OwnSide"]
 class OwnSide:
     """One authenticated connection that speaks our protocol."""
 
+    __slots__ = ("_decoder", "_dispatcher", "_lanes", "_over", "_session", "_transport")
+
     def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
         self._dispatcher = dispatcher
         self._transport = transport

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final
 
 __all__ = ["Outbox"]
@@ -24,7 +22,7 @@ class Outbox:
     __slots__ = ("_pieces", "size_bytes")
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes | memoryview] = deque()
+        self._pieces: list[bytes | memoryview] = []  # a deque takes 600 bytes, empty
         self.size_bytes = 0
         """All that has not been sent."""
 
@@ -59,7 +57,7 @@ class Outbox:
             pieces.clear()
             pieces.append(joined)
             return sock.send(joined)
-        return sock.sendmsg(list(islice(pieces, VECTOR_MAX)))
+        return sock.sendmsg(pieces[:VECTOR_MAX])
 
     def _sent(self, sent: int) -> None:
         pieces = self._pieces
@@ -68,7 +66,10 @@ class Outbox:
             self.size_bytes = 0
             return
         self.size_bytes -= sent
-        while sent >= len(pieces[0]):
-            sent -= len(pieces.popleft())
+        whole = 0
+        while sent >= len(pieces[whole]):
+            sent -= len(pieces[whole])
+            whole += 1
+        del pieces[:whole]
         if sent:
             pieces[0] = memoryview(pieces[0])[sent:]

@@ -46,6 +46,21 @@ class Owner(Protocol):
 class Peer:
     """One accepted connection."""
 
+    __slots__ = (
+        "_closed",
+        "_closing",
+        "_fd",
+        "_interest",
+        "_is_tcp",
+        "_log",
+        "_loop",
+        "_outbox",
+        "_owner",
+        "_sock",
+        "label",
+        "side",
+    )
+
     def __init__(self, loop: Loop, sock: socket.socket, label: str, log: Logger, owner: Owner) -> None:
         self._loop = loop
         self._sock = sock
