@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from mpclient.objects import find_class
+from mpclient.objects.base import is_spawning
+from mpclient.pickling import ProxyBase, dumps
 from mpclient.session import Describes, Session
 from mpshared.address import Address
 from mpshared.errors import ServerGone
@@ -111,7 +113,7 @@ def _key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> byte
     return find_key(file).secret
 
 
-class Cluster:
+class Cluster(ProxyBase):
     """One server, its workers, and the shared objects on it. Safe in threads; usable in forked children.
 
     Make it with `connect`. Closing it (also by `with`) says goodbye; what this program held is free then.
@@ -127,7 +129,15 @@ class Cluster:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy elsewhere is the receiver's own connection: what travels is only where the server is.
-        return _cluster_at, (self.session.advertise or str(self.session.address),)
+        address = self.session.advertise or str(self.session.address)
+        if is_spawning():
+            return _cluster_with_key, (str(self.session.address), self.session.key)
+        return _cluster_at, (address,)
+
+    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        if self.session is not session and self.session.server_id != session.server_id:
+            return None
+        return (_cluster_at, ("",)), ()
 
     @property
     def address(self) -> str:
@@ -449,8 +459,6 @@ class Cluster:
         return find_class(kind, flavour)(session.claim(ident), name, **more)
 
     def _blobs(self, values: Iterable[Any]) -> _list[Blob]:
-        from mpclient.pickling import dumps  # noqa: PLC0415 - in this one place
-
         return [dumps(value, self.session) for value in values]
 
 
@@ -474,8 +482,15 @@ def _slots(status: Mapping[str, Any]) -> int:
 
 
 def _cluster_at(address: str) -> Cluster:
-    """Open a pickled `Cluster`: this process's own connection to the same server."""
-    from mpclient.pickling import current_session  # noqa: PLC0415 - the import would be circular
-    from mpclient.resolve import session_at  # noqa: PLC0415
+    """Open a pickled `Cluster`: this process's own connection to the same server ("": where it came from)."""
+    from mpclient.resolve import session_for  # noqa: PLC0415 - the import would be circular
 
-    return Cluster(current_session() or session_at(address))
+    return Cluster(session_for(address))
+
+
+def _cluster_with_key(address: str, key: bytes) -> Cluster:
+    """Open a `Cluster` in a child process of the program that pickled it."""
+    from mpclient.resolve import learn_key  # noqa: PLC0415 - only in children
+
+    learn_key(address, key)
+    return _cluster_at(address)

@@ -16,10 +16,10 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from mpshared.address import Address
-from mpshared.errors import NotAllowed, ProtocolViolation, make
+from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch, WeakKey
 from mpshared.wire.own.frames import (
     SIZE_MAX_BYTES,
@@ -80,11 +80,10 @@ def dial(address: Address, key: bytes, timeout_s: float) -> Connection:
     try:
         rest = _authenticate(sock, address, key, limit_s)
         sock.settimeout(None)
-    except OSError as err:
+    except BaseException as err:
         sock.close()
-        raise Lost(f"the connection to {address} broke before it was authenticated ({err})") from None
-    except BaseException:
-        sock.close()
+        if isinstance(err, OSError) and not isinstance(err, MpserveError):
+            raise Lost(f"the connection to {address} broke before it was authenticated ({err})") from None
         raise
     return Connection(sock, rest)
 
@@ -207,20 +206,24 @@ class Connection:
         """Say which session and lane this connection is for; return what the server says of them.
 
         Raises:
-            MpserveError: The server refused.
-            Lost: The connection broke, or no answer came in time.
+            MpserveError: The server refused. The connection is closed.
+            Lost: It broke, or no answer came in time. It is closed.
         """
         try:
-            self._sock.settimeout(timeout_s)
-            self.send(encode_control(Type.ATTACH, body=body))
-            event = self.next_event()
-            self._sock.settimeout(None)
-        except OSError as err:
-            raise err if isinstance(err, Lost) else Lost(str(err)) from None
+            return self._attach(body, timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        self._sock.settimeout(timeout_s)
+        self.send(encode_control(Type.ATTACH, body=body))
+        event = self.next_event()
+        self._sock.settimeout(None)
         if isinstance(event, Failed):
             raise make(event.code, event.text, event.fields)
         if not isinstance(event, Control) or event.type is not Type.ATTACHED:
-            _surprised(event)
+            raise ProtocolViolation(f"the server answered what was not asked: {event!r:.200}")
         answer: dict[str, Any] = event.body
         return answer
 
@@ -253,10 +256,6 @@ class Connection:
     def close(self) -> None:
         """Close this process's end. After a fork that leaves the other process's end alone."""
         self._sock.close()
-
-
-def _surprised(event: Event) -> NoReturn:
-    raise ProtocolViolation(f"the server answered what was not asked: {event!r:.200}")
 
 
 def _send_vectored(sock: socket.socket, pieces: Sequence[bytes]) -> None:

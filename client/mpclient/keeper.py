@@ -56,7 +56,6 @@ class Keeper(threading.Thread):
         self._sent = 0
         self._open: dict[int, tuple[Op, list[Any]]] = {}
         """Calls of lane 0 that are not answered, by number."""
-        self._stopping = False
         self._beat_due_s = time.monotonic() + term.beat_s
         self._flush_due_s: float | None = None
 
@@ -73,8 +72,7 @@ class Keeper(threading.Thread):
             self._bell.send(b"\0")
 
     def stop(self) -> None:
-        """Say goodbye and end. Returns when that is done, or after `_STOP_S`."""
-        self._stopping = True
+        """Wait until the goodbye is said, `_STOP_S` at most; the term must be over."""
         self.wake()
         if threading.current_thread() is not self:
             self.join(_STOP_S)
@@ -100,9 +98,9 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """Keep the session until it ends."""
         try:
-            while not self._stopping and self._term.over is None:
+            while self._term.over is None:
                 self._turn()
-            if self._term.over is None:
+            if self._session.closed:
                 self._say_goodbye()
         except Lost:
             return  # while saying goodbye; the server sees that we are gone
@@ -188,9 +186,9 @@ class Keeper(threading.Thread):
 
     def _reconnect(self, lost: Lost) -> None:
         """Attach again, until it succeeds or patience ends (the session then is over)."""
-        self._control.close()
         patience = Patience(self._session, self._term)
         while True:
+            self._control.close()
             patience.wait(lost)
             try:
                 self._control = self._session.dial()

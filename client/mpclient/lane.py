@@ -27,7 +27,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient.connection import Connection, Lost
 from mpclient.patience import Patience
-from mpshared.errors import BadValue, MpserveError, ProtocolViolation, SessionExpired, TooBig, make
+from mpshared.errors import (
+    BadValue,
+    MpserveError,
+    ProtocolViolation,
+    ServerGone,
+    SessionExpired,
+    TooBig,
+    make,
+)
 from mpshared.ops import BY_CODE, Op
 from mpshared.values import Blob
 from mpshared.wire.errors import CannotSend, MessageTooLarge
@@ -112,6 +120,9 @@ class Lane:
             self._busy = True
             try:
                 return self._call(op, target, args, blobs, read)
+            except ServerGone:
+                self._session.heard(self)
+                raise
             finally:
                 self._busy = False
 
@@ -211,7 +222,6 @@ class Lane:
         try:
             self._agree(connection, connection.attach(self.term.body(self.number)))
         except MpserveError as err:
-            connection.close()
             raise self._session.refused(self.term, err) from None
         except BaseException:
             connection.close()

@@ -25,7 +25,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from mpshared.errors import BadValue
-from mpshared.values import NONE, PICKLE, Blob, PickledKey, Value, by_value_tag, needs_python
+from mpshared.values import NONE, PICKLE, Blob, PickledKey, Value, by_value_tag, needs_python, ref_ids
 
 if TYPE_CHECKING:
     from mpclient.session import Session
@@ -217,27 +217,22 @@ def loads(blob: Blob, session: Session) -> Any:
     """
     if blob == NONE:
         return None
-    if type(blob) is bytes:
-        return pickle.loads(blob)
-    return _loads_value(blob, session)  # type: ignore[arg-type]
+    return loads_all((blob,), session)[0]
 
 
 def loads_all(blobs: Sequence[Blob], session: Session) -> list[Any]:
     """Open many values; see `loads`. The references of all are claimed even if one cannot be opened."""
-    claimed = [session.claim(ident) for blob in blobs if type(blob) is not bytes for ident in blob.refs]  # type: ignore[union-attr]
-    opened = [pickle.loads(blob) if type(blob) is bytes else _open_value(blob, session) for blob in blobs]  # type: ignore[arg-type]
-    claimed.clear()
-    return opened
+    claimed = [session.claim(ident) for ident in ref_ids(blobs)]
+    before = _reading.session
+    _reading.session = session
+    try:
+        return [pickle.loads(blob) if type(blob) is bytes else _open_value(blob) for blob in blobs]
+    finally:
+        _reading.session = before
+        claimed.clear()  # a traceback may keep this frame
 
 
-def _loads_value(value: Value, session: Session) -> Any:
-    claimed = [session.claim(ident) for ident in value.refs]
-    opened = _open_value(value, session)
-    claimed.clear()
-    return opened
-
-
-def _open_value(value: Value, session: Session) -> Any:
+def _open_value(value: Blob) -> Any:
     needed, ours = needs_python(value), sys.version_info[:2]
     if needed is not None and needed != ours:
         raise BadValue(
@@ -247,14 +242,10 @@ def _open_value(value: Value, session: Session) -> Any:
             needed=list(needed),
             here=list(ours),
         )
-    before = _reading.session
-    _reading.session = session
-    try:
-        # A bytearray each: what was writable where it was pickled is writable here (pickle wraps the others
-        # itself).
-        return pickle.loads(value.data, buffers=map(bytearray, value.buffers))
-    finally:
-        _reading.session = before
+    if isinstance(value, bytes):
+        return pickle.loads(value)
+    # A bytearray each: what was writable there is writable here (pickle wraps the others itself).
+    return pickle.loads(value.data, buffers=map(bytearray, value.buffers))
 
 
 # -- keys -----------------------------------------------------------------------------------------

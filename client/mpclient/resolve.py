@@ -24,7 +24,7 @@ from mpshared.errors import NoSuchObject, ServerGone
 if TYPE_CHECKING:
     from mpclient.references import Handle
 
-__all__ = ["learn_key", "resolve", "session_at"]
+__all__ = ["learn_key", "resolve", "session_at", "session_for"]
 
 _keys: Final[dict[str, bytes]] = {}
 """Keys that came with what `multiprocessing` gave this child process, by address."""
@@ -65,6 +65,21 @@ def _handle_elsewhere(ident: str, address: str) -> Handle:
             f"the shared object {ident} belongs to a server that this program is not connected to"
         )
     return session_at(address).adopt(ident)
+
+
+def session_for(address: str) -> Session:
+        raise ServerGone("a value mentions the cluster it came from; connect() to that one first")
+    session = current_session()
+    if session is not None and not address:
+        return session
+    living = living_sessions()
+    if len(living) == 1:
+        return living[0]
+    if not address:
+        raise ServerGone(
+            "a value mentions its own cluster, and this program is not connected to any, or to several"
+        )
+    return session_at(address)
 
 
 def session_at(address: str) -> Session:

@@ -282,12 +282,15 @@ class Session:
             raise ServerGone(f"this program closed its connection to {self.address} while a call waited")
 
     def check(self, lane: Lane) -> None:
-        """Raise why the lane's term is over, if it is; the thread's next call begins anew."""
+        """Raise why the lane's term is over, if it is."""
         error = lane.term.over
         if error is not None:
-            if self._own.lane is lane:
-                self._own.lane = None
             raise type(error)(error.text, **error.fields)
+
+    def heard(self, lane: Lane) -> None:
+        """Note that a thread was told of an error: if its term is over, its next call begins anew."""
+        if lane.term.over is not None and self._own.lane is lane:
+            self._own.lane = None
 
     def refused(self, term: Term, error: MpserveError) -> MpserveError:
         """Return what users see when the server no longer takes the session; ends the term."""
@@ -299,7 +302,7 @@ class Session:
         return self.end(term, error)
 
     def end(self, term: Term, error: MpserveError) -> MpserveError:
-        """End a term: every thread in it hears `error`, or the first reason there was. Returns that."""
+        """End a term: all its threads hear `error`, or the first reason there was. Returns a copy of that."""
         if term.over is None:
             term.over = error
             if self._term is term:
@@ -307,7 +310,8 @@ class Session:
                 self._term = None
             for lane in term.living_lanes():
                 lane.interrupt()
-        return term.over
+            self.wake()
+        return type(term.over)(term.over.text, **term.over.fields)
 
     # -- for the keeper --------------------------------------------------------------------------
 
@@ -337,8 +341,8 @@ class Session:
             self._closing.set()
             term, keeper = self._term, self._keeper
             if term is not None and keeper is not None:
-                keeper.stop()
                 self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
+                keeper.stop()
 
     def forked(self) -> None:
         """Begin anew: this process is a fresh fork. What other processes can see is left alone."""

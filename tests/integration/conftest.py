@@ -1,6 +1,6 @@
 """The real server, started by its command line, and clients of it.
 
-server      one for the whole run, at a port of its own; tests use anonymous objects, or names that contain `unique`
+server      one for the whole run; tests use anonymous objects, or names that contain `unique`
 cluster     this test's own connection to it
 fresh_server   a factory: servers that a test may stop, kill or start with options
 program     runs a Python program as a client in a process of its own
@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mpclient
 import pytest
+
+import mpclient
 from mpclient.testing import wait_until
 
 READY = re.compile(r'"address": "([^"]+)"')
@@ -152,10 +153,10 @@ def unique(request) -> str:
 def program(server, tmp_path) -> Iterator[Callable[..., Program]]:
     started: list[subprocess.Popen[str]] = []
 
-    def run(source: str, *args: str, at: Server | None = None, main: str = "program.py") -> Program:
+    def run(source: str, *args: str, at: Server | None = None, connected: bool = True) -> Program:
         """Run `source`, which has a connected `cluster` at hand, and `say`/`hear` to speak with the test."""
-        path = tmp_path / main
-        path.write_text(PRELUDE + source)
+        path = tmp_path / "program.py"
+        path.write_text(PRELUDE + source if connected else source)
         process = subprocess.Popen(
             [sys.executable, str(path), *args],
             stdin=subprocess.PIPE,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 
-import mpclient
 import pytest
+
+import mpclient
 from mpclient.testing import wait_until, waiters
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 
-import mpclient
 import pytest
+
+import mpclient
 from mpclient.testing import wait_until, waiters
 
 

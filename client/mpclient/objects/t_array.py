@@ -41,7 +41,10 @@ class Array(Synchronized):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
-            self._call(_SET_SLICE, wire_slice(index), [self._number(number) for number in value])
+            numbers = [self._number(number) for number in value]
+            if len(numbers) != len(range(*index.indices(len(self)))):
+                raise ValueError("Can only assign sequence of same size")  # the words of ctypes arrays
+            self._call(_SET_SLICE, wire_slice(index), numbers)
         else:
             self._call(_SET, wire_index(index, "array"), self._number(value))
 

@@ -1,0 +1,301 @@
+"""Containers and numbers against the real server: the builtin types' methods, and live nesting."""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import operator
+from collections.abc import MutableMapping, MutableSequence, MutableSet
+from fractions import Fraction
+
+import pytest
+
+import mpclient
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+KEYS = [
+    *("text", "\u00e9\u4e2d", "\ud800", b"bytes", 5, -(2**70), 2**64 - 1, 1.5, True, None, (1, ("a", b"b"))),
+    *(Colour.RED, frozenset({1, 2}), Fraction(1, 3), complex(1, 2)),
+]
+
+
+class TestDict:
+    def test_one_key(self, cluster):
+        d = cluster.dict({"a": 1}, b=2)
+        d["c"] = [3]
+        assert d["c"] == [3]
+        assert "a" in d
+        assert "z" not in d
+        assert d.get("z") is None
+        assert d.get("z", 5) == 5
+        del d["a"]
+        assert d.pop("b") == 2
+        assert d.pop("b", 7) == 7
+        assert d.setdefault("n", 1) == 1
+        assert d.setdefault("n", 2) == 1
+        assert d.setdefault("none") is None
+        assert len(d) == 3
+        assert d
+
+    def test_all_keys(self, cluster):
+        d = cluster.dict([("a", 1), ("b", 2)])
+        assert d.keys() == ["a", "b"]
+        assert d.values() == [1, 2]
+        assert d.items() == [("a", 1), ("b", 2)]
+        assert list(d) == ["a", "b"]
+        assert list(reversed(d)) == ["b", "a"]
+        assert d.copy() == {"a": 1, "b": 2}
+        assert str(d) == "{'a': 1, 'b': 2}"
+        assert d == {"a": 1, "b": 2}
+        assert d != {"a": 1}
+        assert d | {"c": 3} == {"a": 1, "b": 2, "c": 3}
+        d |= {"c": 3}
+        d.update(d=4)
+        d.update([("e", 5)])
+        d.update(cluster.dict(f=6))
+        assert d.popitem() == ("f", 6)
+        assert len(d) == 5
+        d.clear()
+        assert not d
+        assert isinstance(d, MutableMapping)
+
+    @pytest.mark.parametrize("key", KEYS, ids=ascii)
+    def test_keys_of_many_types(self, cluster, key):
+        d = cluster.dict()
+        d[key] = "value"
+        assert d[key] == "value"
+        assert key in d
+        assert d.items() == [(key, "value")]
+        assert type(d.keys()[0]) is type(key)
+        del d[key]
+        assert key not in d
+
+    def test_unhashable_keys(self, cluster):
+        with pytest.raises(TypeError, match="unhashable"):
+            cluster.dict()[[1]] = 2
+
+    def test_missing_keys(self, cluster, unique):
+        d = cluster.dict(name=unique)
+        for call in (lambda: d["k"], lambda: d.pop("k"), lambda: d.__delitem__("k")):
+            with pytest.raises(KeyError) as caught:
+                call()
+            assert caught.value.args == ("k",)
+            assert unique in caught.value.__notes__[0]
+        with pytest.raises(KeyError):
+            d.popitem()
+
+    def test_counting_on_the_server(self, cluster):
+        d = cluster.dict(text="x")
+        assert d.incr("n") == 1
+        assert d.incr("n", 4) == 5
+        assert d.incr("n", 0.5) == 5.5
+        with pytest.raises(TypeError):
+            d.incr("text")
+
+    def test_compare_and_swap(self, cluster):
+        d = cluster.dict(a=[1, 2])
+        assert not d.cas("a", [1], "new")
+        assert d.cas("a", [1, 2], "new")
+        assert not d.cas("a", mpclient.MISSING, "other")
+        assert d.cas("b", mpclient.MISSING, 1)
+        assert d.cas("b", 1, mpclient.MISSING)
+        assert d.copy() == {"a": "new"}
+
+    def test_nested_objects_are_live(self, cluster):
+        outer, inner = cluster.dict(), cluster.list()
+        outer["inner"] = inner
+        outer["inner"].append(1)
+        assert inner.copy() == [1]
+        assert outer["inner"] == inner
+        assert outer["inner"][0] == 1
+
+    def test_repr_says_what_it_is_without_asking_the_server(self, cluster, unique):
+        assert repr(cluster.dict(name=unique)) == f"<Dict {unique} at {cluster.address}>"
+
+
+class TestList:
+    def test_as_the_builtin(self, cluster):
+        shared, plain = cluster.list([3, 1, 2]), [3, 1, 2]
+        for target in (shared, plain):
+            target.append(5)
+            target.extend([7, 1])
+            target.insert(1, "x")
+            target[0] = 9
+            target[1:3] = [4, 4, 4]
+            target[::2] = [0, 0, 0, 0]
+            del target[0]
+            del target[1:2]
+            target.remove(1)
+            operator.iadd(target, [8])
+            operator.imul(target, 2)
+            target.reverse()
+            assert target.pop() is not None
+            assert target.pop(0) == 8
+        assert shared == plain
+        assert shared.copy() == plain
+        assert shared[-1] == plain[-1]
+        assert shared[1:4] == plain[1:4]
+        assert shared[::-1] == plain[::-1]
+        assert len(shared) == len(plain)
+        assert list(shared) == plain
+        assert list(reversed(shared)) == plain[::-1]
+        assert shared.index(4) == plain.index(4)
+        assert shared.count(0) == plain.count(0)
+        assert 4 in shared
+        assert "no" not in shared
+        assert operator.add(shared, [1]) == [*plain, 1]
+        assert shared * 2 == plain * 2
+        assert str(shared) == str(plain)
+        assert isinstance(shared, MutableSequence)
+
+    def test_errors(self, cluster):
+        shared = cluster.list([1])
+        with pytest.raises(IndexError):
+            shared[5]
+        with pytest.raises(IndexError):
+            shared.pop(5)
+        with pytest.raises(ValueError, match="not in list"):
+            shared.remove(3)
+        with pytest.raises(ValueError):
+            shared.index(3)
+        with pytest.raises(TypeError, match="list indices must be integers or slices, not str"):
+            shared["a"]
+
+    def test_sort(self, cluster):
+        shared = cluster.list(["b", "C", "a"])
+        shared.sort()
+        assert shared.copy() == ["C", "a", "b"]
+        shared.sort(key=str.lower, reverse=True)
+        assert shared.copy() == ["C", "b", "a"]
+
+    def test_sort_of_objects_runs_their_code_here(self, cluster):
+        shared = cluster.list([Fraction(1, 2), Fraction(1, 3)])
+        shared.sort()
+        assert shared.copy() == [Fraction(1, 3), Fraction(1, 2)]
+        with pytest.raises(TypeError):
+            cluster.list([1, "a"]).sort()
+
+    def test_one_step_on_the_server(self, cluster):
+        shared = cluster.list([1, "a"])
+        assert shared.incr(0, 2) == 3
+        assert shared.cas(1, "a", "b")
+        assert not shared.cas(1, "a", "c")
+        assert shared.copy() == [3, "b"]
+
+    def test_sorting_moves_nested_objects_alive(self, cluster):
+        inner = [cluster.dict(rank=rank) for rank in (2, 1)]
+        shared = cluster.list(inner)
+        shared.sort(key=lambda d: d["rank"])
+        assert [d["rank"] for d in shared] == [1, 2]
+        assert shared[0] == inner[1]
+
+
+class TestSet:
+    def test_as_the_builtin(self, cluster):
+        shared, plain = cluster.set([1, 2, (3, 4)]), {1, 2, (3, 4)}
+        for target in (shared, plain):
+            target.add("x")
+            target.discard("nothing")
+            target.remove(1)
+            target.update([5], (6,))
+            operator.ior(target, {7})
+            operator.isub(target, {7})
+            operator.iand(target, {2, (3, 4), "x", 5, 99})
+            operator.ixor(target, {5, 50})
+        assert shared == plain
+        assert set(shared) == plain
+        assert len(shared) == len(plain)
+        assert (3, 4) in shared
+        assert shared | {0} == plain | {0}
+        assert shared & {2} == {2}
+        assert shared - {2} == plain - {2}
+        assert {2, 0} - shared == {0}
+        assert shared.union([0]) == plain | {0}
+        assert shared.issuperset([2])
+        assert shared.isdisjoint([77])
+        assert shared.pop() in plain
+        with pytest.raises(KeyError):
+            shared.remove("nothing")
+        shared.clear()
+        with pytest.raises(KeyError):
+            shared.pop()
+        assert isinstance(shared, MutableSet)
+
+
+class TestNamespace:
+    def test_attributes(self, cluster):
+        space = cluster.Namespace(x=1)
+        space.y = [2]
+        assert space.x == 1
+        assert space.y == [2]
+        assert str(space) == "Namespace(x=1, y=[2])"
+        assert space._asdict() == {"x": 1, "y": [2]}
+        assert space._incr("x", 4) == 5
+        del space.y
+        with pytest.raises(AttributeError, match="y"):
+            _ = space.y
+        with pytest.raises(AttributeError):
+            _ = space._private
+
+
+class TestValue:
+    def test_number(self, cluster):
+        value = cluster.Value("i", 5)
+        assert value.value == 5
+        value.value += 1
+        assert value.get() == 6
+        assert value.incr(4) == 10
+        assert value.cas(10, 0)
+        assert not value.cas(10, 1)
+        assert cluster.Value("d").value == 0.0
+        assert cluster.Value(ctypes.c_int).value == 0
+
+    def test_only_numbers_of_its_type(self, cluster):
+        with pytest.raises(TypeError):
+            cluster.Value("i", 1.5)
+        with pytest.raises(OverflowError):
+            cluster.Value("b").value = 200
+        with pytest.raises(TypeError, match="type code"):
+            cluster.Value("z")
+        with pytest.raises(mpclient.NotSupported, match="type code"):
+            cluster.Value(ctypes.c_char_p)
+
+    def test_its_lock(self, cluster, in_thread):
+        value = cluster.Value("i")
+        with value, value.get_lock():
+            assert not in_thread(lambda: value.get_lock().acquire(False))()
+        with pytest.raises(AttributeError, match="lock=False"):
+            cluster.Value("i", lock=False).get_lock()
+
+    def test_by_name_its_lock_is_the_same(self, server, cluster, unique):
+        with server.connect() as other, cluster.Value("i", 3, name=unique).get_lock():
+            theirs = other.Value("i", name=unique)
+            assert theirs.value == 3
+            assert not theirs.get_lock().acquire(False)
+
+
+class TestArray:
+    def test_numbers(self, cluster):
+        array = cluster.Array("i", [1, 2, 3])
+        assert array[:] == [1, 2, 3]
+        array[0] = 10
+        array[1:] = [20, 30]
+        assert list(array) == [10, 20, 30]
+        assert len(array) == 3
+        assert array[-1] == 30
+        assert array.incr(0, 5) == 15
+        assert 20 in array
+        assert cluster.Array("d", 3)[:] == [0.0, 0.0, 0.0]
+        with pytest.raises(IndexError):
+            array[3]
+        with pytest.raises(ValueError, match="same size"):
+            array[:] = [1]
+        with pytest.raises(ValueError, match="negative"):
+            cluster.Array("i", -1)
+        with array.get_lock():
+            array[0] += 1
+        assert array.tolist() == [16, 20, 30]
