@@ -68,7 +68,7 @@ def _handle_elsewhere(ident: str, address: str) -> Handle:
 
 
 def session_for(address: str) -> Session:
-        raise ServerGone("a value mentions the cluster it came from; connect() to that one first")
+    """Return the session at an address; "": that of the value being opened, else this process's only one."""
     session = current_session()
     if session is not None and not address:
         return session
@@ -77,7 +77,7 @@ def session_for(address: str) -> Session:
         return living[0]
     if not address:
         raise ServerGone(
-            "a value mentions its own cluster, and this program is not connected to any, or to several"
+            "a value mentions the cluster it came from, which is not known here; connect() to it first"
         )
     return session_at(address)
 
