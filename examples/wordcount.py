@@ -1,0 +1,133 @@
+"""Count the words of the Python standard library: one job for each source file, on all workers there are.
+
+    python examples/wordcount.py                          on this machine, server and workers included
+    MPSERVE_ADDRESS=host:7707 python examples/wordcount.py    on a cluster (workers: mpworker --connect host:7707)
+
+Each job carries a file's text, so workers need no files. The total is compared with a count made in this process alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import sys
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import mpclient
+
+BATCH = 64
+PATIENCE_S = 60.0
+
+
+def count_words(text: str) -> tuple[str, Counter[str]]:
+    """Do one job: return who did it, and the words of the text."""
+    who = f"{socket.gethostname()}:{os.getpid()}"
+    return who, Counter(re.findall(r"[A-Za-z_]+", text.lower()))
+
+
+def sources(limit: int | None) -> list[str]:
+    """Return the text of every source file of the standard library."""
+    root = Path(sysconfig.get_path("stdlib"))
+    files = sorted(p for p in root.rglob("*.py") if not {"site-packages", "dist-packages"} & set(p.parts))
+    return [p.read_text(encoding="utf-8", errors="replace") for p in files[:limit]]
+
+
+def batches(texts: list[str]) -> Iterator[list[partial[tuple[str, Counter[str]]]]]:
+    """Yield the jobs, some at a time."""
+    jobs = (partial(count_words, text) for text in texts)
+    while batch := list(islice(jobs, BATCH)):
+        yield batch
+
+
+def count_on_cluster(texts: list[str], progress: Progress) -> tuple[Counter[str], Counter[str], float]:
+    """Return the words, the jobs of each worker, and how many seconds it took."""
+    words: Counter[str] = Counter()
+    per_worker: Counter[str] = Counter()
+    with mpclient.connect() as cluster:
+        tasks = cluster.JoinableQueue(name="tasks")
+        results = cluster.Queue(name="results")
+        results.clear()  # what somebody before us left behind
+        slots = cluster.cpu_count()
+        bar = progress.add_task(f"{slots} workers", total=len(texts))
+        started_s = time.perf_counter()
+
+        def merge(answers: list[object]) -> None:
+            for answer in answers:
+                if isinstance(answer, mpclient.TaskError):
+                    answer.reraise()
+                who, counted = answer  # type: ignore[misc]
+                words.update(counted)
+                per_worker[who] += 1
+            progress.advance(bar, len(answers))
+
+        for batch in batches(texts):
+            tasks.put_many(batch)
+            if results.qsize():
+                merge(results.get_many(BATCH))
+        while per_worker.total() < len(texts):
+            merge(results.get_many(BATCH, timeout=PATIENCE_S))
+        tasks.join()
+        return words, per_worker, time.perf_counter() - started_s
+
+
+def count_here(texts: list[str]) -> tuple[Counter[str], float]:
+    """Return the words counted in this process alone, and how many seconds it took."""
+    words: Counter[str] = Counter()
+    started_s = time.perf_counter()
+    for text in texts:
+        words.update(count_words(text)[1])
+    return words, time.perf_counter() - started_s
+
+
+def report(
+    words: Counter[str], per_worker: Counter[str], texts: list[str], took_s: float, here_s: float
+) -> None:
+    """Print the commonest words, and who counted."""
+    console = Console(highlight=False)
+    table = Table("word", "times", title="The 20 commonest words", title_justify="left", box=None)
+    for word, times in words.most_common(20):
+        table.add_row(word, f"{times:,}")
+    console.print(table)
+    for who, jobs in per_worker.most_common():
+        console.print(f"  {who}: {jobs} jobs")
+    size = sum(map(len, texts)) / 1e6
+    console.print(f"{len(texts)} files, {size:.1f} MB, {words.total():,} words")
+    console.print(
+        f"cluster: {took_s:.2f} s, {len(texts) / took_s:,.0f} jobs/s; this process alone: {here_s:.2f} s"
+    )
+
+
+def main() -> int:
+    """Count twice and compare."""
+    parser = argparse.ArgumentParser(
+        description="Count the words of the Python standard library on all workers."
+    )
+    parser.add_argument("--limit", type=int, help="only so many files")
+    limit = parser.parse_args().limit
+    texts = sources(limit)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+        words, per_worker, took_s = count_on_cluster(texts, progress)
+    alone, here_s = count_here(texts)
+    report(words, per_worker, texts, took_s, here_s)
+    if words != alone:
+        print("the cluster's count differs from this process's", file=sys.stderr)
+        return 1
+    print("both counts are the same")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
