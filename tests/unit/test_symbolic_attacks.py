@@ -16,6 +16,7 @@ from mpshared.symbolic import (
     How,
     Limits,
     MalformedPickle,
+    Opaque,
     PickleTooComplex,
     Stub,
     dump,
@@ -189,7 +190,21 @@ def test_copies_of_one_thing_are_counted(call):
 def test_long_text_is_shown_as_far_as_asked():
     shared = ["x" * 100_000] * 1000
     assert len(text(load(pickle.dumps(shared)), limit=500)) == 500
-    assert len(text(1 << 100_000_000, limit=500)) == 500
+    for large in (1 << 100_000_000, range(1 << 20_000), slice(1 << 20_000)):
+        assert len(text(large, limit=500)) == 500
+
+
+def test_opaque_values_within_opaque_values_are_opened_so_far_only():
+    data = pickle.dumps(1)
+    for _ in range(3000):
+        data = dump(Opaque(data), face=OWN)
+    obj, deeper = Opaque(data), Opaque(dump(Opaque(data), face=OWN))
+    assert len(text(obj)) < 100
+    with pytest.raises(PickleTooComplex):
+        key(obj)
+    with pytest.raises(PickleTooComplex, match="steps"):
+        equal(obj, deeper, steps=100_000)
+    assert equal(obj, deeper)
 
 
 # -- keys that are dear to hash -------------------------------------------------------------------
@@ -273,7 +288,7 @@ def test_limits_of_ones_own_are_kept():
 @pytest.mark.parametrize("protocol", range(4, 6))
 def test_plain_data_goes_the_fast_way(protocol):
     rows = [{"name": f"n{n}", "size": n, "parts": [1.5, None, b"x" * 300]} for n in range(100)]
-    request = ("ident", "put", (rows,), {})
+    request: object = ("ident", "put", (rows,), {})
     objects: list[object] = [
         None,
         5,

@@ -238,6 +238,11 @@ def test_opaque_values_are_opened_by_their_reader():
     assert text(Opaque(b"junk")) == "<4 bytes that are no pickle>"
 
 
+def test_an_opaque_key_does_not_show_what_class_its_bytes_have():
+    assert pickle.loads(dump([Opaque(values.PickledKey(pickle.dumps((1, 2))))], face=STOCK)) == [(1, 2)]
+    assert b"mpshared" not in dump(Opaque(values.PickledKey(b"N."), (b"x",)), face=STOCK)
+
+
 def test_opaque_values_may_have_buffers():
     big = [pickle.PickleBuffer(b"abc"), pickle.PickleBuffer(bytearray(b"def"))]
     buffers: list[pickle.PickleBuffer] = []

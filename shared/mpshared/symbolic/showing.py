@@ -125,6 +125,15 @@ def _dict(obj: dict[object, object]) -> Parts:
     return _pairs(obj.items())
 
 
+def _range(obj: range) -> Parts:
+    ends = (obj.start, obj.stop) if obj.step == 1 else (obj.start, obj.stop, obj.step)
+    return _joined(ends, "range(", ")")
+
+
+def _slice(obj: slice) -> Parts:
+    return _joined((obj.start, obj.stop, obj.step), "slice(", ")")
+
+
 def _global(obj: Global) -> Parts:
     yield _Verbatim(f"<{_name(obj)}>")
 
@@ -187,6 +196,8 @@ _SHOWN_IN_PARTS: Final[dict[type, Callable[[Any], Parts]]] = {
     set: _set,
     frozenset: _frozenset,
     dict: _dict,
+    range: _range,
+    slice: _slice,
     Global: _global,
     Ref: _ref,
     Opaque: _opaque,

@@ -252,13 +252,17 @@ class _Writer:
     def write_opaque(self, value: Opaque) -> Children | None:
         if not value.buffers:  # the most frequent of all, so written without a detour
             self._begin(_LOADS)
-            self._begin(value.data)
+            self._begin(
+                bytes(value.data)
+            )  # of a subclass of bytes, too: its class is ours, and not the reader's
             self._out.append(b"\x85R")
             self._memoize(value)
             return None
         # A call in a pickle has no keywords: the reader makes a partial that has them, and calls it.
         load = Stub(How.CALL, _PARTIAL, (_LOADS,))
-        load.steps.append((Verb.STATE, (_LOADS, (value.data,), {"buffers": list(value.buffers)}, None)))
+        load.steps.append(
+            (Verb.STATE, (_LOADS, (bytes(value.data),), {"buffers": list(value.buffers)}, None))
+        )
         return self._whole(value, Stub(How.CALL, load, ()))
 
     def _whole(self, obj: object, stub: Stub) -> Children:
