@@ -1,9 +1,10 @@
 """Count the words of the Python standard library: one job for each source file, on all workers there are.
 
-    python examples/wordcount.py                          on this machine, server and workers included
-    MPSERVE_ADDRESS=host:7707 python examples/wordcount.py    on a cluster (workers: mpworker --connect host:7707)
+    python examples/wordcount.py                                this machine, server and workers included
+    MPSERVE_ADDRESS=host:7707 python examples/wordcount.py      a cluster's workers
 
-Each job carries a file's text, so workers need no files. The total is compared with a count made in this process alone.
+Each job carries a file's text, so workers need no files. The total is compared with a count that this process
+makes alone.
 """
 
 from __future__ import annotations
