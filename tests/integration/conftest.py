@@ -153,7 +153,9 @@ def unique(request) -> str:
 def program(server, tmp_path) -> Iterator[Callable[..., Program]]:
     started: list[subprocess.Popen[str]] = []
 
-    def run(source: str, *args: str, at: Server | None = None, connected: bool = True) -> Program:
+    def run(
+        source: str, *args: str, connected: bool = True, environment: dict[str, str] | None = None
+    ) -> Program:
         """Run `source`, which has a connected `cluster` at hand, and `say`/`hear` to speak with the test."""
         path = tmp_path / "program.py"
         path.write_text(PRELUDE + source if connected else source)
@@ -163,7 +165,7 @@ def program(server, tmp_path) -> Iterator[Callable[..., Program]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=(at or server).environment,
+            env={**server.environment, **(environment or {})},
             cwd=tmp_path,
         )
         started.append(process)

@@ -1,0 +1,145 @@
+"""The embedded cluster: there when no address is given, gone when the program is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+import mpclient
+from mpclient import testing
+from mpclient.local import LocalCluster
+from mpclient.testing import wait_until
+
+LOCAL = """\
+import os, sys
+from mpclient import testing
+from mpclient.local import LocalCluster
+def say(*words): print(*words, flush=True)
+def hear(): return sys.stdin.readline().strip()
+local = LocalCluster(processes=0)
+local.start()
+say(local._server.pid, local._folder)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs: one that ended and waits to be noticed by its parent does not."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+
+
+def test_starts_works_and_leaves_nothing():
+    with testing.running_cluster() as cluster:
+        local = cluster._owns
+        folder, pid = local._folder, local._server.pid
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert os.getpgid(pid) != os.getpgid(0)
+        q = cluster.Queue()
+        q.put(1)
+        assert q.get() == 1
+    assert not is_alive(pid)
+    assert not folder.exists()
+
+
+def test_two_at_once_are_apart(unique):
+    with testing.running_cluster() as one, testing.running_cluster() as other:
+        one.dict(a=1, name=unique)
+        assert other.dict(name=unique).copy() == {}
+
+
+def test_other_programs_find_it_by_the_environment(program):
+    with testing.running_cluster() as cluster:
+        shared = cluster.dict(name="shared")
+        code = "import mpclient\nmpclient.connect().dict(name='shared')['from'] = 'there'\n"
+        run = program(code, connected=False, environment=testing.environment(cluster))
+        run.finish()
+        assert shared.copy() == {"from": "there"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_ends_with_the_program_however_it_ends(program, how):
+    run = program(LOCAL + "hear()\n", connected=False)
+    pid = int(run.line().split()[0])
+    assert is_alive(pid)
+    run.process.send_signal(how)
+    run.process.wait(10)
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_a_program_that_ends_well_removes_the_folder(program):
+    run = program(LOCAL, connected=False)
+    pid, folder = run.line().split()
+    run.finish()
+    assert not is_alive(int(pid))
+    assert not Path(folder).exists()
+
+
+def test_what_a_killed_program_leaves_the_next_one_removes(program):
+    run = program(LOCAL + "hear()\n", connected=False)
+    folder = Path(run.line().split()[1])
+    run.kill()
+    assert folder.exists()
+    with testing.running_cluster():
+        assert not folder.exists()
+
+
+def test_a_forked_child_does_not_keep_it_alive(program):
+    run = program(
+        LOCAL + "if os.fork() == 0: hear(); os._exit(0)\nsay('forked'); os.kill(os.getpid(), 9)\n",
+        connected=False,
+    )
+    pid = int(run.line().split()[0])
+    assert run.line() == "forked"
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_a_forked_child_does_not_stop_it(program):
+    run = program(
+        LOCAL
+        + "import atexit\n"
+        + "if os.fork() == 0:\n"
+        + "    local.stop(); sys.exit(0)\n"
+        + "os.wait()\n"
+        + "say('child ended')\n"
+        + "hear()\n",
+        connected=False,
+    )
+    pid = int(run.line().split()[0])
+    assert run.line() == "child ended"
+    assert is_alive(pid)
+    run.say()
+    run.finish()
+
+
+def test_a_server_that_does_not_come_up_is_told_with_its_last_lines():
+    local = LocalCluster(processes=0, options=("--no-such-option",))
+    with pytest.raises(mpclient.ServerGone, match=r"exit code 2; its last lines:(.|\n)*no-such-option"):
+        local.start()
+    local.stop()
+
+
+def test_settings_meant_for_another_server_are_not_for_this_one(monkeypatch):
+    monkeypatch.setenv("MPSERVE_HOST", "0.0.0.0")
+    monkeypatch.setenv("MPSERVE_AUTHKEY", "for somebody else, and long enough")
+    monkeypatch.setenv("MPSERVE_ADDRESS", "nowhere:1")
+    with testing.running_cluster() as cluster:
+        assert cluster.address.startswith("unix:")
+        cluster.Lock()
+
+
+def test_where_the_folder_is_too_deep_for_a_socket(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with testing.running_cluster() as cluster:
+        assert cluster.address.startswith("127.0.0.1:")
+        cluster.Lock()
