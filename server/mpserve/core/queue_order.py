@@ -287,7 +287,8 @@ class Fifo(Ready):
         if self.shelves:
             entries = list(_batch(islice(self._in_order(()), n), suspects))
             older = ranges_of(entries)
-            n = 0 if _ends_batch(entries[-1], suspects) else n - len(entries)
+            cut = len(entries) < self.size - len(self.fresh) or _ends_batch(entries[-1], suspects)
+            n = 0 if cut else n - len(entries)
         fresh = min(n, len(self.fresh))
         if fresh > 1 and suspects is not None:
             fresh = _up_to_pill(list(islice(self.fresh, fresh)))

@@ -163,7 +163,7 @@ class QueueState(Machine):
         self.suspects.difference_update([number for number, _, _ in self.ready] if self.suspects else ())
         blobs = self.ready.drain()
         if self.rich:
-            self._lose(fx, [(0, 0, blobs)])
+            self._lose_values(fx, blobs)
         self.open_items = max(0, self.open_items - len(blobs))
         return len(blobs)
 
@@ -174,12 +174,15 @@ class QueueState(Machine):
             self.on_clear(fx)
 
     def _lose(self, fx: Effects, runs: Iterable[Run]) -> None:
-        """Let go of what is remembered of items that are gone. Of use only if there are rich ones or suspects."""
+        """Let go of what is remembered of items that are gone: nothing, unless some are rich or suspects."""
         for first, _, blobs in runs:
             self.suspects.difference_update(range(first, first + len(blobs)))
-            odd = [blob for blob in blobs if type(blob) is not bytes]
-            self.rich -= len(odd)
-            fx.keep(odd, -1)
+            self._lose_values(fx, blobs)
+
+    def _lose_values(self, fx: Effects, blobs: Sequence[Blob]) -> None:
+        odd = [blob for blob in blobs if type(blob) is not bytes]
+        self.rich -= len(odd)
+        fx.keep(odd, -1)
 
     # -- looking ---------------------------------------------------------------------------------
 

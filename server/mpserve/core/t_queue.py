@@ -27,7 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from mpserve.core.parking import ParkingLot
-from mpserve.core.queue_leases import count_of
+from mpserve.core.queue_leases import count_of, merged
 from mpserve.core.queue_order import Range, Run
 from mpserve.core.queue_workers import QueueWorkers
 from mpshared.errors import AlreadyReleased, BadValue, Empty, Full, MpserveError, NoSuchObject, ShutDown
@@ -186,9 +186,9 @@ class Queue(QueueWorkers):
             n: How many jobs to lease at most, 0 for none. A batch ends with the first pill.
             timeout_s: How long to wait for the first job, from when the results have gone.
 
-        Answers [[[first, last, attempt], …], ended, versions, lost]: numbers and attempts of the jobs (none when
-        time ran out), whether the queue is shut down and empty, the Pythons of its workers as (major, minor)
-        pairs, and how many items of `done` were not the caller's any more.
+        Answers [[[first, last, attempt], …], ended, versions, lost]: numbers and attempts of the jobs (none
+        when time ran out), whether the queue is shut down and empty, the Pythons of its workers as
+        (major, minor), and how many items of `done` were not the caller's any more.
 
         Raises:
             ShutDown: `results` was shut down. Nothing is done; acknowledge without results.
@@ -233,7 +233,7 @@ class Queue(QueueWorkers):
             results.add(fx, call.blobs)
         if done:
             found = self.change(fx, "ack", call.session.id, done)
-            want = want._replace(lost=count_of(done) - found)
+            want = want._replace(lost=count_of(merged(done)) - found)
         if want.n:
             self._get(fx, call, timeout_s, want)
         else:
@@ -247,9 +247,7 @@ class Queue(QueueWorkers):
         if self.ready.size and self._hand(fx, call, want):
             if self.maxsize or self.shut:
                 self.settle(fx)
-        elif self.shut and not self.ready.size:
-            self._refuse(fx, call, want)
-        elif timeout_s == 0:
+        elif timeout_s == 0 or (self.shut and not self.ready.size):
             self._found_nothing(want, fx, call)
         else:
             self.getters.park(fx, call, timeout_s, partial(self._found_nothing, want), want)
@@ -288,14 +286,10 @@ class Queue(QueueWorkers):
     def _found_nothing(self, want: Want, fx: Effects, call: Call) -> None:
         if want.style == JOBS:
             self._answer(fx, call, want, ())
+        elif self.shut and not self.ready.size:
+            fx.fail(call, self._closed("get from"))
         else:
             fx.fail(call, Empty(f"{self.label} is empty; wait longer, or for ever with timeout=None"))
-
-    def _refuse(self, fx: Effects, call: Call, want: Want) -> None:
-        if want.style == JOBS:
-            self._answer(fx, call, want, ())
-        else:
-            fx.fail(call, self._closed("get from"))
 
     def undo_get(self, fx: Effects, call: Call) -> None:
         """Put back what a call took whose answer never arrived. What an exchange brought stands.
@@ -441,7 +435,7 @@ class Queue(QueueWorkers):
         for call in self.getters:
             want: Want = _ONE if call.waiter is None else call.waiter.note
             self.getters.forget(call)
-            self._refuse(fx, call, want)
+            self._found_nothing(want, fx, call)
 
     def retry(self, fx: Effects) -> None:
         """Go on with a call that was suspended, here or on a queue for results."""
@@ -490,9 +484,12 @@ class Queue(QueueWorkers):
         for call in self.getters:
             barred = sum(self.ready.versions[version] for version in self.barred_for(call.session))
             assert call.lane.suspended or self.ready.size == barred
-        first = self.putters.first()
-        if first is not None and first.waiter is not None:
-            assert self.ready.size + first.waiter.note.room > self.maxsize
+        for call in self.putters:
+            if call.lane.suspended:
+                break  # those behind it are looked at again when anything happens here
+            assert call.waiter is not None
+            assert self.ready.size + call.waiter.note.room > self.maxsize
+            break
 
 
 def _not_joined(fx: Effects, call: Call) -> None:
