@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -237,16 +238,14 @@ def test_a_deep_key_is_refused_and_does_not_end_the_process(padding):
             load(b"\x80\x04" + padding + b"}" + shape + b"Ns.")
 
 
+COLLIDING = list(product((-1, -2), repeat=13))  # hash(-1) == hash(-2), so all of these hash alike
+
+
 @pytest.mark.parametrize("container", ["dict", "set", "frozenset"])
 def test_keys_made_to_collide_are_refused(container):
-    colliding = list(product((-1, -2), repeat=13))  # hash(-1) == hash(-2), so all of these hash alike
-    obj = (
-        dict.fromkeys(colliding)
-        if container == "dict"
-        else {"set": set, "frozenset": frozenset}[container](colliding[:3000])
-    )
+    kinds: dict[str, Any] = {"dict": dict.fromkeys, "set": set, "frozenset": frozenset}
     with pytest.raises(PickleTooComplex, match="same hash"):
-        load(pickle.dumps(obj))
+        load(pickle.dumps(kinds[container](COLLIDING[:3000])))
 
 
 def test_large_numbers_made_to_collide_are_refused():
@@ -351,6 +350,20 @@ def test_comparing_is_bounded_by_what_was_sent():
     items = load(pickle.dumps(list(range(1000))))
     with pytest.raises(PickleTooComplex, match="steps"):
         equal(items, load(pickle.dumps(list(range(1000)))), steps=10)
+
+
+def test_members_made_to_collide_are_not_compared():
+    class_c = b"cm\nC\nq\x00"
+    members = b"".join(
+        b"h\x00" + pickle.dumps(key, 2)[2:-1].partition(b"q")[0] + b"\x81" for key in COLLIDING[:3000]
+    )
+    obj, other = (
+        load(b"\x80\x03" + class_c + b"0cbuiltins\nset\n](" + members + b"e\x85R.") for _ in range(2)
+    )
+    assert isinstance(obj, set)
+    assert len(obj) == 3000
+    with pytest.raises(PickleTooComplex, match="same hash"):
+        equal(obj, other)
 
 
 def test_a_deep_value_can_be_dropped():

@@ -1,6 +1,7 @@
 """Keys, order, numbers and text of what was read."""
 
 import collections
+import copyreg
 import decimal
 import enum
 import fractions
@@ -126,6 +127,32 @@ def test_dicts_and_sets_are_equal_in_any_order():
 def test_ordered_dicts_are_equal_in_order_only():
     one, other = (collections.OrderedDict(pairs) for pairs in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
     assert not same(pickle.dumps(one), pickle.dumps(other))
+
+
+def test_a_mapping_of_a_users_class_may_have_any_keys():
+    one, other = ({"pairs": AnyKeys([([n], n) for n in numbers])} for numbers in ((1, 2), (2, 1)))
+    assert same(pickle.dumps(one), pickle.dumps(other))
+    assert not same(pickle.dumps(one), pickle.dumps(AnyKeys([([1], 2)])))
+
+
+class AnyKeys:
+    """A mapping whose keys need not be hashable."""
+
+    def __init__(self, pairs=()):
+        self.pairs = list(pairs)
+
+    def __setitem__(self, name, value):
+        self.pairs.append((name, value))
+
+    def __reduce__(self):
+        return copyreg.__newobj__, (AnyKeys,), None, None, iter(self.pairs)  # type: ignore[attr-defined]
+
+
+def test_keys_that_look_alike_are_equal_to_none():
+    for obj in ({object(): 1, object(): 2}, {object(), object()}):
+        data = pickle.dumps(obj)
+        assert same(data, data)
+        assert not same(data, pickle.dumps(obj, 2))
 
 
 def test_equality_is_of_structure():

@@ -13,19 +13,21 @@ otherwise.
 RULES
 * Linear: two containers that were found to be the same, or assumed to be on the way, are never compared again
   (union-find, as for the equivalence of automata). So cycles end, and sharing costs nothing.
-* A dict key or set member is found by its canonical form, `key`, whose size is limited.
+* A dict key or set member is found by its canonical form, `key`, whose size is limited. Two in one container
+  that look alike (two `object()`) make it equal to no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from mpshared.symbolic.limits import DEFAULT, ForeignOrder, Limits, PickleTooComplex
 from mpshared.symbolic.plain import is_short_plain
 from mpshared.symbolic.reading import load
-from mpshared.symbolic.stubs import Foreign, Global, How, Opaque, Ref, Stub, Verb
+from mpshared.symbolic.stubs import Foreign, Global, How, Opaque, Ref, Step, Stub, Verb
 
 __all__ = ["ForeignKey", "equal", "key", "matcher", "plain_order", "same"]
 
@@ -153,46 +155,55 @@ class _Comparison:
         return True
 
     def dicts(self, a: dict[object, object], b: dict[object, object]) -> bool:
-        return len(a) == len(b) and self._mappings(a.items(), b.items())
+        return len(a) == len(b) and self._mappings(list(a.items()), list(b.items()))
 
-    def _mappings(self, a: Iterable[tuple[object, object]], b: Iterable[tuple[object, object]]) -> bool:
-        ours, theirs = self._by_key(a), self._by_key(b)
-        if ours.keys() != theirs.keys():
+    def _mappings(self, a: Pairs, b: Pairs) -> bool:
+        """Compare without order; keys that look alike within one mapping cannot be matched."""
+        ours = dict(zip(self._keys([name for name, _ in a]), (value for _, value in a), strict=True))
+        theirs = dict(zip(self._keys([name for name, _ in b]), (value for _, value in b), strict=True))
+        if len(ours) < len(a) or ours.keys() != theirs.keys():
             return False
         self._todo.extend((value, theirs[name]) for name, value in ours.items())
         return True
 
-    def _by_key(self, pairs: Iterable[tuple[object, object]]) -> dict[Hashable, object]:
-        found: dict[Hashable, object] = {}
-        for name, value in pairs:
-            found[self._key(name)] = value
+    def sets(self, a: set[object], b: set[object]) -> bool:
+        if len(a) != len(b):
+            return False
+        ours = set(self._keys(a))
+        return len(ours) == len(a) and ours == set(self._keys(b))
+
+    def _keys(self, objects: Collection[object]) -> list[Hashable]:
+        """Return the canonical form of each; what is made to have the same hash is refused, as in loading."""
+        found = [obj if type(obj) in _HASHED_AS_THEY_ARE else self._key(obj) for obj in objects]
+        most = self._limits.collisions
+        if len(found) > most and max(Counter(map(hash, found)).values()) > most:
+            raise PickleTooComplex(
+                f"more than {most} keys or members of a value to compare have the same hash: not compared"
+            )
         return found
 
     def _key(self, obj: object) -> Hashable:
-        if type(obj) in _HASHED_AS_THEY_ARE:
-            return obj
         keyed = _Keying(self._limits)
-        found = keyed.key(obj)
+        found = keyed.key(obj, inside=True)
         self._steps -= keyed.nodes
         return found
 
-    def sets(self, a: set[object], b: set[object]) -> bool:
-        return len(a) == len(b) and {self._key(member) for member in a} == {self._key(member) for member in b}
-
     def stubs(self, a: Stub, b: Stub) -> bool:
-        if (
-            a.how is not b.how
-            or len(a.steps) != len(b.steps)
-            or [verb for verb, _ in a.steps] != [verb for verb, _ in b.steps]
-        ):
+        if a.how is not b.how or len(a.steps) != len(b.steps):
             return False
         self._todo.extend([(a.callee, b.callee), (a.args, b.args), (a.kwargs, b.kwargs)])
-        for (verb, ours), (_, theirs) in zip(a.steps, b.steps, strict=True):
-            if verb is Verb.STORE and _is_unordered(a):
-                if len(ours) != len(theirs) or not self._mappings(ours, theirs):  # type: ignore[arg-type]
-                    return False
-            else:
-                self._todo.append((ours, theirs))
+        return all(
+            self._steps_alike(one, other, _is_unordered(a))
+            for one, other in zip(a.steps, b.steps, strict=True)
+        )
+
+    def _steps_alike(self, one: Step, other: Step, unordered: bool) -> bool:
+        (verb, ours), (other_verb, theirs) = one, other
+        if verb is not other_verb:
+            return False
+        if verb is Verb.STORE and unordered:
+            return len(ours) == len(theirs) and self._mappings(ours, theirs)  # type: ignore[arg-type]
+        self._todo.append((ours, theirs))
         return True
 
 
@@ -301,7 +312,7 @@ class _Keying:
 
     def _pairs(self, pairs: Iterable[tuple[object, object]], depth: int) -> Hashable:
         return frozenset(
-            (self.key(name, depth), self.key(value, depth, inside=True)) for name, value in pairs
+            (self.key(name, depth, inside=True), self.key(value, depth, inside=True)) for name, value in pairs
         )
 
     def of_bytes(self, obj: bytearray, _depth: int, _inside: bool) -> Hashable:

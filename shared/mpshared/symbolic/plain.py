@@ -31,15 +31,11 @@ __all__ = ["is_plain", "is_short_plain"]
 _SHORT_BYTES: Final = 512
 _SHORT_GETS: Final = 8  # 512 nodes doubled 8 times hash in about a millisecond
 _FEW_TUPLES: Final = 500  # all colliding: 125,000 comparisons, some 10 ms; and no deeper than C's stack bears
-_LISTED: Final = (
-    64  # payloads shorter than this are matched by the expressions, longer ones stepped over in `_past`
-)
+_LISTED: Final = 64  # payloads shorter than this are in the expressions, longer ones are skipped by `_past`
 
 _LENGTHS: Final = b"|".join(re.escape(bytes([n])) + b".{%d}" % n for n in range(_LISTED))
 _ATOM: Final = rb"[N\x88\x89)(]++|K.|M..|J.{4}|G.{8}|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})|\x95.{8}"
-_MADE: Final = (
-    rb"(?:[\x8cC](?:" + _LENGTHS + rb")|[\]}\x8f])\x94?+"
-)  # str, bytes, list, dict, set; \x94 is MEMOIZE
+_MADE: Final = rb"(?:[\x8cC](?:" + _LENGTHS + rb")|[\]}\x8f])\x94?+"  # str to set; \x94 is MEMOIZE
 _FILL: Final = rb"[ae]"  # APPEND, APPENDS
 _GET: Final = rb"h.|j.{4}"
 _TUPLE: Final = rb"[t\x85-\x87]\x94?+"
@@ -58,14 +54,8 @@ _GETLESS_TUPLELESS: Final = _run_of(_ATOM, _MADE, _FILL, _HASH)
 
 # A long payload stands between frames, so a FRAME may come before the MEMOIZE that belongs to it.
 _AFTER_LONG: Final = re.compile(rb"(?s:(?:\x95.{8})?+\x94?+)")
-_WIDTHS: Final = {
-    0x8C: 1,
-    0x43: 1,
-    0x58: 4,
-    0x42: 4,
-    0x8D: 8,
-    0x8E: 8,
-}  # of the length, by opcode of str, bytes
+# How many bytes the length has, by opcode of str and bytes.
+_WIDTHS: Final = {0x8C: 1, 0x43: 1, 0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}
 _TUPLE_OPCODES: Final = b"t\x85\x86\x87"
 _MEMOIZE: Final = 0x94
 
