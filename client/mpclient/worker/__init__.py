@@ -1,1 +1,21 @@
-"""The worker host: a supervisor and the processes it runs jobs in."""
+"""The worker host: a supervisor and the processes it runs jobs in. `cli` is the `mpworker` command.
+
+| file          | what it is                                                        | runs in           |
+|---------------|-------------------------------------------------------------------|-------------------|
+| cli, commands | the command line                                                  | the supervisor    |
+| supervisor    | decides: who is started, replaced, stopped, and when all is over  | the supervisor    |
+| slots, child  | one place for a worker process, and the process in it             | the supervisor    |
+| link          | the connection to the server: finding it, commands, death reports | the supervisor    |
+| reports       | what is told of a process that died                               | the supervisor    |
+| output        | bytes to lines, and the last of them                              | the supervisor    |
+| options       | what the command line said                                        | both              |
+| channel       | messages between supervisor and worker process                    | both              |
+| signals       | who does what on which signal                                     | both              |
+| process       | a worker process from its start to its end                        | a worker process  |
+| loop          | jobs in, run, results out                                         | a worker process  |
+| desk          | the batch under way                                               | a worker process  |
+| pace          | how many jobs to ask for                                          | a worker process  |
+| exchange      | the round trip to the server, and what can go wrong with it       | a worker process  |
+| tender        | the thread that listens to the supervisor and watches slow batches | a worker process |
+| run, failures | one job: opened, called, its answer pickled, or a `TaskError`     | a worker process  |
+"""

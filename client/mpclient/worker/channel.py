@@ -1,0 +1,94 @@
+"""Messages between the supervisor and one worker process, over a socket pair.
+
+| from       | message                             | meaning                                             |
+|------------|-------------------------------------|-----------------------------------------------------|
+| supervisor | `begin`, with `Options.for_process` | the first message: what to do                       |
+| supervisor | `stop`                              | finish the current job, hand back the others, end   |
+| supervisor | `quit`                              | hand back everything and end at once                |
+| worker     | `session`, session                  | it has a session of this id                         |
+| worker     | `ready`                             | it takes jobs from now on                           |
+| worker     | `log`, level, event, fields         | a line for the log: a worker process has no logger  |
+| worker     | `ended`, why, text                  | it ends by plan (`Why`); without this, it has died  |
+
+The end of the stream says that the other side is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any, Final
+
+import msgpack
+
+__all__ = ["Channel", "Why"]
+
+_RECV_BYTES: Final = 1 << 16
+
+
+class Why:
+    """Why a worker process ended by plan."""
+
+    PILL: Final = "pill"
+    """It was given a pill."""
+    SHUT: Final = "shut"
+    """Its queue was shut down and is empty."""
+    STOPPED: Final = "stopped"
+    """Its supervisor, a signal, or the end of its supervisor stopped it."""
+    TASKS: Final = "max tasks"
+    MEMORY: Final = "max memory"
+    LOST: Final = "server lost"
+    """Its session is over, and not by its own doing."""
+    REFUSED: Final = "refused"
+    """It cannot work: the server, or this host, refuses something; the text says what."""
+
+
+class Channel:
+    """One end of the socket pair. Any thread may send; one receives."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._sending = threading.Lock()
+        self._unpacker = msgpack.Unpacker(raw=False, max_buffer_size=16 << 20)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for select and poll."""
+        return self._sock.fileno()
+
+    def send(self, kind: str, **fields: Any) -> bool:
+        """Send a message; False: the other side is gone."""
+        data = msgpack.packb({"kind": kind, **fields}, use_bin_type=True)
+        with self._sending:
+            try:
+                self._sock.sendall(data)
+            except OSError:
+                return False
+        return True
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Read once and return the messages that are whole; None at the end of the stream."""
+        try:
+            data = self._sock.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        if not data:
+            return None
+        self._unpacker.feed(data)
+        return list(self._unpacker)
+
+    def receive_first(self) -> dict[str, Any] | None:
+        """Wait for the first message; None: the other side is gone."""
+        while (messages := self.receive()) is not None:
+            if messages:
+                return messages[0]
+        return None
+
+    def set_blocking(self, blocking: bool) -> None:
+        """Say whether `receive` (and `send`) may wait."""
+        self._sock.setblocking(blocking)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._sock.close()

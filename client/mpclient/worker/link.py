@@ -1,0 +1,196 @@
+"""The supervisor's connection to the server, in threads of its own: the supervisor never waits for it.
+
+    LOOKING --reached--> session begun, queues found: `Up` --> next_command, again and again: `Command`
+       ^  '--not reached--> `Unreachable`, a delay that grows, …       |
+       '------------------------- session over: `Down` ----------------'
+
+RULES
+* At first it looks for the server for the connect timeout, then `GaveUp`. A server that was found once is
+  looked for as long as there is a supervisor.
+* A wrong key, and what is no server of ours, are no matter of patience: `Refused`, and the link ends.
+* Deaths are reported by another thread, in order: one that takes long holds up nothing else.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+from mpclient.connection import Lost, dial
+from mpclient.session import Describes, Session
+from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, ServerGone
+from mpshared.exit_codes import ExitCode
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpclient.worker.options import Options
+
+__all__ = ["Command", "Down", "GaveUp", "Link", "LinkEvent", "Refused", "Unreachable", "Up"]
+
+_OPEN: Final = BY_NAME["cluster.open"]
+_NEXT_COMMAND: Final = BY_NAME["cluster.next_command"]
+_REPORT_DEATH: Final = BY_NAME["cluster.report_death"]
+
+_DIAL_S: Final = 5.0
+_COMMAND_S: Final = 600.0
+_FIRST_DELAY_S: Final = 0.25
+_MOST_DELAY_S: Final = 8.0
+_RECONNECT_S: Final = 5.0
+"""How long the session mends a broken connection silently before this says that it looks for the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The server is there, and this supervisor has a session: `session`."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The session is over."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """An attempt failed; the next one is made in `next_try_s` seconds."""
+
+    why: str
+    next_try_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is no use in trying; `code` is how the command ends."""
+
+    code: ExitCode
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The server wants something done."""
+
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """No server was found within the connect timeout."""
+
+    why: str
+
+
+LinkEvent: TypeAlias = Up | Down | Unreachable | GaveUp | Refused | Command
+
+
+class Link:
+    """See the file's beginning.
+
+    Args:
+        options: Where the server is, the key, and what to say of this worker host.
+        post: Is given every event, in a thread of the link.
+    """
+
+    def __init__(self, options: Options, post: Callable[[LinkEvent], None]) -> None:
+        self._options = options
+        self._post = post
+        self._closing = threading.Event()
+        self._reports: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
+        describes = Describes("supervisor", options.name, slots=options.processes, queue=options.queue)
+        self._session = Session(
+            *(options.address, options.key.secret, describes),
+            connect_timeout_s=_DIAL_S,
+            reconnect_timeout_s=_RECONNECT_S,
+        )
+
+    def start(self) -> None:
+        """Begin to look for the server."""
+        for target, name in ((self._run, "mpworker-link"), (self._report_all, "mpworker-reports")):
+            threading.Thread(target=target, name=name, daemon=True).start()
+
+    def answer_for(self, sessions: list[str]) -> None:
+        """Say which worker processes' sessions this supervisor's heartbeat speaks for."""
+        self._session.speaks_for = sessions
+
+    def report(self, session: str, report: dict[str, Any]) -> None:
+        """Have the server told that a worker process died."""
+        self._reports.put((session, report))
+
+    def close(self) -> None:
+        """Say goodbye. Returns within seconds, also when the server is gone."""
+        self._closing.set()
+        self._reports.put(None)
+        self._session.close()
+
+    # -- the link's thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        deadline_s: float | None = time.monotonic() + self._options.connect_timeout_s
+        while self._reach(deadline_s):
+            deadline_s = None
+            try:
+                self._fetch_commands()
+            except MpserveError as err:
+                if self._closing.is_set():
+                    return
+                self._post(Down(str(err)))
+
+    def _fetch_commands(self) -> NoReturn:
+        while True:
+            command = self._session.call(_NEXT_COMMAND, "", [_COMMAND_S]).result
+            if command is not None:
+                self._post(Command(command))
+
+    def _reach(self, deadline_s: float | None) -> bool:
+        """Look for the server until it is found; False: there is no use in it, or no need any more."""
+        delay_s = _FIRST_DELAY_S
+        while not self._closing.is_set():
+            try:
+                self._post(Up(self._attempt()))
+                return True
+            except (Lost, ServerGone) as err:
+                why = str(err)
+            except MpserveError as err:
+                self._post(Refused(_code_of(err), str(err)))
+                return False
+            left_s = delay_s if deadline_s is None else deadline_s - time.monotonic()
+            if left_s <= 0:
+                self._post(GaveUp(why))
+                return False
+            delay_s = min(delay_s, left_s)
+            self._post(Unreachable(why, delay_s))
+            self._closing.wait(delay_s)
+            delay_s = min(_MOST_DELAY_S, delay_s * 2)
+        return False
+
+    def _attempt(self) -> str:
+        """Knock, begin a session, and find the queues, so that what is wrong with them is told here, once."""
+        dial(self._options.address, self._options.key.secret, _DIAL_S).close()
+        session = self._session.id
+        for name in (self._options.queue, self._options.results):
+            self._session.claim(self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0])
+        return session
+
+    # -- the reports' thread ---------------------------------------------------------------------
+
+    def _report_all(self) -> None:
+        while (item := self._reports.get()) is not None:
+            try:
+                self._session.call(_REPORT_DEATH, "", list(item))
+            except MpserveError:  # the session is over, and with it the dead worker's: nothing to report
+                continue
+
+
+def _code_of(err: MpserveError) -> ExitCode:
+    if isinstance(err, NotAllowed):
+        return ExitCode.BAD_KEY
+    if isinstance(err, ProtocolViolation):
+        return ExitCode.INCOMPATIBLE
+    return ExitCode.USAGE

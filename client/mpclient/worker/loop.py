@@ -1,0 +1,222 @@
+"""The loop of a worker process: one exchange, a batch of jobs, the next exchange.
+
+exchange (results out, done, jobs in) --> run them, one after the other --.
+    ^                                                                     |
+    '----------- unless: a pill, a stop, too many jobs, too much memory --'
+                               '--> deliver, hand back the rest, end
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.worker.channel import Why
+from mpclient.worker.pace import BATCH_BYTES, Pace
+from mpclient.worker.signals import Interrupted
+from mpshared.errors import MpserveError, ServerGone
+
+if TYPE_CHECKING:
+    from mpclient.worker.desk import Desk
+    from mpclient.worker.exchange import Exchange, Tell
+    from mpclient.worker.failures import Failures
+    from mpclient.worker.run import Runner
+    from mpclient.worker.tender import Tender
+    from mpshared.wire.own.frames import Reply
+
+__all__ = ["Loop"]
+
+_PARKED_S: Final = 0.1
+"""A stop breaks a wait for jobs that is this old: by then the server has the results that went along."""
+_LEAVE_S: Final = 5.0
+"""How long a worker that stops waits for room for its last results; then those jobs are handed back."""
+
+
+class Loop:
+    """Runs jobs until there is a reason to end.
+
+    Args:
+        desk: Where jobs lie.
+        exchange: Where they come from.
+        tender: The thread beside.
+        runner: Runs one.
+        failures: Counts those that failed.
+        tell: Writes to the log.
+        max_tasks: End after so many; None: no limit.
+        max_memory_bytes: End after a job that left the process larger; None: no limit.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        exchange: Exchange,
+        tender: Tender,
+        runner: Runner,
+        failures: Failures,
+        tell: Tell,
+        *,
+        max_tasks: int | None = None,
+        max_memory_bytes: int | None = None,
+    ) -> None:
+        self._desk = desk
+        self._exchange = exchange
+        self._tender = tender
+        self._breaker = tender.breaker
+        self._runner = runner
+        self._failures = failures
+        self._tell = tell
+        self._max_tasks = max_tasks
+        self._too_large = _memory_check(max_memory_bytes)
+        self._full = False
+        self._pace = Pace()
+        self._count = 0
+        self._brought_bytes = 0
+
+    def run(self) -> tuple[str, str]:
+        """Work; return why it is over (`Why`) and a text for the log."""
+        try:
+            while (why := self._why_end()) is None:
+                if self._fetch():
+                    self._work()
+                else:
+                    why = Why.SHUT
+                    break
+            self._leave(why)
+        except Interrupted:
+            why = Why.STOPPED
+            self._give_up()
+        except ServerGone as err:
+            return Why.LOST, str(err)
+        return why, ""
+
+    def _why_end(self) -> str | None:
+        if self._desk.is_at_pill:
+            return Why.PILL
+        if self._tender.stopping:
+            return Why.STOPPED
+        if self._max_tasks is not None and self._count >= self._max_tasks:
+            return Why.TASKS
+        return Why.MEMORY if self._full else None
+
+    # -- a round ---------------------------------------------------------------------------------
+
+    def _fetch(self) -> bool:
+        """Exchange results for jobs; False: the queue is shut down, and nothing will come."""
+        size = self._pace.next_size()
+        if self._max_tasks is not None:
+            size = min(size, self._max_tasks - self._count)
+        self._breaker.enter(_PARKED_S)
+        try:
+            with self._tender.talking:
+                if self._tender.stopping:
+                    return True
+                return bool(self._exchange.round(self._desk.collect(), size, None, self._receive))
+        finally:
+            self._breaker.leave()
+
+    def _receive(self, reply: Reply) -> bool:
+        runs, ended, versions, lost = reply.result
+        self._runner.versions = versions
+        self._brought_bytes = self._desk.receive(runs, reply.blobs)
+        if lost:
+            self._tell("warning", "worker.jobs_not_ours", jobs=lost)
+        if self._desk.to_tend:
+            self._tender.attend()
+        return bool(runs) or not ended
+
+    def _work(self) -> None:
+        """Run the jobs on the desk; stop early for whatever `_why_end` will name."""
+        desk, run = self._desk, self._runner.run
+        began_s = time.perf_counter()
+        count = answered_bytes = 0
+        while (job := desk.next_job()) is not None:
+            result, alive = run(*job)
+            if self._breaker.forked:
+                _end_fork()
+            desk.finish(job[0], result, alive)
+            count += 1
+            self._full = self._too_large()
+            if self._full or self._tender.stopping:
+                break
+            if desk.result_bytes > BATCH_BYTES:
+                answered_bytes += desk.result_bytes
+                self._deliver_early()
+        self._count += count
+        took_s = time.perf_counter() - began_s
+        self._pace.note(count, took_s, self._brought_bytes + answered_bytes + desk.result_bytes)
+        self._report()
+
+    def _deliver_early(self) -> None:
+        """Send results before the batch is over: they are large."""
+        self._breaker.enter(_LEAVE_S)
+        try:
+            with self._tender.talking:
+                self._exchange.deliver(self._desk.collect())
+        finally:
+            self._breaker.leave()
+
+    def _report(self) -> None:
+        """Flush what was printed without a line end, and log failures: one line a batch."""
+        _flush()
+        failures = self._failures
+        if failures.count:
+            self._tell("warning", "job.failed", jobs=failures.count, last=failures.last)
+            failures.count = 0
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _leave(self, why: str) -> None:
+        """Deliver what is finished, hand back what is not."""
+        self._breaker.enter(_LEAVE_S)
+        try:
+            with self._tender.talking:
+                pill = self._desk.take_pill() if why == Why.PILL else None
+                rest = self._desk.clear()
+                self._exchange.deliver(self._desk.collect())
+                if pill is not None:
+                    self._exchange.acknowledge(pill)
+                self._exchange.hand_back(rest)
+        finally:
+            self._breaker.leave()
+
+    def _give_up(self) -> None:
+        """A call was broken: nobody knows what it did. What it did not acknowledge is run again."""
+        self._breaker.enter(_LEAVE_S)
+        try:
+            again = self._exchange.hand_back(self._desk.leased)
+            if again:
+                self._tell("info", "worker.handed_back", jobs=again)
+        except (Interrupted, MpserveError) as err:
+            self._tell(
+                "warning", "worker.not_handed_back", why=str(err) or "the server did not answer in time"
+            )
+        finally:
+            self._breaker.leave()
+
+
+def _memory_check(limit_bytes: int | None) -> Callable[[], bool]:
+    """Return what tells whether this process holds more than allowed. Cost: some 10 µs with a limit."""
+    if limit_bytes is None:
+        return lambda: False
+    import psutil  # noqa: PLC0415 - only where there is a limit
+
+    info = psutil.Process().memory_info
+    return lambda: bool(info().rss > limit_bytes)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                continue  # a job closed what is under it; its prints fail by themselves
+
+
+def _end_fork() -> Any:
+    """End a process that a job forked and forgot to end: it must not go on as a second worker."""
+    _flush()
+    os._exit(0)

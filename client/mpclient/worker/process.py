@@ -1,0 +1,120 @@
+"""A worker process: ``python -m mpclient.worker.process FD``, started fresh by the supervisor.
+
+RULES
+* What it is to do, the key included, comes over the socket FD; nothing of it is on the command line or in
+  the environment.
+* It imports what it needs to run jobs, and no more: no typer, no structlog.
+* A session of its own, which is never renewed: what it held is somebody else's then, so it ends and is
+  replaced.
+* Users' modules are found in `--pythonpath`, then in the current folder, then as in any Python.
+* `__main__` is an empty module here: whatever a program's `__main__` holds comes along with the job, or
+  fails clearly.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import socket
+import sys
+import types
+from contextlib import suppress
+from typing import Any
+
+from mpclient.session import Describes, Session, Term
+from mpclient.worker.channel import Channel, Why
+from mpclient.worker.desk import Desk
+from mpclient.worker.exchange import Exchange
+from mpclient.worker.failures import Failures
+from mpclient.worker.loop import Loop
+from mpclient.worker.run import Runner
+from mpclient.worker.tender import Tender
+from mpshared.address import Address
+from mpshared.errors import MpserveError, ServerGone
+
+__all__ = ["main"]
+
+_CONNECT_S = 5.0
+"""The supervisor has just spoken with the server; longer than this is its matter."""
+
+
+class OneTerm(Session):
+    """A session that is not renewed when it ends."""
+
+    def _begin(self) -> Term:
+        if self._ended is not None:
+            raise ServerGone(f"this worker's session is over: {self._ended.text}")
+        return super()._begin()
+
+
+def main() -> None:
+    """Work until there is a reason to end, and tell the supervisor which."""
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    channel = Channel(socket.socket(fileno=descriptor))
+    given = channel.receive_first()
+    if given is None:
+        return
+    _prepare(given)
+    try:
+        why, text = _work(channel, given)
+    except ServerGone as err:
+        why, text = Why.LOST, str(err)
+    except MpserveError as err:
+        why, text = Why.REFUSED, str(err)
+    channel.send("ended", why=why, text=text)
+
+
+def _prepare(given: dict[str, Any]) -> None:
+    """Make this process a place for jobs."""
+    faulthandler.enable()  # a job that crashes the interpreter says where, in its death report
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.argv[1:] = []
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    sys.path[:0] = [*given["pythonpath"], os.getcwd()]  # noqa: PTH109 - sys.path holds strings
+    os.environ["MPSERVE_ADDRESS"] = given["address"]  # where mpclient.connect() in a job leads
+    _share_key(given["key"])
+
+
+def _share_key(key: bytes) -> None:
+    """Let standard-library proxies in jobs open: they take the key from the process."""
+    from multiprocessing import process  # noqa: PLC0415 - beside its one use
+
+    process.current_process().authkey = key
+
+
+def _work(channel: Channel, given: dict[str, Any]) -> tuple[str, str]:
+    describes = Describes("worker", given["worker"], given["supervisor"], slots=1, queue=given["queue"])
+    address = Address.parse(given["address"])
+    session = OneTerm(address, given["key"], describes, connect_timeout_s=_CONNECT_S)
+    channel.send("session", session=session.id)
+    try:
+        return _serve(channel, session, given)
+    finally:
+        with suppress(MpserveError):
+            session.close()
+
+
+def _serve(channel: Channel, session: Session, given: dict[str, Any]) -> tuple[str, str]:
+    def tell(level: str, event: str, **fields: Any) -> None:
+        channel.send("log", level=level, event=event, fields=fields)
+
+    failures = Failures(given["worker"], given["queue"])
+    exchange = Exchange(session, given["queue"], given["results"], failures, tell)
+    desk = Desk()
+    tender = Tender(channel, session, desk, exchange)
+    loop = Loop(
+        *(desk, exchange, tender, Runner(session, failures), failures, tell),
+        max_tasks=given["max_tasks"],
+        max_memory_bytes=given["max_memory_bytes"],
+    )
+    tender.start()
+    channel.send("ready")
+    return loop.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""How a worker process ended, as the kernel tells it, and what the server is told of one that died.
+
+The keys of a report are those of `mpshared.reports`, as far as a supervisor knows them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from mpshared.reports import MAX_LINES, ending
+
+__all__ = ["Exit", "died_report"]
+
+
+class Exit(NamedTuple):
+    """The end of a process."""
+
+    code: int
+    """As in `subprocess`: negative is the number of a signal."""
+    peak_memory_bytes: int
+
+    @classmethod
+    def from_wait(cls, status: int, usage: Any) -> Exit:
+        """Read what `os.wait4` returned."""
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB elsewhere
+        return cls(os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit)
+
+    @property
+    def text(self) -> str:
+        """How it ended, in a few words."""
+        return ending(_how(self))
+
+
+def _how(ended: Exit) -> dict[str, Any]:
+    return {"signal": -ended.code} if ended.code < 0 else {"exit_code": ended.code}
+
+
+def died_report(ended: Exit, output: Iterable[str]) -> dict[str, Any]:
+    """Return the report for `cluster.report_death`."""
+    return {
+        **_how(ended),
+        "peak_memory_bytes": ended.peak_memory_bytes,
+        "output": list(output)[-MAX_LINES:],
+    }

@@ -1,0 +1,59 @@
+"""Running one job: opened, called, its answer pickled; or a `TaskError`. It never ends the worker."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.pickling import dumps, loads
+from mpshared.values import Blob, needs_python
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+    from mpclient.worker.failures import Failures
+
+__all__ = ["Runner"]
+
+_HERE: Final = sys.version_info[:2]
+
+
+class Runner:
+    """Runs jobs for one session."""
+
+    def __init__(self, session: Session, failures: Failures) -> None:
+        self._session = session
+        self._failures = failures
+        self.versions: Sequence[Sequence[int]] = ()
+        """The Pythons of the queue's workers, [[major, minor], …], as the server told last."""
+
+    def run(self, number: int, blob: Blob) -> tuple[Blob, Any]:
+        """Run one job.
+
+        Returns:
+            Its result, and what must not be dropped before the server has it (else None).
+        """
+        if type(blob) is not bytes:
+            needed = needs_python(blob)
+            if needed is not None and needed != _HERE:
+                return self._failures.wrong_python(number, needed, self.versions), None
+        try:
+            task = loads(blob, self._session)
+        except BaseException as err:  # noqa: BLE001 - users' __setstate__ and modules run in there
+            return self._failures.unreadable(number, err), None
+        if not callable(task):
+            return self._failures.not_callable(number, task), None
+        try:
+            answer = task()
+        except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
+            return self._failures.raised(task, err), None
+        return self._pickled(task, answer)
+
+    def _pickled(self, task: object, answer: object) -> tuple[Blob, Any]:
+        try:
+            result = dumps(answer, self._session)
+        except BaseException as err:  # noqa: BLE001 - users' __reduce__ and __getstate__
+            return self._failures.unpicklable(task, answer, err), None
+        if type(result) is bytes or not result.refs:  # type: ignore[union-attr]
+            return result, None
+        return result, answer

@@ -1,0 +1,142 @@
+"""Who does what on which signal.
+
+| signal  | supervisor                              | worker process                         |
+|---------|-----------------------------------------|----------------------------------------|
+| SIGTERM | stop in order; the second time: at once | the same as `stop` from its supervisor |
+| SIGINT  | the same                                | nothing: Ctrl-C is for the supervisor  |
+| SIGCHLD | look which worker process ended         | the default                            |
+
+RULES
+* A job is never broken by a signal of ours. What can be broken is a call on the server, and only by the
+  tender, which has seen it wait: it arms the `Breaker` and sends SIGTERM to the main thread, whose handler
+  raises `Interrupted`.
+* A job may set handlers of its own; ours are put back before each wait.
+* A process that a job forks gets the default handlers: its parent must be able to terminate it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Final, Self
+
+__all__ = ["Breaker", "Interrupted", "SupervisorSignals"]
+
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class SupervisorSignals:
+    """The supervisor's signals as bytes on a socket; `with` puts the old handlers back."""
+
+    def __init__(self) -> None:
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self.stops: list[int] = []
+        """Numbers of the stop signals that came, in order."""
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.getsignal(number) for number in (*STOPS, signal.SIGCHLD)}
+        for number in STOPS:
+            signal.signal(number, self._stop)
+        signal.signal(
+            signal.SIGCHLD, lambda _number, _frame: None
+        )  # a handler, so that the wakeup fd is written
+        self._wakeup = signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._ear.close()
+        self._bell.close()
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self.stops.append(number)
+
+    def fileno(self) -> int:
+        """Return what becomes readable when a signal came, or `wake` was called."""
+        return self._ear.fileno()
+
+    def wake(self) -> None:
+        """Make the loop turn; from any thread."""
+        with suppress(OSError):  # full: it turns anyway; closed: it is over
+            self._bell.send(b"\0")
+
+    def clear(self) -> None:
+        """Forget the bytes that woke the loop."""
+        with suppress(BlockingIOError):
+            while self._ear.recv(4096):
+                pass
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not beyond the next signal."""
+        select.select([self._ear], [], [], seconds)
+
+
+class Interrupted(BaseException):
+    """A call on the server was broken, because this process is to stop."""
+
+
+class Breaker:
+    """Lets another thread break the main thread's calls on the server, and nothing else.
+
+    Made in the main thread.
+    """
+
+    def __init__(self, ask_stop: Callable[[], None]) -> None:
+        self._ask_stop = ask_stop
+        self._main = threading.get_ident()
+        self._since_s: float | None = None
+        self._patience_s = 0.0
+        self._armed = False
+        self.forked = False
+        """Whether this is a process that a job forked."""
+        os.register_at_fork(after_in_child=self._after_fork)
+        signal.signal(signal.SIGINT, _ignore)
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def enter(self, patience_s: float) -> None:
+        """From now on the main thread may be broken, once it has waited for `patience_s` seconds."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        self._patience_s = patience_s
+        self._since_s = time.monotonic()
+
+    def leave(self) -> None:
+        """From now on it may not."""
+        self._since_s = None
+
+    def break_call(self) -> None:
+        """Break the main thread's call, if there is one that has waited long enough. From another thread."""
+        since_s = self._since_s
+        if since_s is not None and time.monotonic() - since_s >= self._patience_s:
+            self._armed = True
+            signal.pthread_kill(self._main, signal.SIGTERM)
+
+    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._armed:
+            self._ask_stop()
+            return
+        self._armed = False
+        if self._since_s is not None:
+            self._since_s = None
+            raise Interrupted
+
+    def _after_fork(self) -> None:
+        self.forked = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing; unlike SIG_IGN, this is not inherited by what a job starts."""

@@ -1,0 +1,150 @@
+"""The tender: a thread beside the jobs that listens to the supervisor and relieves slow batches.
+
+RULES
+* It never waits for the server: what has to be told there is told by threads of its own.
+* A batch that takes much longer than planned (one slow job among quick ones) is relieved: what is finished
+  is sent, what was not begun is handed back for others. Only the job that runs stays.
+* While a single job runs, or none, it sleeps until the supervisor says something: no wake-up, no
+  contention.
+* When the supervisor is gone, however that happened, this process stops as if it had been told to.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from mpclient.worker.channel import Why
+from mpclient.worker.signals import Breaker
+from mpshared.errors import MpserveError
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+    from mpclient.worker.channel import Channel
+    from mpclient.worker.desk import Desk
+    from mpclient.worker.exchange import Exchange
+
+__all__ = ["Tender"]
+
+_TICK_S: Final = 0.05
+_SLOW_S: Final = 0.1
+"""When a batch is relieved: five times what it was planned to take."""
+_IDLE_TICKS: Final = 3
+
+
+class Tender(threading.Thread):
+    """See the file's beginning. Made and started in the main thread."""
+
+    def __init__(self, channel: Channel, session: Session, desk: Desk, exchange: Exchange) -> None:
+        super().__init__(name="mpserve-tender", daemon=True)
+        self._channel = channel
+        self._session = session
+        self._desk = desk
+        self._exchange = exchange
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._asleep = False
+        self._idle = 0
+        self._relief: threading.Thread | None = None
+        self.stopping = False
+        """Whether this process is to end after its current job."""
+        self.breaker = Breaker(self._ask_stop)
+        self.talking = threading.Lock()
+        """Held by whoever moves results or jobs between desk and server."""
+
+    # -- from the main thread --------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Have the batch on the desk watched."""
+        if self._asleep:
+            self._ring()
+
+    def _ask_stop(self) -> None:
+        self.stopping = True
+        self._ring()
+
+    def _ring(self) -> None:
+        with suppress(OSError):  # full: it wakes anyway
+            self._bell.send(b"\0")
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Listen and watch until the process ends."""
+        poll = select.poll()
+        poll.register(self._ear.fileno(), select.POLLIN)
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while True:
+            ready = dict(poll.poll(self._sleep_ms()))
+            self._asleep = False
+            if self._ear.fileno() in ready:
+                self._ear.recv(4096)
+            if self._channel.fileno() in ready and not self._hear():
+                poll.unregister(self._channel.fileno())
+            self._tend()
+
+    def _sleep_ms(self) -> float | None:
+        """Return how long to sleep; None: until somebody rings."""
+        self._asleep = not self.stopping and self._idle >= _IDLE_TICKS
+        if (
+            self._asleep and not self._desk.to_tend
+        ):  # looked at after `_asleep` was set: `attend` misses nothing
+            return None
+        self._asleep = False
+        return _TICK_S * 1000
+
+    def _hear(self) -> bool:
+        """Do what the supervisor says; False when it is gone."""
+        messages = self._channel.receive()
+        if messages is None:
+            _silence()
+            self.stopping = True
+            return False
+        for message in messages:
+            self.stopping = True
+            if message["kind"] == "quit":
+                threading.Thread(target=self._quit, daemon=True).start()
+        return True
+
+    def _tend(self) -> None:
+        if self.stopping:
+            self.breaker.break_call()
+        if not self._desk.to_tend:
+            self._idle += 1
+            return
+        self._idle = 0
+        slow = time.monotonic() - self._desk.began_s > _SLOW_S
+        if slow and (self._relief is None or not self._relief.is_alive()):
+            self._relief = threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True)
+            self._relief.start()
+
+    # -- threads of their own --------------------------------------------------------------------
+
+    def _relieve(self) -> None:
+        """Send what is finished, hand back what was not begun."""
+        with self.talking, suppress(MpserveError):  # the main thread hears the same, and decides
+            rest = self._desk.clear()
+            self._exchange.deliver(self._desk.collect())
+            self._exchange.hand_back(rest)
+
+    def _quit(self) -> None:
+        """End at once, and leave nothing behind: what is not acknowledged goes back unharmed."""
+        with suppress(MpserveError):
+            self._exchange.hand_back(self._desk.leased)
+            self._session.close()
+        self._channel.send("ended", why=Why.STOPPED, text="")
+        os._exit(0)
+
+
+def _silence() -> None:
+    """Let prints of the job that still runs go nowhere: who read them is gone, and they must not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
