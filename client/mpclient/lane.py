@@ -306,7 +306,7 @@ def _answer_to(connection: Connection, number: int) -> Reply | Failed:
         if kind is Reply or kind is Failed:
             if event.number == number:
                 return event  # type: ignore[return-value]
-            if event.number == 0:  # about the whole connection: the server closes it
+            if kind is Failed and event.number == 0:  # about the whole connection: the server closes it
                 raise make(event.code, event.text, event.fields)  # type: ignore[union-attr]
             if event.number > number:
                 raise ProtocolViolation(f"the server answered call {event.number}; call {number} was asked")

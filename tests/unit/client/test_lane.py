@@ -1,0 +1,308 @@
+"""Lanes and sessions against a peer that does as it is told: numbers, resends, abandonment, goodbyes."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from tests.unit.client.peer import CUT, reply
+
+from mpclient.testing import wait_until
+from mpshared.errors import (
+    BadValue,
+    Empty,
+    ProtocolViolation,
+    ServerGone,
+    ServerRestarted,
+    SessionExpired,
+    TooBig,
+)
+from mpshared.ops import BY_NAME
+from mpshared.wire.own.frames import Call, Control, Type, encode_control, encode_error, encode_reply
+
+QSIZE, GET, PUT = BY_NAME["queue.qsize"], BY_NAME["queue.get"], BY_NAME["queue.put"]
+
+
+def numbers(peer):
+    return [(call.number, call.ack) for call in peer.calls]
+
+
+def answering(peer, answer):
+    """Have calls answered by `answer(call)`."""
+    peer.script = lambda event: answer(event) if isinstance(event, Call) else None
+
+
+def test_calls_are_numbered_and_acknowledged(peer, session):
+    answering(peer, lambda call: reply(call, call.number * 10))
+    assert [session.call(QSIZE, "q", []).result for _ in range(3)] == [10, 20, 30]
+    assert numbers(peer) == [(1, 0), (2, 1), (3, 2)]
+    assert {(call.lane, call.target, call.op) for call in peer.calls} == {(1, "q", QSIZE.code)}
+
+
+def test_errors_count_as_answers(peer, session):
+    answering(peer, lambda call: encode_error(call.lane, call.number, "empty", "nothing", {}))
+    for _ in range(2):
+        with pytest.raises(Empty, match="nothing"):
+            session.call(GET, "q", [0, False])
+    assert numbers(peer) == [(1, 0), (2, 1)]
+
+
+def test_control_and_lanes_name_the_session(peer, session):
+    answering(peer, reply)
+    session.call(QSIZE, "q", [])
+    control, lane = peer.attaches
+    assert control["control"] is True
+    assert control["new"]["role"] == "program"
+    assert lane == {"session": "session", "secret": "secret", "lane": 1}
+
+
+def test_each_thread_has_its_own_numbers(peer, session, in_thread):
+    answering(peer, reply)
+    for _ in range(2):
+        in_thread(lambda: session.call(QSIZE, "q", []))
+    session.call(QSIZE, "q", [])
+    assert sorted((call.lane, call.number) for call in peer.calls) == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_the_end_of_a_thread_closes_its_lane(peer, session, in_thread):
+    answering(peer, reply)
+    in_thread(lambda: session.call(QSIZE, "q", []))
+    wait_until(lambda: any(c.type is Type.LANE_CLOSED for c in peer.controls))
+    [closed] = [c for c in peer.controls if c.type is Type.LANE_CLOSED]
+    assert (closed.lane, closed.ack) == (1, 1)
+
+
+def test_a_lost_call_is_sent_again_under_its_number(peer, session):
+    answering(peer, lambda call: CUT if len(peer.calls) < 3 else reply(call, "done"))
+    assert session.call(QSIZE, "q", []).result == "done"
+    assert numbers(peer) == [(1, 0)] * 3
+    assert session.call(QSIZE, "q", []).result == "done"
+    assert numbers(peer)[-1] == (2, 1)
+
+
+def test_a_resent_call_has_what_is_left_of_its_timeout(peer, session):
+    answering(peer, lambda call: CUT if len(peer.calls) < 2 else reply(call))
+    session.call(GET, "q", [5.0, False])
+    first, second = (call.args[0] for call in peer.calls)
+    assert 0 < second < first == 5.0
+    answering(peer, lambda call: CUT if len(peer.calls) < 4 else reply(call))
+    session.call(GET, "q", [None, False])
+    assert [call.args[0] for call in peer.calls[2:]] == [None, None]
+
+
+def test_a_timeout_that_ends_while_nobody_can_be_asked(peer, session):
+    answering(peer, lambda _: CUT)
+    with pytest.raises(ServerGone, match="timeout of this call ran out"):
+        session.call(GET, "q", [0.05, False])
+
+
+def test_reading_is_part_of_the_call(peer, session):
+    answering(peer, lambda call: reply(call, 1, b"N."))
+    assert session.call(QSIZE, "q", [], read=lambda answer: answer.blobs) == (b"N.",)
+
+    def fail(_):
+        raise LookupError
+
+    with pytest.raises(LookupError):  # the answer came: this call is not taken back
+        session.call(QSIZE, "q", [], read=fail)
+    session.call(QSIZE, "q", [])
+    assert numbers(peer)[-1] == (3, 2)
+    assert not [c for c in peer.controls if c.type is Type.ABANDON]
+
+
+class Broken(BaseException):
+    """What a signal handler may raise."""
+
+
+class TestAbandoned:
+    def test_while_reading(self, peer, session):
+        """The answer came, the caller never had it: the server is told so before the next call."""
+        answering(peer, reply)
+        peer.last = {1: 1}
+
+        def fail(_):
+            raise Broken
+
+        with pytest.raises(Broken):
+            session.call(GET, "q", [None, False], read=fail)
+        session.call(QSIZE, "q", [])
+        assert [(c.type, c.lane, c.number) for c in peer.controls] == [(Type.ABANDON, 1, 1)]
+        assert numbers(peer) == [(1, 0), (2, 1)]
+
+    def test_is_told_at_once(self, peer, session):
+        answering(peer, reply)
+        peer.last = {1: 1}
+
+        def fail(_):
+            raise Broken
+
+        with pytest.raises(Broken):
+            session.call(GET, "q", [None, False], read=fail)
+        wait_until(lambda: any(c.type is Type.ABANDON for c in peer.controls))
+
+    def test_a_number_the_server_never_saw_is_used_again(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+
+        def fail(_):
+            raise Broken
+
+        peer.last = {1: 1}
+        with pytest.raises(Broken):
+            session.call(GET, "q", [None, False], read=fail)
+        session.call(QSIZE, "q", [])
+        assert numbers(peer) == [(1, 0), (2, 1), (2, 1)]
+        assert not [c for c in peer.controls if c.type is Type.ABANDON]
+
+    def test_late_answers_are_dropped(self, peer, session):
+        answering(
+            peer, lambda call: [*encode_reply(call.lane, call.number - 1, "late", ()), *reply(call, "right")]
+        )
+        session.call(QSIZE, "q", [])
+        assert session.call(QSIZE, "q", []).result == "right"
+
+
+class TestRefused:
+    def test_the_session_expired(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        expired = encode_error(0, 0, "session_expired", "it was silent", {"epoch": "epoch"})
+        peer.script = lambda event: (
+            CUT if isinstance(event, Call) else expired if "session" in event.body else None
+        )
+        with pytest.raises(SessionExpired, match="silent"):
+            session.call(QSIZE, "q", [])
+        answering(peer, lambda call: reply(call, "new"))
+        assert session.call(QSIZE, "q", []).result == "new"
+        assert numbers(peer)[-1] == (1, 0)
+
+    def test_the_server_is_another_one(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        expired = encode_error(0, 0, "session_expired", "unknown", {"epoch": "another"})
+        peer.script = lambda event: (
+            CUT if isinstance(event, Call) else expired if "session" in event.body else None
+        )
+        with pytest.raises(ServerRestarted, match="restarted"):
+            session.call(QSIZE, "q", [])
+
+    def test_every_thread_hears_it_once(self, peer, session):
+        answering(peer, reply)
+        outcomes: list[str] = []
+        ready, go = threading.Barrier(3), threading.Event()
+
+        def work():
+            session.call(QSIZE, "q", [])
+            ready.wait(10)
+            go.wait(10)
+            for _ in range(2):
+                try:
+                    session.call(QSIZE, "q", [])
+                    outcomes.append("answered")
+                except SessionExpired:
+                    outcomes.append("expired")
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        ready.wait(10)
+        session.end(session.start(), SessionExpired("over"))
+        go.set()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(outcomes) == ["answered", "answered", "expired", "expired"]
+
+    def test_an_error_about_the_whole_connection(self, peer, session):
+        answering(peer, lambda _: encode_error(0, 0, "protocol", "you broke it", {}))
+        with pytest.raises(ProtocolViolation, match="you broke it"):
+            session.call(QSIZE, "q", [])
+
+    def test_an_answer_to_what_was_not_asked(self, peer, session):
+        answering(peer, lambda call: encode_reply(call.lane, call.number + 1, None, ()))
+        with pytest.raises(ProtocolViolation, match="was asked"):
+            session.call(QSIZE, "q", [])
+
+
+class TestGoodbye:
+    def test_gone(self, peer, session):
+        answering(peer, lambda _: encode_control(Type.GOODBYE, body="gone"))
+        with pytest.raises(ServerGone, match="stopped"):
+            session.call(QSIZE, "q", [])
+
+    def test_restarting_is_waited_for(self, peer, session):
+        goodbye = encode_control(Type.GOODBYE, body="restarting")
+        answering(peer, lambda call: goodbye if len(peer.calls) < 2 else reply(call, "back"))
+        assert session.call(QSIZE, "q", []).result == "back"
+
+    def test_ours_comes_after_the_acknowledgements(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        session.call(QSIZE, "q", [])
+        session.close()
+        wait_until(lambda: any(c.type is Type.GOODBYE for c in peer.controls))
+        assert [(c.type, c.lane, c.ack) for c in peer.controls] == [(Type.ACK, 1, 2), (Type.GOODBYE, 0, 0)]
+
+
+class TestLimits:
+    def test_a_message_over_the_servers_limit_is_not_sent(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        with pytest.raises(TooBig, match="--max-message"):
+            session.call(PUT, "q", [None], [b"x" * (2 << 20)])
+        session.call(QSIZE, "q", [])
+        assert numbers(peer) == [(1, 0), (2, 1)]
+
+    def test_arguments_that_cannot_travel(self, peer, session):
+        answering(peer, reply)
+        with pytest.raises(BadValue, match="queue.get"):
+            session.call(GET, "q", [None, object()])
+        session.call(QSIZE, "q", [])
+        assert numbers(peer) == [(1, 0)]
+
+
+class TestReferences:
+    def test_dropped_ones_are_told_together(self, peer, session):
+        answering(peer, reply)
+        session.start()
+        handles = [session.claim(ident) for ident in ("a", "b", "a")]
+        del handles
+        wait_until(lambda: bool(peer.calls))
+        [call] = peer.calls
+        assert (call.lane, call.op) == (0, BY_NAME["cluster.drop"].code)
+        assert sorted(call.args[0]) == [["a", 2], ["b", 1]]
+
+    def test_lent_ones_are_told_before(self, peer, session):
+        answering(peer, reply)
+        session.start()
+        handle = session.claim("a")
+        handle.lend()
+        handle.lend()
+        del handle
+        wait_until(lambda: len(peer.calls) == 2)
+        assert [call.op for call in peer.calls] == [
+            BY_NAME["cluster.lend"].code,
+            BY_NAME["cluster.drop"].code,
+        ]
+        assert peer.calls[0].args == [["a"]]
+
+    def test_what_is_not_answered_is_sent_again(self, peer, session):
+        answering(peer, lambda call: CUT if len(peer.calls) == 1 else reply(call))
+        session.start()
+        session.claim("a")
+        wait_until(lambda: len(peer.calls) == 2)
+        assert [call.number for call in peer.calls] == [1, 1]
+
+    def test_a_new_session_adopts_what_is_held(self, peer, session):
+        answering(peer, reply)
+        term = session.start()
+        held = [session.claim("a"), session.claim("b")]
+        session.end(term, SessionExpired("over"))
+        session.start()
+        assert [call.args for call in peer.calls] == [[["a", "b"]]]
+        assert [handle.count for handle in held] == [1, 1]
+
+
+def test_events_of_the_server_do_not_disturb(peer, session):
+    answering(peer, lambda call: [*encode_control(Type.EVENT, body=["news", {}]), *reply(call, 1)])
+    assert session.call(QSIZE, "q", []).result == 1
+    assert all(isinstance(c, Control) for c in peer.controls)

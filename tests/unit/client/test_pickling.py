@@ -1,0 +1,175 @@
+"""Values and keys on their way to blobs and back, without any server."""
+
+from __future__ import annotations
+
+import array
+import collections
+import datetime
+import pickle
+import sys
+import types
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpclient.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads, loads_all, loads_key
+from mpclient.session import Session
+from mpshared.address import Address
+from mpshared.errors import BadValue
+from mpshared.values import BY_VALUE, NONE, PICKLE, PickledKey, Value, by_value_tag, needs_python, tag_of
+
+
+@pytest.fixture(scope="module")
+def session():
+    """A session that never connects: pickling needs none."""
+    return Session(Address.tcp("localhost", 1), b"k" * 16)
+
+
+Plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+    max_leaves=20,
+)
+
+
+@given(value=Plain)
+def test_plain_values_stand_alone(value, session):
+    blob = dumps(value, session)
+    assert type(blob) is bytes
+    assert loads(blob, session) == value
+    assert (blob == NONE) == (value is None)
+
+
+def top_level():
+    return "found by name"
+
+
+class Name(str):
+    __slots__ = ()
+
+
+def test_code_that_others_can_import_goes_by_name(session):
+    for value in (len, datetime.datetime, collections.OrderedDict, str.upper, [1].append, pickle.dumps):
+        assert tag_of(dumps(value, session)) == PICKLE
+    assert type(dumps(datetime.date(2020, 1, 1), session)) is bytes
+
+
+def test_code_that_others_cannot_import_goes_by_value(session):
+    captured = [1, 2]
+
+    def closure():
+        return captured
+
+    class Local:
+        def get(self):
+            return 5
+
+    cases = {
+        "lambda": lambda: 5,
+        "closure": closure,
+        "class": Local,
+        "instance": Local(),
+        "method": Local().get,
+    }
+    for value in cases.values():
+        blob = dumps([value], session)
+        assert tag_of(blob) == BY_VALUE
+        assert needs_python(blob) == sys.version_info[:2]
+    assert loads(dumps([Local()], session), session)[0].get() == 5
+    assert loads(dumps(lambda x: x + 1, session), session)(1) == 2
+
+
+def test_main_goes_by_value_also_where_it_could_be_imported(session, monkeypatch):
+    module = types.ModuleType("__main__")
+    exec("class Thing:\n    def get(self): return 'main'", module.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    blob = dumps(module.Thing(), session)
+    assert tag_of(blob) == BY_VALUE
+    monkeypatch.undo()
+    assert loads(blob, session).get() == "main"
+
+
+def test_a_function_replaced_under_its_name_goes_by_value(session, monkeypatch):
+    original = top_level
+    monkeypatch.setattr(sys.modules[__name__], "top_level", lambda: "another")
+    assert not importable(original)
+    assert loads(dumps(original, session), session)() == "found by name"
+
+
+def test_code_of_another_python_is_refused_with_both_versions(session):
+    other = (sys.version_info[0], sys.version_info[1] + 1)
+    blob = Value(by_value_tag(other), b"whatever")
+    with pytest.raises(BadValue, match=rf"Python 3\.{other[1]}, which this Python 3\.{other[1] - 1}"):
+        loads(blob, session)
+
+
+def test_large_buffers_travel_beside(session):
+    small, large = (pickle.PickleBuffer(bytearray(n)) for n in (BUFFER_BYTES - 1, BUFFER_BYTES))
+    assert type(dumps([small], session)) is bytes
+    blob = dumps([large, small], session)
+    assert isinstance(blob, Value)
+    assert [len(b) for b in blob.buffers] == [BUFFER_BYTES]
+    assert len(blob.data) < BUFFER_BYTES + 200
+    received = Value(blob.tag, blob.data, tuple(bytes(b) for b in blob.buffers))
+    opened = loads(received, session)
+    assert opened == [bytearray(BUFFER_BYTES), bytearray(BUFFER_BYTES - 1)]
+
+
+def test_buffers_that_are_not_contiguous_stay_inside(session):
+    class Strided:
+        def __reduce_ex__(self, _protocol):
+            return bytes, (bytes(memoryview(bytearray(2 * BUFFER_BYTES))[::2]),)
+
+    assert loads(dumps(array.array("d", [1.5] * 10_000), session), session)[5] == 1.5
+    assert len(loads(dumps(Strided(), session), session)) == BUFFER_BYTES
+
+
+def test_what_cannot_be_pickled_raises_what_pickle_raises(session):
+    with pytest.raises(TypeError, match="cannot pickle"):
+        dumps((i for i in range(3)), session)
+
+
+def test_references_are_claimed_once_for_each_mention(session):
+    data = pickle.dumps("text")
+    assert (
+        loads_all([Value(PICKLE, data, (), ("a", "b")), data, Value(PICKLE, data, (), ("a",))], session)
+        == ["text"] * 3
+    )
+    assert sorted(session.references.take_dropped()) == [["a", 2], ["b", 1]]
+
+
+def test_references_of_values_that_cannot_be_opened_are_given_back(session):
+    with pytest.raises(pickle.UnpicklingError):
+        loads(Value(PICKLE, b"nonsense", (), ("a",)), session)
+    assert session.references.take_dropped() == [["a", 1]]
+
+
+Keys = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.binary()
+)
+
+
+@given(key=Keys | st.tuples(Keys, Keys) | st.frozensets(Keys))
+def test_keys(key):
+    travelling = dumps_key(key)
+    assert type(travelling) in {PickledKey, str, bytes, int, float, bool, type(None)}
+    again = loads_key(travelling)
+    assert again == key
+    assert type(again) is type(key)
+
+
+@pytest.mark.parametrize("key", [2**63, -(2**63) - 1, "\ud800", (1,), Name("x")])
+def test_keys_that_are_no_plain_scalars_are_pickled(key):
+    assert type(dumps_key(key)) is PickledKey
+
+
+@pytest.mark.parametrize("key", [[], {}, {1}, bytearray()])
+def test_keys_must_be_hashable(key):
+    with pytest.raises(TypeError, match="unhashable"):
+        dumps_key(key)
