@@ -373,17 +373,6 @@ WORKER_MAX_MEMORY: Final[Setting[int | None]] = Setting(
     shown="",
     help="Replace a worker process that holds more memory than this after a job.",
 )
-MAX_SPAWNED: Final[Setting[int]] = Setting(
-    name="max_spawned",
-    users=_WORKER,
-    option="--max-spawned",
-    env="MPSERVE_WORKER_MAX_SPAWNED",
-    metavar="N",
-    parse=partial(parse_count, least=0),
-    default=256,
-    shown="256",
-    help="How many processes besides its worker processes this host may start for programs.",
-)
 WORKER_NAME: Final[Setting[str | None]] = Setting(
     name="name",
     users=_WORKER,
