@@ -34,14 +34,15 @@ def _local(address: Address) -> list[tuple[str, str]]:
 
 
 def _remote(address: Address, key: Key) -> list[tuple[str, str]]:
-    here = socket.gethostname() if address.host in {"0.0.0.0", "::"} else address.host
+    anywhere = address.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    here = socket.gethostname() if anywhere else address.host
     dial = f"[{here}]:{address.port}" if ":" in here else f"{here}:{address.port}"
     steps = []
     if key.file is not None:
         steps.append(
             (
                 "key for another machine",
-                f"scp -p {getpass.getuser()}@{here}:{key.file} ./mpserve.key   (on that machine)",
+                f"scp -p {_user()}{here}:{key.file.absolute()} ./mpserve.key   (on that machine)",
             )
         )
         worker = f"mpworker --connect {dial} --authkey-file ./mpserve.key"
@@ -51,6 +52,14 @@ def _remote(address: Address, key: Key) -> list[tuple[str, str]]:
         *steps,
         ("worker on another machine", worker),
         ("programs", f"export MPSERVE_ADDRESS={dial}"),
-        ("look inside", f"mpserve status --connect 127.0.0.1:{address.port}"),
+        ("look inside", f"mpserve status --connect {f'127.0.0.1:{address.port}' if anywhere else dial}"),
         ("stop", "Ctrl-C"),
     ]
+
+
+def _user() -> str:
+    """Return `name@`, or nothing where this user has no name (a container run under any number)."""
+    try:
+        return f"{getpass.getuser()}@"
+    except (OSError, KeyError):  # KeyError: before Python 3.13
+        return ""
