@@ -21,7 +21,7 @@ from mpclient.objects.base import is_spawning
 from mpclient.pickling import ProxyBase, dumps
 from mpclient.session import Describes, Session
 from mpshared.address import Address
-from mpshared.errors import ServerGone
+from mpshared.errors import NoWorkers
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -433,7 +433,7 @@ class Cluster(ProxyBase):
         deadline_s = time.monotonic() + wait_s
         while not (slots := _slots(self.status())):
             if time.monotonic() >= deadline_s:
-                raise ServerGone(
+                raise NoWorkers(
                     f"no worker came to {self.address} within {wait_s:g} s, so nothing can run; start one: "
                     f"mpworker --connect {self.session.advertise or self.address}"
                 )

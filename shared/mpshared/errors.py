@@ -26,6 +26,7 @@ __all__ = [
     "KeyMissing",
     "MpserveError",
     "NoSuchObject",
+    "NoWorkers",
     "NotAllowed",
     "NotHeld",
     "NotSupported",
@@ -142,6 +143,12 @@ class TimeoutExpired(MpserveError, TimeoutError):
     """An answer did not come in time."""
 
     code = "timeout"
+
+
+class NoWorkers(TimeoutExpired):
+    """No worker is connected to the cluster, and none came in time."""
+
+    code = "no_workers"
 
 
 class NoSuchObject(MpserveError, LookupError):

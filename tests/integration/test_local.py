@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,25 @@ def test_where_the_folder_is_too_deep_for_a_socket(tmp_path, monkeypatch):
     with testing.running_cluster() as cluster:
         assert cluster.address.startswith("127.0.0.1:")
         cluster.Lock()
+
+
+@pytest.mark.hosts
+def test_workers_serve_and_come_back_after_pills():
+    with testing.running_cluster(processes=2) as cluster:
+        assert cluster.cpu_count() == 2
+        tasks, results = cluster.JoinableQueue(name="tasks"), cluster.Queue(name="results")
+
+        def square(x):
+            return x * x
+
+        tasks.put_many([partial(square, n) for n in range(20)] + [None, None])
+        tasks.join()
+        assert sorted(results.get(timeout=20) for _ in range(20)) == [n * n for n in range(20)]
+        tasks.put(partial(square, 7))
+        assert results.get(timeout=20) == 49
+
+
+def test_no_worker_is_told_with_what_to_type(monkeypatch):
+    monkeypatch.setenv("MPSERVE_WORKER_WAIT", "50ms")
+    with testing.running_cluster() as cluster, pytest.raises(mpclient.NoWorkers, match="mpworker --connect"):
+        cluster.cpu_count()
