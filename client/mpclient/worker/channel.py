@@ -50,6 +50,8 @@ class Channel:
         self._sock = sock
         self._sending = threading.Lock()
         self._unpacker = msgpack.Unpacker(raw=False, max_buffer_size=16 << 20)
+        self.early: list[dict[str, Any]] = []
+        """What came together with the first message; whoever receives looks here once."""
 
     def fileno(self) -> int:
         """Return the descriptor, for select and poll."""
@@ -82,6 +84,7 @@ class Channel:
         """Wait for the first message; None: the other side is gone."""
         while (messages := self.receive()) is not None:
             if messages:
+                self.early = messages[1:]
                 return messages[0]
         return None
 

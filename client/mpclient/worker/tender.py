@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Why
 from mpclient.worker.signals import Breaker
@@ -80,6 +80,7 @@ class Tender(threading.Thread):
         poll = select.poll()
         poll.register(self._ear.fileno(), select.POLLIN)
         poll.register(self._channel.fileno(), select.POLLIN)
+        self._heed(self._channel.early)
         while True:
             ready = dict(poll.poll(self._sleep_ms()))
             self._asleep = False
@@ -106,11 +107,14 @@ class Tender(threading.Thread):
             _silence()
             self.stopping = True
             return False
+        self._heed(messages)
+        return True
+
+    def _heed(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
             self.stopping = True
             if message["kind"] == "quit":
                 threading.Thread(target=self._quit, daemon=True).start()
-        return True
 
     def _tend(self) -> None:
         if self.stopping:
