@@ -23,7 +23,8 @@ def option(setting: Setting[Any]) -> Any:
     A list comes as `list[str]` (annotate so; default `None`), a flag as `bool`, everything else as the
     setting's own type.
     """
-    shown = setting.shown or False
+    # typer puts parentheses around a text that is not the default itself
+    shown = setting.shown == str(setting.default) or setting.shown or False
     common: dict[str, Any] = {"envvar": setting.env, "help": _help(setting), "show_default": shown}
     if setting.is_flag:
         return typer.Option(setting.option, **common)

@@ -284,7 +284,7 @@ ADDRESS: Final[Setting[Address | None]] = Setting(
     parse=partial(Address.parse, default_port=DEFAULT_PORT),
     default=None,
     shown="",
-    help="Where the server listens: host:port, [v6]:port or unix:/path; "
+    help="Where the server listens: host:port (an IPv6 address in brackets) or unix:/path; "
     f"the port is {DEFAULT_PORT} unless given.",
 )
 CONNECT_TIMEOUT: Final[Setting[float]] = Setting(

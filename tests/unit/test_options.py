@@ -1,6 +1,9 @@
 """Command line options that come out of the table of settings."""
 
+import os
 import re
+import subprocess
+import sys
 from typing import Annotated
 
 import pytest
@@ -10,7 +13,7 @@ from typer.testing import CliRunner
 from mpshared import settings
 from mpshared.address import Address
 from mpshared.options import option
-from mpshared.settings import TABLE
+from mpshared.settings import TABLE, User, for_user
 
 
 @pytest.fixture
@@ -85,3 +88,23 @@ def test_help_shows_variables_and_defaults_as_one_would_type_them(run):
         assert (text in output) is (text == "MPSERVE_GRACE")
     assert "500ms" in output
     assert "One of: loopback, always, never." in output
+
+
+@pytest.mark.parametrize(
+    ("user", "command"), [("server", ["mpserve", "start"]), ("worker", ["mpclient.worker"])]
+)
+def test_the_commands_have_every_option_of_the_table(user: User, command):
+    shown = subprocess.run(
+        [sys.executable, "-m", *command, "--help"],
+        env=os.environ | {"COLUMNS": "300", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    missing = [
+        setting.option
+        for setting in for_user(user)
+        if setting.option not in shown or setting.env not in shown
+    ]
+    assert missing == []

@@ -146,6 +146,7 @@ class TestEverySetting:
         assert not setting.option or setting.option.startswith("--")
         assert bool(setting.metavar) is not setting.is_flag
         assert setting.help.endswith(".")
+        assert "[" not in setting.help  # help pages take brackets for markup
 
     def test_nothing_in_the_environment_means_the_default(self, setting: Setting):
         assert setting.read(environ={}) == setting.default
