@@ -121,12 +121,14 @@ class Dispatcher:
             lane.pending.append(call)
             return
         lane.running = call
-        self._run(call)
+        if call.op.role == "admin":
+            self._run(call)
+        else:
+            self.engine.submit(call, self.clock())
 
     def _run(self, call: Call) -> None:
-        if call.op.role == "admin" and not self._allowed(call):
-            return
-        self.engine.submit(call, self.clock())
+        if call.op.role != "admin" or self._allowed(call):
+            self.engine.submit(call, self.clock())
 
     def _allowed(self, call: Call) -> bool:
         """Answer an operator's call here; the only one there is stops the server."""
@@ -142,12 +144,16 @@ class Dispatcher:
 
     def deliver(self, call: Call) -> None:
         """Send an answer on its way and start the lane's next call."""
-        lane: Lane = call.lane
-        if lane.reply_to is not None:
-            lane.reply_to.answer(call)
-        following = lane.finish(call)
-        if following is not None:
-            self._run(following)
+        lane = call.lane
+        reply_to = lane.reply_to
+        if reply_to is not None:
+            reply_to.answer(call)
+        if lane.pending:
+            following = lane.finish(call)
+            if following is not None:
+                self._run(following)
+        elif lane.running is call:
+            lane.running = None
 
     def abandon(self, lane: Lane, number: int) -> None:
         """Take back the call of that number: its caller was interrupted."""

@@ -47,20 +47,28 @@ class OwnSide:
 
     def receive_data(self, data: bytes) -> None:
         """Act on every whole frame."""
-        self._decoder.receive_data(data)
+        if self._over:
+            return
         try:
+            event = self._decoder.take(data)
+            if event is not None:
+                self._act(event)
+                return
             while not self._over:
                 event = self._decoder.next_event()
                 if event is None:
                     return
-                if type(event) is frames.Call:
-                    self._call(event)
-                elif type(event) is Control:
-                    self._control(event)
-                else:
-                    raise ProtocolError("frame", "a client sends calls and controls, no answers")
+                self._act(event)
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
+
+    def _act(self, event: frames.Event) -> None:
+        if type(event) is frames.Call:
+            self._call(event)
+        elif type(event) is Control:
+            self._control(event)
+        else:
+            raise ProtocolError("frame", "a client sends calls and controls, no answers")
 
     def starved(self) -> bool:
         """Our clients set TCP_NODELAY; nothing waits for a quick acknowledgement."""
@@ -100,25 +108,27 @@ class OwnSide:
     # -- calls and answers -----------------------------------------------------------------------
 
     def _call(self, event: frames.Call) -> None:
-        lane = self._lanes.get(event.lane)
+        op, number, ack, lane_number = event.op, event.number, event.ack, event.lane
+        lane = self._lanes.get(lane_number)
         if lane is None or lane.session.ended:
-            raise ProtocolError("lane", f"this connection carries no lane {event.lane}; attach it first")
-        lane.settle(event.ack)
-        if event.number <= lane.last_number:
-            self._repeat(lane, event.number)
+            raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
+        if ack > lane.settled:
+            lane.settle(ack)
+        if number != lane.last_number + 1:
+            self._call_out_of_order(lane, number)
             return
-        if event.number != lane.last_number + 1:
-            raise ProtocolError(
-                "number", f"call {event.number} of lane {event.lane} came after call {lane.last_number}"
-            )
         if len(lane.unsettled) >= self._dispatcher.limits.unanswered:
-            raise ProtocolError(
-                "number",
-                f"more than {self._dispatcher.limits.unanswered} calls of lane {event.lane} are not acknowledged",
-            )
-        call = Call(get_op(event.op), event.target, event.args, event.blobs, lane, event.number)
+            limit = self._dispatcher.limits.unanswered
+            raise ProtocolError("number", f"over {limit} calls of lane {lane_number} are not acknowledged")
+        call = Call(get_op(op), event.target, event.args, event.blobs, lane, number)
         lane.admit(call)
         self._dispatcher.submit(call)
+
+    def _call_out_of_order(self, lane: Lane, number: int) -> None:
+        if number > lane.last_number:
+            after = f"call {number} of lane {lane.number} came after call {lane.last_number}"
+            raise ProtocolError("number", after)
+        self._repeat(lane, number)
 
     def _repeat(self, lane: Lane, number: int) -> None:
         """Answer a call again that was resent after a reconnect; one that is still waiting is answered when it is done."""

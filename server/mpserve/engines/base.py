@@ -1,9 +1,11 @@
 """The engine interface: who holds the state, and answers calls now or later.
 
 RULES
-* `submit` hands over one call; the engine answers it through `deliver`, before `submit` returns or at any later time.
-* One call is atomic over all objects it names. Calls of one lane come one at a time: the next is submitted after the
-  answer to the one before. Calls of different lanes on disjoint objects may be answered in any order.
+* `submit` hands over one call; the engine answers it through `deliver`, before `submit` returns or at any
+  later time.
+* One call is atomic over all objects it names. Calls of one lane come one at a time: the next is submitted
+  after the answer to the one before. Calls of different lanes on disjoint objects may be answered in any
+  order.
 * Nothing here blocks, and nothing here reads a clock: `now_s` (monotonic) is an argument.
 * After `end_session` no answer for that session is delivered.
 """
@@ -37,7 +39,9 @@ class Engine(ABC):
 
     @abstractmethod
     def abandon(self, call: Call, now_s: float) -> None:
-        """Take a call back: its caller gave up. What it took returns to its old place; a parked call leaves its line."""
+        """Take a call back: its caller gave up. What it took returns to its old place; a parked call leaves
+        its line.
+        """
 
     @abstractmethod
     def start_session(self, session_id: str, info: SessionInfo, secret: str, now_s: float) -> Session:
@@ -53,7 +57,9 @@ class Engine(ABC):
 
     @abstractmethod
     def end_session(self, session: Session, now_s: float) -> None:
-        """End a session: forget its waiters, undo unsettled answers, hand on what it owned, drop its references."""
+        """End a session: forget its waiters, undo unsettled answers, hand on what it owned, drop its
+        references.
+        """
 
     @abstractmethod
     def connected(self, session: Session, now_s: float) -> None:

@@ -16,7 +16,7 @@ from mpserve.core.effects import Effects
 from mpserve.core.sessions import Sessions
 from mpserve.engines.base import Deliver, Engine, SessionEnded
 from mpshared.errors import BadValue, MpserveError
-from mpshared.ops import check_args
+from mpshared.ops import Op, check_args
 
 if TYPE_CHECKING:
     from mpserve.core.machine import Machine
@@ -49,31 +49,37 @@ class MemoryEngine(Engine):
 
     def submit(self, call: Call, now_s: float) -> None:
         """Execute one call; see `Engine.submit`. Cost: that of the operation, plus O(answers it leads to)."""
-        self.fx.now_s = now_s
-        self._run(call)
-        self._finish_turn()
-
-    def _run(self, call: Call) -> None:
-        op = call.op
+        fx = self.fx
+        fx.now_s = now_s
         try:
-            machine = self._resolve(call)
-            args = check_args(op, call.args, len(call.blobs))
-            for position in op.objects:
-                ident = args[position]
-                args[position] = None if ident is None else self.catalogue.get(ident, op.args[position].kind)
-            getattr(machine, op.method)(self.fx, call, *args)
+            self._run(call, call.op)
         except MpserveError as err:
-            self.fx.fail(call, err)
+            fx.fail(call, err)
+        if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept):  # the short turn
+            answered = fx.answered.pop()
+            if answered.out:
+                self._give_references(answered)
+            self.deliver(answered)
+        else:
+            self._finish_turn()
+
+    def _run(self, call: Call, op: Op) -> None:
+        machine = self.catalogue.objects.get(call.target)
+        if machine is None or machine.kind != op.kind:
+            machine = self._resolve(call)
+        elif machine.ttl_s is not None:
+            machine.used_s = self.fx.now_s
+        call.machine = machine
+        args = check_args(op, call.args, len(call.blobs))
+        for position in op.objects:
+            ident = args[position]
+            args[position] = None if ident is None else self.catalogue.get(ident, op.args[position].kind)
+        getattr(machine, op.method)(self.fx, call, *args)
 
     def _resolve(self, call: Call) -> Machine:
         if call.op.kind == "cluster":
-            call.machine = self.catalogue
             return self.catalogue
-        machine = self.catalogue.get(call.target, call.op.kind)
-        if machine.ttl_s is not None:
-            machine.used_s = self.fx.now_s
-        call.machine = machine
-        return machine
+        return self.catalogue.get(call.target, call.op.kind)  # raises: it is not there, or of another kind
 
     def abandon(self, call: Call, now_s: float) -> None:
         """Take a call back; see `Engine.abandon`."""
@@ -89,25 +95,13 @@ class MemoryEngine(Engine):
         elif call.waiter is not None and machine is not None:
             machine.forget_waiter(self.fx, call)
 
-    def _finish_turn(self) -> None:
-        fx = self.fx
-        if not (fx.ended or fx.closed or fx.kept):  # nearly always: answers, and nothing else
-            answered, fx.answered = fx.answered, []
-            for call in answered:
-                if call.out:
-                    self._give_references(call)
-            for call in answered:
-                self.deliver(call)
-            return
-        self._finish_long_turn()
-
     def _give_references(self, call: Call) -> None:
         for blob in call.out:
             if type(blob) is not bytes:
                 self.catalogue.delivered(self.fx, call.session, call.out)
                 return
 
-    def _finish_long_turn(self) -> None:
+    def _finish_turn(self) -> None:
         fx = self.fx
         delivered: list[Call] = []
         while fx.answered or fx.closed or fx.ended or fx.kept:

@@ -1,8 +1,10 @@
 """Accepting connections, and everything a peer may not yet do.
 
 RULES
-* A peer has `GREETING_S` to authenticate; at most `UNKNOWN_MAX` may be on their way at once, then the oldest must go.
-* Out of file descriptors, the server keeps one in reserve to accept and close with, instead of turning in circles.
+* A peer has `GREETING_S` to authenticate; at most `UNKNOWN_MAX` may be on their way at once, then the oldest
+  must go.
+* Out of file descriptors, the server keeps one in reserve to accept and close with, instead of turning in
+  circles.
 * One port, both protocols: the standard library's challenge is sent first, and the answer tells who came.
 """
 
@@ -33,9 +35,11 @@ SideFactory = Callable[["Transport"], "Side"]
 Md5 = Literal["loopback", "always", "never"]
 
 BACKLOG: Final = 4096
-"""As much as the system allows: ten thousand clients may start together. The standard library has 16 or 128."""
+"""As much as the system allows: ten thousand clients may start together. The standard library has 16 or
+128."""
 GREETING_S: Final = 10.0
-"""For the whole handshake. Precedent: PostgreSQL's authentication_timeout is 60 s, OpenSSH's LoginGraceTime 120 s; a key needs less."""
+"""For the whole handshake. Precedent: PostgreSQL's authentication_timeout is 60 s, OpenSSH's LoginGraceTime
+120 s; a key needs less."""
 LINGER_S: Final = 2.0
 """For a refused peer to close its end."""
 UNKNOWN_MAX: Final = 1024
@@ -340,7 +344,9 @@ def _prepare_tcp(sock: socket.socket) -> None:
 
 
 def _unix_socket(path: str) -> socket.socket:
-    """Return a socket bound to `path`, readable and writable by this user only; a dead server's leftover is replaced."""
+    """Return a socket bound to `path`, readable and writable by this user only; a dead server's leftover is
+    replaced.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)

@@ -2,7 +2,8 @@
 
 RULES
 * A turn reads all ready peers first and writes afterwards: each peer gets its answers of a turn in one write.
-* Nothing that a handler does blocks. What must block runs elsewhere and comes back through `call_soon_threadsafe`.
+* Nothing that a handler does blocks. What must block runs elsewhere and comes back through
+  `call_soon_threadsafe`.
 * A handler that raises is our bug: it is logged and costs its own connection, never the server.
 """
 

@@ -28,8 +28,12 @@ class Outbox:
 
     def add(self, pieces: Sequence[bytes]) -> None:
         """Append."""
-        self._pieces.extend(pieces)
-        self.size_bytes += sum(map(len, pieces))
+        if len(pieces) == 1:
+            self._pieces.append(pieces[0])
+            self.size_bytes += len(pieces[0])
+        else:
+            self._pieces.extend(pieces)
+            self.size_bytes += sum(map(len, pieces))
 
     def flush(self, sock: socket.socket) -> None:
         """Send until all is gone or the socket takes no more.

@@ -3,9 +3,10 @@
     accepted --handshake--> authenticated as stock or own --bytes--> its `Side` --pieces--> out
 
 RULES
-* Until it has authenticated a peer may send little, and must be done by its deadline; the listener sees to that.
-* A peer that does not read what it is told is not listened to any more until it has (`HIGH_BYTES`), so what it can make the
-  server keep is bounded.
+* Until it has authenticated a peer may send little, and must be done by its deadline; the listener sees to
+  that.
+* A peer that does not read what it is told is not listened to any more until it has (`HIGH_BYTES`), so what
+  it can make the server keep is bounded.
 * Pieces leave in one write per turn: small ones joined, large ones gathered without a copy.
 """
 
@@ -29,7 +30,8 @@ __all__ = ["Owner", "Peer"]
 
 READ_BYTES = 256 << 10
 HIGH_BYTES = 4 << 20
-"""More than this unsent, and nothing more is read from the peer. Precedent: Redis' client-output-buffer soft limit for replicas."""
+"""More than this unsent, and nothing more is read from the peer. Precedent: Redis' client-output-buffer soft
+limit for replicas."""
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -100,7 +102,9 @@ class Peer:
                 self._acknowledge_quickly()
 
     def _drop_input(self) -> None:
-        """While the last answers leave, take and forget what comes: unread bytes would turn the close into a reset."""
+        """While the last answers leave, take and forget what comes: unread bytes would turn the close into a
+        reset.
+        """
         try:
             if self._sock.recv(READ_BYTES):
                 return
@@ -111,8 +115,8 @@ class Peer:
         self.close_now()
 
     def _acknowledge_quickly(self) -> None:
-        # A stock client writes twice before it reads; without this the kernel lets it wait 40 ms in between. It has to be
-        # said again each time. Linux only.
+        # A stock client writes twice before it reads; without this the kernel lets it wait 40 ms in between.
+        # It has to be said again each time. Linux only.
         if _QUICKACK is not None:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
@@ -157,7 +161,9 @@ class Peer:
         self._loop.mark_dirty(self)
 
     def _shut_down(self) -> None:
-        """Say that nothing follows, and wait for the peer's end: closing over unread bytes would destroy the last answer."""
+        """Say that nothing follows, and wait for the peer's end: closing over unread bytes would destroy the
+        last answer.
+        """
         self._end_side()
         try:
             self._sock.shutdown(socket.SHUT_WR)

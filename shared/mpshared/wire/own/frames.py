@@ -143,6 +143,10 @@ _BODIES: Final[dict[int, tuple[Type, type]]] = {
     Type.GOODBYE: (Type.GOODBYE, str),
 }
 _NIL: Final = pack(None)
+_SHORT_BYTES: Final = 1 << 15
+_SIZE: Final = struct.Struct("!I")
+_BARE: Final = {result: pack([result, []]) for result in (None, True, False)}
+"""Heads of the commonest replies."""
 _new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
@@ -165,6 +169,9 @@ def encode_call(
 
 def encode_reply(lane: int, number: int, result: object, blobs: Sequence[Blob]) -> list[bytes]:
     """Return a REPLY as pieces to be written in order; see `encode_call`."""
+    if not blobs and (result is None or result is True or result is False):
+        head = _BARE[result]
+        return [_HEADER.pack(len(head), _REPLY, 0, 0, lane, number, 0, len(head)) + head]
     metas, parts = _describe(blobs)
     return _frame(_REPLY, 0, lane, number, 0, pack([result, metas]), parts)
 
@@ -192,6 +199,8 @@ def encode_control(
 
 def _describe(blobs: Sequence[Blob]) -> tuple[list[Any], Sequence[bytes]]:
     """Return the metas of some values, and their bytes."""
+    if len(blobs) == 1 and type(blobs[0]) is bytes:
+        return [len(blobs[0])], blobs  # type: ignore[return-value]
     kinds = {*map(type, blobs)}
     if Value not in kinds:
         return [*map(len, blobs)], blobs  # type: ignore[return-value]
@@ -260,6 +269,34 @@ class FrameDecoder(Assembler):
         self.max_message = max_message
         self.max_head = max_head
         self._broken: ProtocolError | None = None
+
+    def take(self, data: bytes) -> Event | None:
+        """Take bytes as `receive_data` does; return the event if they are one whole frame and nothing else is here.
+
+        None says: ask `next_event`. Nearly every read is one small frame, and this is its short way.
+
+        Raises:
+            ProtocolError: As `next_event`.
+        """
+        size = len(data) - HEADER_BYTES
+        if (
+            0 <= size <= _SHORT_BYTES
+            and _SIZE.unpack_from(data)[0] == size
+            and self._pos >= len(self._chunk)
+            and self._room is None
+            and size <= self.max_message
+            and self._broken is None
+        ):
+            return self._decoded(data, 0, len(data))
+        self.receive_data(data)
+        return None
+
+    def _decoded(self, buffer: bytes | memoryview, start: int, end: int) -> Event:
+        try:
+            return _decode(buffer, start, end)
+        except ProtocolError as err:
+            self._broken = err
+            raise
 
     def next_event(self) -> Event | None:
         """Return what the next frame says, or None when more bytes are needed.
