@@ -1,8 +1,8 @@
 """Who asks what: sessions, their lanes, and one call on its way.
 
 A `Session` owns; a `Lane` is one thread (or task) of it; a `Call` is one numbered request of a lane and, once
-answered, its answer. A stock connection is a session of its own with a single lane, because the standard library
-ties ownership to the connection.
+answered, its answer. A stock connection is a session of its own with a single lane, because the standard
+library ties ownership to the connection.
 """
 
 from __future__ import annotations
@@ -133,6 +133,12 @@ class Lane:
                 break
             self.settled += 1
             self.unsettled.pop(self.settled, None)
+
+    def settle_all(self) -> None:
+        """Forget all answers: they have arrived. For a lane whose calls come strictly one after the other."""
+        if self.running is None:
+            self.unsettled.clear()
+            self.settled = self.last_number
 
     def finish(self, call: Call) -> Call | None:
         """Note that `call` is no longer under way; return the lane's next call, which now is."""

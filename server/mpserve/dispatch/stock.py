@@ -5,8 +5,10 @@
 
 RULES
 * A request is loaded symbolically: nothing in it is imported or called.
-* The connection is the session: it owns the RLocks and Conditions taken over it, and what waits on it ends with it.
-* What a `get` took is taken once its reply has left whole (`drained`); until then it returns if the connection breaks.
+* The connection is the session: it owns the RLocks and Conditions taken over it, and what waits on it ends
+  with it.
+* What a `get` took is taken once its reply has left whole (`drained`); until then it returns if the
+  connection breaks.
 * A reply is written for any Python from 3.8: protocol 4, exceptions of the standard library only.
 
 Source: CPython `Lib/multiprocessing/managers.py`, `Server` and `BaseProxy._callmethod`.
@@ -27,6 +29,7 @@ from mpshared import errors, symbolic
 from mpshared.ops import BY_NAME
 from mpshared.symbolic import Global, How, Named, Opaque, Stock, Stub, Verb
 from mpshared.wire.errors import ProtocolError
+from mpshared.wire.framing import HEADER_BYTES
 from mpshared.wire.stock.messages import StockMessages, stock_frame
 
 if TYPE_CHECKING:
@@ -38,8 +41,11 @@ __all__ = ["StockSide"]
 RETURN, ERROR, PROXY, TRACEBACK = "#RETURN", "#ERROR", "#PROXY", "#TRACEBACK"
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
+_BARE: Final = {value: pickle.dumps((RETURN, value), 4) for value in (None, True, False)}
+"""The commonest replies, ready-made."""
 _LOADS: Final = b"\x80\x04\x8c\x07#RETURNc_pickle\nloads\n"
-"""The beginning of a reply whose value the client unpickles itself; the value follows as bytes. The commonest reply by far."""
+"""The beginning of a reply whose value the client unpickles itself; the value follows as bytes. The commonest
+reply by far."""
 
 
 class StockSide:
@@ -63,8 +69,12 @@ class StockSide:
 
     def receive_data(self, data: bytes) -> None:
         """Act on every whole request."""
-        self._messages.receive_data(data)
+        messages = self._messages
         try:
+            if messages.is_one(data) and not self._over:  # nearly every read
+                self._request(data[HEADER_BYTES:])
+                return
+            messages.receive_data(data)
             while not self._over:
                 payload = self._messages.next_event()
                 if payload is None:
@@ -75,12 +85,14 @@ class StockSide:
             self._transport.close(reason=str(err))
 
     def starved(self) -> bool:
-        """Tell whether a request is only partly here: a stock client writes header and body of a large one apart."""
-        return not self._persistent or bool(self._messages.unread())
+        """Tell whether a request is only partly here: a stock client writes header and body of a large one
+        apart.
+        """
+        return not self._persistent or not self._messages.idle
 
     def drained(self) -> None:
         """The reply has left whole: what it carries is the client's now."""
-        self._lane.settle(self._lane.last_number)
+        self._lane.settle_all()
 
     def closed(self) -> None:
         """End the session with its connection."""
@@ -108,7 +120,7 @@ class StockSide:
             self._act(self._start(ident, method, args, kwds))
         except symbolic.MalformedPickle as err:
             self._reply(ERROR, Named("builtins", "ValueError", (f"the request cannot be read: {err}",)))
-        except Exception as err:
+        except Exception as err:  # noqa: BLE001 - whatever it is, the peer is told and the server goes on
             self._reply(*_failure(err, None))
 
     def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
@@ -123,7 +135,10 @@ class StockSide:
     def _find_kind(self, ident: str) -> str:
         kind = self._dispatcher.engine.kind_of(ident)
         if kind is None:
-            msg = f"the server has no object {ident!r:.80}: it was freed or deleted, or the server was restarted"
+            msg = (
+                f"the server has no object {ident!r:.80}: it was freed or deleted, or the server was "
+                "restarted"
+            )
             raise errors.NoSuchObject(msg)
         self._kinds[ident] = kind
         return kind
@@ -138,7 +153,8 @@ class StockSide:
         call = Call(
             BY_NAME[outcome.op], outcome.target, outcome.args, outcome.values, lane, lane.last_number + 1
         )
-        lane.settle(lane.last_number)
+        if lane.unsettled:
+            lane.settle_all()
         lane.admit(call)
         self._dispatcher.submit(call)
 
@@ -152,7 +168,7 @@ class StockSide:
             return
         try:
             outcome = plan.then(call.result, call.out)
-        except Exception as err:
+        except Exception as err:  # noqa: BLE001 - as above
             self._reply(*_failure(err, plan.key))
             return
         self._act(outcome)
@@ -177,6 +193,8 @@ class StockSide:
         self._transport.send(stock_frame(self._encode(kind, value)))
 
     def _encode(self, kind: str, value: Any) -> bytes:
+        if kind is RETURN and (value is None or value is True or value is False):
+            return _BARE[value]
         if type(value) in _PLAIN:
             return pickle.dumps((kind, value), 4)
         if kind is RETURN and type(value) is Opaque and not value.buffers:
@@ -268,10 +286,9 @@ def _token_ident(token: Any) -> str:
 
 def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:
     request = symbolic.load(payload)
-    match request:
-        case (ident, str(method), tuple(args), dict(kwds)):
-            return ident, method, args, kwds
-        case (ident, str(method), list(args), dict(kwds)):
+    if type(request) is tuple and len(request) == 4:
+        ident, method, args, kwds = request
+        if type(method) is str and type(kwds) is dict and type(args) in {tuple, list}:
             return ident, method, tuple(args), kwds
     raise ProtocolError("request", "expected (ident, method, args, kwds)")
 
@@ -308,7 +325,7 @@ _BUILTIN: Final = (AttributeError, TypeError, ValueError, OverflowError, IndexEr
 
 
 def _failure(err: Exception, key: Any) -> tuple[str, Any]:
-    """Return kind and payload of the reply for an error, as the standard library's own server would send it."""
+    """Return kind and payload of an error's reply, as the standard library's own server would send it."""
     if isinstance(err, ProtocolError):
         return TRACEBACK, str(err)
     if isinstance(err, errors.Exhausted):
@@ -316,8 +333,8 @@ def _failure(err: Exception, key: Any) -> tuple[str, Any]:
     if isinstance(err, errors.KeyMissing):
         return ERROR, Named("builtins", "KeyError", (key,))
     if isinstance(err, errors.MpserveError):
-        name = _STDLIB.get(type(err))
-        return (ERROR, Named(*name, (err.text,))) if name else (TRACEBACK, err.text)
+        known = _STDLIB.get(type(err))
+        return (ERROR, Named(*known, (err.text,))) if known else (TRACEBACK, err.text)
     if isinstance(err, _BUILTIN):
         name = next(c.__name__ for c in type(err).__mro__ if c.__module__ == "builtins")
         return ERROR, Named("builtins", name, (str(err),))

@@ -80,6 +80,11 @@ class Assembler(ABC):
             with memoryview(self._scratch) as scratch:
                 self.receive_data(bytes(scratch[:size_bytes]))
 
+    @property
+    def idle(self) -> bool:
+        """Tell that everything that came was read: no record is only partly here."""
+        return self._room is None and self._pos >= len(self._chunk)
+
     def unread(self) -> bytes:
         """Return the bytes that belong to no record yet; the next reader of the stream begins with them."""
         room = b"" if self._room is None else bytes(self._room[: self._filled])

@@ -1,8 +1,9 @@
-"""What stock clients see of each kind: the methods of the standard library's own objects, in terms of our operations.
+"""What stock clients see of each kind: the methods of the standard library's own objects, in terms of our
+operations.
 
-One class per kind of proxy, the method names, parameters and defaults those of the standard library's object, so that a wrong
-call fails with the same TypeError. A method returns a `Plan` (call this operation, then make the result of its answer) or,
-where nothing has to be asked, the result itself.
+One class per kind of proxy, the method names, parameters and defaults those of the standard library's object,
+so that a wrong call fails with the same TypeError. A method returns a `Plan` (call this operation, then make
+the result of its answer) or, where nothing has to be asked, the result itself.
 """
 
 from mpserve.dispatch.faces.base import Face, Plan

@@ -1,7 +1,8 @@
 """What all faces share: plans, and values on their way in and out.
 
-in    a stock request is loaded symbolically; each value in it is written back as a pickle of its own (`store`)
-out   a stored value goes out as a pickle that the client opens (`show`), or is looked into where the standard
+in    a stock request is loaded symbolically; each value in it is written back as a pickle of its own
+(`store`) out   a stored value goes out as a pickle that the client opens (`show`), or is looked into where
+the standard
       library's method must (`look`): representations, comparisons, sums
 """
 
@@ -123,7 +124,8 @@ def _kind_of(ref: Ref) -> str:
 
 _OWN: Final = Own(_kind_of)
 _MARK: Final = b"open_ref"
-"""Stands in every pickle that mentions a shared object; only such a pickle is read again for its references."""
+"""Stands in every pickle that mentions a shared object; only such a pickle is read again for its
+references."""
 
 
 def store(obj: Any) -> Blob:
@@ -195,5 +197,8 @@ def show_key(key: Any) -> Any:
 def refuse_ref(obj: Any, what: str) -> None:
     """Refuse a proxy where the standard library's server would have to call it."""
     if isinstance(obj, Ref):
-        msg = f"{what} cannot be read from a proxy by the server; pass its value, for example list(proxy) or proxy.copy()"
+        msg = (
+            f"{what} cannot be read from a proxy by the server; pass its value, for example list(proxy) or "
+            "proxy.copy()"
+        )
         raise NotSupported(msg)

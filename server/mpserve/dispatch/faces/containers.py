@@ -63,7 +63,10 @@ def pairs_of(other: Any, kwds: dict[str, Any], what: str) -> tuple[list[Any], li
     """Return wire keys and values of what `dict(other, **kwds)` accepts."""
     refuse_ref(other, what)
     if isinstance(other, symbolic.Foreign):
-        msg = f"{what} from a {type(other).__name__.lower()} would run users' code on the server; pass dict(...) of it"
+        msg = (
+            f"{what} from a {type(other).__name__.lower()} would run users' code on the server; pass "
+            "dict(...) of it"
+        )
         raise NotSupported(msg)
     pairs = dict(other if isinstance(other, dict) else list(other), **kwds)
     return [store_key(key) for key in pairs], [store(value) for value in pairs.values()]
@@ -83,8 +86,9 @@ class DictFace(Face):
 
     kind = "dict"
     EXPOSED: ClassVar = (
-        "__contains__", "__delitem__", "__getitem__", "__ior__", "__iter__", "__len__", "__or__", "__reversed__", "__ror__",
-        "__setitem__", "clear", "copy", "fromkeys", "get", "has_key", "items", "keys", "pop", "popitem", "setdefault", "update", "values",
+        "__contains__", "__delitem__", "__getitem__", "__ior__", "__iter__", "__len__", "__or__",
+        "__reversed__", "__ror__", "__setitem__", "clear", "copy", "fromkeys", "get", "has_key", "items",
+        "keys", "pop", "popitem", "setdefault", "update", "values",
     )  # fmt: skip
 
     def m__contains__(self, key: Any) -> Any:
@@ -239,8 +243,9 @@ class ListFace(Face):
 
     kind = "list"
     EXPOSED: ClassVar = (
-        "__add__", "__contains__", "__delitem__", "__getitem__", "__iadd__", "__imul__", "__len__", "__mul__", "__reversed__", "__rmul__",
-        "__setitem__", "append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort",
+        "__add__", "__contains__", "__delitem__", "__getitem__", "__iadd__", "__imul__", "__len__",
+        "__mul__", "__reversed__", "__rmul__", "__setitem__", "append", "clear", "copy", "count", "extend",
+        "index", "insert", "pop", "remove", "reverse", "sort",
     )  # fmt: skip
 
     def m__getitem__(self, index: Any) -> Any:
@@ -269,7 +274,7 @@ class ListFace(Face):
         if type(other) is not list:
             msg = f'can only concatenate list (not "{type(other).__name__}") to list'
             raise TypeError(msg)
-        return self._plan("snapshot", then=lambda _, out: show_all(out) + other)
+        return self._plan("snapshot", then=lambda _, out: [*show_all(out), *other])
 
     def m__mul__(self, n: Any) -> Any:
         def repeat(_: Any, out: Sequence[Blob]) -> list[Any]:
@@ -317,7 +322,10 @@ class ListFace(Face):
 
     def sort(self, *, key: Any = None, reverse: Any = False) -> Any:
         if key is not None:
-            msg = "sort(key=...) would run users' code on the server; sort a copy and assign it: shared[:] = sorted(shared, key=...)"
+            msg = (
+                "sort(key=...) would run users' code on the server; sort a copy and assign it: shared[:] = "
+                "sorted(shared, key=...)"
+            )
             raise NotSupported(msg)
         return self._plan("sort", bool(reverse), then=nothing)
 
@@ -345,10 +353,11 @@ class SetFace(Face):
 
     kind = "set"
     EXPOSED: ClassVar = (
-        "__and__", "__contains__", "__ge__", "__gt__", "__iand__", "__ior__", "__isub__", "__iter__", "__ixor__", "__le__", "__len__",
-        "__lt__", "__or__", "__rand__", "__ror__", "__rsub__", "__rxor__", "__sub__", "__xor__", "add", "clear", "copy", "difference",
-        "difference_update", "discard", "intersection", "intersection_update", "isdisjoint", "issubset", "issuperset", "pop",
-        "remove", "symmetric_difference", "symmetric_difference_update", "union", "update",
+        "__and__", "__contains__", "__ge__", "__gt__", "__iand__", "__ior__", "__isub__", "__iter__",
+        "__ixor__", "__le__", "__len__", "__lt__", "__or__", "__rand__", "__ror__", "__rsub__", "__rxor__",
+        "__sub__", "__xor__", "add", "clear", "copy", "difference", "difference_update", "discard",
+        "intersection", "intersection_update", "isdisjoint", "issubset", "issuperset", "pop", "remove",
+        "symmetric_difference", "symmetric_difference_update", "union", "update",
     )  # fmt: skip
 
     def m__contains__(self, member: Any) -> Any:
@@ -381,7 +390,9 @@ class SetFace(Face):
     getvalue = copy
 
     def _changed(self, method: str, others: Sequence[Any]) -> Any:
-        """Return the plan that applies `method` with the members of all `others` (one call each, in order)."""
+        """Return the plan that applies `method` with the members of all `others` (one call each, in
+        order).
+        """
         if not others:
             return self._plan("len", then=nothing)
         keys = [store_key(member) for member in elements_of(others[0], "a set")]
@@ -415,7 +426,9 @@ class SetFace(Face):
         return self.symmetric_difference_update(other)
 
     def _combined(self, combine: Callable[[set[Any], list[set[Any]]], Any], others: Iterable[Any]) -> Any:
-        """Return the plan that works out `combine` over canonical keys, and answers with the original members."""
+        """Return the plan that works out `combine` over canonical keys, and answers with the original
+        members.
+        """
         known: dict[Any, Any] = {}
 
         def keys(members: Iterable[Any]) -> set[Any]:

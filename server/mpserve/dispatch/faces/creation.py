@@ -1,5 +1,6 @@
-"""Making objects for stock clients: one function per typeid of `SyncManager`, its parameters those of the standard library's
-callable; and ``get_<kind>(name="default")``, the named objects behind recipes that register ``get_queue``.
+"""Making objects for stock clients: one function per typeid of `SyncManager`, its parameters those of the
+standard library's callable; and ``get_<kind>(name="default")``, the named objects behind recipes that
+register ``get_queue``.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def _condition(lock: Any = None) -> Plan:
 
 def _barrier(parties: Any, action: Any = None, timeout: Any = None) -> Plan:
     if action is not None:
-        msg = "Barrier(action=...) would run users' code on the server; use mpclient, whose barriers run it in a client"
+        msg = (
+            "Barrier(action=...) would run users' code on the server; use mpclient, whose barriers run it "
+            "in a client"
+        )
         raise NotSupported(msg)
     return _open("barrier", {"parties": parties, "timeout_s": None if timeout is None else float(timeout)})
 

@@ -1,4 +1,6 @@
-"""Queue and JoinableQueue as `queue.Queue` shows them. A stock `get` takes for good once its reply has left."""
+"""Queue and JoinableQueue as `queue.Queue` shows them. A stock `get` takes for good once its reply has
+left.
+"""
 
 from __future__ import annotations
 

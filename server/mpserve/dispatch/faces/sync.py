@@ -152,6 +152,9 @@ class BarrierFace(Face):
     def m__getattribute__(self, name: Any) -> Any:
         position = {"parties": 0, "n_waiting": 1, "broken": 2}.get(name)
         if position is None:
-            msg = f"'Barrier' object has no attribute {name!r} that is shared; there are parties, n_waiting and broken"
+            msg = (
+                f"'Barrier' object has no attribute {name!r} that is shared; there are parties, n_waiting "
+                "and broken"
+            )
             raise AttributeError(msg)
         return self._plan("status", then=lambda state, _: state[position])
