@@ -1,10 +1,12 @@
-"""Producer and consumers over a JoinableQueue, stopped by pills: the standard library's recipe, on many machines.
+"""Producer and consumers over a JoinableQueue, stopped by pills: the standard library's recipe, on many
+machines.
 
     python examples/producer_consumer.py                            this machine, server and workers included
     MPSERVE_ADDRESS=host:7707 python examples/producer_consumer.py  a cluster's workers
 
-The consumers are `mpworker`'s processes: each takes a callable off the queue "tasks", calls it, and puts what it
-returned on the queue "results", until it meets its pill (None). On a cluster the pills really stop the workers.
+The consumers are `mpworker`'s processes: each takes a callable off the queue "tasks", calls it, and puts what
+it returned on the queue "results", until it meets its pill (None). On a cluster the pills really stop the
+workers.
 """
 
 from __future__ import annotations

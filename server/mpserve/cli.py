@@ -1,4 +1,6 @@
-"""The `mpserve` command. `ping` is answered before typer is loaded: health checks run it every few seconds."""
+"""The `mpserve` command. `ping` is answered before typer is loaded: health checks run it every few
+seconds.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def _where(host: str, port: int) -> Address:
 def _check_exposure(address: Address, *, insecure: bool) -> None:
     if not address.is_local and not insecure:
         text = (
-            f"{address} can be reached by other machines, and the traffic is not encrypted: anybody on the way can read and change it. "
+            f"{address} can be reached by other machines, and the traffic is not encrypted: anybody on the "
+            "way can read and change it. "
             "In a network you trust, add --insecure; else listen at 127.0.0.1 and tunnel (ssh -L)"
         )
         _end(ExitCode.USAGE, text)
@@ -128,7 +129,10 @@ def _why_not(address: Address, err: OSError) -> str:
     if isinstance(err, socket.gaierror):
         return f"cannot listen at {address}: no such host; --host takes a name or address of this machine"
     if err.errno == errno.EADDRNOTAVAIL:
-        return f"cannot listen at {address}: that is not an address of this machine; see `ip addr`, or use --host 0.0.0.0 for all"
+        return (
+            f"cannot listen at {address}: that is not an address of this machine; see `ip addr`, or use "
+            "--host 0.0.0.0 for all"
+        )
     return f"cannot listen at {address}: {err.strerror or err}"
 
 

@@ -1,8 +1,8 @@
 """The server as a whole, and the `BaseManager` subclass around it.
 
-`Server` wires the rooms: loop and listener (net), the two protocols (dispatch), the state (engines). `Manager` is a
-`multiprocessing.managers.SyncManager` whose server is that one, so `Manager(address, authkey)` can be `start()`ed, asked for
-its `get_server()`, or `connect()`ed like any other manager.
+`Server` wires the rooms: loop and listener (net), the two protocols (dispatch), the state (engines).
+`Manager` is a `multiprocessing.managers.SyncManager` whose server is that one, so `Manager(address, authkey)`
+can be `start()`ed, asked for its `get_server()`, or `connect()`ed like any other manager.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class Server:
         self.loop.close()
 
     def stop_at_end_of(self, fd: int) -> None:
-        """Stop when the other end of the pipe `fd` is closed: the program that this server was started for is gone."""
+        """Stop when the other end of the pipe `fd` is closed: the program that this server was started for is
+        gone.
+        """
         self.loop.watch(fd, _Lifeline(self, fd))
 
 
@@ -181,7 +183,9 @@ class _Server:
 
 
 class Manager(SyncManager):
-    """A manager whose server is mpserve: objects outlive their holders, nobody waits for the dead, no thread per client."""
+    """A manager whose server is mpserve: objects outlive their holders, nobody waits for the dead, no thread
+    per client.
+    """
 
     _Server = _Server
 

@@ -1,4 +1,6 @@
-"""Asking a running server from the command line; `mpserve ping` is this and nothing else, so it starts fast."""
+"""Asking a running server from the command line; `mpserve ping` is this and nothing else, so it starts
+fast.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Unanswered(Exception):
 
 
 def ping(arguments: Sequence[str]) -> int:
-    """Return the exit code of `mpserve ping`, 0 or 1 as health checks want it, and print what there is to say."""
+    """Return the exit code of `mpserve ping`, 0 or 1 as health checks want it, and print what there is to
+    say.
+    """
     parser = argparse.ArgumentParser("mpserve ping")
     parser.add_argument("--connect", default=os.environ.get("MPSERVE_ADDRESS", ""))
     parser.add_argument("--authkey-file")
@@ -74,5 +78,8 @@ def ask(connect: str, key_file: str | None, timeout_s: float, question: Callable
             ExitCode.UNREACHABLE, f"{connect or address} did not answer within {timeout_s:g} s"
         ) from None
     except OSError as err:
-        why = f"no server answers at {address}: {err.strerror or err}; start one with `mpserve start`, or say where with --connect"
+        why = (
+            f"no server answers at {address}: {err.strerror or err}; start one with `mpserve start`, or say "
+            "where with --connect"
+        )
         raise Unanswered(ExitCode.UNREACHABLE, why) from None

@@ -1,4 +1,6 @@
-"""How `mpserve status` looks: tables for people, one JSON object for programs. What clients named is escaped."""
+"""How `mpserve status` looks: tables for people, one JSON object for programs. What clients named is
+escaped.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def show(status: dict[str, Any], *, as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=False)
     server = status["server"]
     console.print(
-        f"mpserve {server['version']}, server {server['server']}, {len(status['sessions'])} sessions, {len(status['objects'])} objects"
+        f"mpserve {server['version']}, server {server['server']}, {len(status['sessions'])} sessions, "
+        f"{len(status['objects'])} objects"
     )
     for title, columns, rows in _tables(status):
         if rows:
@@ -55,12 +58,13 @@ def _holder(row: Row) -> str:
 
 _QUEUE = ("ready", "leased", "delayed", "dead", "unfinished", "getters", "putters")
 _SESSION: list[Column] = [
-    ("session", _field("id")), ("role", _field("role")), ("name", _field("name")), ("host", _field("host")), ("pid", _field("pid")),
-    ("Python", _python), ("silent s", _field("silent_s")), ("waiting", _field("waiting")),
+    ("session", _field("id")), ("role", _field("role")), ("name", _field("name")), ("host", _field("host")),
+    ("pid", _field("pid")), ("Python", _python), ("silent s", _field("silent_s")),
+    ("waiting", _field("waiting")),
 ]  # fmt: skip
 _WORKER: list[Column] = [
-    ("host", _field("host")), ("name", _field("name")), ("pid", _field("pid")), ("Python", _python), ("slots", _field("slots")),
-    ("queue", _field("queue")), ("session", _field("id")),
+    ("host", _field("host")), ("name", _field("name")), ("pid", _field("pid")), ("Python", _python),
+    ("slots", _field("slots")), ("queue", _field("queue")), ("session", _field("id")),
 ]  # fmt: skip
 _NAMED: list[Column] = [("name", lambda row: row["name"] or row["ident"])]
 _LOCKS = frozenset({"lock", "rlock", "semaphore", "condition"})

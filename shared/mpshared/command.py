@@ -1,4 +1,6 @@
-"""Running a typer command so that what is wrong with a command line is one line, and an exit code of the table."""
+"""Running a typer command so that what is wrong with a command line is one line, and an exit code of the
+table.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> i
 
 
 def _click_exception(typer: Any) -> type[Exception]:
-    """Return the base of what is wrong with a command line; newer versions of typer bring a click of their own."""
-    return next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    """Return the base of what is wrong with a command line; newer typers bring a click of their own."""
+    base: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    return base
 
 
 def _say(program: str, err: Any) -> int:

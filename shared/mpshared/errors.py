@@ -77,7 +77,7 @@ class ShutDown(MpserveError, getattr(queue, "ShutDown", Exception)):  # type: ig
 
 
 class KeyMissing(MpserveError, KeyError):
-    """A dict or set has no such key. (The client raises it as ``KeyError(key)``.)"""
+    """A dict or set has no such key; the client raises it as ``KeyError(key)``."""
 
     code = "no_key"
 

@@ -81,7 +81,7 @@ def _of(*types: type) -> Check:
 def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    if type(value) not in {int, float} or value != value:
+    if type(value) not in {int, float} or value != value:  # noqa: PLR0124 - NaN
         msg = f"expected seconds or None, got {value!r}"
         raise BadType(msg)
     return value if value > 0 else 0.0

@@ -103,7 +103,7 @@ _resolver: Resolver | None = None
 
 def set_resolver(resolver: Resolver | None) -> None:
     """Say who turns `open_ref` calls in unpickled values into live objects (the client does)."""
-    global _resolver
+    global _resolver  # noqa: PLW0603 - one for the process, as pickles are read anywhere in it
     _resolver = resolver
 
 
@@ -123,6 +123,9 @@ def open_ref(kind: str, ident: str, address: str) -> Any:
             "mpclient"
         )  # a pickled proxy may be the first that a child process sees of us
     if _resolver is None:
-        msg = f"cannot open the shared {kind} {ident}: no mpserve client in this process; call mpclient.connect() first"
+        msg = (
+            f"cannot open the shared {kind} {ident}: no mpserve client in this process; call "
+            "mpclient.connect() first"
+        )
         raise RuntimeError(msg)
     return _resolver(kind, ident, address)

@@ -1,5 +1,7 @@
-"""The core: state machines, one file per kind. Pure: `now` and ids are arguments; no I/O, no clock, no logging.
+"""The core: state machines, one file per kind. Pure: `now` and ids are arguments; no I/O, no clock, no
+logging.
 
-Reading order: `calls` (who asks what) · `effects` (what a turn leads to) · `parking` and `timers` (calls that wait) ·
-`machine` (what all kinds share) · `catalogue` (names and references) · `sessions` (liveness, numbered calls) · `t_*` (the kinds).
+Reading order: `calls` (who asks what) · `effects` (what a turn leads to) · `parking` and `timers` (calls that
+wait) · `machine` (what all kinds share) · `catalogue` (names and references) · `sessions` (liveness, numbered
+calls) · `t_*` (the kinds).
 """

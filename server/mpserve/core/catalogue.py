@@ -4,10 +4,11 @@ It is the machine with the empty ident: the operations of kind "cluster" are its
 
 RULES
 * A name belongs to a kind: the queue "x" and the dict "x" are two objects.
-* An anonymous object lives while something refers to it: a session (counted per session, in batches), a stored value
-  that mentions it, or an object that needs it. A *lent* one lives `LENT_S` longer, since somebody may be on the way.
-* What a session refers to is given up when the session ends. Stock clients count by hand (`STOCK`): what a killed one
-  leaks is visible in `status`.
+* An anonymous object lives while something refers to it: a session (counted per session, in batches), a
+  stored value that mentions it, or an object that needs it. A *lent* one lives `LENT_S` longer, since
+  somebody may be on the way.
+* What a session refers to is given up when the session ends. Stock clients count by hand (`STOCK`): what a
+  killed one leaks is visible in `status`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ class Catalogue(Machine):
         """Return the object; raise `NoSuchObject` or `Conflict` for a wrong kind."""
         machine = self.objects.get(ident)
         if machine is None:
-            msg = f"the server has no object {ident:.80}: it was deleted, or freed when nothing referred to it any more"
+            msg = (
+                f"the server has no object {ident:.80}: it was deleted, or freed when nothing referred to "
+                "it any more"
+            )
             raise NoSuchObject(msg, ident=ident)
         if machine.kind != kind:
             msg = f"{machine.label} is not a {kind}"
@@ -92,7 +96,8 @@ class Catalogue(Machine):
     ) -> None:
         """Open the object of that name, or create it; the caller holds one reference.
 
-        Answers [ident, kind, settings]. Without a name a new object is made. `fresh` deletes a namesake first.
+        Answers [ident, kind, settings]. Without a name a new object is made. `fresh` deletes a namesake
+        first.
         """
         machine = self.find_named(name, kind) if name is not None else None
         if machine is not None and fresh:
@@ -134,7 +139,9 @@ class Catalogue(Machine):
         fx.reply(call, [self.objects[ident].kind for ident in idents])
 
     def drop(self, fx: Effects, call: Call, counts: list[tuple[str, int]]) -> None:
-        """Give up references of the caller; more than it has are not an error (the session may have expired once)."""
+        """Give up references of the caller; more than it has are not an error (the session may have expired
+        once).
+        """
         for ident, n in counts:
             self.let_go(fx, call.session, ident, n)
         fx.reply(call)
@@ -205,9 +212,12 @@ class Catalogue(Machine):
         if not settings or not (unknown or different):
             return
         if machine.explicit or unknown:
-            key = sorted(unknown or different)[0]
+            key = min(unknown or different)
             has = f"{key}={machine.settings[key]!r}" if key in machine.settings else f"no setting {key!r}"
-            msg = f"{machine.label} exists with {has}, asked for {key}={settings[key]!r}; open it without settings, or with fresh=True"
+            msg = (
+                f"{machine.label} exists with {has}, asked for {key}={settings[key]!r}; open it without "
+                "settings, or with fresh=True"
+            )
             raise Conflict(msg)
         type(machine)(machine.ident, machine.name, {**machine.settings, **settings})
         self.change(fx, "configured", machine.ident, settings)
@@ -243,7 +253,9 @@ class Catalogue(Machine):
                     self.hold(fx, session, ident)
 
     def apply_kept(self, fx: Effects) -> None:
-        """At the end of a turn: count the mentions that were stored and dropped, free what nothing refers to."""
+        """At the end of a turn: count the mentions that were stored and dropped, free what nothing refers
+        to.
+        """
         while fx.kept:
             kept, fx.kept = fx.kept, {}
             for ident, change in kept.items():

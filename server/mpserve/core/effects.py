@@ -37,7 +37,8 @@ class Effects:
         self.answered: list[Call] = []
         self.records: list[Record] | None = [] if recording else None
         self.kept: dict[str, int] = {}
-        """Changes to the number of stored mentions, by ident; the catalogue applies them at the end of the turn."""
+        """Changes to the number of stored mentions, by ident; the catalogue applies them at the end of the
+        turn."""
         self.ended: list[Session] = []
         """Sessions that a call or a timer found dead; the engine ends them after the turn's calls."""
         self.closed: list[Lane] = []
@@ -52,13 +53,15 @@ class Effects:
         self.answered.append(call)
 
     def fail(self, call: Call, error: MpserveError) -> None:
-        """Answer `call` with an error. (A call that fails at once may simply raise it, before any change.)"""
+        """Answer `call` with an error; a call that fails at once may simply raise it, before any change."""
         call.answered = True
         call.error = error
         self.answered.append(call)
 
     def keep(self, blobs: Sequence[Blob], sign: int = 1) -> None:
-        """Note that `blobs` are stored from now on (or no longer, with -1), for the references they mention."""
+        """Note that `blobs` are stored from now on (or no longer, with -1), for the references they
+        mention.
+        """
         for blob in blobs:
             if type(blob) is not bytes:
                 for ident in blob.refs:  # type: ignore[union-attr]

@@ -1,4 +1,6 @@
-"""Which class is which kind. To add a kind: a file ``t_<kind>.py``, its rows in `mpshared.ops`, a line here."""
+"""Which class is which kind. To add a kind: a file ``t_<kind>.py``, its rows in `mpshared.ops`, a line
+here.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,13 @@
 """What all kinds of objects share: one `Machine` per object.
 
 RULES
-* An operation of `mpshared.ops` with method ``m`` is the method ``m(self, fx, call, *args)``; values are in ``call.blobs``.
-* Everything that changes what the object *is* goes through `change`, as a verb: it is recorded, then carried out by the
-  method named ``on_<verb>(fx, *args)``. Verbs are enough to rebuild the object. Waiters are not state: their calls come again.
-* A method that refuses raises an `MpserveError` before its first change, so an illegal call leaves the object unchanged.
+* An operation of `mpshared.ops` with method ``m`` is the method ``m(self, fx, call, *args)``; values are in
+  ``call.blobs``.
+* Everything that changes what the object *is* goes through `change`, as a verb: it is recorded, then carried
+  out by the method named ``on_<verb>(fx, *args)``. Verbs are enough to rebuild the object. Waiters are not
+  state: their calls come again.
+* A method that refuses raises an `MpserveError` before its first change, so an illegal call leaves the object
+  unchanged.
 """
 
 from __future__ import annotations
@@ -29,14 +32,18 @@ class Machine:
 
     kind: ClassVar[str]
     SETTINGS: ClassVar[dict[str, Any]] = {}
-    """Settings and their defaults; a name that is not here is refused. (A machine may check more in `__init__`.)"""
+    """Settings and their defaults; a name that is not here is refused. (A machine may check more in
+    `__init__`.)"""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         self.ident = ident
         self.name = name
         unknown = set(settings or ()) - set(self.SETTINGS)
         if unknown:
-            msg = f"a {self.kind} has no setting {sorted(unknown)[0]!r}; it has {sorted(self.SETTINGS) or 'none'}"
+            msg = (
+                f"a {self.kind} has no setting {min(unknown)!r}; it has "
+                f"{sorted(self.SETTINGS) or 'none'}"
+            )
             raise Conflict(msg)
         self.settings: dict[str, Any] = {**self.SETTINGS, **(settings or {})}
         self.explicit = bool(settings)
@@ -65,7 +72,9 @@ class Machine:
         """Take note of `settings`, which changed: the first explicit ones arrived for an object in use."""
 
     def bind(self, machines: Mapping[str, Machine]) -> None:
-        """Find the objects that the settings name; called whenever the object was made, and changes nothing."""
+        """Find the objects that the settings name; called whenever the object was made, and changes
+        nothing.
+        """
 
     def setup(self, fx: Effects, blobs: list[Blob]) -> None:
         """Fill a new object with the values it was created with (recorded like any change)."""

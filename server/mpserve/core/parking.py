@@ -60,7 +60,9 @@ class ParkingLot:
     def park(
         self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None
     ) -> None:
-        """Let `call` wait at the end of the line; after `timeout_s` it leaves and ``on_expiry(fx, call)`` answers it."""
+        """Let `call` wait at the end of the line; after `timeout_s` it leaves and ``on_expiry(fx, call)``
+        answers it.
+        """
         waiter = Waiter(call, self, on_expiry, note)
         if timeout_s is not None:
             waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)

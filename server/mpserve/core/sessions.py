@@ -6,9 +6,11 @@
               '--goodbye, or its supervisor reports the process dead--> ENDED (at once)
 
 RULES
-* A session ends once; the engine then forgets its waiters, takes back what it owned, and drops its references.
+* A session ends once; the engine then forgets its waiters, takes back what it owned, and drops its
+  references.
 * A lane whose connection is lost while others live is suspended, and closed after `session_timeout`.
-* A stock session is its connection: it ends with it, at once, and is never silent (TCP keepalive finds it dead).
+* A stock session is its connection: it ends with it, at once, and is never silent (TCP keepalive finds it
+  dead).
 * A supervisor's heartbeat speaks for the workers it started, and for no others.
 """
 
@@ -117,7 +119,9 @@ class Sessions:
     # -- commands for supervisors ----------------------------------------------------------------
 
     def tell_supervisor(self, fx: Effects, worker: Session) -> None:
-        """Ask the supervisor of an expired worker to end its process: it may be stuck, and its job runs elsewhere."""
+        """Ask the supervisor of an expired worker to end its process: it may be stuck, and its job runs
+        elsewhere.
+        """
         if worker.info.supervisor in self._live:
             command = {"command": "end_process", "pid": worker.info.pid, "session": worker.id}
             self.post_command(fx, worker.info.supervisor, command)

@@ -1,4 +1,6 @@
-"""Iterator: a snapshot of values and how far its reader has come. Stock clients iterate over a dict by proxy."""
+"""Iterator: a snapshot of values and how far its reader has come. Stock clients iterate over a dict by
+proxy.
+"""
 
 from __future__ import annotations
 

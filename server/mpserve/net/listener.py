@@ -17,6 +17,7 @@ import secrets
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from mpserve.net.peer import Peer
@@ -222,8 +223,7 @@ class Listener:
             sock.close()
         self._sockets.clear()
         if self._unlink:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._unlink)
+            Path(self._unlink).unlink(missing_ok=True)
             self._unlink = ""
 
     def say_goodbye(self, reason: str) -> None:
@@ -262,7 +262,9 @@ class _Acceptor:
         """A listening socket writes nothing."""
 
     def broken(self, error: Exception) -> None:
-        self._listener._log.error("listener.failed", error=repr(error), exc_info=error)
+        self._listener._log.error(  # noqa: SLF001 - a part of it
+            "listener.failed", error=repr(error), exc_info=error
+        )
 
 
 class Greeting:
@@ -367,7 +369,7 @@ def _remove_stale(path: str) -> None:
     try:
         probe.connect(path)
     except ConnectionRefusedError:
-        os.unlink(path)
+        Path(path).unlink()
     except OSError:
         return
     finally:
