@@ -4,26 +4,22 @@ RULES
 * An item is a number (given once, ascending), the deaths of its holders that were laid to it, and its value.
 * `choose` says which items are next; `take` removes items by number. So a record of a take names numbers, and
   a rebuilt queue gives the same items, however it keeps them.
-* New items of a fifo are a plain deque with implied numbers. Only items that came back, or that somebody had
-  to pass over, get an entry of their own, on a shelf per Python version that they need (None: any).
+* New items of a fifo are plain deques with implied numbers, one for each Python version that items need
+  (None: any). Only items that came back have an entry of their own, on a shelf, one for each version too.
 
-    fifo:   shelves (few, all older than) | head -> fresh fresh fresh fresh <- next
-    others: shelves only
-
-Source: a shelf is a list of short sorted lists, as in the sortedcontainers package, with what is needed here.
+    fifo, for each version:   shelf (few, all older) | head -> new new new new new
+    others, for each version: shelf
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import chain, islice, pairwise
-from operator import itemgetter
+from itertools import chain, groupby, islice, pairwise, repeat
 from typing import Any, Final, TypeAlias
 
 from mpserve.core.queue_ranks import Rank, any_rank_of, comparable, describe, rank_of
+from mpserve.core.queue_shelf import Entry, Line, Shelf
 from mpshared.errors import BadType
 from mpshared.values import NONE, Blob, needs_python
 
@@ -35,65 +31,6 @@ Range: TypeAlias = tuple[int, int]
 """First and last item number, both included."""
 Run: TypeAlias = tuple[int, int, Sequence[Blob]]
 """First number, deaths, values: items with consecutive numbers and the same number of deaths."""
-Entry: TypeAlias = tuple[Any, int, int, Blob]
-"""Rank, number, deaths, value. Numbers differ, so that comparing entries never reaches the values."""
-
-CHUNK = 512
-"""Entries per chunk of a shelf; chunks are split at twice that."""
-
-_last = itemgetter(-1)
-
-
-class Shelf:
-    """Entries in ascending order. Cost of each move: a search and a short copy, however many there are."""
-
-    __slots__ = ("_chunks", "count")
-
-    def __init__(self) -> None:
-        self._chunks: list[list[Entry]] = []
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Entry]:
-        return chain.from_iterable(self._chunks)
-
-    def add(self, entry: Entry) -> None:
-        """Put an entry at its place."""
-        self.count += 1
-        chunks = self._chunks
-        if not chunks:
-            chunks.append([entry])
-            return
-        at = min(bisect_left(chunks, entry, key=_last), len(chunks) - 1)
-        chunk = chunks[at]
-        insort(chunk, entry)
-        if len(chunk) >= 2 * CHUNK:
-            chunks[at : at + 1] = [chunk[:CHUNK], chunk[CHUNK:]]
-
-    def remove(self, rank: Any, number: int) -> Entry | None:
-        """Remove and return an entry, or None when it is not here."""
-        chunks, wanted = self._chunks, (rank, number)
-        at = bisect_left(chunks, wanted, key=_last)
-        if at == len(chunks):
-            return None
-        chunk = chunks[at]
-        place = bisect_left(chunk, wanted)
-        if place == len(chunk) or chunk[place][1] != number:
-            return None
-        entry = chunk.pop(place)
-        self.count -= 1
-        if not chunk:
-            del chunks[at]
-        return entry
-
-    def neighbours(self, wanted: tuple[Any, int]) -> list[Entry]:
-        """Return the entries between which `wanted` would stand: two, or one at an end."""
-        chunks = self._chunks
-        at = bisect_left(chunks, wanted, key=_last)
-        if at == len(chunks):
-            return [chunks[-1][-1]]
-        place = bisect_left(chunks[at], wanted)
-        before = chunks[at][place - 1 : place] if place else chunks[at - 1][-1:] if at else []
-        return [*before, chunks[at][place]]
 
 
 class Ready:
@@ -123,8 +60,8 @@ class Ready:
 
     def rank(self, number: int, blob: Blob) -> Any:
         """Return what a new entry is ordered by, before its number."""
-        _ = blob
-        return self.rank_of(number)
+        _ = number, blob
+        return 0
 
     def rank_of(self, number: int) -> Any:
         """Return the rank of an item that is on a shelf."""
@@ -132,10 +69,6 @@ class Ready:
         return 0
 
     # -- moves -----------------------------------------------------------------------------------
-
-    def begin_at(self, number: int) -> None:
-        """Give the next new item this number."""
-        self.next = number
 
     def push(self, blobs: Sequence[Blob], odd: Sequence[Blob] = ()) -> None:
         """Add new items; `odd` are those among them that are more than plain bytes."""
@@ -199,12 +132,19 @@ class Ready:
         return lo, entries[0][2], blobs
 
     def _shelve(self, first: int, deaths: int, blobs: Iterable[Blob]) -> None:
-        for number, blob in enumerate(blobs, first):
-            version = needs_python(blob) if self.versions else None
-            shelf = self.shelves.get(version)
-            if shelf is None:
-                shelf = self.shelves[version] = Shelf()
-            shelf.add((self.rank(number, blob), number, deaths, blob))
+        numbered = enumerate(blobs, first)
+        entries = sorted([(self.rank(number, blob), number, deaths, blob) for number, blob in numbered])
+        if not self.versions:
+            self._shelf(None).add_all(entries)
+        else:
+            for entry in entries:
+                self._shelf(needs_python(entry[3])).add(entry)
+
+    def _shelf(self, version: Python | None) -> Shelf:
+        shelf = self.shelves.get(version)
+        if shelf is None:
+            shelf = self.shelves[version] = Shelf()
+        return shelf
 
     def _unshelve(self, number: int) -> Entry:
         rank = self.rank_of(number)
@@ -216,11 +156,12 @@ class Ready:
                 return entry
         raise LookupError(number)
 
-    def _count_back(self, blobs: Sequence[Blob]) -> None:
+    def _count_back(self, blobs: Sequence[Blob]) -> bool:
+        """Count returned items; return whether some are more than plain bytes."""
         self.size += len(blobs)
         odd = [blob for blob in blobs if type(blob) is not bytes]
-        if odd:
-            self._count_versions(odd, 1)
+        self._count_versions(odd, 1)
+        return bool(odd)
 
     def _count_versions(self, blobs: Iterable[Blob], sign: int) -> None:
         versions = self.versions
@@ -245,123 +186,149 @@ class Ready:
             assert all(needs_python(entry[3]) == version for entry in entries)
 
 
-class Fifo(Ready):
-    """First in, first out. Every shelved item is older than every fresh one."""
+Segment: TypeAlias = tuple[int, int, int, Sequence[Blob]]
+"""First and last number, deaths, values of items that are taken one after the other; no values: no pills."""
 
-    __slots__ = ("fresh", "head")
+
+class Fifo(Ready):
+    """First in, first out. A shelf's items are older than those of the line for the same Python."""
+
+    __slots__ = ("lines", "plain")
 
     def __init__(self) -> None:
         super().__init__()
-        self.fresh: deque[Blob] = deque()
-        self.head = 1
-        """The number of ``fresh[0]``; `next` when there is none."""
-
-    def begin_at(self, number: int) -> None:
-        """Give the next new item this number."""
-        self.next = self.head = number
+        self.plain = Line()
+        self.lines: dict[Python | None, Line] = {None: self.plain}
+        """By the Python that the items need; `plain` is for those that need none."""
 
     def __iter__(self) -> Iterator[tuple[int, int, Blob]]:
         """Yield (number, deaths, value) of all, in no particular order."""
         yield from super().__iter__()
-        for number, blob in enumerate(self.fresh, self.head):
-            yield number, 0, blob
+        for line in self.lines.values():
+            numbers = chain.from_iterable(range(first, first + n) for first, n in line.runs)
+            yield from zip(numbers, repeat(0), line.blobs, strict=False)
 
     def push(self, blobs: Sequence[Blob], odd: Sequence[Blob] = ()) -> None:
-        """Add new items at the end. Cost: one copy of references."""
-        if odd:
-            self._count_versions(odd, 1)
+        """Add new items at the end. Cost: one copy of references, unless some need a certain Python."""
+        first = self.next
         self.next += len(blobs)
         self.size += len(blobs)
-        self.fresh.extend(blobs)
+        if odd:
+            self._count_versions(odd, 1)
+            for version, numbered in groupby(enumerate(blobs, first), lambda item: needs_python(item[1])):
+                items = list(numbered)
+                self.lines.setdefault(version, Line()).push(items[0][0], [blob for _, blob in items])
+        else:
+            self.plain.push(first, blobs)
 
     def choose(
         self, n: int, barred: Collection[Python] = (), suspects: Collection[int] | None = None
     ) -> list[Range]:
         """Say which up to `n` items are next; O(1) for a plain take while nothing is on a shelf."""
-        if n == 1 and not self.shelves and not barred:
-            return [(self.head, self.head)] if self.fresh else []
-        if barred:
-            self._unroll(n, barred)
-            return super().choose(n, barred, suspects)
-        older: list[Range] = []
-        if self.shelves:
-            entries = list(_batch(islice(self._in_order(()), n), suspects))
-            older = ranges_of(entries)
-            cut = len(entries) < self.size - len(self.fresh) or _ends_batch(entries[-1], suspects)
-            n = 0 if cut else n - len(entries)
-        fresh = min(n, len(self.fresh))
-        if fresh > 1 and suspects is not None:
-            fresh = _up_to_pill(list(islice(self.fresh, fresh)))
-        if fresh:
-            older.append((self.head, self.head + fresh - 1))
-        return older
+        if self.shelves or self.versions:
+            return self._choose(n, barred, suspects)
+        runs = self.plain.runs
+        if not runs:
+            return []
+        first, count = runs[0]
+        if n == 1:
+            return [(first, first)]
+        if count < n and len(runs) > 1:
+            return self._choose(n, barred, suspects)
+        n = min(n, count)
+        if suspects is not None:
+            n = _up_to_pill(list(islice(self.plain.blobs, n)))
+        return [(first, first + n - 1)]
 
     def take(self, ranges: Sequence[Range]) -> list[Run]:
         """Remove items by number."""
-        if len(ranges) == 1:
+        if len(ranges) == 1 and self.plain.runs:
             lo, hi = ranges[0]
-            if lo == self.head:
-                return [(lo, 0, self._pop(hi - lo + 1))]
+            first, count = self.plain.runs[0]
+            if lo == first and hi - lo < count:
+                self.size -= hi - lo + 1
+                blobs = self.plain.pop(hi - lo + 1)
+                return [(lo, 0, blobs)]
         return [self._take_range(lo, hi) for lo, hi in ranges]
 
     def restore(self, runs: Iterable[Run], *, apart: bool = False) -> None:
-        """Put items back to their old places: before the fresh ones where that is simple, else on a shelf."""
+        """Put items back to their old places: into the line where that is simple, else on a shelf."""
         for first, deaths, blobs in runs:
-            self._count_back(blobs)
-            if not (deaths or apart or self.shelves) and first + len(blobs) == self.head:
-                self.fresh.extendleft(reversed(blobs))
-                self.head = first
+            odd = self._count_back(blobs)
+            if not (odd or deaths or apart or None in self.shelves) and first + len(blobs) == self.plain.head:
+                self.plain.put_back(first, blobs)
             else:
                 self._shelve(first, deaths, blobs)
 
     def drain(self) -> list[Blob]:
         """Remove all items and return their values."""
         blobs = super().drain()
-        self.fresh.clear()
-        self.head = self.next
+        for line in self.lines.values():
+            line.blobs.clear()
+            line.runs.clear()
         return blobs
+
+    def _choose(self, n: int, barred: Collection[Python], suspects: Collection[int] | None) -> list[Range]:
+        versions = [version for version in {*self.lines, *self.shelves} if version not in barred]
+        ranges: list[Range] = []
+        deaths_before = -1
+        for lo, hi, deaths, blobs in merge(*[self._segments(version, n) for version in versions]):
+            alone = suspects is not None and lo in suspects
+            if n <= 0 or (alone and ranges):
+                break
+            taken = min(n, hi - lo + 1)
+            if suspects is not None:
+                taken = _up_to_pill(blobs[:taken])
+            if ranges and deaths == deaths_before and lo == ranges[-1][1] + 1:
+                ranges[-1] = (ranges[-1][0], lo + taken - 1)
+            else:
+                ranges.append((lo, lo + taken - 1))
+            deaths_before = deaths
+            n -= taken
+            if alone or (suspects is not None and blobs[taken - 1] == NONE):
+                break
+        return ranges
+
+    def _segments(self, version: Python | None, n: int) -> Iterator[Segment]:
+        """Yield the first items that need `version`, oldest first, until they are `n`."""
+        shelf = self.shelves.get(version)
+        if shelf is not None:
+            for _, number, deaths, blob in islice(shelf, n):
+                yield number, number, deaths, (blob,)
+            n -= shelf.count
+        line, at = self.lines.get(version), 0
+        for first, length in line.runs if line is not None else ():
+            count = min(length, n - at)
+            if count <= 0:
+                return
+            yield first, first + count - 1, 0, list(islice(line.blobs, at, at + count))
+            at += count
 
     def _take_range(self, lo: int, hi: int) -> Run:
-        if hi >= self.head:
-            # Rebuilding: who took these was not allowed the ones before them, which are still fresh here.
-            self._unroll_to(lo if lo >= self.head else hi + 1)
-        if lo == self.head:
-            return lo, 0, self._pop(hi - lo + 1)
-        return super()._take_range(lo, hi)
-
-    def _pop(self, n: int) -> list[Blob]:
-        fresh = self.fresh
-        if n == 1:
-            blobs = [fresh.popleft()]
-        elif n == len(fresh):
-            blobs = list(fresh)
-            fresh.clear()
-        else:
-            pop = fresh.popleft
-            blobs = [pop() for _ in range(n)]
-        self.head += n
-        self.size -= n
+        blobs: list[Blob] = []
+        deaths = 0
+        while (number := lo + len(blobs)) <= hi:
+            for line in self.lines.values():
+                if line.runs and line.runs[0][0] == number:
+                    blobs += line.pop(min(hi - number + 1, line.runs[0][1]))
+                    break
+            else:
+                _, _, deaths, blob = self._unshelve(number)
+                blobs.append(blob)
+        self.size -= len(blobs)
         if self.versions:
             self._count_versions(blobs, -1)
-        return blobs
-
-    def _unroll(self, n: int, barred: Collection[Python]) -> None:
-        """Shelve fresh items until `n` are there that are not barred. Each is moved once in its life."""
-        here = sum(shelf.count for version, shelf in self.shelves.items() if version not in barred)
-        while here < n and self.fresh:
-            here += needs_python(self.fresh[0]) not in barred
-            self._unroll_to(self.head + 1)
-
-    def _unroll_to(self, number: int) -> None:
-        while self.head < number:
-            self._shelve(self.head, 0, (self.fresh.popleft(),))
-            self.head += 1
+        return lo, deaths, blobs
 
     def validate(self) -> None:
         """Raise AssertionError when numbers do not add up."""
         super().validate()
-        assert self.head + len(self.fresh) == self.next
-        assert all(number < self.head for shelf in self.shelves.values() for _, number, _, _ in shelf)
+        for version, line in self.lines.items():
+            assert sum(count for _, count in line.runs) == len(line.blobs)
+            ends = [line.head, *chain.from_iterable((first, first + count) for first, count in line.runs)]
+            assert ends == sorted(ends)
+            assert all(needs_python(blob) == version for blob in line.blobs)
+            assert all(number < line.head for _, number, _, _ in self.shelves.get(version, ()))
 
 
 class Lifo(Ready):
@@ -369,8 +336,9 @@ class Lifo(Ready):
 
     __slots__ = ()
 
-    def rank(self, number: int, blob: Blob) -> int:  # noqa: ARG002 - a lifo does not look at values
+    def rank(self, number: int, blob: Blob) -> int:
         """Order by number, highest first."""
+        _ = blob
         return -number
 
     def rank_of(self, number: int) -> int:

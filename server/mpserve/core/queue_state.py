@@ -67,7 +67,7 @@ class QueueState(Machine):
         self.maxsize = max(0, self.settings["maxsize"])
         if type(self.ready) is not ORDERS[self.settings["order"]]:
             old, self.ready = self.ready, ORDERS[self.settings["order"]]()
-            self.ready.begin_at(old.next)
+            self.ready.next = old.next
             self.ready.restore((number, deaths, [blob]) for number, deaths, blob in sorted(old))
 
     @property

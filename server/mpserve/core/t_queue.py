@@ -15,8 +15,8 @@ RULES
 * Unfinished items: put +1, done -1, dead -1, requeued +1, cleared -1. A return changes nothing.
 * A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
 
-Files, from the inside: `queue_ranks`, `queue_order` READY items · `queue_leases` LEASED items · `queue_state`
-all items and every change · `queue_workers` who works and dies · here: who asks, waits, and is answered.
+Files, from the inside: `queue_ranks`, `queue_shelf`, `queue_order` READY items · `queue_leases` LEASED items ·
+`queue_state` all items, every change · `queue_workers` who works and dies · here: who asks, waits, is told.
 Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the life of a job.
 """
 

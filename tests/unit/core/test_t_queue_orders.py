@@ -5,7 +5,7 @@ import pickle
 import pytest
 from tests.unit.core.harness import World
 
-from mpserve.core.queue_order import CHUNK, Entry, Shelf
+from mpserve.core.queue_shelf import CHUNK, Entry, Shelf
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadType, BadValue, Conflict, NotSupported
 
