@@ -187,7 +187,7 @@ class Ready:
 
 
 Segment: TypeAlias = tuple[int, int, int, Sequence[Blob]]
-"""First and last number, deaths, values of items that are taken one after the other; no values: no pills."""
+"""First and last number, deaths, and values of items with consecutive numbers."""
 
 
 class Fifo(Ready):
@@ -297,7 +297,9 @@ class Fifo(Ready):
                 yield number, number, deaths, (blob,)
             n -= shelf.count
         line, at = self.lines.get(version), 0
-        for first, length in line.runs if line is not None else ():
+        if line is None:
+            return
+        for first, length in line.runs:
             count = min(length, n - at)
             if count <= 0:
                 return
@@ -439,6 +441,6 @@ def _ends_batch(entry: Entry, suspects: Collection[int] | None) -> bool:
     return suspects is not None and (entry[3] == NONE or entry[1] in suspects)
 
 
-def _up_to_pill(blobs: list[Blob]) -> int:
+def _up_to_pill(blobs: Sequence[Blob]) -> int:
     """Return how many there are up to the first pill, included."""
     return blobs.index(NONE) + 1 if NONE in blobs else len(blobs)

@@ -15,7 +15,7 @@ RULES
 * Unfinished items: put +1, done -1, dead -1, requeued +1, cleared -1. A return changes nothing.
 * A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
 
-Files, from the inside: `queue_ranks`, `queue_shelf`, `queue_order` READY items · `queue_leases` LEASED items ·
+Files, from the inside: `queue_ranks`, `queue_shelf`, `queue_order` READY items · `queue_leases` LEASED ones ·
 `queue_state` all items, every change · `queue_workers` who works and dies · here: who asks, waits, is told.
 Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the life of a job.
 """
