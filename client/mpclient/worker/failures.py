@@ -21,7 +21,7 @@ _PROTOCOL: Final = 4
 """Any supported Python reads it, stock clients too."""
 _TRACEBACK_CHARS: Final = 64 << 10
 _TEXT_CHARS: Final = 4000
-_PATH_SHOWN: Final = 6
+_PATH_SHOWN: Final = 3
 
 
 class Failures:

@@ -11,7 +11,9 @@ RULES
   tender, which has seen it wait: it arms the `Breaker` and sends SIGTERM to the main thread, whose handler
   raises `Interrupted`.
 * A job may set handlers of its own; ours are put back before each wait.
-* A process that a job forks gets the default handlers: its parent must be able to terminate it.
+* A process that a job forks gets the default handlers: its parent must be able to terminate it, from the
+  first moment. So SIGTERM is blocked during the fork: Python forgets what comes between fork and the
+  child's first step.
 """
 
 from __future__ import annotations
@@ -102,7 +104,10 @@ class Breaker:
         self._armed = False
         self.forked = False
         """Whether this is a process that a job forked."""
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._mask = threading.local()
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._unblock, after_in_child=self._after_fork
+        )
         signal.signal(signal.SIGINT, _ignore)
         signal.signal(signal.SIGTERM, self._on_term)
 
@@ -132,10 +137,17 @@ class Breaker:
             self._since_s = None
             raise Interrupted
 
+    def _before_fork(self) -> None:
+        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+
     def _after_fork(self) -> None:
         self.forked = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whichever thread forked is the child's main thread
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._unblock()
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

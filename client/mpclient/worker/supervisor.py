@@ -332,8 +332,8 @@ class Supervisor:
             self.log.info("worker.stopped", worker=slot.name, pid=child.pid, why=child.why)
             slot.finish()
         else:
-            level = self.log.warning if child.why == Why.LOST else self.log.info
-            level("worker.ended", worker=slot.name, pid=child.pid, why=child.why, text=child.text)
+            text = {} if self._session is None else {"text": child.text}  # why the server is lost was told
+            self.log.info("worker.ended", worker=slot.name, pid=child.pid, why=child.why, **text)
             slot.emptied(at_once=child.why != Why.LOST)
 
     def _died(self, slot: Slot, child: Child, ended: Exit) -> None:

@@ -1,0 +1,305 @@
+"""The `mpworker` command: its options, its exit codes, and what it says when there is no server."""
+
+from __future__ import annotations
+
+import operator
+import os
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.integration import workers
+
+from mpclient import TaskError, testing
+
+mpworker = workers.mpworker
+pytestmark = pytest.mark.hosts
+
+
+def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
+    command = [str(workers.COMMAND), *options]
+    return subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=30)
+
+
+KEY = {"MPSERVE_AUTHKEY": "0123456789abcdef"}
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--processes", "0"], "--processes"),
+        (["--processes", "many"], "whole number"),
+        (["--max-tasks", "0"], "--max-tasks"),
+        (["--max-memory", "1K"], "--max-memory"),
+        (["--connect", "host:port"], "--connect"),
+        (["--connect-timeout", "soon"], "--connect-timeout"),
+        (["--log-format", "xml"], "--log-format"),
+        (["--chdir", "/no/such/folder"], "'/no/such/folder' is not a folder"),
+        (["--pythonpath", "/no/such/folder"], "'/no/such/folder' is not a folder"),
+        (["--wrong"], "--wrong"),
+        (["extra"], "extra"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_code_2(options, words):
+    done = run(*options, **KEY)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_shows_every_option_and_its_variable():
+    from mpshared import settings
+
+    done = run("--help", COLUMNS="200")
+    assert done.returncode == 0
+    for setting in settings.for_user("worker"):
+        assert setting.option in done.stdout
+        assert setting.env in done.stdout
+    assert "lifeline" not in done.stdout
+
+
+def test_a_key_that_is_none(tmp_path):
+    done = run(MPSERVE_AUTHKEY="short")
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+    done = run("--authkey-file", str(tmp_path / "none"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+
+
+def test_a_wrong_key_ends_it_at_once(server):
+    done = run("--connect", server.address, "--connect-timeout", "1h", **KEY)
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) <= 2
+    assert "key" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_server_is_told_attempt_by_attempt():
+    done = run("--connect", "127.0.0.1:1", "--connect-timeout", "800ms", "--log-format", "json", **KEY)
+    assert done.returncode == 5
+    lines = done.stderr.splitlines()
+    attempts = [line for line in lines if '"server.unreachable"' in line]
+    assert len(attempts) == 3
+    assert all("nobody listens at 127.0.0.1:1" in line and "next_try_s" in line for line in attempts)
+    assert lines[-1].startswith("mpworker: no server within 0.8 s")
+
+
+def test_a_stop_while_there_is_no_server(mpworker, server, tmp_path):
+    host = mpworker(server, "--connect", "127.0.0.1:1")
+    host.wait_for("server.unreachable")
+    host.send_signal(signal.SIGTERM)
+    assert host.wait() == 0
+
+
+def test_what_is_no_server_of_ours(mpworker, server):
+    import socket
+    import threading
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        connection.recv(1000)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,), daemon=True)
+        thread.start()
+        host = mpworker(server, "--connect", f"127.0.0.1:{listener.getsockname()[1]}")
+        assert host.wait() == 6
+        thread.join(10)
+
+
+def test_a_reserved_queue_name(mpworker, server):
+    host = mpworker(server, queue="mpserve.x")
+    assert host.wait() == 2
+    assert "reserved" in host.text
+
+
+# -- its processes --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_the_key_is_on_no_command_line_and_processes_lead_their_own_session(mpworker, server, unique):
+    host = mpworker(server, queue=unique, processes=2).ready()
+    for pid in workers.processes_of(host.process.pid):
+        assert server.key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert os.getsid(pid) == pid
+    assert server.key not in host.text
+
+
+def test_a_key_file_reaches_jobs_too(mpworker, server, cluster, unique, tmp_path):
+    key_file = tmp_path / "key"
+    key_file.write_text(server.key)
+    key_file.chmod(0o600)
+
+    def connects():
+        import mpclient
+
+        return len(mpclient.connect().objects()) > 0
+
+    host = mpworker(
+        *(server, "--authkey-file", "key"),
+        queue=unique,
+        environment={"MPSERVE_AUTHKEY": "not this one, not at all"},
+    )
+    cluster.JoinableQueue(name=unique).put(connects)
+    assert cluster.Queue(name=f"{unique} results").get(timeout=10) is True
+    assert host.process.poll() is None
+
+
+def test_worker_processes_load_little(mpworker, server, cluster, unique):
+    mpworker(server, queue=unique)
+
+    def loaded():
+        import sys
+
+        return [
+            name
+            for name in ("typer", "click", "rich", "structlog", "psutil", "asyncio", "mpserve")
+            if name in sys.modules
+        ]
+
+    cluster.JoinableQueue(name=unique).put(loaded)
+    assert cluster.Queue(name=f"{unique} results").get(timeout=10) == []
+
+
+def test_processes_that_cannot_start_end_it(mpworker, server, unique, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sitecustomize.py").write_text(
+        "import sys\nif 'mpclient.worker.process' in sys.orig_argv:\n    raise SystemExit('not today')\n"
+    )
+    host = mpworker(
+        server,
+        queue=unique,
+        environment={"PYTHONPATH": str(tmp_path / "broken") + ":" + os.environ.get("PYTHONPATH", "")},
+    )
+    assert host.wait() == 1
+    assert "cannot be started, 5 times in a row" in host.text
+
+
+# -- a server that goes ---------------------------------------------------------------------------
+
+
+def test_a_server_that_comes_back(mpworker, fresh_server):
+    server = fresh_server()
+    host = mpworker(server, queue="q", processes=2).ready()
+    port = int(server.address.rpartition(":")[2])
+    server.process.kill()
+    server.wait()
+    host.wait_for("server.lost")
+    host.wait_for("server.unreachable", 2)
+    server.start(port=port)
+    host.wait_for("server.back")
+    with server.connect() as cluster:
+        tasks, results = cluster.JoinableQueue(name="q"), cluster.Queue(name="q results")
+        tasks.put_many([partial(operator.add, number, 1) for number in range(10)])
+        assert tasks.join(timeout=20)
+        assert sorted(results.get_many(100)) == list(range(1, 11))
+
+        def roles():
+            return sorted(one["role"] for one in cluster.status()["sessions"] if one["queue"] == "q")
+
+        testing.wait_until(lambda: roles() == ["supervisor", "worker", "worker"])
+    assert host.process.poll() is None
+
+
+def test_a_server_that_stops_in_the_middle_of_a_job(mpworker, fresh_server, tmp_path):
+    server = fresh_server()
+    done, go = tmp_path / "done", tmp_path / "go"
+
+    def job():
+        import time
+        from pathlib import Path
+
+        while not Path(go).exists():
+            time.sleep(0.01)
+        Path(done).touch()
+
+    with server.connect() as cluster:
+        cluster.JoinableQueue(name="q").put(job)
+        host = mpworker(server, queue="q").ready()
+        testing.wait_until(lambda: cluster.JoinableQueue(name="q").qsize() == 0)
+    port = int(server.address.rpartition(":")[2])
+    server.stop()
+    host.wait_for("server.lost")
+    server.start(port=port)
+    host.wait_for("server.back")
+    go.touch()
+    testing.wait_until(done.exists)
+    with server.connect() as cluster:
+        cluster.JoinableQueue(name="q").put(os.getpid)
+        assert cluster.Queue(name="q results").get(timeout=20) > 0
+    host.send_signal(signal.SIGTERM)
+    assert host.wait() == 0
+
+
+def test_a_server_that_comes_back_with_another_key(mpworker, fresh_server):
+    server = fresh_server()
+    host = mpworker(server, queue="q").ready()
+    port = int(server.address.rpartition(":")[2])
+    server.stop()
+    server.key = "another key altogether"
+    server.start(port=port)
+    assert host.wait() == 4
+
+
+def test_a_stop_while_the_server_is_gone(mpworker, fresh_server):
+    server = fresh_server()
+    host = mpworker(server, queue="q", processes=2).ready()
+    server.process.kill()
+    server.wait()
+    host.wait_for("server.lost")
+    host.send_signal(signal.SIGTERM)
+    assert host.wait() == 0
+
+
+# -- several Pythons ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_code_of_this_program_does_not_run_on_another_python(mpworker, server, cluster, unique, version):
+    python = workers.other_pythons().get(version)
+    if python is None:
+        pytest.skip(f"MPSERVE_TEST_PYTHONS names no Python {version}")
+    mpworker(server, queue=unique, python=python).ready()
+    tasks, results = cluster.JoinableQueue(name=unique), cluster.Queue(name=f"{unique} results")
+    here = "{}.{}".format(*__import__("sys").version_info)
+    tasks.put_many([partial(operator.add, 1, 1), lambda: 1, partial(operator.add, 1, 2)])
+    assert results.get(timeout=10) == 2
+    error = results.get(timeout=10)
+    assert isinstance(error, TaskError)
+    assert f"holds code from Python {here}, and this is a Python {version}" in error.text
+    assert f"have Python {version}" in error.text
+    assert results.get(timeout=10) == 3
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_each_job_finds_a_worker_of_its_python(mpworker, server, cluster, unique, version):
+    python = workers.other_pythons().get(version)
+    if python is None:
+        pytest.skip(f"MPSERVE_TEST_PYTHONS names no Python {version}")
+    mpworker(server, queue=unique, python=python).ready()
+    mpworker(server, queue=unique).ready()
+    tasks, results = cluster.JoinableQueue(name=unique), cluster.Queue(name=f"{unique} results")
+
+    def here():
+        import sys
+
+        return sys.version_info[:2]
+
+    tasks.put_many([here] * 20)
+    tasks.join()
+    assert set(results.get_many(100)) == {__import__("sys").version_info[:2]}
+    program = (
+        "import mpclient, os, sys\n"
+        f"tasks = mpclient.connect().JoinableQueue(name={unique!r})\n"
+        "def there():\n    return sys.version_info[:2]\n"
+        "tasks.put_many([there] * 20)\ntasks.join()\n"
+    )
+    subprocess.run([python, "-c", program], env=server.environment, check=True, timeout=30)
+    assert {f"{major}.{minor}" for major, minor in results.get_many(100)} == {version}

@@ -1,0 +1,142 @@
+"""The real `mpworker`, started by its command line, for tests to give jobs to, to stop, and to kill.
+
+A test module takes the fixture over by name: ``mpworker = workers.mpworker``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpclient.testing import wait_until
+
+__all__ = ["WorkerHost", "is_alive", "mpworker", "other_pythons", "processes_of"]
+
+COMMAND = Path(sys.executable).with_name("mpworker")
+LIMIT_S = 20.0
+
+
+@dataclass
+class WorkerHost:
+    """One `mpworker` command, running; its log is JSON lines in a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """Return the log's lines of one event that have these fields."""
+        found = []
+        for line in self.text.splitlines():
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if entry.get("event") == event and fields.items() <= entry.items():
+                    found.append(entry)
+        return found
+
+    def wait_for(self, event: str, n: int = 1, **fields: Any) -> list[dict[str, Any]]:
+        """Return the lines of an event once there are `n`."""
+
+        def there() -> bool:
+            return len(self.events(event, **fields)) >= n or self.process.poll() is not None
+
+        wait_until(there, LIMIT_S)
+        found = self.events(event, **fields)
+        assert len(found) >= n, self.text
+        return found
+
+    def ready(self) -> WorkerHost:
+        self.wait_for("worker.ready")
+        return self
+
+    def send_signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = LIMIT_S) -> int:
+        """Return the command's exit code."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"mpworker did not end; its log:\n{self.text}")
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            pids = processes_of(self.process.pid)
+            self.process.kill()
+            self.process.wait(LIMIT_S)
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def processes_of(supervisor: int) -> list[int]:
+    """Return the pids of a supervisor's worker processes."""
+    try:
+        return [
+            int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        ]
+    except FileNotFoundError:
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs: one that ended and waits to be noticed by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def other_pythons() -> dict[str, str]:
+    """Return version and path of further interpreters that have this distribution (MPSERVE_TEST_PYTHONS)."""
+    pairs = os.environ.get("MPSERVE_TEST_PYTHONS", "").split(",")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+@pytest.fixture
+def mpworker(tmp_path) -> Iterator[Callable[..., WorkerHost]]:
+    """Start worker hosts: ``mpworker(server, "--processes", "2", queue=…)``."""
+    started: list[WorkerHost] = []
+
+    def start(
+        server: Any,
+        *options: str,
+        queue: str = "tasks",
+        processes: int = 1,
+        python: str | None = None,
+        environment: dict[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> WorkerHost:
+        command = [str(COMMAND)] if python is None else [python, "-m", "mpclient.worker"]
+        where = ["--queue", queue, "--results", f"{queue} results", "--processes", str(processes)]
+        log = tmp_path / f"mpworker{len(started)}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, *where, "--log-format", "json", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=server.environment | (environment or {}),
+                cwd=tmp_path,
+                pass_fds=pass_fds,
+            )
+        started.append(WorkerHost(process, log))
+        return started[-1]
+
+    yield start
+    for host in started:
+        host.end()
