@@ -27,6 +27,7 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from mpclient.local import LocalCluster
     from mpclient.objects.base import Proxy
     from mpclient.objects.t_array import Array
     from mpclient.objects.t_barrier import Barrier
@@ -119,10 +120,11 @@ class Cluster(ProxyBase):
     Make it with `connect`. Closing it (also by `with`) says goodbye; what this program held is free then.
     """
 
-    def __init__(self, session: Session, *, owns: Any = None) -> None:
+    def __init__(self, session: Session, *, owns: LocalCluster | None = None, borrowed: bool = False) -> None:
         self.session = session
         """This process's session with the server."""
         self._owns = owns
+        self._borrowed = borrowed
 
     def __repr__(self) -> str:
         return f"<Cluster at {self.session.address}>"
@@ -145,7 +147,12 @@ class Cluster(ProxyBase):
         return str(self.session.address)
 
     def close(self) -> None:
-        """Say goodbye; what this program held is free. An embedded server and its workers end."""
+        """Say goodbye; what this program held is free. An embedded server and its workers end.
+
+        One that came in a value is only borrowed: it stays open for whoever opened it.
+        """
+        if self._borrowed:
+            return
         self.session.close()
         owns, self._owns = self._owns, None
         if owns is not None:
@@ -485,7 +492,7 @@ def _cluster_at(address: str) -> Cluster:
     """Open a pickled `Cluster`: this process's own connection to the same server ("": where it came from)."""
     from mpclient.resolve import session_for  # noqa: PLC0415 - the import would be circular
 
-    return Cluster(session_for(address))
+    return Cluster(session_for(address), borrowed=True)
 
 
 def _cluster_with_key(address: str, key: bytes) -> Cluster:

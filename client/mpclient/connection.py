@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from mpshared.wire.own.frames import (
 )
 from mpshared.wire.own.handshake import NONCE_BYTES, ClientHandshake
 
-__all__ = ["Connection", "Goodbye", "Lost", "Refusing", "dial"]
+__all__ = ["Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial"]
 
 _RECV_BYTES: Final = 1 << 16
 _RECV_LARGE_BYTES: Final = 1 << 18
@@ -41,6 +42,9 @@ _IOVECS_MAX: Final = 1000  # Linux takes 1024
 _HANDSHAKE_S: Final = 10.0
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """Seconds (the last: milliseconds) by which a vanished host is noticed. What a system lacks is left out."""
+
+_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""Every socket there is, also those that a thread is still connecting: a fork must not keep any of them."""
 
 
 class Lost(ConnectionError):
@@ -88,9 +92,17 @@ def dial(address: Address, key: bytes, timeout_s: float) -> Connection:
     return Connection(sock, rest)
 
 
+def close_inherited() -> None:
+    """Close every connection of this process without a word on it: it is a fork, they are its parent's."""
+    for sock in list(_sockets):
+        sock.close()
+    _sockets.clear()
+
+
 def _connect(address: Address, timeout_s: float) -> socket.socket:
     if address.is_unix:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        _sockets.add(sock)
         try:
             sock.settimeout(timeout_s)
             sock.connect(address.path)
@@ -99,6 +111,7 @@ def _connect(address: Address, timeout_s: float) -> socket.socket:
             raise
         return sock
     sock = socket.create_connection((address.host, address.port), timeout_s)
+    _sockets.add(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():

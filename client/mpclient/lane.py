@@ -176,6 +176,17 @@ class Lane:
             )
         return pieces
 
+    @property
+    def sent(self) -> int:
+        """The number of the last call."""
+        return self._sent
+
+    def take_back(self, number: int) -> None:
+        """Abandon call `number`, the last one, although it was answered: its caller never learned of it."""
+        if number == self._sent == self.settled and self.term.over is None:
+            self.settled -= 1
+            self._abandon(number)
+
     # -- when the connection is lost -------------------------------------------------------------
 
     def _ask_again(
@@ -282,13 +293,17 @@ class Lane:
     def __del__(self) -> None:
         """Tell the server that the thread has ended: what belongs to the thread alone is handed on."""
         connection = getattr(self, "_connection", None)
-        if connection is None:
-            if getattr(self, "_sent", 0) and self.term.over is None:
-                self._session.post(encode_control(Type.LANE_CLOSED, self.number, ack=self.settled))
-            return
-        with suppress(Lost):
-            connection.send(encode_control(Type.LANE_CLOSED, self.number, ack=self.settled))
-        connection.close()
+        if getattr(self, "_sent", 0) and self.term.over is None:
+            closed = encode_control(Type.LANE_CLOSED, self.number, ack=self.settled)
+            try:
+                if connection is None:
+                    self._session.post(closed)
+                else:
+                    connection.send(closed)
+            except Lost:
+                self._session.post(closed)
+        if connection is not None:
+            connection.close()
 
 
 def _deadline_s(op: Op, args: list[Any]) -> float | None:

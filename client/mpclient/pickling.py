@@ -40,6 +40,7 @@ __all__ = [
     "loads",
     "loads_all",
     "loads_key",
+    "own_buffers",
 ]
 
 BUFFER_BYTES: Final = 32 * 1024
@@ -154,6 +155,13 @@ def dumps(obj: object, session: Session) -> Blob:
         # them.
         return _dumps_by_value(obj, session)
     return writer.blob(PICKLE, file.getvalue())
+
+
+def own_buffers(blob: Blob) -> Blob:
+    """Return the blob with copies of its buffers: its owner may change them before they are sent."""
+    if isinstance(blob, Value) and blob.buffers:
+        return blob._replace(buffers=tuple(map(bytes, blob.buffers)))
+    return blob
 
 
 def _dumps_by_value(obj: object, session: Session) -> Blob:

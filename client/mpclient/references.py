@@ -63,7 +63,7 @@ class References:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._handles: weakref.WeakValueDictionary[str, Handle] = weakref.WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._dropped: deque[tuple[str, int]] = deque()
         self._lent: deque[str] = deque()
         self.epoch = ""
@@ -77,7 +77,7 @@ class References:
 
     def claim(self, ident: str) -> Handle:
         """Count one more reference to an object."""
-        with self._lock:  # finalisers that run in here only append to a deque
+        with self._lock:  # reentrant: a finaliser of the program's may run in here, and make calls
             handle = self._handles.get(ident)
             if handle is None:
                 handle = self._handles[ident] = Handle(self, self._session, ident, self.epoch)
@@ -141,7 +141,7 @@ class References:
 
     def forked(self) -> None:
         """Forget the parent's counts and lock; its references are not this process's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._dropped.clear()
         self._lent.clear()
         for handle in list(self._handles.values()):

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.connection import Connection, Lost, dial
+from mpclient.connection import Connection, Lost, close_inherited, dial
 from mpclient.keeper import Keeper
 from mpclient.lane import Lane
 from mpclient.references import References
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["Describes", "Session", "Term", "living_sessions"]
 
 _STARTED_S: Final = time.time()
-_RENEW_S: Final = 2.0
-"""How long the first call after the end of a session looks for a server."""
+_RENEW_S: Final = 0.5
+"""How long a call looks for a server once a session has ended: a program that tries again need not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,8 @@ class Session:
         self.references = References(self)
         self.unflushed: set[Any] = set()
         """Buffered queues with items that the server has not seen."""
+        self.ending = False
+        """Nothing more will be asked: what goes wrong now has nobody else to be told to."""
         self.closed = False
         self._begin_anew()
         _living.add(self)
@@ -182,10 +184,20 @@ class Session:
         """Make one call without sending first what buffered queues hold back; for those queues themselves."""
         return (self._own.lane or self._open_lane()).call(op, target, args, blobs, None)
 
+    def calls(self) -> int:
+        """Return the number of this thread's last call, 0 if it made none: for `take_back`."""
+        lane = self._own.lane
+        return 0 if lane is None else lane.sent
+
+    def take_back(self, number: int) -> None:
+        """Abandon call `number` of this thread, if it was its last one; see `Lane.take_back`."""
+        if self._own.lane is not None:
+            self._own.lane.take_back(number)
+
     def flush(self) -> None:
-        """Send what buffered queues hold back."""
+        """Send what buffered queues hold back. What goes wrong is told by their next put or flush."""
         for buffer in tuple(self.unflushed):
-            buffer.flush()
+            buffer.send()
 
     def claim(self, ident: str) -> Handle:
         """Note a reference that the server has given this session, and return the object's handle."""
@@ -333,6 +345,7 @@ class Session:
         """Say goodbye: the server frees what this process held. Calls under way raise `ServerGone`."""
         if self.closed:
             return
+        self.ending = True
         try:
             if self._term is not None and self.unflushed:
                 self.flush()
@@ -381,6 +394,7 @@ def _close_all() -> None:
 
 
 def _after_fork_in_child() -> None:
+    close_inherited()
     for session in list(_living):
         session.forked()
 

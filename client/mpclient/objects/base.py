@@ -57,6 +57,14 @@ class Proxy(ProxyBase):
         except NoSuchObject as err:
             raise self._gone(err) from None
 
+    def _take_back(self, before: int) -> None:
+        """Have the server take back what the call after `before` took, for a caller that was interrupted.
+
+        The interruption (Ctrl-C) came after the answer and before the caller had it. What comes later is the
+        caller's own affair.
+        """
+        self._handle.session.take_back(before + 1)
+
     def _gone(self, err: NoSuchObject) -> NoSuchObject | ServerRestarted:
         """Tell an object that was freed from one that went with its server."""
         handle = self._handle

@@ -10,9 +10,12 @@ RULES
 
 from __future__ import annotations
 
+import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.pickling import own_buffers
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 from mpshared.values import size_bytes
@@ -40,7 +43,7 @@ class Buffer:
         self._blobs: list[Blob] = []
         self._waiting_bytes = 0
         self._error: MpserveError | None = None
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._sending = threading.RLock()
         self._something = threading.Event()
         self._feeder: threading.Thread | None = None
@@ -49,7 +52,7 @@ class Buffer:
         """Add an item."""
         self._raise_error()
         with self._changing:
-            self._blobs.append(blob)
+            self._blobs.append(own_buffers(blob))
             self._waiting_bytes += size_bytes(blob)
             crowded = len(self._blobs) >= _MOST_ITEMS or self._waiting_bytes >= _MOST_BYTES
             self._handle.session.unflushed.add(self)
@@ -66,10 +69,11 @@ class Buffer:
         Raises:
             MpserveError: What the server said, now or to the feeder. The items are lost then.
         """
-        self._send()
+        self.send()
         self._raise_error()
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Send everything; an error is kept for the next put or flush, or told at once when none can come."""
         session = self._handle.session
         with self._sending:  # a flush waits for the feeder's message: only then has the server everything
             with self._changing:
@@ -79,10 +83,16 @@ class Buffer:
                 if blobs:
                     session.call_lane(_PUT_MANY, self._handle.ident, [None], blobs)
             except MpserveError as err:
-                self._error = err
+                self._fail(err, len(blobs))
             with self._changing:
                 if not self._blobs:
                     session.unflushed.discard(self)
+
+    def _fail(self, err: MpserveError, lost: int) -> None:
+        self._error = err
+        if self._handle.session.ending:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"mpserve: {lost} buffered items of this program are lost: {err}\n")
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -100,7 +110,7 @@ class Buffer:
         while not session.closed:
             self._something.wait()
             self._something.clear()
-            self._send()
+            self.send()
 
     def forget(self) -> None:
         """Forget what waits: nobody wants it, or (in a forked child) it is the parent's to send."""

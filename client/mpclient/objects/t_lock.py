@@ -38,7 +38,15 @@ class Mutex(Proxy):
         Raises:
             ValueError: A timeout without blocking, or a negative one that `threading` refuses.
         """
-        return bool(self._call(self._ACQUIRE, lock_timeout(blocking, timeout, block)).result)
+        timeout_s = lock_timeout(blocking, timeout, block)
+        before = self._handle.session.calls()
+        try:
+            return bool(self._call(self._ACQUIRE, timeout_s).result)
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)
+            raise
 
     def release(self) -> None:
         """Release the lock; the one who waits longest has it then.
@@ -53,8 +61,7 @@ class Mutex(Proxy):
         return bool(self._call(self._LOCKED).result)
 
     def __enter__(self) -> bool:
-        self._call(self._ACQUIRE, None)
-        return True
+        return self.acquire()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from mpclient.objects.base import Proxy
 from mpclient.objects.buffer import Buffer
 from mpclient.objects.waiting import join_timeout, queue_timeout
-from mpclient.pickling import dumps, loads_all
+from mpclient.pickling import dumps, loads_all, own_buffers
 from mpshared.errors import BadValue, Full
 from mpshared.ops import BY_NAME
 from mpshared.values import size_bytes
@@ -122,7 +122,7 @@ class Queue(Proxy):
         batch: list[Blob] = []
         batch_bytes = 0
         for item in iterator:
-            blob = dumps(item, session)
+            blob = own_buffers(dumps(item, session))  # who makes the items may use a buffer again
             batch.append(blob)
             batch_bytes += size_bytes(blob)
             if len(batch) >= _BATCH_ITEMS or batch_bytes >= _BATCH_BYTES:
@@ -158,7 +158,15 @@ class Queue(Proxy):
             ShutDown: None, and none will come.
             ValueError: A negative timeout.
         """
-        return self._call(_GET, queue_timeout(block, timeout), self.leases, read=self._read_value)
+        timeout_s = queue_timeout(block, timeout)
+        before = self._handle.session.calls()
+        try:
+            return self._call(_GET, timeout_s, self.leases, read=self._read_value)
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)
+            raise
 
     def get_nowait(self) -> Any:
         """Take the next item if there is one; see `get`."""
@@ -171,7 +179,15 @@ class Queue(Proxy):
             Empty: None within `timeout` seconds.
             ShutDown: None, and none will come.
         """
-        return self._call(_GET_MANY, n, queue_timeout(block, timeout), self.leases, read=self._read_values)  # type: ignore[no-any-return]
+        timeout_s = queue_timeout(block, timeout)
+        before = self._handle.session.calls()
+        try:
+            return self._call(_GET_MANY, n, timeout_s, self.leases, read=self._read_values)  # type: ignore[no-any-return]
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)
+            raise
 
     def _read_values(self, reply: Reply) -> list[Any]:
         try:

@@ -40,7 +40,15 @@ class Semaphore(Proxy):
         Raises:
             ValueError: A timeout without blocking.
         """
-        return bool(self._call(_ACQUIRE, semaphore_timeout(blocking, timeout, block)).result)
+        timeout_s = semaphore_timeout(blocking, timeout, block)
+        before = self._handle.session.calls()
+        try:
+            return bool(self._call(_ACQUIRE, timeout_s).result)
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)
+            raise
 
     def release(self, n: int = 1) -> None:
         """Give back `n` permits.
@@ -55,8 +63,7 @@ class Semaphore(Proxy):
         return int(self._call(_GET_VALUE).result)
 
     def __enter__(self) -> bool:
-        self._call(_ACQUIRE, None)
-        return True
+        return self.acquire()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
