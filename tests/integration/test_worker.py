@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 import os
 import subprocess
@@ -168,8 +169,7 @@ def test_a_module_that_is_not_there(mpworker, server, unique, tasks, results, tm
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "only_here.py").write_text("def f():\n    return 'found'\n")
     monkeypatch.syspath_prepend(str(tmp_path / "lib"))
-    import only_here
-
+    only_here = importlib.import_module("only_here")
     host = mpworker(server, queue=unique).ready()
     error = failure(tasks, results, only_here.f)
     assert "'only_here' is not on this host" in error.text
@@ -186,8 +186,7 @@ def test_a_module_that_differs(host, tasks, results, tmp_path, monkeypatch):
     (tmp_path / "elsewhere" / "differs.py").write_text("def f():\n    return 1\n")
     (tmp_path / "differs.py").write_text("")  # in the worker's current folder
     monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
-    import differs
-
+    differs = importlib.import_module("differs")
     assert "A module here differs" in failure(tasks, results, differs.f).text
 
 
@@ -349,7 +348,7 @@ def test_max_memory_replaces_processes(mpworker, server, unique, tasks, results)
     def grow():
         import sys
 
-        sys.kept = bytearray(150_000_000)
+        sys.modules["kept"] = bytearray(150_000_000)  # type: ignore[assignment]
         return os.getpid()
 
     host = mpworker(server, "--max-memory", "120M", queue=unique)

@@ -68,7 +68,7 @@ def main() -> None:
 
 def _prepare(given: dict[str, Any]) -> None:
     """Make this process a place for jobs."""
-    faulthandler.enable(all_threads=False)  # a job that crashes the interpreter says where, in its death report
+    faulthandler.enable(all_threads=False)  # a job that crashes the interpreter says where
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
