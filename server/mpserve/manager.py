@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 from dataclasses import dataclass, replace
 from multiprocessing.managers import SyncManager
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,10 @@ class Server:
         self.log = log
         self.loop = Loop()
         self.engine = MemoryEngine(
-            lambda: secrets.token_hex(8), grace_s=options.grace_s, session_timeout_s=options.session_timeout_s
+            lambda: secrets.token_hex(8),
+            grace_s=options.grace_s,
+            session_timeout_s=options.session_timeout_s,
+            wall_offset_s=time.time() - self.loop.clock(),
         )
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = Dispatcher(

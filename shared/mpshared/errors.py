@@ -116,7 +116,9 @@ class Overflow(MpserveError, OverflowError):
 
 
 class NotHeld(MpserveError, RuntimeError, ValueError, AssertionError):
-    """A lock was released by who does not hold it (threading, multiprocessing and RLock each name it differently)."""
+    """A lock was released by who does not hold it (threading, multiprocessing and RLock each name it
+    differently).
+    """
 
     code = "not_held"
 
@@ -236,7 +238,9 @@ class TaskError(MpserveError):
 
 
 class WorkerDied(TaskError):
-    """The worker process died while it ran the job, as often as attempts are allowed; the job was set aside."""
+    """The worker process died while it ran the job, as often as attempts are allowed; the job was set
+    aside.
+    """
 
     code = "worker_died"
 

@@ -27,13 +27,13 @@ Record: TypeAlias = tuple[str, str, tuple[Any, ...]]
 class Effects:
     """The outcome of one turn."""
 
-    __slots__ = ("answered", "closed", "ended", "kept", "now_s", "records", "timers", "wall_s")
+    __slots__ = ("answered", "closed", "ended", "kept", "now_s", "records", "timers", "wall_offset_s")
 
     def __init__(self, *, recording: bool = False) -> None:
         self.now_s = 0.0
         """Monotonic seconds; set by the engine at the start of a turn."""
-        self.wall_s = 0.0
-        """Wall-clock seconds, for records only."""
+        self.wall_offset_s = 0.0
+        """What turns `now_s` into wall-clock seconds."""
         self.answered: list[Call] = []
         self.records: list[Record] | None = [] if recording else None
         self.kept: dict[str, int] = {}
@@ -44,6 +44,11 @@ class Effects:
         self.closed: list[Lane] = []
         """Lanes that were suspended for too long; the engine closes them."""
         self.timers = Timers()
+
+    @property
+    def wall_s(self) -> float:
+        """Wall-clock seconds, for records and reports only."""
+        return self.now_s + self.wall_offset_s
 
     def reply(self, call: Call, result: Any = None, out: Sequence[Blob] = ()) -> None:
         """Answer `call` with plain data and values."""

@@ -40,10 +40,7 @@ class Machine:
         self.name = name
         unknown = set(settings or ()) - set(self.SETTINGS)
         if unknown:
-            msg = (
-                f"a {self.kind} has no setting {min(unknown)!r}; it has "
-                f"{sorted(self.SETTINGS) or 'none'}"
-            )
+            msg = f"a {self.kind} has no setting {min(unknown)!r}; it has {sorted(self.SETTINGS) or 'none'}"
             raise Conflict(msg)
         self.settings: dict[str, Any] = {**self.SETTINGS, **(settings or {})}
         self.explicit = bool(settings)

@@ -2,8 +2,8 @@
 
 RULES
 * A lane's calls reach the engine one at a time; later ones wait in `lane.pending` for the answer before.
-* An answer goes to the connection that carries the lane *now* (`lane.reply_to`), which may be another than the one that asked.
-  With none, it is kept: the client asks again when it is back.
+* An answer goes to the connection that carries the lane *now* (`lane.reply_to`), which may be another than
+  the one that asked. With none, it is kept: the client asks again when it is back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher", "Limits", "ReplyTo"]
 
 UNANSWERED_MAX = 64
-"""Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual 100 streams."""
+"""Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual
+100 streams."""
 
 
 class ReplyTo(Protocol):
@@ -135,7 +136,8 @@ class Dispatcher:
         call.answered = True
         if not self.limits.allow_shutdown:
             call.error = NotAllowed(
-                "this server is not stopped over the wire; stop its process, or start it with --allow-shutdown"
+                "this server is not stopped over the wire; stop its process, or start it with "
+                "--allow-shutdown"
             )
         else:
             self.stop("shutdown was called by " + (call.session.info.name or call.session.id))

@@ -95,7 +95,10 @@ class OwnSide:
         """Close: the session has ended, whoever ended it."""
         if not self._over:
             self._over = True
-            text = f"the server ended session {session.id} of this program: it was silent for too long, or its supervisor reported it dead"
+            text = (
+                f"the server ended session {session.id} of this program: it was silent for too long, or its "
+                "supervisor reported it dead"
+            )
             self._error(0, 0, errors.SessionExpired(text))
             self._transport.close()
 
@@ -131,7 +134,9 @@ class OwnSide:
         self._repeat(lane, number)
 
     def _repeat(self, lane: Lane, number: int) -> None:
-        """Answer a call again that was resent after a reconnect; one that is still waiting is answered when it is done."""
+        """Answer a call again that was resent after a reconnect; one that is still waiting is answered when
+        it is done.
+        """
         call = lane.find(number)
         if call is None:
             raise ProtocolError("number", f"call {number} of lane {lane.number} was acknowledged already")
@@ -227,7 +232,9 @@ class OwnSide:
             self._dispatcher.engine.connected(session, self._dispatcher.clock())
 
     def _carry(self, lane: Lane) -> None:
-        """Answer this lane here from now on. An older connection of it is taken for dead: the client knows best."""
+        """Answer this lane here from now on. An older connection of it is taken for dead: the client knows
+        best.
+        """
         older = lane.reply_to
         lane.reply_to = self
         self._lanes[lane.number] = lane

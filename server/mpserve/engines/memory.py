@@ -1,8 +1,8 @@
 """The memory engine: all objects in this process, every call answered or parked at once.
 
-One turn: run the call → free lanes whose calls were answered → end sessions found dead → count references → deliver.
-The order matters: sessions end before anything is delivered, so nobody is told of something a dead peer still holds; and
-references are counted last, when the receiver of a value already has its own.
+One turn: run the call → free lanes whose calls were answered → end sessions found dead → count references →
+deliver. The order matters: sessions end before anything is delivered, so nobody is told of something a dead
+peer still holds; and references are counted last, when the receiver of a value already has its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def _nobody(_: Any) -> None:
 
 
 class MemoryEngine(Engine):
-    """State in memory; with `recording` every change is kept in ``fx.records`` (tests rebuild objects from them)."""
+    """State in memory; with `recording` every change is kept in ``fx.records`` (tests rebuild objects from
+    them).
+    """
 
     def __init__(
         self,
@@ -37,11 +39,13 @@ class MemoryEngine(Engine):
         *,
         grace_s: float = 0.5,
         session_timeout_s: float = 30.0,
+        wall_offset_s: float = 0.0,
         recording: bool = False,
     ) -> None:
         self.deliver: Deliver = _nobody
         self.session_ended: SessionEnded = _nobody
         self.fx = Effects(recording=recording)
+        self.fx.wall_offset_s = wall_offset_s
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
         self.catalogue = Catalogue(new_ident, self.sessions)
 

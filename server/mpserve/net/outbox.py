@@ -1,4 +1,6 @@
-"""What a peer has still to be told: pieces in order, written with as few copies and system calls as can be."""
+"""What a peer has still to be told: pieces in order, written with as few copies and system calls as can
+be.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Final
 __all__ = ["Outbox"]
 
 JOIN_BYTES: Final = 16 << 10
-"""Up to this all pieces are joined and sent as one; above, copying costs more than another entry of the vector."""
+"""Up to this all pieces are joined and sent as one; above, copying costs more than another entry of the
+vector."""
 VECTOR_MAX: Final = 512
 """Entries of one sendmsg; Linux and macOS take 1024."""
 

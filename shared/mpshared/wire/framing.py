@@ -54,7 +54,8 @@ class FrameReader(Assembler):
         self.max_bytes = max_bytes
 
     def is_one(self, data: bytes) -> bool:
-        """Tell that `data` is exactly one small frame and nothing else waits; its payload is all behind the header.
+        """Tell that `data` is exactly one small frame and nothing else waits; its payload is all behind the
+        header.
 
         For whoever wants to save the long way with what nearly every read brings.
         """

@@ -112,7 +112,7 @@ def test_a_suspect_that_is_out_stays_one_when_the_others_are_cleared(world, lane
 
 def test_the_last_attempt_sets_the_job_aside_with_a_report(world, lane, results):
     tasks = world.add(Queue, name="tasks", max_attempts=1)
-    world.fx.wall_s = 1000.0
+    world.fx.wall_offset_s = 1000.0 - world.fx.now_s
     put(world, lane, tasks, b"a", b"b")
     joiner = world.call(lane, tasks, "join", None)
     w = worker(world)

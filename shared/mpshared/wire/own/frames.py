@@ -271,7 +271,8 @@ class FrameDecoder(Assembler):
         self._broken: ProtocolError | None = None
 
     def take(self, data: bytes) -> Event | None:
-        """Take bytes as `receive_data` does; return the event if they are one whole frame and nothing else is here.
+        """Take bytes as `receive_data` does; return the event if they are one whole frame and nothing else is
+        here.
 
         None says: ask `next_event`. Nearly every read is one small frame, and this is its short way.
 
