@@ -151,11 +151,13 @@ def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
 class Connection:
     """Frames over one socket."""
 
-    __slots__ = ("_decoder", "_sock")
+    __slots__ = ("_decoder", "_early", "_sock")
 
     def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
         self._decoder = FrameDecoder(SIZE_MAX_BYTES, _HEAD_MAX_BYTES)
+        self._early: list[Event] = []
+        """What came before the answer to ATTACH, in order."""
         if received:
             self._decoder.receive_data(received)
 
@@ -182,6 +184,8 @@ class Connection:
             Lost: The connection broke or was closed; `Goodbye` if the server said so.
             ProtocolViolation: The server sent what no server of ours sends.
         """
+        if self._early:
+            return self._early.pop(0)
         size = _RECV_BYTES
         while (event := self._decode()) is None:
             if self._receive(size) == size:
@@ -191,7 +195,7 @@ class Connection:
     def events(self) -> list[Event]:
         """Read once, which must not need waiting, and return the frames that are whole; see `next_event`."""
         self._receive(_RECV_BYTES)
-        events: list[Event] = []
+        events, self._early = self._early, []
         while (event := self._decode()) is not None:
             events.append(event)
         return events
@@ -231,12 +235,13 @@ class Connection:
     def _attach(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self._sock.settimeout(timeout_s)
         self.send(encode_control(Type.ATTACH, body=body))
-        event = self.next_event()
+        early: list[Event] = []
+        while not isinstance(event := self.next_event(), Control) or event.type is not Type.ATTACHED:
+            if isinstance(event, Failed) and event.number == 0:
+                raise make(event.code, event.text, event.fields)
+            early.append(event)  # the answer of a call that waited for the lane to come back
+        self._early = early
         self._sock.settimeout(None)
-        if isinstance(event, Failed):
-            raise make(event.code, event.text, event.fields)
-        if not isinstance(event, Control) or event.type is not Type.ATTACHED:
-            raise ProtocolViolation(f"the server answered what was not asked: {event!r:.200}")
         answer: dict[str, Any] = event.body
         return answer
 

@@ -293,7 +293,7 @@ class TestInterruption:
         run = program(INTERRUPTED, unique)
         run.line()
         source.put_many(range(350))
-        assert int(run.finish(60)) > 20
+        assert int(run.finish(60)) > 0
         left = source.get_many(1000)
         assert sorted(sink.copy() + left) == list(range(350))
 

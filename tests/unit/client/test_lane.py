@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.unit.client.peer import CUT, reply
+from tests.unit.client.peer import CUT, attached, reply
 
 from mpclient.testing import wait_until
 from mpshared.errors import (
@@ -108,6 +108,18 @@ def test_reading_is_part_of_the_call(peer, session):
     session.call(QSIZE, "q", [])
     assert numbers(peer)[-1] == (3, 2)
     assert not [c for c in peer.controls if c.type is Type.ABANDON]
+
+
+def test_an_answer_may_come_before_the_lane_is_attached_again(peer, session):
+    def answer(event):
+        if isinstance(event, Call):
+            return CUT if len(peer.calls) == 1 else None
+        if event.type is Type.ATTACH and peer.calls:
+            return [*reply(peer.calls[0], "early"), *attached(event.body, {1: 1})]
+        return None
+
+    peer.script = answer
+    assert session.call(QSIZE, "q", []).result == "early"
 
 
 class Broken(BaseException):
