@@ -110,8 +110,7 @@ class Loop:
     # -- turns -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Turn until `stop`."""
-        self._stopping = False
+        """Turn until `stop`; at once where it was called before: a signal may come early."""
         while not self._stopping:
             self.turn(None)
 
