@@ -53,14 +53,29 @@ class OwnSide:
             event = self._decoder.take(data)
             if event is not None:
                 self._act(event)
-                return
-            while not self._over:
-                event = self._decoder.next_event()
-                if event is None:
-                    return
-                self._act(event)
+            else:
+                self._act_on_all()
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of a large frame goes."""
+        return self._decoder.room
+
+    def fill(self, size_bytes: int) -> None:
+        """Note what came of a large frame."""
+        self._decoder.fill(size_bytes)
+        try:
+            self._act_on_all()
+        except (ProtocolError, errors.MpserveError) as err:
+            self._refuse(err)
+
+    def _act_on_all(self) -> None:
+        while not self._over:
+            event = self._decoder.next_event()
+            if event is None:
+                return
+            self._act(event)
 
     def _act(self, event: frames.Event) -> None:
         if type(event) is frames.Call:

@@ -75,14 +75,32 @@ class StockSide:
                 self._request(data[HEADER_BYTES:])
                 return
             messages.receive_data(data)
-            while not self._over:
-                payload = self._messages.next_event()
-                if payload is None:
-                    return
-                self._request(payload)
+            self._act_on_all()
         except ProtocolError as err:
-            self._over = True
-            self._transport.close(reason=str(err))
+            self._refuse(err)
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of a large request goes."""
+        return self._messages.room
+
+    def fill(self, size_bytes: int) -> None:
+        """Note what came of a large request."""
+        self._messages.fill(size_bytes)
+        try:
+            self._act_on_all()
+        except ProtocolError as err:
+            self._refuse(err)
+
+    def _act_on_all(self) -> None:
+        while not self._over:
+            payload = self._messages.next_event()
+            if payload is None:
+                return
+            self._request(payload)
+
+    def _refuse(self, err: ProtocolError) -> None:
+        self._over = True
+        self._transport.close(reason=str(err))
 
     def starved(self) -> bool:
         """Tell whether a request is only partly here: a stock client writes header and body of a large one

@@ -30,6 +30,12 @@ class Side(Protocol):
     def receive_data(self, data: bytes) -> None:
         """Take bytes and act on every whole message in them."""
 
+    def room(self) -> memoryview | None:
+        """Return where the rest of a large message may be received into, or None to have `receive_data` called."""
+
+    def fill(self, size_bytes: int) -> None:
+        """Note that so much was received into `room`, and act on the message if it is whole now."""
+
     def starved(self) -> bool:
         """Tell whether a message is only partly here (so that the peer should be acknowledged quickly)."""
 

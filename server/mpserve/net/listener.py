@@ -316,6 +316,12 @@ class Greeting:
         if rest:
             side.receive_data(rest)
 
+    def room(self) -> None:
+        """Nothing large is taken before authentication."""
+
+    def fill(self, size_bytes: int) -> None:
+        """Never called: there is no room."""
+
     def starved(self) -> bool:
         """Always: each side waits for the other during a handshake."""
         return True

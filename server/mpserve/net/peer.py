@@ -83,23 +83,29 @@ class Peer:
 
     def readable(self) -> None:
         """Read once and act on it."""
-        if self._closing:
+        side = self.side
+        if self._closing or side is None:
             self._drop_input()
             return
+        room = side.room()
         try:
-            data = self._sock.recv(READ_BYTES)
+            if room is None:
+                data = self._sock.recv(READ_BYTES)
+                size = len(data)
+            else:
+                size = self._sock.recv_into(room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self.close_now()
-            return
-        side = self.side
-        if side is not None:
+        elif room is None:
             side.receive_data(data)
-            if self._is_tcp and not self._closed and self.side is not None and self.side.starved():
-                self._acknowledge_quickly()
+        else:
+            side.fill(size)
+        if self._is_tcp and not self._closing and self.side is not None and self.side.starved():
+            self._acknowledge_quickly()
 
     def _drop_input(self) -> None:
         """While the last answers leave, take and forget what comes: unread bytes would turn the close into a

@@ -85,6 +85,16 @@ class Assembler(ABC):
         """Tell that everything that came was read: no record is only partly here."""
         return self._room is None and self._pos >= len(self._chunk)
 
+    @property
+    def room(self) -> memoryview | None:
+        """Where the rest of a large record may be received into (say so with `fill`), or None."""
+        room = self._room
+        return None if room is None or self._filled == len(room) else room[self._filled :]
+
+    def fill(self, size_bytes: int) -> None:
+        """Say how many bytes were received into `room`."""
+        self._filled += size_bytes
+
     def unread(self) -> bytes:
         """Return the bytes that belong to no record yet; the next reader of the stream begins with them."""
         room = b"" if self._room is None else bytes(self._room[: self._filled])

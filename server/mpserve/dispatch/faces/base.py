@@ -123,6 +123,7 @@ def _kind_of(ref: Ref) -> str:
 
 
 _OWN: Final = Own(_kind_of)
+_SCALARS: Final = frozenset({bytes, str, int, float, bool})
 _MARK: Final = b"open_ref"
 """Stands in every pickle that mentions a shared object; only such a pickle is read again for its
 references."""
@@ -133,7 +134,7 @@ def store(obj: Any) -> Blob:
     if obj is None:
         return NONE
     data = symbolic.dump(obj, face=_OWN)
-    if _MARK not in data:
+    if type(obj) in _SCALARS or _MARK not in data:  # a large bytes object is not searched
         return data
     _, refs = symbolic.load_with_refs(data)
     return Value(PICKLE, data, (), tuple(refs)) if refs else data
