@@ -1,11 +1,4 @@
-"""A cluster as a program sees it: one server, its workers, and the shared objects.
-
-RULES
-* The factories have the standard library's names and signatures. Keyword arguments of ours: `name` opens the
-  object of that name, on whatever host it was made; `fresh` deletes a namesake first; `ttl` deletes it so
-  many seconds after its last use.
-* Only settings that were given are sent: a program that gives none takes the object as it is.
-"""
+"""A cluster as a program sees it: one server, its workers, and (see `factories`) the shared objects."""
 
 from __future__ import annotations
 
@@ -13,12 +6,12 @@ import os
 import time
 from builtins import dict as _dict
 from builtins import list as _list
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from mpclient.objects import find_class
+from mpclient.factories import Factories
 from mpclient.objects.base import is_spawning
-from mpclient.pickling import ProxyBase, dumps
+from mpclient.pickling import ProxyBase
 from mpclient.session import Describes, Session
 from mpshared.address import Address
 from mpshared.errors import NoWorkers
@@ -28,30 +21,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpclient.local import LocalCluster
-    from mpclient.objects.base import Proxy
-    from mpclient.objects.t_array import Array
-    from mpclient.objects.t_barrier import Barrier
-    from mpclient.objects.t_condition import Condition
-    from mpclient.objects.t_dict import Dict
-    from mpclient.objects.t_event import Event
-    from mpclient.objects.t_list import List
-    from mpclient.objects.t_lock import Lock, Mutex
-    from mpclient.objects.t_namespace import Namespace
-    from mpclient.objects.t_queue import JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue
-    from mpclient.objects.t_rlock import RLock
-    from mpclient.objects.t_semaphore import BoundedSemaphore, Semaphore
-    from mpclient.objects.t_set import Set
-    from mpclient.objects.t_value import Value
-    from mpshared.values import Blob
 
 __all__ = ["Cluster", "connect"]
 
-_OPEN: Final = BY_NAME["cluster.open"]
 _DELETE: Final = BY_NAME["cluster.delete"]
 _LIST: Final = BY_NAME["cluster.list_objects"]
 _STATUS: Final = BY_NAME["cluster.status"]
-
-P = TypeVar("P")
 
 
 def connect(
@@ -114,7 +89,7 @@ def _key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> byte
     return find_key(file).secret
 
 
-class Cluster(ProxyBase):
+class Cluster(Factories, ProxyBase):
     """One server, its workers, and the shared objects on it. Safe in threads; usable in forked children.
 
     Make it with `connect`. Closing it (also by `with`) says goodbye; what this program held is free then.
@@ -166,250 +141,6 @@ class Cluster(ProxyBase):
     ) -> None:
         self.close()
 
-    # -- queues ----------------------------------------------------------------------------------
-
-    def Queue(  # noqa: N802 - the standard library's name
-        self,
-        maxsize: int = 0,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-        buffered: bool = False,
-    ) -> Queue:
-        """Return a queue: a new one, or the one named `name`.
-
-        Args:
-            maxsize: How many items have room; 0 or less: any number.
-            name: See `Cluster`.
-            fresh: Delete a namesake first.
-            ttl: Seconds after its last use at which a named queue is deleted.
-            buffered: `put` does not wait for the server (only without `maxsize`).
-        """
-        return self._queue("", maxsize, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
-
-    def JoinableQueue(  # noqa: N802
-        self,
-        maxsize: int = 0,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-        buffered: bool = False,
-    ) -> JoinableQueue:
-        """Return a queue whose items are leased until `task_done`; see `Queue`."""
-        return self._queue("JoinableQueue", maxsize, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
-
-    def SimpleQueue(  # noqa: N802
-        self,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-        buffered: bool = False,
-    ) -> SimpleQueue:
-        """Return an unbounded queue; see `Queue`."""
-        return self._queue("SimpleQueue", 0, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
-
-    def LifoQueue(  # noqa: N802
-        self, maxsize: int = 0, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
-    ) -> LifoQueue:
-        """Return a stack; see `Queue`."""
-        return self._queue("LifoQueue", maxsize, "lifo", name, fresh, ttl, False)  # type: ignore[return-value]
-
-    def PriorityQueue(  # noqa: N802
-        self, maxsize: int = 0, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
-    ) -> PriorityQueue:
-        """Return a queue that gives the smallest item first; see `Queue`."""
-        return self._queue("PriorityQueue", maxsize, "priority", name, fresh, ttl, False)  # type: ignore[return-value]
-
-    def _queue(
-        self,
-        flavour: str,
-        maxsize: int,
-        order: str | None,
-        name: str | None,
-        fresh: bool,
-        ttl: float | None,
-        buffered: bool,
-    ) -> Proxy:
-        if buffered and maxsize > 0:
-            raise ValueError(
-                "a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both"
-            )
-        given = _given(order=order, maxsize=maxsize if maxsize > 0 else None)
-        more = {"buffered": True} if buffered else {}
-        return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
-
-    # -- locks and signals -----------------------------------------------------------------------
-
-    def Lock(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Lock:  # noqa: N802
-        """Return a lock that anybody may release."""
-        return self._open("lock", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
-
-    def RLock(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> RLock:  # noqa: N802
-        """Return a lock that its holder, one thread of one process, may take again."""
-        return self._open("rlock", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
-
-    def Semaphore(  # noqa: N802
-        self, value: int = 1, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
-    ) -> Semaphore:
-        """Return a semaphore of `value` permits."""
-        given = _given(value=_whole(value, "value") if value != 1 else None)
-        return self._open("semaphore", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
-
-    def BoundedSemaphore(  # noqa: N802
-        self, value: int = 1, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
-    ) -> BoundedSemaphore:
-        """Return a semaphore that never has more than `value` permits."""
-        given = _given(value=_whole(value, "value"), bounded=True)
-        return self._open("semaphore", "BoundedSemaphore", given, (), name, fresh, ttl)  # type: ignore[return-value]
-
-    def Condition(  # noqa: N802
-        self,
-        lock: Mutex | None = None,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> Condition:
-        """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
-        given = {} if lock is None else {"lock": lock._handle.ident}  # noqa: SLF001 - its own kind
-        return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
-
-    def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
-        """Return a flag to wait for."""
-        return self._open("event", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
-
-    def Barrier(  # noqa: N802
-        self,
-        parties: int,
-        action: Callable[[], Any] | None = None,
-        timeout: float | None = None,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> Barrier:
-        """Return a meeting point.
-
-        Args:
-            parties: How many wait for each other.
-            action: Called by one of them, in its own process, when all are there.
-            timeout: Seconds for each `wait` that gives none.
-            name: See `Cluster`.
-            fresh: Delete a namesake first.
-            ttl: Seconds after its last use at which a named one is deleted.
-        """
-        given = _given(
-            parties=_whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
-        )
-        return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[return-value]
-
-    # -- containers ------------------------------------------------------------------------------
-
-    def dict(
-        self, *args: Any, name: str | None = None, fresh: bool = False, ttl: float | None = None, **items: Any
-    ) -> Dict:
-        """Return a shared dict, with the arguments of the builtin one.
-
-        Of a dict that exists already (by `name`) only missing keys are set.
-        """
-        shared: Dict = self._open("dict", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
-        first = _dict(*args, **items)
-        if name is None or fresh:
-            shared.update(first)
-        else:
-            for key, value in first.items():
-                shared.setdefault(key, value)
-        return shared
-
-    def list(
-        self,
-        sequence: Iterable[Any] = (),
-        /,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> List:
-        """Return a shared list. One that exists already, by `name`, stays as it is."""
-        return self._open("list", "", {}, self._blobs(sequence), name, fresh, ttl)  # type: ignore[return-value]
-
-    def set(
-        self,
-        iterable: Iterable[Any] = (),
-        /,
-        *,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> Set:
-        """Return a shared set. To one that exists already, by `name`, the members are added."""
-        shared: Set = self._open("set", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
-        shared.update(iterable)
-        return shared
-
-    def Namespace(  # noqa: N802
-        self, /, *, name: str | None = None, fresh: bool = False, ttl: float | None = None, **attributes: Any
-    ) -> Namespace:
-        """Return an object with shared attributes."""
-        shared: Namespace = self._open("namespace", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
-        for attribute, value in attributes.items():
-            setattr(shared, attribute, value)
-        return shared
-
-    def Value(  # noqa: N802
-        self,
-        typecode_or_type: Any,
-        *args: Any,
-        lock: bool | Mutex = True,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> Value:
-        """Return a shared number (or whatever is stored in it).
-
-        Args:
-            typecode_or_type: A type code of the `array` module or a simple `ctypes` type.
-            *args: The first value.
-            lock: True makes an RLock for `get_lock`; or the lock to use; False: none.
-            name: See `Cluster`.
-            fresh: Delete a namesake first.
-            ttl: Seconds after its last use at which a named one is deleted.
-        """
-        from mpclient.objects.t_value import first_value, typecode_of  # noqa: PLC0415 - as all kinds
-
-        typecode = typecode_of(typecode_or_type)
-        blobs = self._blobs([first_value(typecode, args)])
-        mutex = self._lock_for("value", lock, name)
-        return self._open(
-            "value", "", {"typecode": typecode}, blobs, name, fresh, ttl, typecode=typecode, lock=mutex
-        )  # type: ignore[return-value]
-
-    def Array(  # noqa: N802
-        self,
-        typecode_or_type: Any,
-        size_or_initializer: int | Sequence[Any],
-        *,
-        lock: bool | Mutex = True,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> Array:
-        """Return a shared array of numbers; arguments as `Value`, and a length or the first numbers."""
-        from mpclient.objects.t_array import array_settings  # noqa: PLC0415 - as all kinds
-
-        given = array_settings(typecode_or_type, size_or_initializer)
-        mutex = self._lock_for("array", lock, name)
-        return self._open("array", "", given, (), name, fresh, ttl, typecode=given["typecode"], lock=mutex)  # type: ignore[return-value]
-
-    def _lock_for(self, kind: str, lock: bool | Mutex, name: str | None) -> Mutex | None:
-        """Return the lock of a Value or Array; that of a named one is found under a name made of its."""
-        if lock is True:
-            return self.RLock(name=None if name is None else f"{name} (lock of the {kind})")
-        return None if lock is False else lock
-
     # -- the cluster -----------------------------------------------------------------------------
 
     def delete(self, name: str, kind: str | None = None) -> bool:
@@ -446,42 +177,6 @@ class Cluster(ProxyBase):
                 )
             self.session.pause(0.1)
         return slots
-
-    # -- making objects --------------------------------------------------------------------------
-
-    def _open(
-        self,
-        kind: str,
-        flavour: str,
-        given: Mapping[str, Any],
-        blobs: Sequence[Blob],
-        name: str | None,
-        fresh: bool,
-        ttl: float | None,
-        **more: Any,
-    ) -> Proxy:
-        session = self.session
-        args = [kind, name, _dict(given), fresh, ttl]
-        ident: str = session.call(_OPEN, "", args, blobs).result[0]
-        return find_class(kind, flavour)(session.claim(ident), name, **more)
-
-    def _blobs(self, values: Iterable[Any]) -> _list[Blob]:
-        return [dumps(value, self.session) for value in values]
-
-
-def _given(**settings: Any) -> _dict[str, Any]:
-    """Return the settings that were given."""
-    return {key: value for key, value in settings.items() if value is not None}
-
-
-def _whole(value: Any, what: str) -> int:
-    """Return a whole number, also from what only behaves as one (numpy's)."""
-    import operator  # noqa: PLC0415
-
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{what} must be a whole number, not {value!r:.40}") from None
 
 
 def _slots(status: Mapping[str, Any]) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.connection import Connection, Lost
 from mpclient.patience import Patience
-from mpshared.errors import MpserveError, make
+from mpshared.errors import MpserveError, ServerGone, make
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Failed, Reply, Type, encode_call, encode_control
 
@@ -106,6 +106,12 @@ class Keeper(threading.Thread):
             return  # while saying goodbye; the server sees that we are gone
         except MpserveError as err:
             self._session.end(self._term, err)
+        except Exception as err:
+            text = (
+                f"the thread that keeps the session failed ({err!r}): a mistake in mpserve, please report it"
+            )
+            self._session.end(self._term, ServerGone(text))
+            raise
         finally:
             self.disown()
 

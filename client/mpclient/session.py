@@ -260,7 +260,7 @@ class Session:
         self._keeper = keeper
         self._term = term
         keeper.start()
-        _finish_with_process()
+        _finish.arrange()
         return term
 
     def _dial_first(self, limit_s: float) -> tuple[Connection, dict[str, Any]]:
@@ -379,12 +379,27 @@ def living_sessions() -> list[Session]:
     return [session for session in list(_living) if not session.closed]
 
 
-def _finish_with_process() -> None:
-    """Have `_close_all` run also where atexit does not: in children of multiprocessing that were forked."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and getattr(util, "_mpserve_pid", None) != os.getpid():
-        util._mpserve_pid = os.getpid()  # type: ignore[attr-defined]  # noqa: SLF001 - a mark that forks cannot inherit unseen
-        util.Finalize(None, _close_all, exitpriority=-10)
+class _Finish:
+    """Has `_close_all` run where atexit does not: in children of multiprocessing that end without it."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def arrange(self) -> None:
+        """Arrange it for this process, if it uses multiprocessing."""
+        util = sys.modules.get("multiprocessing.util")
+        if util is None or self._pid == os.getpid():
+            return
+        self._finalize()
+        # A child forgets all finalizers just before it begins its work, and then runs these.
+        util.register_after_fork(self, _Finish._finalize)
+
+    def _finalize(self) -> None:
+        self._pid = os.getpid()
+        sys.modules["multiprocessing.util"].Finalize(None, _close_all, exitpriority=-10)
+
+
+_finish = _Finish()
 
 
 def _close_all() -> None:

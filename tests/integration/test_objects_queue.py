@@ -122,7 +122,7 @@ def test_put_many_says_how_many_were_put(cluster):
     q = cluster.Queue(maxsize=4)
     with pytest.raises(queue.Full) as caught:
         q.put_many(range(10), timeout=0.02)
-    assert caught.value.fields["put"] == q.qsize()
+    assert caught.value.fields["put"] == q.qsize()  # type: ignore[attr-defined]  # our Full
 
 
 def test_clear(cluster):
@@ -170,6 +170,13 @@ class TestBuffered:
         q.put(item)
         item.append(2)
         assert q.get() == [1]
+
+    def test_an_unused_one_is_freed(self, cluster):
+        q = cluster.Queue(buffered=True)
+        q.put(1)
+        ident = q._handle.ident
+        del q
+        wait_until(lambda: ident not in {o["ident"] for o in cluster.status()["objects"]})
 
     def test_keeps_the_order(self, cluster):
         q = cluster.Queue(buffered=True)

@@ -468,8 +468,8 @@ import mpclient
 def work(shared, lock, q, cluster):
     with lock:
         shared["n"] = shared.get("n", 0) + 1
-    q.put(os.getpid())
     cluster.Queue(name=sys.argv[2]).put("by name")
+    q.put(os.getpid())  # buffered: sent when the child ends
 if __name__ == "__main__":
     key = os.environ.pop("MPSERVE_AUTHKEY")  # the children are given it, not told where it is
     address = os.environ.pop("MPSERVE_ADDRESS")

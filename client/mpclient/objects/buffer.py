@@ -30,6 +30,7 @@ _PUT_MANY: Final = BY_NAME["queue.put_many"]
 _MOST_ITEMS: Final = 4096
 _MOST_BYTES: Final = 4 << 20
 """With more than this waiting, a put takes part in sending: memory stays bounded."""
+_QUIET_S: Final = 0.5
 
 
 class Buffer:
@@ -106,11 +107,16 @@ class Buffer:
                 self._feeder.start()
 
     def _feed(self) -> None:
-        session = self._handle.session
-        while not session.closed:
-            self._something.wait()
-            self._something.clear()
-            self.send()
+        """Send what comes; end after a quiet moment, so that no thread keeps an unused queue alive."""
+        while True:
+            if self._something.wait(_QUIET_S):
+                self._something.clear()
+                self.send()
+                continue
+            with self._changing:  # an item put from here on finds no feeder, and starts one
+                if not self._blobs:
+                    self._feeder = None
+                    return
 
     def forget(self) -> None:
         """Forget what waits: nobody wants it, or (in a forked child) it is the parent's to send."""
