@@ -221,6 +221,7 @@ class Catalogue(Machine):
             raise Conflict(msg)
         type(machine)(machine.ident, machine.name, {**machine.settings, **settings})
         self.change(fx, "configured", machine.ident, settings)
+        machine.retry(fx)  # more permits, more room: somebody may have waited for that
 
     def remove(self, fx: Effects, machine: Machine) -> None:
         """Delete an object: who waits for it is told, what it stored is given up."""

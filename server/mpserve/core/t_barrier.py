@@ -162,7 +162,6 @@ class Barrier(Machine):
         self.change(fx, "acts", *Owner.of(last), [tuple(Owner.of(call)) for call in self.fillers])
         for call in self.fillers:
             self.fillers.repark(call, self.seated, self._timed_out)
-            call.session.held[self] = None
         last.session.held[self] = None
         last.took = True
 

@@ -433,6 +433,19 @@ def test_who_gave_up_while_the_server_was_away_may_wait_anew(deep):
     assert deep.lock.levels == 1
 
 
+def test_who_was_notified_and_gave_up_while_the_server_was_away_passes_it_on(deep):
+    given_up, call = deep.waiting(), deep.waiting()
+    alice = deep.lane()
+    deep.enter(alice)
+    deep.ask(alice, "notify", 1)
+    deep.restart()
+    again = deep.world.resend(call)
+    deep.leave(alice)
+    anew = deep.waiting(lane=given_up.lane)
+    assert again.result is True
+    assert not anew.answered
+
+
 # -- settings and the end ----------------------------------------------------------------------------
 
 

@@ -163,6 +163,15 @@ def test_a_signal_that_never_arrived_is_counted_again(world):
     assert semaphore.value == 1
 
 
+def test_an_acquire_is_not_taken_back_once_its_permit_was_released(world):
+    semaphore = world.add(Semaphore, value=1)
+    alice = world.lane()
+    never_arrived = world.call(alice, semaphore, "acquire", None)
+    world.ask(world.lane(alice.session), semaphore, "release", 1)
+    world.abandon(never_arrived)
+    assert semaphore.value == 1
+
+
 def test_stock_clients_share_their_permits(world):
     semaphore = world.add(Semaphore, value=2)
     child, parent = world.lane(role="stock"), world.lane(role="stock")
