@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import multiprocessing
 import pickle
 import secrets
+from multiprocessing.managers import SyncManager
 
 import numpy as np
 import pytest
@@ -170,6 +172,30 @@ class TestReferences:
         assert [type(proxy) for proxy in got] == [type(proxy) for proxy in made]
         assert got == made
 
+    def test_a_client_of_the_standard_library_has_them_too(self, server, cluster, unique):
+        kinds = [
+            cluster.JoinableQueue(),
+            cluster.Value("i", 5),
+            cluster.dict(a=1),
+            cluster.BoundedSemaphore(1),
+        ]
+        cluster.Queue(name=unique).put(kinds)
+        host, port = server.address.rsplit(":", 1)
+        manager = Manager((host, int(port)), authkey=server.key.encode())
+        authkey = multiprocessing.current_process().authkey
+        multiprocessing.current_process().authkey = server.key.encode()
+        try:
+            manager.connect()
+            q, value, shared, semaphore = manager.get_queue(unique).get()
+            q.put("from there")
+            shared["b"] = value.value + 1
+            assert semaphore.acquire()
+        finally:
+            multiprocessing.current_process().authkey = authkey
+        assert kinds[0].get() == "from there"
+        assert kinds[2].copy() == {"a": 1, "b": 6}
+        assert kinds[3].get_value() == 0
+
     def test_what_goes_with_an_object_travels_with_it(self, server, cluster, unique):
         q = cluster.Queue(name=unique)
         q.put(
@@ -232,6 +258,13 @@ class TestReferences:
         cluster.Queue(name=unique).put(cluster)
         with server.connect() as other:
             assert other.Queue(name=unique).get().session is other.session
+
+
+class Manager(SyncManager):
+    """A plain manager client."""
+
+
+Manager.register("get_queue")
 
 
 class Unreadable:

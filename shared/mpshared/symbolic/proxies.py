@@ -47,10 +47,16 @@ _TYPEIDS: Final[dict[str, str]] = {kind: typeid for typeid, (kind, _) in reverse
 
 
 def from_open_ref(args: tuple[object, ...]) -> Ref | None:
-    """Return the reference that ``open_ref(*args)`` means, or None for a call that is not ours."""
+    """Return the reference that ``open_ref(*args)`` means, or None for a call that is not ours.
+
+    Our client writes ``kind/flavour/details``: what a stock reader is given is the typeid of that name.
+    """
     match args:
-        case (str(kind), str(ident), str()):
-            return Ref(kind, ident)
+        case (str(text), str(ident), str()):
+            kind, _, rest = text.partition("/")
+            flavour = rest.partition("/")[0]
+            known = flavour in _STOCK and _STOCK[flavour][0] == kind
+            return Ref(kind, ident, typeid=flavour if known else "")
     return None
 
 
