@@ -12,7 +12,8 @@
 | since_s           | wall-clock seconds since the epoch                                               |
 
 What the server cannot know comes from the worker's supervisor (`cluster.report_death`): reason, signal,
-exit_code, output, peak_memory_bytes. Each may be missing.
+exit_code, output, peak_memory_bytes. Each may be missing. It also says which job the process was at, for the
+queue to blame that one: ``running``, [name of the queue, number].
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 from mpshared.errors import WorkerDied
 from mpshared.values import TASK_ERROR, Value
 
-__all__ = ["MAX_LINES", "death_report", "died_blob", "died_text", "ending"]
+__all__ = ["MAX_LINES", "death_report", "died_blob", "died_text", "ending", "running_job"]
 
 MAX_LINES = 20
 """Lines of output that a report keeps."""
@@ -61,6 +62,14 @@ def ending(told: Mapping[str, Any]) -> str:
     if exit_code is not None:
         return f"gone with exit code {exit_code}"
     return "lost: its connections ended or it was silent, and nobody saw how"
+
+
+def running_job(told: Mapping[str, Any], queue: str | None) -> int | None:
+    """Return the number of the job of `queue` that the process was at, None where nobody said so."""
+    match told.get("running"):
+        case [str(name), int(number)] if name == queue:
+            return number
+    return None
 
 
 def died_text(report: Mapping[str, Any]) -> str:

@@ -117,7 +117,26 @@ def test_a_job_that_kills_its_workers_is_set_aside(mpworker, server, unique, tas
     assert {"last words", "and more"} <= set(report["output"])
     assert report["peak_memory_bytes"] > 10_000_000
     assert report["worker"].endswith("/1")
-    assert report["pid"] in {line["pid"] for line in host.wait_for("worker.died", 3)}
+    died = host.wait_for("worker.died", 3)
+    assert [line["pid"] for line in died][-1:] == [report["pid"]]
+    assert len(died) == 3
+
+
+def test_the_neighbours_in_a_batch_are_not_blamed(mpworker, fresh_server):
+    server = fresh_server("--max-attempts", "1")
+    with server.connect() as cluster:
+        tasks, results = cluster.JoinableQueue(name="q"), cluster.Queue(name="q results")
+        mpworker(server, queue="q")
+        tasks.put_many([partial(operator.add, 1, 1)] * 2000)
+        tasks.join()
+        assert len(results.get_many(5000)) == 2000
+        tasks.put_many(
+            [*[partial(operator.add, 1, 1)] * 10, partial(os._exit, 1), partial(operator.add, 1, 1)]
+        )
+        assert tasks.join(timeout=20)
+        got = results.get_many(5000)
+        assert got.count(2) == 11
+        assert [report["number"] for report in tasks.dead.list()] == [2011]
 
 
 def test_a_crash_of_the_interpreter_says_where(mpworker, server, unique, tasks):

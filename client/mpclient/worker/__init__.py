@@ -10,6 +10,7 @@
 | output        | bytes to lines, and the last of them                              | the supervisor    |
 | options       | what the command line said                                        | both              |
 | channel       | messages between supervisor and worker process                    | both              |
+| mark          | which job a process is at, for its death report                   | both              |
 | signals       | who does what on which signal                                     | both              |
 | process       | a worker process from its start to its end                        | a worker process  |
 | loop          | jobs in, run, results out                                         | a worker process  |

@@ -3,8 +3,8 @@
 RULES
 * Never a fork of this process: it has threads. A new interpreter is executed, in a session of its own, so
   that Ctrl-C in the terminal reaches the supervisor only.
-* Its standard output and error are pipes read here; its end of the socket pair is the only other thing it
-  is given.
+* Its standard output and error are pipes read here; it is given an end of a socket pair and
+  memory for a `Mark`, and nothing else.
 * It is waited for with `wait4`, once, by pid: that tells its peak memory, too.
 """
 
@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Channel
+from mpclient.worker.mark import Mark, new_mark
 from mpclient.worker.output import Lines
 from mpclient.worker.reports import Exit
 from mpshared.reports import MAX_LINES
@@ -52,6 +53,8 @@ class Child:
         self.why: str | None = None
         """Why it says it ends (`channel.Why`); None while it has said nothing."""
         self.text = ""
+        self.job = 0
+        """Once it has ended: the number of the job that it began last."""
         self.kill_at_s: float | None = None
         """When it is killed if it is still there, monotonic."""
         self.last: deque[str] = deque(maxlen=MAX_LINES)
@@ -62,21 +65,22 @@ class Child:
     def _start(self, options: Options) -> None:
         ours, theirs = socket.socketpair()
         pipes = [os.pipe(), os.pipe()]
+        mark = new_mark()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mpclient.worker.process", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "mpclient.worker.process", str(theirs.fileno()), str(mark)],
                 stdin=subprocess.DEVNULL,
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
                 cwd=options.chdir,
                 env=_environment(options),
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), mark),
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
-            for reading, _ in pipes:
-                os.close(reading)
+            for descriptor in (mark, *(reading for reading, _ in pipes)):
+                os.close(descriptor)
             raise
         finally:
             theirs.close()
@@ -84,6 +88,7 @@ class Child:
                 os.close(writing)
         self.pid = self._process.pid
         self.channel = Channel(ours)
+        self.mark = Mark(mark)
         self.streams = {
             reading: (name, Lines(self.last))
             for (reading, _), name in zip(pipes, ("stdout", "stderr"), strict=True)
@@ -150,11 +155,13 @@ class Child:
             return None
         ended = Exit.from_wait(status, usage)
         self._process.returncode = ended.code
+        self.job = self.mark.get()
         return ended
 
     def close(self) -> None:
-        """Close this side of its streams and of the socket pair."""
+        """Close this side of its streams, of the socket pair, and of the mark."""
         self.channel.close()
+        self.mark.close()
         for reading in self.streams:
             os.close(reading)
         self.streams.clear()

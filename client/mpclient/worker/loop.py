@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mpclient.worker.desk import Desk
     from mpclient.worker.exchange import Exchange, Tell
     from mpclient.worker.failures import Failures
+    from mpclient.worker.mark import Mark
     from mpclient.worker.run import Runner
     from mpclient.worker.tender import Tender
     from mpshared.wire.own.frames import Reply
@@ -45,6 +46,7 @@ class Loop:
         runner: Runs one.
         failures: Counts those that failed.
         tell: Writes to the log.
+        mark: Tells the supervisor which job runs.
         max_tasks: End after so many; None: no limit.
         max_memory_bytes: End after a job that left the process larger; None: no limit.
     """
@@ -57,6 +59,7 @@ class Loop:
         runner: Runner,
         failures: Failures,
         tell: Tell,
+        mark: Mark,
         *,
         max_tasks: int | None = None,
         max_memory_bytes: int | None = None,
@@ -68,6 +71,7 @@ class Loop:
         self._runner = runner
         self._failures = failures
         self._tell = tell
+        self._mark = mark
         self._max_tasks = max_tasks
         self._too_large = _memory_check(max_memory_bytes)
         self._full = False
@@ -129,10 +133,11 @@ class Loop:
 
     def _work(self) -> None:
         """Run the jobs on the desk; stop early for whatever `_why_end` will name."""
-        desk, run = self._desk, self._runner.run
+        desk, run, mark = self._desk, self._runner.run, self._mark.set
         began_s = time.perf_counter()
         count = answered_bytes = 0
         while (job := desk.next_job()) is not None:
+            mark(job[0])
             result, alive = run(*job)
             if self._breaker.forked:
                 _end_fork()

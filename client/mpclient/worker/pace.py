@@ -8,8 +8,8 @@ RULES
 * It grows by `GROWTH` an exchange at most: after one quick job hundreds of slow ones may follow.
 * What jobs bring and answer counts too: a batch stays under `BATCH_BYTES` as far as can be foreseen.
 
-Fairness has two more guards: the server hands out no more than a share of what is ready, and the tender
-gives back what was not begun when a batch takes much longer than it should.
+What is fair to other workers follows: nobody holds more work than `TARGET_S` as far as can be
+foreseen, however much is ready; and where it could not be foreseen, the tender gives back what was not begun.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worker process: ``python -m mpclient.worker.process FD``, started fresh by the supervisor.
+"""A worker process: ``python -m mpclient.worker.process FD MARK``, started fresh by the supervisor.
 
 RULES
 * What it is to do, the key included, comes over the socket FD; nothing of it is on the command line or in
@@ -28,6 +28,7 @@ from mpclient.worker.desk import Desk
 from mpclient.worker.exchange import Exchange
 from mpclient.worker.failures import Failures
 from mpclient.worker.loop import Loop
+from mpclient.worker.mark import Mark
 from mpclient.worker.run import Runner
 from mpclient.worker.tender import Tender
 from mpshared.address import Address
@@ -50,7 +51,7 @@ class OneTerm(Session):
 
 def main() -> None:
     """Work until there is a reason to end, and tell the supervisor which."""
-    descriptor = int(sys.argv[1])
+    descriptor, mark = map(int, sys.argv[1:])
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
     given = channel.receive_first()
@@ -58,7 +59,7 @@ def main() -> None:
         return
     _prepare(given)
     try:
-        why, text = _work(channel, given)
+        why, text = _work(channel, given, Mark(mark))
     except ServerGone as err:
         why, text = Why.LOST, str(err)
     except MpserveError as err:
@@ -86,19 +87,19 @@ def _share_key(key: bytes) -> None:
     process.current_process().authkey = key
 
 
-def _work(channel: Channel, given: dict[str, Any]) -> tuple[str, str]:
+def _work(channel: Channel, given: dict[str, Any], mark: Mark) -> tuple[str, str]:
     describes = Describes("worker", given["worker"], given["supervisor"], slots=1, queue=given["queue"])
     address = Address.parse(given["address"])
     session = OneTerm(address, given["key"], describes, connect_timeout_s=_CONNECT_S)
     channel.send("session", session=session.id)
     try:
-        return _serve(channel, session, given)
+        return _serve(channel, session, given, mark)
     finally:
         with suppress(MpserveError):
             session.close()
 
 
-def _serve(channel: Channel, session: Session, given: dict[str, Any]) -> tuple[str, str]:
+def _serve(channel: Channel, session: Session, given: dict[str, Any], mark: Mark) -> tuple[str, str]:
     def tell(level: str, event: str, **fields: Any) -> None:
         channel.send("log", level=level, event=event, fields=fields)
 
@@ -107,7 +108,7 @@ def _serve(channel: Channel, session: Session, given: dict[str, Any]) -> tuple[s
     desk = Desk()
     tender = Tender(channel, session, desk, exchange)
     loop = Loop(
-        *(desk, exchange, tender, Runner(session, failures), failures, tell),
+        *(desk, exchange, tender, Runner(session, failures), failures, tell, mark),
         max_tasks=given["max_tasks"],
         max_memory_bytes=given["max_memory_bytes"],
     )

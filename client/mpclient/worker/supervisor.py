@@ -338,7 +338,8 @@ class Supervisor:
 
     def _died(self, slot: Slot, child: Child, ended: Exit) -> None:
         if child.session:
-            self._link.report(child.session, died_report(ended, child.last))
+            report = died_report(ended, child.last, self._options.queue, child.job)
+            self._link.report(child.session, report)
         if not child.ready and not self._stopping:
             self._start_failed(slot, ended.text, list(child.last))
             return

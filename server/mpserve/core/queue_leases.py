@@ -36,6 +36,9 @@ class Lease:
     def __len__(self) -> int:
         return self.last - self.first + 1
 
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number <= self.last
+
     def part(self, lo: int, hi: int) -> Run:
         """Return some of the items."""
         if lo == self.origin and len(self.blobs) == hi - lo + 1:

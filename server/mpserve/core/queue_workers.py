@@ -1,8 +1,8 @@
 """Who works on a queue: their Pythons, what becomes of a dead one's items, and the items that were set aside.
 
 RULES
-* When a holder dies, the oldest item of each of its lanes counts as the one it was at: that one has had its
-  attempt. All others return unharmed.
+* When a holder dies, the item that its supervisor says it was at has had its attempt; where nobody says so,
+  the oldest item of each of its lanes. All others return unharmed.
 * All of them are *suspects* from then on: a batch of jobs holds one suspect and nothing else, or none. So a
   job that kills its workers is told from its neighbours after the first death, however large the batch was.
 * An item that has had its last attempt is DEAD: it is kept with a report, and who waits for its result gets a
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mpserve.core.queue_order import Python, Range
 from mpserve.core.queue_state import QueueState
 from mpshared.errors import BadValue, MpserveError
-from mpshared.reports import death_report, died_blob
+from mpshared.reports import death_report, died_blob, running_job
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -75,30 +75,34 @@ class QueueWorkers(QueueState):
         """Return what the dead session held, count its attempts, set aside what has had its last one."""
         if self.servers.pop(session.id, None) is not None:
             self.versions = sorted(set(self.servers.values()))
-        counted, spared, last = self._verdict(session.id)
+        counted, spared, last = self._verdict(session.id, running_job(session.report, self.name))
         for number, attempts, results in last:
             self._bury(fx, session, number, attempts, results)
         if counted or spared:
             self.change(fx, "died", session.id, counted, spared)
         self.settle(fx)
 
-    def _verdict(self, session_id: str) -> tuple[list[Range], list[Range], list[tuple[int, int, str]]]:
+    def _verdict(
+        self, session_id: str, running: int | None
+    ) -> tuple[list[Range], list[Range], list[tuple[int, int, str]]]:
         """Return what had an attempt, what had none, what had its last one as (number, attempts, results)."""
+        leases = self.leases.of(session_id)
+        at = {lease.lane: lease.first for lease in reversed(leases)}
+        at |= {lease.lane: running for lease in leases if running is not None and running in lease}
         counted: list[Range] = []
         spared: list[Range] = []
         last: list[tuple[int, int, str]] = []
-        lanes: set[int] = set()
-        for lease in self.leases.of(session_id):
-            first = lease.first
-            if lease.lane not in lanes:
-                lanes.add(lease.lane)
-                if lease.deaths + 1 >= self.max_attempts:
-                    last.append((first, lease.deaths + 1, lease.results))
-                else:
-                    counted.append((first, first))
-                first += 1
-            if first <= lease.last:
-                spared.append((first, lease.last))
+        for lease in leases:
+            number = at[lease.lane]
+            if number not in lease:
+                spared.append((lease.first, lease.last))
+                continue
+            if lease.deaths + 1 >= self.max_attempts:
+                last.append((number, lease.deaths + 1, lease.results))
+            else:
+                counted.append((number, number))
+            around = (lease.first, number - 1), (number + 1, lease.last)
+            spared += [(lo, hi) for lo, hi in around if lo <= hi]
         return counted, spared, last
 
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, results: str) -> None:

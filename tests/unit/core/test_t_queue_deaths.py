@@ -110,6 +110,20 @@ def test_a_suspect_that_is_out_stays_one_when_the_others_are_cleared(world, lane
     assert tasks.suspects == {1}
 
 
+@pytest.mark.parametrize("told", [["tasks", 3], ["other", 3], ["tasks", 9], ["tasks"], None])
+def test_the_job_that_the_supervisor_names_is_blamed(world, lane, told):
+    tasks = world.add(Queue, name="tasks", max_attempts=1)
+    put(world, lane, tasks, *[b"%d" % n for n in range(1, 6)])
+    w = worker(world)
+    exchange(world, w, tasks, n=5)
+    w.session.report = {"running": told}
+    world.end_session(w.session)
+    blamed = 3 if told == ["tasks", 3] else 1
+    assert list(tasks.dead) == [blamed]
+    assert tasks.suspects == {1, 2, 3, 4, 5} - {blamed}
+    assert tasks.ready.size == 4
+
+
 def test_the_last_attempt_sets_the_job_aside_with_a_report(world, lane, results):
     tasks = world.add(Queue, name="tasks", max_attempts=1)
     world.fx.wall_offset_s = 1000.0 - world.fx.now_s
