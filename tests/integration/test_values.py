@@ -186,7 +186,7 @@ class TestReferences:
         multiprocessing.current_process().authkey = server.key.encode()
         try:
             manager.connect()
-            q, value, shared, semaphore = manager.get_queue(unique).get()
+            q, value, shared, semaphore = manager.get_queue(unique).get()  # type: ignore[attr-defined]  # registered below
             q.put("from there")
             shared["b"] = value.value + 1
             assert semaphore.acquire()
