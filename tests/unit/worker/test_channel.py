@@ -1,0 +1,54 @@
+"""Messages between supervisor and worker process."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from mpclient.worker.channel import Channel
+from mpclient.worker.mark import Mark, new_mark
+
+
+def pair() -> tuple[Channel, Channel]:
+    left, right = socket.socketpair()
+    return Channel(left), Channel(right)
+
+
+def test_messages_arrive_whole_and_in_order():
+    left, right = pair()
+    left.send("begin", key=b"\0\xff", processes=2, text="é")
+    left.send("stop")
+    assert right.receive_first() == {"kind": "begin", "key": b"\0\xff", "processes": 2, "text": "é"}
+    assert right.early == [{"kind": "stop"}]
+    left.send("quit")
+    assert right.receive() == [{"kind": "quit"}]
+    left.close()
+    right.close()
+
+
+def test_the_end_of_the_other_side():
+    left, right = pair()
+    left.close()
+    assert right.receive_first() is None
+    assert right.receive() is None
+    assert right.send("log") is False
+    right.close()
+
+
+def test_nothing_to_receive_without_waiting():
+    left, right = pair()
+    right.set_blocking(False)
+    assert right.receive() == []
+    left.close()
+    right.close()
+
+
+def test_a_mark_is_read_by_the_other_side():
+    descriptor = new_mark()
+    other = os.dup(descriptor)
+    writing, reading = Mark(descriptor), Mark(other)
+    assert reading.get() == 0
+    writing.set(1 << 40)
+    assert reading.get() == 1 << 40
+    writing.close()
+    reading.close()

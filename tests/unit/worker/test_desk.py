@@ -1,0 +1,79 @@
+"""The batch under way."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpclient.worker.desk import NOTHING, Desk, Finished, ranges_of
+from mpshared.values import NONE, Value
+
+
+@given(st.sets(st.integers(0, 50)))
+def test_ranges_hold_the_numbers_and_nothing_else(numbers):
+    ranges = ranges_of(sorted(numbers))
+    assert [n for first, last in ranges for n in range(first, last + 1)] == sorted(numbers)
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ranges))
+
+
+def test_numbers_out_of_order_are_ranges_too():
+    assert ranges_of([5, 6, 2, 3, 9]) == [(5, 6), (2, 3), (9, 9)]
+
+
+def test_jobs_come_in_the_order_of_the_lease():
+    desk = Desk()
+    assert desk.receive([[3, 4, 1], [1, 1, 2]], [b"c", b"dd", b"a"]) == 4
+    assert desk.leased == [(3, 4), (1, 1)]
+    assert [desk.next_job() for _ in range(4)] == [(3, b"c"), (4, b"dd"), (1, b"a"), None]
+
+
+def test_finished_jobs_are_collected_once():
+    desk = Desk()
+    desk.receive([[1, 2, 1]], [b"a", b"b"])
+    desk.next_job()
+    desk.finish(1, Value(0, b"A", (b"more",), ("ident",)), "kept alive")
+    assert desk.result_bytes == 5
+    assert desk.to_tend
+    finished = desk.collect()
+    assert finished.numbers == [1]
+    assert finished.alive == ["kept alive"]
+    assert desk.collect() == Finished([], [], [])
+    assert desk.result_bytes == 0
+    assert len(NOTHING.numbers) == 0
+
+
+def test_a_part_of_what_is_finished():
+    finished = Finished([1, 2, 3], [b"a", b"b", b"c"], ["kept"])
+    assert finished.part(1, 3) == Finished([2, 3], [b"b", b"c"], ["kept"])
+
+
+def test_a_pill_comes_after_the_jobs():
+    desk = Desk()
+    desk.receive([[1, 3, 1]], [b"a", b"b", NONE])
+    assert not desk.is_at_pill
+    desk.next_job()
+    desk.next_job()
+    assert desk.next_job() is None
+    assert desk.is_at_pill
+    assert desk.take_pill() == 3
+    assert not desk.is_at_pill
+    assert desk.clear() == []
+
+
+def test_what_was_not_begun_goes_back_with_the_pill():
+    desk = Desk()
+    desk.receive([[1, 3, 1], [7, 7, 1]], [b"a", b"b", b"c", NONE])
+    desk.next_job()
+    assert desk.clear() == [(2, 3), (7, 7)]
+    assert desk.next_job() is None
+    assert not desk.is_at_pill
+    assert desk.take_pill() is None
+
+
+def test_a_job_that_runs_alone_needs_no_tending():
+    desk = Desk()
+    desk.receive([[1, 1, 1]], [b"a"])
+    desk.next_job()
+    assert not desk.to_tend
