@@ -211,6 +211,35 @@ def test_results_that_nobody_takes_any_more(host, tasks, results):
         results.get()
 
 
+def test_results_that_cannot_be_ordered(mpworker, server, cluster, unique, tasks):
+    """A priority queue refuses what is not plain data: that result is dropped, the others are not."""
+    results = cluster.PriorityQueue(name=f"{unique} results")
+    host = mpworker(server, queue=unique).ready()
+    tasks.put_many([partial(operator.neg, number) for number in range(5)])
+    tasks.put(partial(operator.truediv, 1, 0))
+    tasks.put_many([partial(operator.neg, number) for number in range(5, 10)])
+    assert tasks.join(timeout=20)
+    assert results.get_many(100) == list(range(-9, 1))
+    assert sum(line["dropped"] for line in host.wait_for("worker.results_refused")) == 1
+
+
+def test_a_job_queue_that_is_deleted_takes_its_results_along(host, cluster, unique, tasks, results):
+    begun, gate = cluster.Event(), cluster.Event()
+
+    def job():
+        begun.set()
+        gate.wait()
+
+    tasks.put(job)
+    assert begun.wait(10)
+    tasks = cluster.JoinableQueue(name=unique, fresh=True)
+    gate.set()
+    tasks.put(partial(operator.add, 1, 1))
+    assert results.get(timeout=10) == 2
+    assert results.qsize() == 0
+    assert host.wait_for("worker.queue_deleted")[0]["results_dropped"] == 1
+
+
 def test_queues_that_are_made_anew(host, cluster, unique, tasks, results):
     tasks.put(partial(operator.add, 1, 1))
     assert results.get(timeout=10) == 2
@@ -285,6 +314,34 @@ def test_a_fork_that_a_job_forgets_is_no_second_worker(host, tasks, results):
     assert results.get(timeout=10) == (child, 0)
     tasks.join()
     assert results.qsize() == 0
+
+
+def test_jobs_may_do_what_they_like_with_standard_output(host, tasks, results):
+    def closes():
+        import sys
+
+        sys.stdout.close()
+        sys.stdout = 5  # type: ignore[assignment]
+
+    tasks.put_many([closes, partial(operator.add, 1, 1)])
+    assert [results.get(timeout=10) for _ in range(2)] == [None, 2]
+    tasks.put(partial(operator.add, 1, 2))
+    assert results.get(timeout=10) == 3
+
+
+def test_a_thread_that_a_job_leaves_does_not_keep_its_process(mpworker, server, unique, tasks, results):
+    def leaves():
+        import threading
+        import time
+
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        return os.getpid()
+
+    host = mpworker(server, "--max-tasks", "1", queue=unique)
+    tasks.put_many([leaves, os.getpid])
+    first, second = results.get(timeout=10), results.get(timeout=30)
+    assert first != second
+    assert not host.events("worker.died")
 
 
 def test_chdir_and_name(mpworker, server, cluster, unique, tasks, results, tmp_path):

@@ -214,11 +214,10 @@ def _memory_check(limit_bytes: int | None) -> Callable[[], bool]:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                continue  # a job closed what is under it; its prints fail by themselves
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001, S112 - a job closed it, or put something of its own there
+            continue
 
 
 def _end_fork() -> Any:

@@ -43,7 +43,7 @@ __all__ = ["Supervisor"]
 _TURN_S: Final = 1.0
 _QUIT_S: Final = 1.5
 """How long a process may take to hand back what it has when all must end at once."""
-_END_S: Final = 10.0
+_END_S: Final = 5.0
 """How long a process that holds nothing any more may take to end: jobs leave threads and exit handlers."""
 _START_S: Final = 60.0
 _FOR_GOOD: Final = frozenset({Why.PILL, Why.SHUT})
@@ -151,7 +151,10 @@ class Supervisor:
     def _give_up(self, code: ExitCode, text: str) -> None:
         """End with an error, after the current jobs."""
         self._outcome = code, text
-        self._end_all("stop", None, "error")
+        self._stopping = True
+        for slot in self._slots:
+            if slot.child is not None:
+                slot.child.end("stop")
 
     def _look_for_the_end(self) -> None:
         if any(slot.child is not None for slot in self._slots):
