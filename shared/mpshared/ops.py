@@ -141,6 +141,17 @@ def _counts(value: Any) -> list[tuple[str, int]]:
     return [(_str(ident), _count(n)) for ident, n in map(_pair, _list(value))]
 
 
+def _texts(value: Any) -> list[str]:
+    return [_str(text) for text in _list(value)]
+
+
+def _named(value: Any) -> dict[str, Any]:
+    """Check a map whose keys are texts."""
+    _texts(list(_map(value)))
+    found: dict[str, Any] = value
+    return found
+
+
 def _slice(value: Any) -> slice:
     """Check a slice: [start, stop, step], each a number or None."""
     if type(value) is list and len(value) == 3 and all(v is None or type(v) is int for v in value):
@@ -211,20 +222,21 @@ _op(
     "open",
     text("kind"),
     Arg("name", _name),
-    Arg("settings", _map),
+    Arg("settings", _named),
     Arg("fresh", _bool),
     Arg("ttl_s", _seconds),
     blobs="*",
+    undo="undo_open",
 )
 _op(0x0002, "cluster", "delete", Arg("name", _name), Arg("kind", _opt_str))
 _read(0x0003, "cluster", "list_objects")
-_op(0x0004, "cluster", "adopt", Arg("idents", _list))
+_op(0x0004, "cluster", "adopt", Arg("idents", _texts), undo="undo_adopt")
 _op(0x0005, "cluster", "drop", Arg("counts", _counts))
-_op(0x0006, "cluster", "lend", Arg("idents", _list), again=True)
+_op(0x0006, "cluster", "lend", Arg("idents", _texts), again=True)
 _op(0x0007, "cluster", "status", writes=False, role="observe")
 _op(0x0008, "cluster", "shutdown", role="admin")
-_op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False)
-_op(0x000A, "cluster", "report_death", text("session"), Arg("report", _map), again=True)
+_op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False, undo="undo_next_command")
+_op(0x000A, "cluster", "report_death", text("session"), Arg("report", _named), again=True)
 _read(0x000B, "cluster", "count")
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
@@ -324,6 +336,7 @@ _read(0x0601, "value", "get")
 _op(0x0602, "value", "set", blobs=1, again=True)
 _op(0x0603, "value", "incr", NUMBER)
 _op(0x0604, "value", "cas", blobs=2)
+_read(0x0605, "value", "get_typed")
 
 # array: numbers of one type code, as in the array module
 _read(0x0701, "array", "get", INDEX)

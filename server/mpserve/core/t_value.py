@@ -47,6 +47,10 @@ class Value(Machine):
         """Answer the value. Cost: O(1)."""
         fx.reply(call, None, [self.blob])
 
+    def get_typed(self, fx: Effects, call: Call) -> None:
+        """Answer type code and value: what it takes to make a `multiprocessing.managers.Value`. Cost: O(1)."""
+        fx.reply(call, self.settings["typecode"], [self.blob])
+
     def set(self, fx: Effects, call: Call) -> None:
         """Set the value. Cost: O(1)."""
         self.change(fx, "set", call.blobs[0])

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.faces import FACES, Plan
-from mpserve.dispatch.faces.containers import Default, NewProxy
 from mpserve.dispatch.faces.creation import CREATORS
+from mpserve.dispatch.faces.dicts import Default, NewProxy
+from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure
 from mpshared import errors, symbolic
 from mpshared.ops import BY_NAME
-from mpshared.symbolic import Global, How, Named, Opaque, Stock, Stub, Verb
+from mpshared.symbolic import Global, How, Opaque, Stock, Stub, Verb
 from mpshared.wire.errors import ProtocolError
 from mpshared.wire.framing import HEADER_BYTES
 from mpshared.wire.stock.messages import StockMessages, stock_frame
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["StockSide"]
 
-RETURN, ERROR, PROXY, TRACEBACK = "#RETURN", "#ERROR", "#PROXY", "#TRACEBACK"
+RETURN, PROXY = "#RETURN", "#PROXY"
 
+_ARGUMENTS: Final = frozenset({tuple, list, str})
+"""Types of what comes as arguments: tuples, but `_callmethod("get", "a")` has always worked."""
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _BARE: Final = {value: pickle.dumps((RETURN, value), 4) for value in (None, True, False)}
 """The commonest replies, ready-made."""
@@ -136,10 +139,8 @@ class StockSide:
         try:
             ident, method, args, kwds = _read_request(payload)
             self._act(self._start(ident, method, args, kwds))
-        except symbolic.MalformedPickle as err:
-            self._reply(ERROR, Named("builtins", "ValueError", (f"the request cannot be read: {err}",)))
         except Exception as err:  # noqa: BLE001 - whatever it is, the peer is told and the server goes on
-            self._reply(*_failure(err, None))
+            self._reply_failure(err, None)
 
     def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         if not self._persistent:
@@ -187,7 +188,7 @@ class StockSide:
         try:
             outcome = plan.then(call.result, call.out)
         except Exception as err:  # noqa: BLE001 - as above
-            self._reply(*_failure(err, plan.key))
+            self._reply_failure(err, plan.key)
             return
         self._act(outcome)
 
@@ -195,7 +196,7 @@ class StockSide:
         if isinstance(plan.key, Default) and isinstance(error, errors.KeyMissing):
             self._send_result(plan.key.value)
         else:
-            self._reply(*_failure(error, plan.key))
+            self._reply_failure(error, plan.key)
 
     # -- replies ---------------------------------------------------------------------------------
 
@@ -207,8 +208,15 @@ class StockSide:
         else:
             self._reply(RETURN, result)
 
+    def _reply_failure(self, err: Exception, key: Any) -> None:
+        self._reply(*failure(err, key, one_shot=not self._persistent))
+
     def _reply(self, kind: str, value: Any) -> None:
-        self._transport.send(stock_frame(self._encode(kind, value)))
+        try:
+            data = self._encode(kind, value)
+        except Exception as err:  # noqa: BLE001 - the reply may be made in the course of another peer's call
+            data = self._encode(UNSERIALIZABLE, f"{type(err).__name__}: {err}")
+        self._transport.send(stock_frame(data))
 
     def _encode(self, kind: str, value: Any) -> bytes:
         if kind is RETURN and (value is None or value is True or value is False):
@@ -247,7 +255,7 @@ class StockSide:
             msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
             raise errors.BadValue(msg)
         kind, create = CREATORS[typeid]
-        plan = create(*args, **kwds)
+        plan: Plan = create(*args, **kwds)
         _finish_with(plan, lambda opened, _out: (opened[0], FACES[kind].EXPOSED))
         return plan
 
@@ -306,7 +314,7 @@ def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, 
     request = symbolic.load(payload)
     if type(request) is tuple and len(request) == 4:
         ident, method, args, kwds = request
-        if type(method) is str and type(kwds) is dict and type(args) in {tuple, list}:
+        if type(method) is str and type(kwds) is dict and type(args) in _ARGUMENTS:
             return ident, method, tuple(args), kwds
     raise ProtocolError("request", "expected (ident, method, args, kwds)")
 
@@ -317,46 +325,6 @@ def _debug_text(status: Any, _out: Any) -> str:
         for o in status["objects"]
     ]
     return "\n".join(rows)
-
-
-# -- errors ---------------------------------------------------------------------------------------
-
-_STDLIB: Final[dict[type[errors.MpserveError], tuple[str, str]]] = {
-    errors.Empty: ("_queue", "Empty"),
-    errors.Full: ("queue", "Full"),
-    errors.ShutDown: ("queue", "ShutDown"),
-    errors.BadIndex: ("builtins", "IndexError"),
-    errors.BadValue: ("builtins", "ValueError"),
-    errors.BadType: ("builtins", "TypeError"),
-    errors.AttributeMissing: ("builtins", "AttributeError"),
-    errors.Overflow: ("builtins", "OverflowError"),
-    errors.NotHeld: ("builtins", "RuntimeError"),
-    errors.AlreadyReleased: ("builtins", "ValueError"),
-    errors.BrokenBarrierError: ("threading", "BrokenBarrierError"),
-    errors.Conflict: ("builtins", "ValueError"),
-    errors.NotSupported: ("builtins", "NotImplementedError"),
-    errors.NotAllowed: ("builtins", "PermissionError"),
-    errors.TooBig: ("builtins", "ValueError"),
-    errors.TimeoutExpired: ("builtins", "TimeoutError"),
-}
-_BUILTIN: Final = (AttributeError, TypeError, ValueError, OverflowError, IndexError, RecursionError)
-
-
-def _failure(err: Exception, key: Any) -> tuple[str, Any]:
-    """Return kind and payload of an error's reply, as the standard library's own server would send it."""
-    if isinstance(err, ProtocolError):
-        return TRACEBACK, str(err)
-    if isinstance(err, errors.Exhausted):
-        return ERROR, Named("builtins", "StopIteration", ())
-    if isinstance(err, errors.KeyMissing):
-        return ERROR, Named("builtins", "KeyError", (key,))
-    if isinstance(err, errors.MpserveError):
-        known = _STDLIB.get(type(err))
-        return (ERROR, Named(*known, (err.text,))) if known else (TRACEBACK, err.text)
-    if isinstance(err, _BUILTIN):
-        name = next(c.__name__ for c in type(err).__mro__ if c.__module__ == "builtins")
-        return ERROR, Named("builtins", name, (str(err),))
-    return TRACEBACK, f"the server failed: {err!r:.500}"
 
 
 EXPOSED: Final = {kind: face.EXPOSED for kind, face in FACES.items()}

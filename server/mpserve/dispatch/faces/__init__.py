@@ -7,16 +7,11 @@ the result of its answer) or, where nothing has to be asked, the result itself.
 """
 
 from mpserve.dispatch.faces.base import Face, Plan
-from mpserve.dispatch.faces.containers import (
-    ArrayFace,
-    DictFace,
-    IteratorFace,
-    ListFace,
-    NamespaceFace,
-    SetFace,
-    ValueFace,
-)
+from mpserve.dispatch.faces.cells import ArrayFace, NamespaceFace, ValueFace
+from mpserve.dispatch.faces.dicts import DictFace, IteratorFace
+from mpserve.dispatch.faces.lists import ListFace
 from mpserve.dispatch.faces.queues import QueueFace
+from mpserve.dispatch.faces.sets import SetFace
 from mpserve.dispatch.faces.sync import (
     BarrierFace,
     ConditionFace,

@@ -1,9 +1,9 @@
-"""Arguments of stock calls: what the standard library's own objects accept, out of what a request holds as data.
+"""Arguments of stock calls: what the standard library's own objects accept, of what a request holds as data.
 
 RULES
-* What was loaded from a pickle is never hashed, compared or iterated over by anything but plain types: the code
-  of other classes is users' code. Containers of the standard library (deque, OrderedDict, array, …) are known by
-  what they pickle as.
+* What was loaded from a pickle is never hashed, compared or iterated over by anything but plain types: the
+  code of other classes is users' code. Containers of the standard library (deque, OrderedDict, array, …) are
+  known by what they pickle as.
 * A shared object as an argument is read first, by an operation of its own: `with_elements`, `with_pairs`.
 * The errors are those of the standard library's objects, and nothing has been changed when they are raised.
 """
@@ -21,7 +21,9 @@ from mpshared.symbolic.proxies import proxy_class
 from mpshared.values import Blob
 
 __all__ = [
+    "NUMBERS",
     "RANGE_MAX",
+    "Pairs",
     "as_array",
     "duration_s",
     "elements_of",

@@ -1,9 +1,10 @@
 """What all faces share: plans, and values on their way in and out.
 
-in    a stock request is loaded symbolically; each value in it is written back as a pickle of its own
-(`store`) out   a stored value goes out as a pickle that the client opens (`show`), or is looked into where
-the standard
-      library's method must (`look`): representations, comparisons, sums
+| way | what happens                                                                                      |
+|-----|---------------------------------------------------------------------------------------------------|
+| in  | a request is loaded symbolically; each value in it is written back as a pickle of its own: `store`  |
+| out | a stored value goes out as a pickle that the client opens: `show`; or is looked into where the      |
+|     | standard library's method must, for representations, comparisons, sums: `look`                      |
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from mpshared import symbolic
-from mpshared.errors import NotSupported
 from mpshared.symbolic import Named, Opaque, Own, Ref
 from mpshared.values import NONE, PICKLE, TASK_ERROR, Blob, PickledKey, Value
 
 __all__ = [
+    "CannotCopy",
     "Face",
+    "NotExposed",
     "Plan",
+    "kind_of",
     "look",
     "look_key",
     "nothing",
@@ -62,11 +65,33 @@ class Plan:
     """What a KeyError shall carry."""
 
 
+class NotExposed(AttributeError):
+    """The object has no such method for clients."""
+
+
+class CannotCopy(TypeError):
+    """The object itself cannot be sent to a client (the standard library could not pickle it either)."""
+
+
 class Face:
-    """The methods of one stock object. Subclasses name them as the standard library does."""
+    """The methods of one stock object. Subclasses name them as the standard library does.
+
+    A method with two underscores at each end is named with an ``m`` before them here.
+    """
 
     EXPOSED: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    """What messages about wrong arguments call the class."""
+    _methods: ClassVar[dict[str, Callable[..., Any]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        for name, function in vars(cls).items():
+            if callable(function) and not name.startswith("__"):
+                function.__qualname__ = f"{cls.title}.{name.removeprefix('m') if name[:3] == 'm__' else name}"
+        names = {*cls.EXPOSED, "__str__", "__repr__"}
+        cls._methods = {name: getattr(cls, "m" + name if name.startswith("__") else name) for name in names}
+        cls._methods["#GETVALUE"] = cls.getvalue
 
     def __init__(self, ident: str) -> None:
         self._ident = ident
@@ -85,30 +110,27 @@ class Face:
         """Return the plan of a stock call.
 
         Raises:
-            AttributeError: The object has no such method.
+            NotExposed: The object has no such method.
             TypeError: The arguments do not fit it.
         """
-        if method in self.EXPOSED or method in {"__str__", "__repr__", "#GETVALUE"}:
-            function = getattr(
-                self,
-                "getvalue" if method == "#GETVALUE" else "m" + method if method.startswith("__") else method,
+        function = self._methods.get(method)
+        if function is None:
+            raise NotExposed(
+                f"method {method!r:.200} of a shared {self.kind} is not in exposed={self.EXPOSED!r}"
             )
-            return function(*args, **kwds)
-        msg = f"method {method!r} of a shared {self.kind} is not in exposed={self.EXPOSED!r}"
-        raise AttributeError(msg)
+        return function(self, *args, **kwds)
 
     def m__str__(self) -> Any:
         """Return what `str()` of the stock object gives."""
         return self.m__repr__()
 
     def m__repr__(self) -> Any:
-        """Return a text that says what it is."""
+        """Return a text that says what it is. Its ident is no secret to who could ask."""
         return f"<mpserve {self.kind} {self._ident}>"
 
     def getvalue(self) -> Any:
         """Return a copy of the object; most cannot be copied out of the server."""
-        msg = f"a shared {self.kind} cannot be copied out of the server; keep using its proxy"
-        raise NotSupported(msg)
+        raise CannotCopy(f"a shared {self.kind} cannot be copied out of the server; keep using its proxy")
 
 
 # -- values ---------------------------------------------------------------------------------------
@@ -117,12 +139,12 @@ class Face:
 _TYPEID_KINDS: Final = {"get_tasks": "queue", "get_results": "queue", "get_joinable_queue": "queue"}
 
 
-def _kind_of(ref: Ref) -> str:
+def kind_of(ref: Ref) -> str:
     """Return the kind of a reference whose typeid is one of the named ones (``get_queue``)."""
     return _TYPEID_KINDS.get(ref.kind, ref.kind.removeprefix("get_"))
 
 
-_OWN: Final = Own(_kind_of)
+_OWN: Final = Own(kind_of)
 _SCALARS: Final = frozenset({bytes, str, int, float, bool})
 _MARK: Final = b"open_ref"
 """Stands in every pickle that mentions a shared object; only such a pickle is read again for its
@@ -193,13 +215,3 @@ def look_key(key: Any) -> Any:
 def show_key(key: Any) -> Any:
     """Return a key of the wire as it stands in a stock reply."""
     return Opaque(bytes(key)) if type(key) is PickledKey else key
-
-
-def refuse_ref(obj: Any, what: str) -> None:
-    """Refuse a proxy where the standard library's server would have to call it."""
-    if isinstance(obj, Ref):
-        msg = (
-            f"{what} cannot be read from a proxy by the server; pass its value, for example list(proxy) or "
-            "proxy.copy()"
-        )
-        raise NotSupported(msg)

@@ -1,20 +1,51 @@
 """Making objects for stock clients: one function per typeid of `SyncManager`, its parameters those of the
 standard library's callable; and ``get_<kind>(name="default")``, the named objects behind recipes that
 register ``get_queue``.
+
+RULES
+* Everything is checked before anything is made: nobody would free what a failed creation left behind.
 """
 
 from __future__ import annotations
 
+import array
 from collections.abc import Callable
 from typing import Any, Final
 
-from mpserve.dispatch.faces.base import Plan, store, store_key
-from mpserve.dispatch.faces.containers import elements_of, pairs_of
+from mpserve.dispatch.faces.arguments import (
+    NUMBERS,
+    Pairs,
+    as_array,
+    duration_s,
+    elements_of,
+    type_name,
+    whole,
+    with_elements,
+    with_pairs,
+)
+from mpserve.dispatch.faces.base import Plan, kind_of, store, store_key
 from mpshared.errors import NotSupported
-from mpshared.symbolic import Foreign, Ref, Stub
+from mpshared.symbolic import Ref
 from mpshared.values import Blob
 
-__all__ = ["CREATORS"]
+__all__ = ["CREATORS", "Creator"]
+
+Creator = Callable[..., Any]
+"""Takes the arguments of the standard library's callable; returns the plan that makes the object."""
+
+CREATORS: Final[dict[str, tuple[str, Creator]]] = {}
+"""typeid -> kind of object, function."""
+
+
+def _makes(kind: str, *typeids: str) -> Callable[[Creator], Creator]:
+    """Enter a function into the table; its messages call it by its typeid."""
+
+    def enter(function: Creator) -> Creator:
+        function.__qualname__ = typeids[0]
+        CREATORS.update(dict.fromkeys(typeids, (kind, function)))
+        return function
+
+    return enter
 
 
 def _open(
@@ -26,158 +57,187 @@ def _open(
     return Plan("cluster.open", [kind, name, settings or {}, False, None], values or [])
 
 
+# -- queues and synchronisation --------------------------------------------------------------------
+
+
+@_makes("queue", "Queue", "JoinableQueue")
 def _queue(maxsize: Any = 0) -> Plan:
-    if not isinstance(maxsize, int):
-        msg = f"maxsize must be an integer, not {type(maxsize).__name__}"
-        raise TypeError(msg)
-    return _open("queue", {"maxsize": max(0, maxsize)} if maxsize > 0 else None)
+    limit = whole(maxsize, "maxsize must be an integer, not {}")
+    return _open("queue", {"maxsize": limit} if limit > 0 else None)
 
 
+@_makes("event", "Event")
+def _event() -> Plan:
+    return _open("event")
+
+
+@_makes("lock", "Lock")
+def _lock() -> Plan:
+    return _open("lock")
+
+
+@_makes("rlock", "RLock")
+def _rlock() -> Plan:
+    return _open("rlock")
+
+
+@_makes("semaphore", "Semaphore")
 def _semaphore(value: Any = 1) -> Plan:
     return _open("semaphore", {"value": _initial(value)})
 
 
+@_makes("semaphore", "BoundedSemaphore")
 def _bounded_semaphore(value: Any = 1) -> Plan:
     return _open("semaphore", {"value": _initial(value), "bounded": True})
 
 
-def _initial(value: Any) -> Any:
-    if value < 0:
-        msg = "semaphore initial value must be >= 0"
-        raise ValueError(msg)
-    return value
+def _initial(value: Any) -> int:
+    initial = whole(value)
+    if initial < 0:
+        raise ValueError("semaphore initial value must be >= 0")
+    return initial
 
 
+@_makes("condition", "Condition")
 def _condition(lock: Any = None) -> Plan:
     if lock is None:
         return _open("condition")
-    if isinstance(lock, Ref):
+    if isinstance(lock, Ref) and kind_of(lock) in {"lock", "rlock"}:
         return _open("condition", {"lock": lock.ident})
-    msg = "Condition takes a shared Lock or RLock of this server, or nothing"
-    raise TypeError(msg)
+    raise TypeError(
+        f"Condition takes a shared Lock or RLock of this server, or nothing, not {type_name(lock)}"
+    )
 
 
+@_makes("barrier", "Barrier")
 def _barrier(parties: Any, action: Any = None, timeout: Any = None) -> Plan:
     if action is not None:
-        msg = (
-            "Barrier(action=...) would run users' code on the server; use mpclient, whose barriers run it "
-            "in a client"
+        raise NotSupported(
+            "Barrier(action=...) would run users' code on the server; use mpclient, whose barriers run it in "
+            "a client"
         )
-        raise NotSupported(msg)
-    return _open("barrier", {"parties": parties, "timeout_s": None if timeout is None else float(timeout)})
+    timeout_s = None if timeout is None else duration_s(timeout)
+    return _open("barrier", {"parties": whole(parties), "timeout_s": timeout_s})
 
 
-def _list(sequence: Any = (), /) -> Plan:
-    return _open("list", None, [store(element) for element in elements_of(sequence, "list")])
+# -- containers ------------------------------------------------------------------------------------
 
 
-def _dict(other: Any = (), /, **kwds: Any) -> Plan:
-    keys, values = pairs_of(other, kwds, "dict")
+@_makes("list", "list")
+def _list(sequence: Any = (), /) -> Any:
+    return with_elements(sequence, lambda elements: _open("list", None, [store(e) for e in elements]))
+
+
+@_makes("dict", "dict")
+def _dict(other: Any = (), /, **kwds: Any) -> Any:
+    return with_pairs(other, lambda pairs: _filled_dict([*pairs, *kwds.items()]))
+
+
+def _filled_dict(pairs: Pairs) -> Plan:
+    keys, values = [store_key(key) for key, _ in pairs], [store(value) for _, value in pairs]
     plan = _open("dict")
     if keys:
         plan.then = lambda opened, _: Plan("dict.update", [keys], values, lambda _r, _o: opened, opened[0])
     return plan
 
 
-def _set(iterable: Any = (), /) -> Plan:
-    keys = [store_key(member) for member in elements_of(iterable, "set")]
+@_makes("set", "set")
+def _set(iterable: Any = (), /) -> Any:
+    return with_elements(iterable, lambda members: _filled_set([store_key(member) for member in members]))
+
+
+def _filled_set(keys: list[Any]) -> Plan:
     plan = _open("set")
     if keys:
         plan.then = lambda opened, _: Plan("set.update", [keys], [], lambda _r, _o: opened, opened[0])
     return plan
 
 
-def _namespace(*args: Any, **kwds: Any) -> Plan:
-    if args:
-        msg = f"Namespace() takes keyword arguments only, got {len(args)} positional"
-        raise TypeError(msg)
-    return _filled_namespace(_open("namespace"), list(kwds.items()))
+@_makes("namespace", "Namespace")
+def _namespace(**kwds: Any) -> Plan:
+    private = sorted(name for name in kwds if name.startswith("_"))
+    if private:
+        raise AttributeError(f"a shared Namespace has no private attributes: rename {private[0]!r:.200}")
+    return _filled_namespace([(name, store(value)) for name, value in kwds.items()])
 
 
-def _filled_namespace(plan: Plan, attributes: list[tuple[str, Any]]) -> Plan:
+def _filled_namespace(attributes: list[tuple[str, Blob]]) -> Plan:
     """Set the attributes one after the other; the object is nobody else's yet."""
-    if attributes:
-        (name, value), *rest = attributes
+    plan = _open("namespace")
 
-        def fill(opened: Any, _out: Any) -> Plan:
-            step = Plan("namespace.set", [name], [store(value)], lambda _r, _o: opened, opened[0])
-            return step if not rest else _after(step, opened, rest)
+    def set_next(opened: Any, left: list[tuple[str, Blob]]) -> Any:
+        if not left:
+            return opened
+        (name, value), *rest = left
+        return Plan("namespace.set", [name], [value], lambda _r, _o: set_next(opened, rest), opened[0])
 
-        plan.then = fill
+    plan.then = lambda opened, _: set_next(opened, attributes)
     return plan
 
 
-def _after(step: Plan, opened: Any, rest: list[tuple[str, Any]]) -> Plan:
-    (name, value), *more = rest
-
-    def go_on(_result: Any, _out: Any) -> Plan:
-        following = Plan("namespace.set", [name], [store(value)], lambda _r, _o: opened, opened[0])
-        return _after(following, opened, more) if more else following
-
-    step.then = go_on
-    return step
-
-
+@_makes("value", "Value")
 def _value(typecode: Any, value: Any, lock: Any = True) -> Plan:
     _ = lock  # the standard library's manager takes and needs none: each call is atomic
     return _open("value", {"typecode": typecode if isinstance(typecode, str) else ""}, [store(value)])
 
 
-def _array(typecode: Any, sequence: Any, lock: Any = True) -> Plan:
+@_makes("array", "Array")
+def _array(typecode: Any, sequence: Any, lock: Any = True) -> Any:
     _ = lock
-    if isinstance(sequence, Stub) or not isinstance(typecode, str):
-        msg = "Array takes a type code of the array module and plain numbers; pass list(...) of the sequence"
-        raise TypeError(msg)
-    return _open("array", {"typecode": typecode, "numbers": list(sequence)})
+    if not isinstance(typecode, str) or len(typecode) != 1:
+        raise TypeError(f"array() argument 1 must be a unicode character, not {type_name(typecode)}")
+    if typecode not in NUMBERS:
+        raise ValueError(f"bad typecode {typecode!r} (a shared Array holds numbers: one of {NUMBERS})")
+    if isinstance(sequence, Ref):
+        return with_elements(sequence, lambda numbers: _open_array(array.array(typecode, numbers)))
+    return _open_array(_first_numbers(typecode, sequence))
 
 
-def _refuse(what: str, instead: str) -> Callable[..., Plan]:
-    def refuse(*_args: Any, **_kwds: Any) -> Plan:
-        msg = f"{what} would run users' code on the server; {instead}"
-        raise NotSupported(msg)
-
-    return refuse
-
-
-def _named(kind: str, settings: dict[str, Any] | None = None) -> Callable[..., Plan]:
-    def get(name: Any = "default") -> Plan:
-        if isinstance(name, Foreign) or not isinstance(name, str):
-            msg = "the name of a shared object is a string"
-            raise TypeError(msg)
-        return _open(kind, settings, None, name)
-
-    return get
+def _first_numbers(typecode: str, sequence: Any) -> array.array[Any]:
+    """Return what array.array makes of the arguments: bytes are taken as machine values, for one."""
+    numbers = as_array(sequence)
+    if numbers is not None:
+        return array.array(typecode, numbers)
+    plain = isinstance(sequence, (bytes, bytearray, str))
+    return array.array(typecode, sequence if plain else elements_of(sequence))
 
 
-# typeid -> (kind, function)
-CREATORS: Final[dict[str, tuple[str, Callable[..., Plan]]]] = {
-    "Queue": ("queue", _queue),
-    "JoinableQueue": ("queue", _queue),
-    "Event": ("event", lambda: _open("event")),
-    "Lock": ("lock", lambda: _open("lock")),
-    "RLock": ("rlock", lambda: _open("rlock")),
-    "Semaphore": ("semaphore", _semaphore),
-    "BoundedSemaphore": ("semaphore", _bounded_semaphore),
-    "Condition": ("condition", _condition),
-    "Barrier": ("barrier", _barrier),
-    "list": ("list", _list),
-    "dict": ("dict", _dict),
-    "set": ("set", _set),
-    "Namespace": ("namespace", _namespace),
-    "Value": ("value", _value),
-    "Array": ("array", _array),
-    "Pool": ("queue", _refuse("a Pool", "run workers with mpworker and use mpclient.Pool")),
-    "get_queue": ("queue", _named("queue")),
-    "get_joinable_queue": ("queue", _named("queue")),
-    "get_tasks": ("queue", lambda name="tasks": _named("queue")(name)),
-    "get_results": ("queue", lambda name="results": _named("queue")(name)),
-    "get_dict": ("dict", _named("dict")),
-    "get_list": ("list", _named("list")),
-    "get_set": ("set", _named("set")),
-    "get_namespace": ("namespace", _named("namespace")),
-    "get_event": ("event", _named("event")),
-    "get_lock": ("lock", _named("lock")),
-    "get_rlock": ("rlock", _named("rlock")),
-    "get_condition": ("condition", _named("condition")),
-    "get_semaphore": ("semaphore", _named("semaphore")),
-}
+def _open_array(numbers: array.array[Any]) -> Plan:
+    return _open("array", {"typecode": numbers.typecode, "numbers": numbers.tolist()})
+
+
+@_makes("queue", "Pool")
+def _pool(*_args: Any, **_kwds: Any) -> Plan:
+    raise NotSupported(
+        "a Pool would run users' code on the server; run workers with mpworker and use mpclient.Pool"
+    )
+
+
+# -- named objects ---------------------------------------------------------------------------------
+
+
+def _named(typeid: str, kind: str, usual: str = "default") -> None:
+    def get(name: Any = usual) -> Plan:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a shared object is a string, not {type_name(name)}")
+        return _open(kind, None, None, name)
+
+    _makes(kind, typeid)(get)
+
+
+for _kind in (
+    "queue",
+    "dict",
+    "list",
+    "set",
+    "namespace",
+    "event",
+    "lock",
+    "rlock",
+    "condition",
+    "semaphore",
+):
+    _named(f"get_{_kind}", _kind)
+_named("get_joinable_queue", "queue")
+_named("get_tasks", "queue", "tasks")
+_named("get_results", "queue", "results")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from mpserve.dispatch.faces.arguments import duration_s, flag
 from mpserve.dispatch.faces.base import Face, nothing, show, store
 from mpshared.values import Blob
 
@@ -15,14 +16,14 @@ __all__ = ["QueueFace"]
 
 def _wait_s(block: Any, timeout: Any) -> float | None:
     """Return block and timeout as one duration, checked as queue.Queue does."""
-    if not block:
+    if not flag(block):
         return 0.0
     if timeout is None:
         return None
-    if timeout < 0:
-        msg = "'timeout' must be a non-negative number"
-        raise ValueError(msg)
-    return float(timeout)
+    wait_s = duration_s(timeout)
+    if wait_s < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    return wait_s
 
 
 def _item(_result: Any, out: Sequence[Blob]) -> Any:
@@ -33,6 +34,7 @@ class QueueFace(Face):
     """A `queue.Queue`."""
 
     kind = "queue"
+    title = "Queue"
     EXPOSED: ClassVar = (
         "empty",
         "full",
@@ -74,4 +76,4 @@ class QueueFace(Face):
         return self._plan("join", None, then=nothing)
 
     def shutdown(self, immediate: Any = False) -> Any:
-        return self._plan("shutdown", bool(immediate), then=nothing)
+        return self._plan("shutdown", flag(immediate), then=nothing)

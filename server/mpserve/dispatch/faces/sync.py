@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
+from mpserve.dispatch.faces.arguments import duration_s, flag, whole
 from mpserve.dispatch.faces.base import Face, nothing
 
 __all__ = ["BarrierFace", "ConditionFace", "EventFace", "LockFace", "RLockFace", "SemaphoreFace"]
@@ -13,32 +14,30 @@ __all__ = ["BarrierFace", "ConditionFace", "EventFace", "LockFace", "RLockFace",
 def _lock_wait_s(blocking: Any, timeout: Any) -> float | None:
     """Return blocking and timeout as one duration, checked as `threading.Lock.acquire` does."""
     if timeout is None:
-        msg = "'NoneType' object cannot be interpreted as an integer or float"
-        raise TypeError(msg)
-    if not blocking:
-        if timeout != -1:
-            msg = "can't specify a timeout for a non-blocking call"
-            raise ValueError(msg)
+        raise TypeError("'NoneType' object cannot be interpreted as an integer or float")
+    wait_s = duration_s(timeout)
+    if not flag(blocking):
+        if wait_s != -1:
+            raise ValueError("can't specify a timeout for a non-blocking call")
         return 0.0
-    if timeout == -1:
+    if wait_s == -1:
         return None
-    if timeout < 0:
-        msg = "timeout value must be a non-negative number"
-        raise ValueError(msg)
-    if timeout > threading.TIMEOUT_MAX:
-        msg = "timeout value is too large"
-        raise OverflowError(msg)
-    return float(timeout)
+    if wait_s < 0:
+        raise ValueError("timeout value must be a non-negative number")
+    if wait_s > threading.TIMEOUT_MAX:
+        raise OverflowError("timeout value is too large")
+    return wait_s
 
 
 def _seconds(timeout: Any) -> float | None:
-    return None if timeout is None else max(0.0, float(timeout))
+    return None if timeout is None else max(0.0, duration_s(timeout))
 
 
 class LockFace(Face):
     """A `threading.Lock`."""
 
     kind = "lock"
+    title = "Lock"
     EXPOSED: ClassVar = ("acquire", "locked", "release")
 
     def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:
@@ -61,25 +60,27 @@ class RLockFace(LockFace):
     """A `threading.RLock`."""
 
     kind = "rlock"
+    title = "RLock"
 
 
 class SemaphoreFace(Face):
     """A `threading.Semaphore` or `BoundedSemaphore`."""
 
     kind = "semaphore"
+    title = "Semaphore"
     EXPOSED: ClassVar = ("acquire", "locked", "release")
 
     def acquire(self, blocking: Any = True, timeout: Any = None) -> Any:
+        blocking = flag(blocking)
         if not blocking and timeout is not None:
             msg = "can't specify timeout for non-blocking acquire"
             raise ValueError(msg)
         return self._plan("acquire", _seconds(timeout) if blocking else 0.0)
 
     def release(self, n: Any = 1) -> Any:
-        if n < 1:
-            msg = "n must be one or more"
-            raise ValueError(msg)
-        return self._plan("release", n, then=nothing)
+        if whole(n) < 1:
+            raise ValueError("n must be one or more")
+        return self._plan("release", int(n), then=nothing)
 
     def locked(self) -> Any:
         return self._plan("get_value", then=lambda value, _: value == 0)
@@ -89,6 +90,7 @@ class EventFace(Face):
     """A `threading.Event`."""
 
     kind = "event"
+    title = "Event"
     EXPOSED: ClassVar = ("clear", "is_set", "set", "wait")
 
     def is_set(self) -> Any:
@@ -113,6 +115,7 @@ class ConditionFace(Face):
     """A `threading.Condition`."""
 
     kind = "condition"
+    title = "Condition"
     EXPOSED: ClassVar = ("acquire", "locked", "notify", "notify_all", "release", "wait")
 
     def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:
@@ -128,7 +131,7 @@ class ConditionFace(Face):
         return self._plan("wait", _seconds(timeout))
 
     def notify(self, n: Any = 1) -> Any:
-        return self._plan("notify", max(0, n), then=nothing)
+        return self._plan("notify", max(0, whole(n)), then=nothing)
 
     def notify_all(self) -> Any:
         return self._plan("notify_all", then=nothing)
@@ -138,6 +141,7 @@ class BarrierFace(Face):
     """A `threading.Barrier`; a barrier with an action is refused where it is created."""
 
     kind = "barrier"
+    title = "Barrier"
     EXPOSED: ClassVar = ("__getattribute__", "abort", "reset", "wait")
 
     def wait(self, timeout: Any = None) -> Any:
