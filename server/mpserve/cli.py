@@ -1,5 +1,7 @@
-"""The `mpserve` command. `ping` is answered before typer is loaded: health checks run it every few
-seconds.
+"""The `mpserve` command.
+
+`start` and `ping` are answered without typer where their command lines are plain: a server is to be ready
+soon, and health checks run every few seconds.
 """
 
 from __future__ import annotations
@@ -7,17 +9,33 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+from mpshared.command import guard
+
 __all__ = ["main"]
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["ping"] and not {"-h", "--help"} & set(arguments):
-        from mpserve.ping import ping
+    sys.exit(guard("mpserve", _command))
 
-        sys.exit(ping(arguments[1:]))
+
+def _command() -> int:
+    from mpshared.arguments import read_plain
+
+    command, words = sys.argv[1:2], sys.argv[2:]
+    if command == ["ping"]:
+        from mpserve.ping import SETTINGS, ping
+
+        plain = read_plain(words, SETTINGS)
+        if plain is not None:
+            return ping(**plain)
+    if command == ["start"]:
+        from mpserve.starting import SETTINGS, start
+
+        plain = read_plain(words, SETTINGS)
+        if plain is not None:
+            return start(**plain)
     from mpserve.commands import app
     from mpshared.command import run
 
-    sys.exit(run(app, "mpserve"))
+    return run(app, "mpserve")

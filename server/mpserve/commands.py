@@ -1,47 +1,49 @@
-"""What the `mpserve` command can do: start, ping, status, rm, keyfile.
+"""What the `mpserve` command can do: start, ping, status, rm, keyfile; and its help.
 
 What goes wrong is one line on standard error and an exit code of `mpshared.exit_codes`; never a traceback.
 """
 
 # No `from __future__ import annotations`: typer evaluates the annotations.
-import errno
-import signal
-import socket
-import sys
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from mpserve.banner import banner
-from mpserve.manager import Options, Server
-from mpserve.ping import Unanswered, ask, ping
+from mpserve import ping as asking
+from mpserve import starting
+from mpserve.net.ask import Inquiry
 from mpserve.status_view import show
+from mpshared import __version__ as VERSION
 from mpshared import settings
-from mpshared.address import Address, AddressError
+from mpshared.address import Address
+from mpshared.command import fail, make_app, say
 from mpshared.exit_codes import ExitCode
-from mpshared.keys import Key, KeyProblem, default_key_file, make_key
-from mpshared.log import make_logger
+from mpshared.keys import KeyProblem, default_key_file
 from mpshared.options import option
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    name="mpserve",
-    help="Serve multiprocessing's objects to every machine you have.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+ANSWER_S = 10.0
+"""For each step of asking a server."""
 
-Connect = Annotated[
-    str, typer.Option("--connect", envvar="MPSERVE_ADDRESS", metavar="HOST:PORT", help="The server to ask.")
-]
+app = make_app("mpserve", "Serve multiprocessing's objects to every machine you have.")
+Connect = Annotated[Any, option(settings.ADDRESS)]
 KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
 
 
-# -- start ----------------------------------------------------------------------------------------
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"mpserve {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _mpserve(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Serve multiprocessing's objects to every machine you have."""
 
 
 @app.command()
@@ -61,147 +63,73 @@ def start(
     log_format: Annotated[str, option(settings.LOG_FORMAT)] = settings.LOG_FORMAT.default,
     log_level: Annotated[str, option(settings.LOG_LEVEL)] = settings.LOG_LEVEL.default,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
-) -> None:
-    """Start the server and serve until it is stopped."""
-    options = Options(
-        address=_where(host, port),
-        advertise=advertise,
-        max_message=max_message,
-        max_attempts=max_attempts,
-        grace_s=grace,
-        session_timeout_s=session_timeout,
-        register=tuple(register or ()),
-        md5=md5,  # type: ignore[arg-type]  # one of its choices
-        allow_shutdown=allow_shutdown,
-    )
-    _check_exposure(options.address, insecure=insecure)
-    key = _server_key(authkey_file)
-    _serve(options, key, log_format, log_level, lifeline)
+) -> int:
+    """Start the server and serve until it is stopped.
+
+    The key that lets others in is MPSERVE_AUTHKEY's text, or a file's (see --authkey-file), or made at the
+    first start.
+    """
+    given = {**locals(), "register": tuple(register or ())}
+    return starting.start(**given)
 
 
-def _where(host: str, port: int) -> Address:
-    try:
-        return Address.parse(host) if host.startswith("unix:") else Address.tcp(host.strip("[]"), port)
-    except AddressError as err:
-        _end(ExitCode.USAGE, f"--host: {err}")
-
-
-def _check_exposure(address: Address, *, insecure: bool) -> None:
-    if not address.is_local and not insecure:
-        text = (
-            f"{address} can be reached by other machines, and the traffic is not encrypted: anybody on the "
-            "way can read and change it. "
-            "In a network you trust, add --insecure; else listen at 127.0.0.1 and tunnel (ssh -L)"
-        )
-        _end(ExitCode.USAGE, text)
-
-
-def _server_key(file: str | None) -> Key:
-    try:
-        return make_key(file)
-    except KeyProblem as err:
-        _end(ExitCode.BAD_KEY, str(err))
-
-
-def _serve(options: Options, key: Key, log_format: str, log_level: str, lifeline: int) -> None:
-    server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
-    try:
-        address = server.listen()
-    except OSError as err:
-        server.close()
-        _end(ExitCode.CANNOT_LISTEN, _why_not(options.address, err))
-    if lifeline >= 0:
-        server.stop_at_end_of(lifeline)
-    _stop_on_signals(server)
-    if log_format == "console":
-        print(banner(address, key), flush=True)
-    server.serve()
-
-
-def _why_not(address: Address, err: OSError) -> str:
-    if err.errno == errno.EADDRINUSE:
-        what = (
-            "another server listens there"
-            if address.is_unix
-            else "the port is taken; stop who uses it, or take another with --port (0: any free one)"
-        )
-        return f"cannot listen at {address}: {what}"
-    if isinstance(err, socket.gaierror):
-        return f"cannot listen at {address}: no such host; --host takes a name or address of this machine"
-    if err.errno == errno.EADDRNOTAVAIL:
-        return (
-            f"cannot listen at {address}: that is not an address of this machine; see `ip addr`, or use "
-            "--host 0.0.0.0 for all"
-        )
-    return f"cannot listen at {address}: {err.strerror or err}"
-
-
-def _stop_on_signals(server: Server) -> None:
-    def stop(number: int, _frame: object) -> None:
-        server.stop(signal.Signals(number).name)
-
-    signal.set_wakeup_fd(server.loop.wakeup_fd, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-
-
-# -- asking a running server ----------------------------------------------------------------------
-
-
-@app.command(name="ping")
-def _ping(
-    connect: Connect = "",
+@app.command()
+def ping(
+    connect: Connect = None,
     authkey_file: KeyFile = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for the answer.")] = 5.0,
-) -> None:
-    """Tell whether a server answers: exit code 0, or another and a line that says why not."""
-    words = ["--timeout", str(timeout)]
-    words += ["--connect", connect] if connect else []
-    words += ["--authkey-file", authkey_file] if authkey_file else []
-    sys.exit(ping(words))
+    timeout: Annotated[float, option(asking.TIMEOUT)] = asking.TIMEOUT.default,
+) -> int:
+    """Tell whether a server answers.
+
+    The exit code is 0, or 1 after a line that says why not.
+    """
+    return asking.ping(connect, authkey_file, timeout)
 
 
 @app.command()
 def status(
-    connect: Connect = "",
+    connect: Connect = None,
     authkey_file: KeyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Show sessions, workers, queues, locks and all other objects of a running server."""
-    show(
-        _ask(connect, authkey_file, lambda asked: {"server": asked.greeting, **asked.call("cluster.status")}),
-        as_json=as_json,
-    )
+    """Show what a running server holds, and who uses it.
+
+    Sessions, workers, queues, locks and all other objects; values are not opened.
+    """
+
+    def question(asked: Inquiry) -> dict[str, Any]:
+        return {"server": asked.greeting, **asked.call("cluster.status")}
+
+    show(_ask(connect, authkey_file, question), as_json=as_json)
 
 
 @app.command()
 def rm(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The object's name.")],
-    kind: Annotated[str, typer.Option(help="Its kind, where several objects have that name.")] = "",
-    connect: Connect = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The object's name.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False),
+    ] = "",
+    connect: Connect = None,
     authkey_file: KeyFile = None,
 ) -> None:
     """Delete the object of that name; who waits for it gets an error."""
     if not _ask(connect, authkey_file, lambda asked: asked.call("cluster.delete", name, kind or None)):
-        _end(
-            ExitCode.FAILED,
-            f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is",
-        )
+        text = f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is"
+        fail("mpserve rm", ExitCode.FAILED, text)
 
 
 @app.command()
 def keyfile() -> None:
     """Print the path of the file with this user's key."""
-    print(default_key_file())
-
-
-def _ask(connect: str, authkey_file: str, question: Callable[..., Any]) -> Any:
     try:
-        return ask(connect, authkey_file, 10.0, question)
-    except Unanswered as err:
-        _end(err.code, str(err))
+        say(str(default_key_file()))
+    except KeyProblem as err:
+        fail("mpserve keyfile", ExitCode.BAD_KEY, str(err))
 
 
-def _end(code: ExitCode, text: str) -> NoReturn:
-    print(f"mpserve: {text}", file=sys.stderr, flush=True)
-    sys.exit(code)
+def _ask(address: Address | None, key_file: str | None, question: Callable[[Inquiry], Any]) -> Any:
+    try:
+        return asking.ask(address, key_file, ANSWER_S, question)
+    except asking.Unanswered as err:
+        fail("mpserve", err.code, str(err))

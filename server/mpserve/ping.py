@@ -1,23 +1,37 @@
-"""Asking a running server from the command line; `mpserve ping` is this and nothing else, so it starts
-fast.
-"""
+"""Asking a running server from the command line. `mpserve ping` loads no more than this, so it is fast."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
 from mpserve.net.ask import Inquiry, inquire
-from mpshared.address import DEFAULT_PORT, Address, AddressError
+from mpshared import settings
+from mpshared.address import DEFAULT_PORT, Address
 from mpshared.errors import MpserveError
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import KeyProblem, find_key
+from mpshared.settings import Setting
+from mpshared.text import printable
+from mpshared.units import parse_duration
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
 
-__all__ = ["Unanswered", "ask", "ping"]
+__all__ = ["SETTINGS", "TIMEOUT", "Unanswered", "ask", "ping"]
+
+TIMEOUT: Final[Setting[float]] = Setting(
+    name="timeout",
+    users=(),
+    option="--timeout",
+    env="",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=5.0,
+    shown="5s",
+    help="How long to wait for the answer.",
+)
+SETTINGS: Final[tuple[Setting[Any], ...]] = (settings.ADDRESS, settings.AUTHKEY_FILE, TIMEOUT)
 
 
 class Unanswered(Exception):
@@ -28,31 +42,24 @@ class Unanswered(Exception):
         self.code = code
 
 
-def ping(arguments: Sequence[str]) -> int:
-    """Return the exit code of `mpserve ping`, 0 or 1 as health checks want it, and print what there is to
-    say.
-    """
-    parser = argparse.ArgumentParser("mpserve ping")
-    parser.add_argument("--connect", default=os.environ.get("MPSERVE_ADDRESS", ""))
-    parser.add_argument("--authkey-file")
-    parser.add_argument("--timeout", type=float, default=5.0)
-    given = parser.parse_args(arguments)
+def ping(address: Address | None, authkey_file: str | None, timeout: float) -> int:
+    """Print whether a server answers; return 0 or 1, as health checks want it."""
     try:
-        version = ask(
-            given.connect, given.authkey_file, given.timeout, lambda inquiry: inquiry.greeting["version"]
-        )
+        version = ask(address, authkey_file, timeout, lambda inquiry: inquiry.greeting["version"])
     except Unanswered as err:
-        print(f"mpserve ping: {err}", file=sys.stderr)
+        print(f"mpserve ping: {printable(str(err))}", file=sys.stderr)
         return ExitCode.FAILED
-    print(f"mpserve {version} answers")
+    print(printable(f"mpserve {version} answers"))
     return ExitCode.OK
 
 
-def ask(connect: str, key_file: str | None, timeout_s: float, question: Callable[[Inquiry], Any]) -> Any:
+def ask(
+    address: Address | None, key_file: str | None, timeout_s: float, question: Callable[[Inquiry], Any]
+) -> Any:
     """Return what `question` finds out from the server.
 
     Args:
-        connect: host:port, [v6]:port or unix:/path; "" is this machine's default port.
+        address: Where it listens; None is this machine's default port.
         key_file: File with the key, or None to look for it.
         timeout_s: Seconds for each step.
         question: Is given the open `Inquiry`.
@@ -60,26 +67,22 @@ def ask(connect: str, key_file: str | None, timeout_s: float, question: Callable
     Raises:
         Unanswered: For every reason there can be.
     """
+    where = address or Address.tcp("127.0.0.1", DEFAULT_PORT)
+    unreachable = partial(Unanswered, ExitCode.UNREACHABLE)
     try:
-        address = Address.parse(connect or f"127.0.0.1:{DEFAULT_PORT}", default_port=DEFAULT_PORT)
         key = find_key(key_file)
-        with inquire(address, key.secret, "mpserve command", timeout_s) as inquiry:
+        with inquire(where, key.secret, "mpserve command", timeout_s) as inquiry:
             return question(inquiry)
-    except AddressError as err:
-        raise Unanswered(ExitCode.USAGE, f"--connect: {err}") from None
     except (KeyProblem, AuthenticationRefused) as err:
         raise Unanswered(ExitCode.BAD_KEY, str(err)) from None
     except (VersionMismatch, ProtocolError) as err:
-        raise Unanswered(ExitCode.INCOMPATIBLE, str(err)) from None
+        raise Unanswered(ExitCode.INCOMPATIBLE, f"{where}: {err}") from None
     except MpserveError as err:
         raise Unanswered(ExitCode.FAILED, str(err)) from None
     except TimeoutError:
-        raise Unanswered(
-            ExitCode.UNREACHABLE, f"{connect or address} did not answer within {timeout_s:g} s"
-        ) from None
+        raise unreachable(f"{where} did not answer within {timeout_s:g} s; is it mpserve?") from None
+    except UnicodeError:  # what the name's encoding for DNS says of it
+        raise unreachable(f"{where}: there cannot be a host of that name") from None
     except OSError as err:
-        why = (
-            f"no server answers at {address}: {err.strerror or err}; start one with `mpserve start`, or say "
-            "where with --connect"
-        )
-        raise Unanswered(ExitCode.UNREACHABLE, why) from None
+        why = f"no server answers at {where}: {err.strerror or err}"
+        raise unreachable(f"{why}; start one with `mpserve start`, or say where with --connect") from None

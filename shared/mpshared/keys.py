@@ -66,10 +66,21 @@ class Key:
 
 
 def default_key_file() -> Path:
-    """Give the path of the file that belongs to this user; it need not exist."""
+    """Give the path of the file that belongs to this user; it need not exist.
+
+    Raises:
+        KeyProblem: This user has no home folder, so there is no place for it.
+    """
     import platformdirs  # noqa: PLC0415 - only needed where no key is given
 
-    return platformdirs.user_config_path("mpserve", appauthor=False) / "authkey"
+    path = platformdirs.user_config_path("mpserve", appauthor=False) / "authkey"
+    if not path.is_absolute():  # "~/…" as it was: a container run under a number that no user has
+        msg = (
+            "no key: this user has no home folder to keep one in, and without a key nobody is let in. Set "
+            f"{_FILE_ENV} to the file that holds it, or HOME"
+        )
+        raise KeyProblem(msg)
+    return path
 
 
 def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Key:

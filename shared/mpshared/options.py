@@ -21,11 +21,15 @@ def option(setting: Setting[Any]) -> Any:
     """Make typer's description of a setting's option: its name, variable, default, help, and how to read it.
 
     A list comes as `list[str]` (annotate so; default `None`), a flag as `bool`, everything else as the
-    setting's own type.
+    setting's own type. The variable and the default are part of the help's text, as one would type them:
+    typer's own words differ between its versions.
     """
-    # typer puts parentheses around a text that is not the default itself
-    shown = setting.shown == str(setting.default) or setting.shown or False
-    common: dict[str, Any] = {"envvar": setting.env, "help": _help(setting), "show_default": shown}
+    common: dict[str, Any] = {
+        "envvar": setting.env or None,
+        "show_envvar": False,
+        "show_default": False,
+        "help": _help(setting),
+    }
     if setting.is_flag:
         return typer.Option(setting.option, **common)
     if setting.is_list:
@@ -34,7 +38,9 @@ def option(setting: Setting[Any]) -> Any:
 
 
 def _help(setting: Setting[Any]) -> str:
-    return f"{setting.help} One of: {', '.join(setting.choices)}." if setting.choices else setting.help
+    choices = f"One of: {', '.join(setting.choices)}." if setting.choices else ""
+    notes = [setting.env, f"default: {setting.shown}" if setting.shown else ""]
+    return " ".join(filter(None, [setting.help, choices, f"[{'; '.join(filter(None, notes))}]"]))
 
 
 def _parser(setting: Setting[Any]) -> Callable[[Any], Any]:

@@ -17,6 +17,7 @@ from mpclient.worker.options import Options, usable_cores
 from mpclient.worker.supervisor import Supervisor
 from mpshared import settings
 from mpshared.address import DEFAULT_PORT, Address
+from mpshared.command import make_app
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, find_key
 from mpshared.log import make_logger
@@ -24,12 +25,7 @@ from mpshared.options import option
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    name="mpworker",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = make_app("mpworker")
 
 
 @app.command()

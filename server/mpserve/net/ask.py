@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mpshared import __version__ as VERSION
@@ -51,10 +51,9 @@ class Inquiry:
 
     def close(self) -> None:
         """Say goodbye, so that the server forgets this session at once."""
-        try:
+        with suppress(OSError):  # the answer is here already
             self._send(frames.encode_control(Type.GOODBYE, body="bye"))
-        finally:
-            self._sock.close()
+        self._sock.close()
 
     def _shake_hands(self, authkey: bytes) -> None:
         handshake = ClientHandshake(authkey, nonce=secrets.token_bytes(32))

@@ -375,7 +375,8 @@ def _remove_stale(path: str) -> None:
     try:
         probe.connect(path)
     except ConnectionRefusedError:
-        Path(path).unlink()
+        if Path(path).is_socket():  # a file of somebody's refuses too; bind() will tell of that one
+            Path(path).unlink()
     except OSError:
         return
     finally:

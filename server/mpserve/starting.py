@@ -1,0 +1,143 @@
+"""`mpserve start`: checks what it was told, listens, tells what to do next, serves.
+
+What goes wrong is one line on standard error and an exit code of `mpshared.exit_codes`; never a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from mpshared.address import Address, AddressError
+from mpshared.command import fail, say
+from mpshared.exit_codes import ExitCode
+from mpshared.keys import Key, KeyProblem, make_key
+from mpshared.settings import Setting, for_user
+from mpshared.units import parse_count
+
+if TYPE_CHECKING:
+    from mpserve.manager import Options, Server
+
+__all__ = ["SETTINGS", "start"]
+
+_LIFELINE: Final[Setting[int]] = Setting(
+    name="lifeline",
+    users=("server",),
+    option="--lifeline",
+    env="",
+    metavar="FD",
+    parse=parse_count,
+    default=-1,
+    shown="",
+    help="Stop when the other end of this pipe is closed: for programs that start a server of their own.",
+)
+SETTINGS: Final[tuple[Setting[Any], ...]] = (*for_user("server"), _LIFELINE)
+
+_end = partial(fail, "mpserve start")
+
+
+def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline: int, **given: Any) -> int:
+    """Serve until stopped; return the exit code.
+
+    Args:
+        authkey_file: File with the key, or None to look for it, or make it.
+        log_format: "console" or "json".
+        log_level: The least important lines to write.
+        lifeline: A pipe's reading end, whose end stops the server; -1 for none.
+        given: `host`, `port`, `insecure`, and the other settings of a server by their names.
+    """
+    address = _where(given.pop("host"), given.pop("port"))
+    _check_exposure(address, insecure=given.pop("insecure"))
+    key = _find_key(authkey_file)
+    from mpserve.manager import Options, Server  # noqa: PLC0415 - takes long; mistakes are told first
+    from mpshared.log import make_logger  # noqa: PLC0415
+
+    given["grace_s"] = given.pop("grace")
+    given["session_timeout_s"] = given.pop("session_timeout")
+    options = Options(address, **given)
+    server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
+    _listen(server, options, lifeline)
+    _stop_on_signals(server)
+    if log_format == "console":
+        _greet(server, key)
+    server.serve()
+    signal.set_wakeup_fd(-1)  # the loop is gone, and a second Ctrl-C may come
+    return ExitCode.OK
+
+
+def _where(host: str, port: int) -> Address:
+    try:
+        if host.startswith("unix:"):
+            return Address.parse(host)
+        return Address.tcp(host.removeprefix("[").removesuffix("]"), port)
+    except AddressError as err:
+        with suppress(AddressError):
+            both = Address.parse(host)
+            _end(ExitCode.USAGE, f"--host takes no port; write --host {both.host} --port {both.port}")
+        _end(ExitCode.USAGE, f"--host: {err}")
+
+
+def _check_exposure(address: Address, *, insecure: bool) -> None:
+    if not address.is_local and not insecure:
+        text = (
+            f"{address} can be reached by other machines, and the traffic is not encrypted: anybody on the "
+            "way can read and change it. In a network you trust, add --insecure; else listen at 127.0.0.1 "
+            "and tunnel (ssh -L)"
+        )
+        _end(ExitCode.USAGE, text)
+
+
+def _find_key(file: str | None) -> Key:
+    try:
+        return make_key(file)
+    except KeyProblem as err:
+        _end(ExitCode.BAD_KEY, str(err))
+
+
+def _listen(server: Server, options: Options, lifeline: int) -> None:
+    try:
+        if lifeline >= 0:
+            server.stop_at_end_of(lifeline)
+    except OSError as err:
+        _end(ExitCode.USAGE, f"--lifeline: {lifeline} is not the reading end of a pipe ({err.strerror})")
+    try:
+        server.listen()
+    except (OSError, UnicodeError) as err:
+        server.close()
+        _end(ExitCode.CANNOT_LISTEN, f"cannot listen at {options.address}: {_why_not(options.address, err)}")
+
+
+def _why_not(address: Address, err: OSError | UnicodeError) -> str:
+    """Tell what keeps the server from listening, and what to do."""
+    if isinstance(err, socket.gaierror | UnicodeError):
+        return "no such host; --host takes a name or an address of this machine"
+    if err.errno == errno.EADDRINUSE and address.is_unix:
+        return "a server listens there already, or the path is somebody's file; take another path"
+    reasons = {
+        errno.EADDRINUSE: "the port is taken; stop who uses it, or take another: --port (0: any free one)",
+        errno.EADDRNOTAVAIL: "this machine has no such address; see `ip addr`, or use --host 0.0.0.0 for all",
+        errno.EACCES: "this user may not; take a port over 1023, or a folder you may write to",
+        errno.ENOENT: "there is no such folder; make it first",
+    }
+    return reasons.get(err.errno or 0, err.strerror or str(err))
+
+
+def _greet(server: Server, key: Key) -> None:
+    """Print the next steps. A server whose banner nobody reads is none the worse."""
+    from mpserve.banner import banner  # noqa: PLC0415 - people only
+
+    with suppress(OSError):
+        say(banner(server.address, key, server.options.advertise))
+
+
+def _stop_on_signals(server: Server) -> None:
+    def stop(number: int, _frame: object) -> None:
+        server.stop(signal.Signals(number).name)
+
+    signal.set_wakeup_fd(server.loop.wakeup_fd, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
