@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from mpshared.exit_codes import ExitCode
 from mpshared.text import printable
+from mpshared.units import SettingError, parse_flag
 
 if TYPE_CHECKING:
     import typer
@@ -142,8 +143,13 @@ def _what(err: Any, context: Any) -> str:
     if type(err).__name__ != "BadParameter" or parameter is None or context is None:
         return str(err.format_message())
     source = context.get_parameter_source(parameter.name)
-    variable = parameter.envvar if getattr(source, "name", "") == "ENVIRONMENT" else None
-    return f"{variable or parameter.opts[-1]}: {err.message}"
+    if getattr(source, "name", "") != "ENVIRONMENT":
+        return f"{parameter.opts[-1]}: {err.message}"
+    try:  # typer reads flags by itself, with a message that does not say what to write
+        parse_flag(os.environ[parameter.envvar] if parameter.is_flag else "1")
+    except SettingError as better:
+        return f"{parameter.envvar}: {better}"
+    return f"{parameter.envvar}: {err.message}"
 
 
 def _sentence(text: str) -> str:

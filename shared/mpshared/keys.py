@@ -28,6 +28,7 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NoReturn
@@ -73,14 +74,15 @@ def default_key_file() -> Path:
     """
     import platformdirs  # noqa: PLC0415 - only needed where no key is given
 
-    path = platformdirs.user_config_path("mpserve", appauthor=False) / "authkey"
-    if not path.is_absolute():  # "~/…" as it was: a container run under a number that no user has
-        msg = (
-            "no key: this user has no home folder to keep one in, and without a key nobody is let in. Set "
-            f"{_FILE_ENV} to the file that holds it, or HOME"
-        )
-        raise KeyProblem(msg)
-    return path
+    with suppress(RuntimeError):  # pathlib's, for a container run under a number that no user has
+        path = platformdirs.user_config_path("mpserve", appauthor=False) / "authkey"
+        if path.is_absolute():  # not "~/…" as it was
+            return path
+    msg = (
+        "no key: this user has no home folder to keep one in, and without a key nobody is let in. Set "
+        f"{_FILE_ENV} to the file that holds it, or HOME"
+    )
+    raise KeyProblem(msg)
 
 
 def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Key:
