@@ -5,6 +5,8 @@ RULES
 * Every way in which the network can fail becomes `Lost`; what the server refuses becomes one of
   `mpshared.errors`.
 * After any exception the stream is in an unknown place: close the connection and open another.
+* What a signal handler raises meanwhile is not the network's, even if it is an OSError: an alarm's way out is
+  usually TimeoutError. It goes to the caller as it is.
 * Blocking without a timeout: TCP's keepalive and TCP_USER_TIMEOUT find a host that vanished.
 
 Cost of a call: one pack, one sendall, one recv.
@@ -77,9 +79,10 @@ def dial(address: Address, key: bytes, timeout_s: float) -> Connection:
     limit_s = max(0.05, min(timeout_s, _HANDSHAKE_S))
     try:
         sock = _connect(address, limit_s)
-    except (ConnectionRefusedError, FileNotFoundError) as err:
-        raise Refusing(f"nobody listens at {address} ({err.strerror})") from None
     except OSError as err:
+        _let_pass(err)
+        if isinstance(err, ConnectionRefusedError | FileNotFoundError):
+            raise Refusing(f"nobody listens at {address} ({err.strerror})") from None
         raise Lost(f"{address} cannot be reached ({err})") from None
     try:
         rest = _authenticate(sock, address, key, limit_s)
@@ -87,6 +90,7 @@ def dial(address: Address, key: bytes, timeout_s: float) -> Connection:
     except BaseException as err:
         sock.close()
         if isinstance(err, OSError) and not isinstance(err, MpserveError):
+            _let_pass(err)
             raise Lost(f"the connection to {address} broke before it was authenticated ({err})") from None
         raise
     return Connection(sock, rest)
@@ -175,6 +179,7 @@ class Connection:
             else:
                 _send_vectored(self._sock, pieces)
         except OSError as err:
+            _let_pass(err)
             raise Lost(f"the connection broke while sending ({err})") from None
 
     def next_event(self) -> Event:
@@ -204,6 +209,7 @@ class Connection:
         try:
             data = self._sock.recv(size)
         except OSError as err:
+            _let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not data:
             raise Lost("the server closed the connection")
@@ -274,6 +280,15 @@ class Connection:
     def close(self) -> None:
         """Close this process's end. After a fork that leaves the other process's end alone."""
         self._sock.close()
+
+
+def _let_pass(err: OSError) -> None:
+    """Raise `err` again if a signal handler raised it: the handler's frame is then the innermost one."""
+    trace = err.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is not None and trace.tb_frame.f_globals.get("__name__") not in {__name__, socket.__name__}:
+        raise err
 
 
 def _send_vectored(sock: socket.socket, pieces: Sequence[bytes]) -> None:

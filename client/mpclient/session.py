@@ -347,8 +347,8 @@ class Session:
             return
         self.ending = True
         try:
-            if self._term is not None and self.unflushed:
-                self.flush()
+            if self.unflushed and (self._term is not None or self._ended is None):
+                self.flush()  # a fork that only put has not even begun its term yet
         finally:
             self.closed = True
             self._closing.set()
@@ -412,6 +412,7 @@ def _after_fork_in_child() -> None:
     close_inherited()
     for session in list(_living):
         session.forked()
+    _finish.arrange()  # multiprocessing may have been imported after the parent's session began
 
 
 def _after_fork_in_parent() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from mpclient.objects.t_lock import Mutex
 from mpclient.objects.waiting import event_timeout
+from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -44,8 +45,23 @@ class Condition(Mutex):
 
         Raises:
             NotHeld: This thread does not hold the lock (a RuntimeError).
+
+        An interruption (Ctrl-C) first takes the lock again, as in `threading`, so that a `with` around it can
+        release it; of an RLock that was held several times it takes one level.
         """
-        return bool(self._call(_WAIT, event_timeout(timeout)).result)
+        timeout_s = event_timeout(timeout)
+        session = self._handle.session
+        session.flush()  # now, so that `before` is the number before the wait's own
+        before = session.calls()
+        try:
+            return bool(self._call(_WAIT, timeout_s).result)
+        except MpserveError:
+            raise
+        except BaseException:
+            self._take_back(before)
+            if session.calls() != before:
+                self._call(self._ACQUIRE, None)
+            raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until `predicate`, called with the lock held, returns something true; return its last answer.

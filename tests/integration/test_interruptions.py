@@ -1,0 +1,79 @@
+"""Signals and forks in the middle of things: what the standard library's users rely on then."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mpclient.testing import wait_until, waiters
+
+ALARM = """
+def ring(*_):
+    raise TimeoutError("the alarm")
+import signal
+signal.signal(signal.SIGALRM, ring)
+"""
+
+
+@pytest.mark.parametrize(("make", "wait"), [("Queue", "get"), ("Event", "wait"), ("Lock", "acquire")])
+def test_an_alarm_that_raises_timeout_error_ends_the_call(program, cluster, unique, make, wait):
+    """TimeoutError is an OSError: it must not pass for a broken connection."""
+    shared = getattr(cluster, make)(name=unique)
+    if make == "Lock":
+        shared.acquire()
+    run = program(
+        f"{ALARM}\nshared = cluster.{make}(name=sys.argv[1])\n"
+        f"try: shared.{wait}()\n"
+        "except TimeoutError as err: say(type(err).__module__, err)\n"
+        "say(shared._handle.session.id in {s['id'] for s in cluster.status()['sessions']})\n",
+        unique,
+    )
+    wait_until(lambda: waiters(cluster, shared) == 1)
+    run.process.send_signal(signal.SIGALRM)
+    assert run.finish().splitlines() == ["builtins the alarm", "True"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
+@pytest.mark.parametrize("lock", ["", "cluster.Lock()", "cluster.RLock()"])
+def test_an_interrupted_wait_holds_the_lock_again(program, cluster, unique, lock, number):
+    """As in threading: the `with` around it releases the lock, and the caller sees its own exception."""
+    shared = cluster.list(name=unique)
+    run = program(
+        f"{ALARM}\ncondition = cluster.Condition({lock})\n"
+        "cluster.list(name=sys.argv[1]).append(condition)\n"
+        "try:\n"
+        "    with condition:\n"
+        "        try: condition.wait()\n"
+        "        finally: say(condition.locked())\n"
+        "except (KeyboardInterrupt, TimeoutError) as err: say(type(err).__name__)\n"
+        "say(condition.locked())\n"
+        "with condition: condition.notify()\n",
+        unique,
+    )
+    wait_until(lambda: len(shared) == 1)
+    wait_until(lambda: waiters(cluster, shared[0]) == 1)
+    run.process.send_signal(number)
+    name = "KeyboardInterrupt" if number == signal.SIGINT else "TimeoutError"
+    assert run.finish().splitlines() == ["True", name, "False"]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_child_that_only_puts_loses_nothing(program, cluster, unique, method):
+    """A child's session has not even begun when its buffered items are to be sent."""
+    q = cluster.Queue(name=unique)
+    run = program(
+        "import multiprocessing\n"
+        "def work(q):\n"
+        "    for number in range(100): q.put(number)\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    q = cluster.Queue(name=sys.argv[1], buffered=True)\n"
+        "    child = context.Process(target=work, args=(q,))\n"
+        "    child.start()\n"
+        "    child.join()\n"
+        "    say(child.exitcode)\n",
+        unique,
+    )
+    assert run.finish() == "0"
+    assert q.get_many(1000) == list(range(100))
