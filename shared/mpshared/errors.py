@@ -23,6 +23,7 @@ __all__ = [
     "Empty",
     "Exhausted",
     "Full",
+    "InternalError",
     "KeyMissing",
     "MpserveError",
     "NoSuchObject",
@@ -184,6 +185,12 @@ class TooBig(MpserveError, ValueError):
     """A message or value is over a limit."""
 
     code = "too_big"
+
+
+class InternalError(MpserveError, RuntimeError):
+    """The server failed in this one call, by a mistake of its own; all other calls go on."""
+
+    code = "internal"
 
 
 class ProtocolViolation(MpserveError):

@@ -7,7 +7,7 @@ library ties ownership to the connection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,10 @@ class Session:
         "held",
         "id",
         "info",
+        "kept_bytes",
         "lanes",
         "lost_s",
+        "over",
         "report",
         "secret",
     )
@@ -63,6 +65,8 @@ class Session:
         self.lanes: dict[int, Lane] = {}
         self.held: dict[Machine, None] = {}
         """Objects in which it may own something; more than true is allowed, less is not."""
+        self.kept_bytes = 0
+        """Size of the large answers that its lanes keep until they are acknowledged."""
         self.report: dict[str, Any] = {}
         """What its supervisor told about its death."""
         self.connections = 0
@@ -70,6 +74,8 @@ class Session:
         self.lost_s: float | None = None
         """Since when it has no connection at all."""
         self.ended = False
+        self.over = ""
+        """Why it ended, for its own program: "it was silent for 30 s"."""
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.info.role} {self.info.host}:{self.info.pid}>"
@@ -81,12 +87,18 @@ class Session:
             lane = self.lanes[number] = Lane(self, number)
         return lane
 
+    def tidy(self, objects: Mapping[str, Machine]) -> None:
+        """Forget what is deleted among the objects it may own something in: a program may use up millions."""
+        self.held = {machine: None for machine in self.held if objects.get(machine.ident) is machine}
+
 
 class Lane:
     """An ordered stream of numbered calls. One is under way at a time, later ones wait for it."""
 
     __slots__ = (
+        "large",
         "last_number",
+        "lost_s",
         "number",
         "pending",
         "reply_to",
@@ -102,6 +114,8 @@ class Lane:
         self.number = number
         self.suspended = False
         """Its connection is lost: its waiters keep their place and are skipped."""
+        self.lost_s = 0.0
+        """Since when it is suspended."""
         self.last_number = 0
         """The highest call number that was accepted."""
         self.settled = 0
@@ -112,6 +126,8 @@ class Lane:
         """The connection that answers go to; belongs to the dispatcher, the core never reads it."""
         self.unsettled: dict[int, Call] = {}
         """Accepted calls whose answers the client has not acknowledged, by number."""
+        self.large: dict[int, int] = {}
+        """Size of those answers among them that are large (`note_large`)."""
 
     def __repr__(self) -> str:
         return f"<Lane {self.number} of {self.session!r}>"
@@ -133,6 +149,28 @@ class Lane:
                 break
             self.settled += 1
             self.unsettled.pop(self.settled, None)
+            if self.large:
+                self._forget_large(self.settled)
+
+    def forget(self, number: int) -> None:
+        """Forget a call that was abandoned."""
+        self.unsettled.pop(number, None)
+        self._forget_large(number)
+
+    def forget_all(self) -> None:
+        """Forget all calls: the lane is at its end."""
+        self.unsettled.clear()
+        for number in list(self.large):
+            self._forget_large(number)
+
+    def note_large(self, number: int, size_bytes: int) -> None:
+        """Count a large answer against its session, until it is acknowledged."""
+        if number in self.unsettled and number not in self.large:
+            self.large[number] = size_bytes
+            self.session.kept_bytes += size_bytes
+
+    def _forget_large(self, number: int) -> None:
+        self.session.kept_bytes -= self.large.pop(number, 0)
 
     def settle_all(self) -> None:
         """Forget all answers: they have arrived. For a lane whose calls come strictly one after the other."""
@@ -142,10 +180,12 @@ class Lane:
 
     def finish(self, call: Call) -> Call | None:
         """Note that `call` is no longer under way; return the lane's next call, which now is."""
-        if self.running is call:
-            self.running = self.pending.pop(0) if self.pending else None
-            return self.running
-        return None
+        return self.next_call() if self.running is call else None
+
+    def next_call(self) -> Call | None:
+        """Make the lane's next call the one that is under way."""
+        self.running = self.pending.pop(0) if self.pending else None
+        return self.running
 
 
 @dataclass(slots=True, eq=False)

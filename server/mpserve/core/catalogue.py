@@ -4,55 +4,56 @@ It is the machine with the empty ident: the operations of kind "cluster" are its
 
 RULES
 * A name belongs to a kind: the queue "x" and the dict "x" are two objects.
-* An anonymous object lives while something refers to it: a session (counted per session, in batches), a
-  stored value that mentions it, or an object that needs it. A *lent* one lives `LENT_S` longer, since
-  somebody may be on the way.
-* What a session refers to is given up when the session ends. Stock clients count by hand (`STOCK`): what a
-  killed one leaks is visible in `status`.
+* What depends on a lock (a condition) is deleted with it: it could never be used again.
+* `open` refuses before it changes anything, also where it would delete a namesake first.
+
+Who refers to an object, and when one without a name is freed: `mpserve.core.references`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpserve.core.effects import Effects
 from mpserve.core.kinds import KINDS
-from mpserve.core.machine import Machine
+from mpserve.core.references import References
 from mpserve.core.status import describe
-from mpshared.errors import BadValue, Conflict, MpserveError, NoSuchObject
+from mpshared.errors import BadValue, Conflict, NoSuchObject
 
 if TYPE_CHECKING:
-    from mpserve.core.calls import Call, Session
-    from mpserve.core.effects import Effects
+    from mpserve.core.calls import Call
+    from mpserve.core.machine import Machine
+    from mpserve.core.parking import ParkingLot
     from mpserve.core.sessions import Sessions
+    from mpserve.core.timers import Timer
     from mpshared.values import Blob
 
-__all__ = ["LENT_S", "STOCK", "Catalogue"]
+__all__ = ["Catalogue"]
 
-LENT_S = 60.0
-"""Seconds a lent object outlives its last reference."""
-STOCK = "stock"
-"""Stands for all stock clients as a holder of references."""
+TIDY_EVERY = 1024
+"""Deleted objects after which all sessions forget what they may own in one that is gone."""
 
 
-class Catalogue(Machine):
+class Catalogue(References):
     """All objects of an engine."""
 
     kind: ClassVar[str] = "cluster"
 
     def __init__(self, new_ident: Callable[[], str], sessions: Sessions) -> None:
-        super().__init__("")
+        super().__init__()
         self._new_ident = new_ident
         self.sessions = sessions
-        self.objects: dict[str, Machine] = {}
         self.names: dict[tuple[str, str], str] = {}
-        self.mentions: dict[str, int] = {}
-        """ident -> number of stored values (and objects) that need it."""
-        self.holders: dict[str, dict[str, int]] = {}
-        """ident -> session id -> number of references."""
-        self.by_session: dict[str, dict[str, int]] = {}
-        """The same, the other way round."""
-        self.lent: set[str] = set()
+        self.dependents: dict[str, dict[str, None]] = {}
+        """ident of a lock -> idents of what stands on it."""
+        self._ttl_timers: dict[str, Timer] = {}
+        self._removed = 0
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return "the cluster"
 
     # -- finding ---------------------------------------------------------------------------------
 
@@ -97,21 +98,31 @@ class Catalogue(Machine):
         """Open the object of that name, or create it; the caller holds one reference.
 
         Answers [ident, kind, settings]. Without a name a new object is made. `fresh` deletes a namesake
-        first.
+        first. The call's values are the first contents of a new object; one that exists keeps its own.
+
+        Raises:
+            BadValue: No such kind; a time to live for an object without a name, or none that is one.
+            Conflict: It exists with other settings, or is asked for something that no such object has.
+            Others: As the kind refuses settings and values.
         """
+        if ttl_s is not None and (name is None or ttl_s <= 0):
+            msg = f"ttl is for named objects, and above 0: got {ttl_s!r} for {kind:.80} {name!r}"
+            raise BadValue(msg)
         machine = self.find_named(name, kind) if name is not None else None
-        if machine is not None and fresh:
-            self.remove(fx, machine)
-            machine = None
-        if machine is None:
-            machine = self._create(fx, kind, name, settings, list(call.blobs))
+        if machine is None or fresh:
+            machine = self._create(fx, kind, name, settings, list(call.blobs), machine)
         else:
             self._agree(fx, machine, settings)
-        if ttl_s is not None and name is not None and machine.ttl_s != ttl_s:
+        if ttl_s is not None and machine.ttl_s != ttl_s:
             self.change(fx, "lives", machine.ident, ttl_s)
             self._watch(fx, machine)
         self.hold(fx, call.session, machine.ident)
-        fx.reply(call, [machine.ident, kind, machine.settings])
+        call.took = machine.ident
+        fx.reply(call, [machine.ident, kind, dict(machine.settings)])
+
+    def undo_open(self, fx: Effects, call: Call) -> None:
+        """Give up the reference that an answer brought which never arrived."""
+        self.let_go(fx, call.session, call.took)
 
     def delete(self, fx: Effects, call: Call, name: str | None, kind: str | None) -> None:
         """Delete the named object; answers whether there was one."""
@@ -126,9 +137,9 @@ class Catalogue(Machine):
     def list_objects(self, fx: Effects, call: Call) -> None:
         """Answer one map per named object."""
         named = [self.objects[ident] for ident in self.names.values()]
-        fx.reply(call, [{"name": m.name, "kind": m.kind, "settings": m.settings} for m in named])
+        fx.reply(call, [{"name": m.name, "kind": m.kind, "settings": dict(m.settings)} for m in named])
 
-    def adopt(self, fx: Effects, call: Call, idents: list[Any]) -> None:
+    def adopt(self, fx: Effects, call: Call, idents: list[str]) -> None:
         """Give the caller a reference to each object: it unpickled them from somewhere else."""
         for ident in idents:
             if ident not in self.objects:
@@ -136,7 +147,13 @@ class Catalogue(Machine):
                 raise NoSuchObject(msg, ident=str(ident))
         for ident in idents:
             self.hold(fx, call.session, ident)
+        call.took = idents
         fx.reply(call, [self.objects[ident].kind for ident in idents])
+
+    def undo_adopt(self, fx: Effects, call: Call) -> None:
+        """Give up the references that an answer brought which never arrived."""
+        for ident in call.took:
+            self.let_go(fx, call.session, ident)
 
     def drop(self, fx: Effects, call: Call, counts: list[tuple[str, int]]) -> None:
         """Give up references of the caller; more than it has are not an error (the session may have expired
@@ -146,7 +163,7 @@ class Catalogue(Machine):
             self.let_go(fx, call.session, ident, n)
         fx.reply(call)
 
-    def lend(self, fx: Effects, call: Call, idents: list[Any]) -> None:
+    def lend(self, fx: Effects, call: Call, idents: list[str]) -> None:
         """Mark objects as lent: a proxy was pickled where the server cannot see it."""
         for ident in idents:
             if ident in self.objects and ident not in self.lent:
@@ -165,40 +182,59 @@ class Catalogue(Machine):
         """Answer a supervisor's next command."""
         self.sessions.next_command(fx, call, timeout_s)
 
+    def undo_next_command(self, _fx: Effects, call: Call) -> None:
+        """Keep a command whose answer never arrived."""
+        self.sessions.undo_next_command(call)
+
+    def retry(self, fx: Effects) -> None:
+        """Answer supervisors that were away when their command came."""
+        self.sessions.retry(fx)
+
     def report_death(self, fx: Effects, call: Call, session_id: str, report: dict[str, Any]) -> None:
         """End a worker's session at once: its supervisor saw the process die. Answers whether it lived."""
         session = self.sessions.find(session_id)
         known = session is not None and session.info.supervisor == call.session.id
         if session is not None and known:
             session.report = report
-            fx.ended.append(session)
+            self.sessions.end(fx, session, "its supervisor saw its process die")
         fx.reply(call, known)
 
     # -- creating and deleting -------------------------------------------------------------------
 
     def _create(
-        self, fx: Effects, kind: str, name: str | None, settings: dict[str, Any], blobs: list[Blob]
+        self,
+        fx: Effects,
+        kind: str,
+        name: str | None,
+        settings: dict[str, Any],
+        blobs: list[Blob],
+        namesake: Machine | None = None,
     ) -> Machine:
+        ident = self._new_ident()
+        needs_lock = self._rehearse(ident, kind, name, settings, blobs)
+        if namesake is not None:
+            self.remove(fx, namesake)
+        if needs_lock:
+            lock = self._create(fx, "rlock", None, {}, [])
+            settings = {**settings, "lock": lock.ident}
+        self.change(fx, "created", ident, kind, name, settings)
+        machine = self.objects[ident]
+        machine.setup(fx, blobs)
+        return machine
+
+    def _rehearse(
+        self, ident: str, kind: str, name: str | None, settings: dict[str, Any], blobs: list[Blob]
+    ) -> bool:
+        """Refuse what cannot be created, before anything is changed. Tell whether it needs a lock made."""
         if kind not in KINDS:
             msg = f"there is no kind of object {kind!r:.80}; there are {', '.join(sorted(KINDS))}"
             raise BadValue(msg)
-        lock = settings.get("lock")
-        if "lock" in KINDS[kind].SETTINGS and not lock:
-            lock = self._create(fx, "rlock", None, {}, []).ident
-            settings = {**settings, "lock": lock}
-        if lock and lock not in self.objects:
-            msg = f"the lock {lock!r:.80} for the new {kind} is gone"
-            raise NoSuchObject(msg)
-        ident = self._new_ident()
-        self._build(ident, kind, name, settings)  # refuses bad settings before anything is changed
-        self.change(fx, "created", ident, kind, name, settings)
-        machine = self.objects[ident]
-        try:
-            machine.setup(fx, blobs)
-        except MpserveError:
-            self.remove(fx, machine)
-            raise
-        return machine
+        trial = KINDS[kind](ident, name, settings)
+        needs_lock = trial.settings.get("lock") == ""
+        if not needs_lock:
+            trial.bind(self.objects)
+        trial.setup(Effects(), blobs)
+        return needs_lock
 
     def _build(self, ident: str, kind: str, name: str | None, settings: dict[str, Any]) -> Machine:
         machine = KINDS[kind](ident, name, settings)
@@ -225,87 +261,33 @@ class Catalogue(Machine):
 
     def remove(self, fx: Effects, machine: Machine) -> None:
         """Delete an object: who waits for it is told, what it stored is given up."""
+        for ident in list(self.dependents.get(machine.ident, ())):
+            self.remove(fx, self.objects[ident])
         self.change(fx, "removed", machine.ident)
         machine.break_waiters(fx)
-
-    # -- references ------------------------------------------------------------------------------
-
-    def hold(self, fx: Effects, session: Session, ident: str, n: int = 1) -> None:
-        """Give `session` n references (all stock clients count as one holder)."""
-        self.change(fx, "held", STOCK if session.info.role == STOCK else session.id, ident, n)
-
-    def let_go(self, fx: Effects, session: Session, ident: str, n: int = 1) -> None:
-        """Take up to n references from `session`."""
-        holder = STOCK if session.info.role == STOCK else session.id
-        has = self.by_session.get(holder, {}).get(ident, 0)
-        if has:
-            self.change(fx, "dropped", holder, ident, min(n, has))
-            self._free_if_unused(fx, ident)
-
-    def delivered(self, fx: Effects, session: Session, blobs: Sequence[Blob]) -> None:
-        """Give the receiver of values its own references to what they mention."""
-        for blob in blobs:
-            for ident in () if type(blob) is bytes else blob.refs:  # type: ignore[union-attr]
-                if ident not in self.objects:
-                    continue
-                if session.info.role == STOCK:  # it counts by itself, later: keep the object until it has
-                    self.change(fx, "is_lent", ident)
-                else:
-                    self.hold(fx, session, ident)
-
-    def apply_kept(self, fx: Effects) -> None:
-        """At the end of a turn: count the mentions that were stored and dropped, free what nothing refers
-        to.
-        """
-        while fx.kept:
-            kept, fx.kept = fx.kept, {}
-            for ident, change in kept.items():
-                if change and (ident in self.objects or ident in self.mentions):
-                    self.mentions[ident] = self.mentions.get(ident, 0) + change
-                    if self.mentions[ident] <= 0:
-                        del self.mentions[ident]
-                        self._free_if_unused(fx, ident)
-
-    def forget_session(self, fx: Effects, session: Session) -> None:
-        """Drop every reference of an ended session."""
-        if session.info.role != STOCK:
-            for ident, n in list(self.by_session.get(session.id, {}).items()):
-                self.let_go(fx, session, ident, n)
-
-    def references(self, ident: str) -> int:
-        """Return how many references and stored mentions an object has."""
-        return sum(self.holders.get(ident, {}).values()) + self.mentions.get(ident, 0)
-
-    def _free_if_unused(self, fx: Effects, ident: str) -> None:
-        machine = self.objects.get(ident)
-        if machine is None or machine.name is not None or self.references(ident):
-            return
-        if ident in self.lent:
-            fx.timers.add(fx.now_s + LENT_S, self._free_lent, ident)
-        else:
-            self.remove(fx, machine)
-
-    def _free_lent(self, fx: Effects, ident: str) -> None:
-        machine = self.objects.get(ident)
-        if machine is not None and machine.name is None and not self.references(ident):
-            self.remove(fx, machine)
+        self._removed += 1
+        if self._removed % TIDY_EVERY == 0:
+            for session in self.sessions:
+                session.tidy(self.objects)
 
     # -- time to live ----------------------------------------------------------------------------
 
     def _watch(self, fx: Effects, machine: Machine) -> None:
         machine.used_s = max(machine.used_s, fx.now_s)
         if machine.ttl_s is not None:
-            fx.timers.add(machine.used_s + machine.ttl_s, self._check_ttl, machine)
+            earlier = self._ttl_timers.get(machine.ident)
+            if earlier is not None:
+                earlier.cancel()
+            due_s = machine.used_s + machine.ttl_s
+            self._ttl_timers[machine.ident] = fx.timers.add(due_s, self._check_ttl, machine)
 
     def _check_ttl(self, fx: Effects, machine: Machine) -> None:
-        if self.objects.get(machine.ident) is not machine or machine.ttl_s is None:
-            return
-        waited_for = any(len(lot) for lot in machine.lots())
-        if not waited_for and fx.now_s >= machine.used_s + machine.ttl_s:
+        if any(len(lot) for lot in machine.lots()) or machine.ident in self.dependents:
+            machine.used_s = fx.now_s  # to wait for it is to use it, and so is to stand on it
+        if machine.ttl_s is not None and fx.now_s >= machine.used_s + machine.ttl_s:
             self.remove(fx, machine)
         else:
-            machine.used_s = fx.now_s if waited_for else machine.used_s
-            fx.timers.add(machine.used_s + machine.ttl_s, self._check_ttl, machine)
+            self._watch(fx, machine)
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -319,19 +301,27 @@ class Catalogue(Machine):
         lock = settings.get("lock")
         if lock:
             fx.kept[lock] = fx.kept.get(lock, 0) + 1
+            self.dependents.setdefault(lock, {})[ident] = None
 
     def on_removed(self, fx: Effects, ident: str) -> None:
         """Drop an object, its name, its references, and what it stored."""
         machine = self.objects.pop(ident)
         if machine.name is not None:
             del self.names[machine.kind, machine.name]
-        for holder in self.holders.pop(ident, {}):
-            self.by_session[holder].pop(ident, None)
-        self.lent.discard(ident)
+        self.forget_object(ident)
+        timer = self._ttl_timers.pop(ident, None)
+        if timer is not None:
+            timer.cancel()
         fx.keep(list(machine.stored()), -1)
+        self._leave_lock(fx, machine)
+
+    def _leave_lock(self, fx: Effects, machine: Machine) -> None:
         lock = machine.settings.get("lock")
         if lock:
             fx.kept[lock] = fx.kept.get(lock, 0) - 1
+            del self.dependents[lock][machine.ident]
+            if not self.dependents[lock]:
+                del self.dependents[lock]
 
     def on_configured(self, _fx: Effects, ident: str, settings: dict[str, Any]) -> None:
         """Adopt the first explicit settings."""
@@ -344,44 +334,34 @@ class Catalogue(Machine):
         """Note a time to live."""
         self.objects[ident].ttl_s = ttl_s
 
-    def on_held(self, _fx: Effects, holder: str, ident: str, n: int) -> None:
-        """Count references."""
-        of_object = self.holders.setdefault(ident, {})
-        of_holder = self.by_session.setdefault(holder, {})
-        of_object[holder] = of_holder[ident] = of_object.get(holder, 0) + n
-
-    def on_dropped(self, _fx: Effects, holder: str, ident: str, n: int) -> None:
-        """Count references down."""
-        of_object, of_holder = self.holders[ident], self.by_session[holder]
-        left = of_object[holder] - n
-        if left:
-            of_object[holder] = of_holder[ident] = left
-            return
-        del of_object[holder], of_holder[ident]
-        if not of_object:
-            del self.holders[ident]
-        if not of_holder:
-            del self.by_session[holder]
-
-    def on_is_lent(self, _fx: Effects, ident: str) -> None:
-        """Mark an object as lent."""
-        self.lent.add(ident)
-
     # -- looking ---------------------------------------------------------------------------------
 
+    def lots(self) -> Iterable[ParkingLot]:
+        """Return the lines of supervisors that wait for commands."""
+        return self.sessions.lots()
+
     def state(self) -> Mapping[str, Any]:
-        """Return names, references and the state of every object."""
+        """Return names, references, and the settings and state of every object."""
         return {
             "names": dict(self.names),
             "holders": {ident: dict(held) for ident, held in self.holders.items()},
             "mentions": dict(self.mentions),
             "lent": set(self.lent),
-            "objects": {ident: (m.kind, m.name, m.settings, m.state()) for ident, m in self.objects.items()},
+            "dependents": {lock: set(idents) for lock, idents in self.dependents.items()},
+            "objects": {ident: _state(machine) for ident, machine in self.objects.items()},
         }
 
     def validate(self) -> None:
-        """Check the two indexes of references against each other, and every object."""
-        pairs = {(i, h, n) for i, held in self.holders.items() for h, n in held.items()}
-        assert pairs == {(i, h, n) for h, held in self.by_session.items() for i, n in held.items()}
+        """Check names, references, and every object. Cost: O(everything)."""
+        super().validate()
         for machine in self.objects.values():
             machine.validate()
+        assert self.names == {(m.kind, m.name): m.ident for m in self.objects.values() if m.name is not None}
+        assert self._ttl_timers.keys() == {m.ident for m in self.objects.values() if m.ttl_s is not None}
+        standing = {(m.settings["lock"], m.ident) for m in self.objects.values() if m.settings.get("lock")}
+        assert standing == {(lock, i) for lock, idents in self.dependents.items() for i in idents}
+
+
+def _state(machine: Machine) -> tuple[Any, ...]:
+    about = (machine.kind, machine.name, dict(machine.settings), machine.explicit, machine.ttl_s)
+    return (*about, machine.state())

@@ -26,6 +26,7 @@ from mpserve.core.parking import ParkingLot
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
+    from mpserve.core.timers import Timer
 
 __all__ = ["Sessions"]
 
@@ -42,6 +43,8 @@ class Sessions:
         self._live: dict[str, Session] = {}
         self._commands: dict[str, deque[dict[str, Any]]] = {}
         self._fetchers: dict[str, ParkingLot] = {}
+        self._silence: dict[str, Timer] = {}
+        """When each session was silent for too long."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._live.values()))
@@ -58,7 +61,7 @@ class Sessions:
         session = Session(session_id, info, secret, fx.now_s)
         self._live[session_id] = session
         if info.role != "stock":
-            fx.timers.add(fx.now_s + self.timeout_s, self._check_silence, session)
+            self._watch(fx, session)
         return session
 
     def remove(self, session: Session) -> None:
@@ -67,6 +70,9 @@ class Sessions:
         self._live.pop(session.id, None)
         self._commands.pop(session.id, None)
         self._fetchers.pop(session.id, None)
+        timer = self._silence.pop(session.id, None)
+        if timer is not None:
+            timer.cancel()
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -82,14 +88,15 @@ class Sessions:
             return
         session.lost_s = fx.now_s
         if session.info.role == "stock":
-            fx.ended.append(session)
+            self.end(fx, session, "its connection ended")
         else:
             fx.timers.add(fx.now_s + self.grace_s, self._check_lost, session, fx.now_s)
 
     def suspend(self, fx: Effects, lane: Lane) -> None:
         """Skip the lane's waiters until it is back; give it up after the session timeout."""
         lane.suspended = True
-        fx.timers.add(fx.now_s + self.timeout_s, self._check_suspended, lane)
+        lane.lost_s = fx.now_s
+        fx.timers.add(fx.now_s + self.timeout_s, self._check_suspended, lane, fx.now_s)
 
     def heard(self, fx: Effects, session: Session, speaks_for: Iterable[str] = ()) -> None:
         """Note a sign of life of `session`, and of the workers it answers for."""
@@ -101,20 +108,29 @@ class Sessions:
 
     def _check_lost(self, fx: Effects, session: Session, since_s: float) -> None:
         if not session.ended and session.connections == 0 and session.lost_s == since_s:
-            fx.ended.append(session)
+            self.end(fx, session, f"it had no connection for {self.grace_s:g} s")
+
+    def _watch(self, fx: Effects, session: Session) -> None:
+        due_s = session.heard_s + self.timeout_s
+        self._silence[session.id] = fx.timers.add(due_s, self._check_silence, session)
 
     def _check_silence(self, fx: Effects, session: Session) -> None:
         if session.ended:
             return
         if fx.now_s >= session.heard_s + self.timeout_s:
-            fx.ended.append(session)
+            self.end(fx, session, f"it was silent for {self.timeout_s:g} s")
             self.tell_supervisor(fx, session)
         else:
-            fx.timers.add(session.heard_s + self.timeout_s, self._check_silence, session)
+            self._watch(fx, session)
 
-    def _check_suspended(self, fx: Effects, lane: Lane) -> None:
-        if lane.suspended and not lane.session.ended:
+    def _check_suspended(self, fx: Effects, lane: Lane, since_s: float) -> None:
+        if lane.suspended and lane.lost_s == since_s and not lane.session.ended:
             fx.closed.append(lane)
+
+    def end(self, fx: Effects, session: Session, why: str) -> None:
+        """Let the engine end a session after this turn's calls."""
+        session.over = session.over or why
+        fx.ended.append(session)
 
     # -- commands for supervisors ----------------------------------------------------------------
 
@@ -132,8 +148,11 @@ class Sessions:
         call = lot.unpark() if lot is not None else None
         if call is not None:
             fx.reply(call, command)
-            return
-        self._commands.setdefault(session_id, deque(maxlen=MAX_COMMANDS)).append(command)
+        elif session_id in self._live:
+            self._kept(session_id).append(command)
+
+    def _kept(self, session_id: str) -> deque[dict[str, Any]]:
+        return self._commands.setdefault(session_id, deque(maxlen=MAX_COMMANDS))
 
     def next_command(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
         """Answer the caller's next command, None after `timeout_s`, or park."""
@@ -145,3 +164,19 @@ class Sessions:
         else:
             lot = self._fetchers.setdefault(call.session.id, ParkingLot())
             lot.park(fx, call, timeout_s, lambda fx, call: fx.reply(call))
+
+    def undo_next_command(self, call: Call) -> None:
+        """Keep a command again whose answer never arrived, before all later ones."""
+        if call.result is not None and call.session.id in self._live:
+            self._kept(call.session.id).appendleft(call.result)
+
+    def retry(self, fx: Effects) -> None:
+        """Answer supervisors that were away when their command came."""
+        for session_id, lot in self._fetchers.items():
+            waiting = self._commands.get(session_id)
+            while waiting and (call := lot.unpark()) is not None:
+                fx.reply(call, waiting.popleft())
+
+    def lots(self) -> Iterable[ParkingLot]:
+        """Return the lines of supervisors that wait for a command."""
+        return self._fetchers.values()

@@ -4,17 +4,20 @@ RULES
 * A lane's calls reach the engine one at a time; later ones wait in `lane.pending` for the answer before.
 * An answer goes to the connection that carries the lane *now* (`lane.reply_to`), which may be another than
   the one that asked. With none, it is kept: the client asks again when it is back.
+* Answers never run the next calls inside one another: a call that is free to go on stands in a line, and who
+  is at work already takes it from there. A thousand lanes that wait for each other need no deep stack.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
-from mpshared.errors import NotAllowed
+from mpshared import errors
 
 if TYPE_CHECKING:
     from mpserve.engines.base import Engine
@@ -25,6 +28,10 @@ __all__ = ["Dispatcher", "Limits", "ReplyTo"]
 UNANSWERED_MAX = 64
 """Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual
 100 streams."""
+KEPT_MAX_BYTES = 256 << 20
+"""Large answers of a session that are not acknowledged: beyond this a lane must acknowledge what it had
+before it may ask for more. As much as the largest message; a lane that acknowledges as it goes is never
+refused."""
 
 
 class ReplyTo(Protocol):
@@ -34,7 +41,10 @@ class ReplyTo(Protocol):
         """Send the answer of `call`."""
 
     def session_over(self, session: Session) -> None:
-        """Close: the session has ended."""
+        """Close: the session has ended; `Session.over` says why."""
+
+    def broken(self, error: errors.MpserveError) -> None:
+        """Close: an answer could not be sent, by a mistake of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Limits:
 
     max_message: int = 256 << 20
     unanswered: int = UNANSWERED_MAX
+    kept_bytes: int = KEPT_MAX_BYTES
     allow_shutdown: bool = False
     """Clients may stop the server over the wire."""
     advertise: str = ""
@@ -75,8 +86,12 @@ class Dispatcher:
         self.server_id = secrets.token_hex(8)
         self.epoch = secrets.token_hex(8)
         """Changes with every start that does not bring the old state back."""
+        self._free: deque[Call] = deque()
+        """Calls whose lane's earlier ones are answered."""
+        self._at_work = False
         engine.deliver = self.deliver
         engine.session_ended = self._session_ended
+        engine.trouble = self._trouble
 
     # -- sessions --------------------------------------------------------------------------------
 
@@ -91,6 +106,7 @@ class Dispatcher:
     def end_session(self, session: Session, why: str) -> None:
         """End a session whose client said goodbye."""
         self.log.debug("session.end", session=session.id, why=why)
+        session.over = why
         self.engine.end_session(session, self.clock())
         self._close_connections(session)
 
@@ -103,6 +119,7 @@ class Dispatcher:
                 role=info.role,
                 host=info.host,
                 pid=info.pid,
+                why=session.over,
                 report=session.report,
             )
         self._close_connections(session)
@@ -112,6 +129,9 @@ class Dispatcher:
             connection, lane.reply_to = lane.reply_to, None
             if connection is not None:
                 connection.session_over(session)
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        self.log.error("call.failed", what=what, error=repr(error), exc_info=error)
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -135,7 +155,7 @@ class Dispatcher:
         """Answer an operator's call here; the only one there is stops the server."""
         call.answered = True
         if not self.limits.allow_shutdown:
-            call.error = NotAllowed(
+            call.error = errors.NotAllowed(
                 "this server is not stopped over the wire; stop its process, or start it with "
                 "--allow-shutdown"
             )
@@ -145,32 +165,61 @@ class Dispatcher:
         return False
 
     def deliver(self, call: Call) -> None:
-        """Send an answer on its way and start the lane's next call."""
+        """Send an answer on its way and let the lane's next call follow."""
         lane = call.lane
+        if lane.running is not call:
+            return  # nobody waits for it any more
         reply_to = lane.reply_to
         if reply_to is not None:
-            reply_to.answer(call)
+            try:
+                reply_to.answer(call)
+            except Exception as err:  # noqa: BLE001 - it must not cost the other answers of the turn
+                self._unanswerable(call, reply_to, err)
         if lane.pending:
-            following = lane.finish(call)
-            if following is not None:
-                self._run(following)
-        elif lane.running is call:
+            self._let_follow(lane)
+        else:
             lane.running = None
+
+    def _let_follow(self, lane: Lane) -> None:
+        following = lane.next_call()
+        if following is not None:
+            self._free.append(following)
+        if self._at_work:
+            return
+        self._at_work = True
+        try:
+            while self._free:
+                free = self._free.popleft()
+                if free.lane.running is free:
+                    self._run(free)
+        finally:
+            self._at_work = False
+
+    def _unanswerable(self, call: Call, reply_to: ReplyTo, err: Exception) -> None:
+        self._trouble(f"the answer of {call.op.name}", err)
+        msg = f"the answer of {call.op.name} could not be sent: {err!r:.200}; a mistake of mpserve's"
+        reply_to.broken(errors.InternalError(f"{msg}. Please report it with the server's log"))
+
+    def refuse_answer(self, call: Call, error: errors.MpserveError) -> None:
+        """Answer with an error instead: the answer cannot be sent. What the call took returns."""
+        self.engine.abandon(call, self.clock())
+        call.result, call.out, call.error = None, (), error
 
     def abandon(self, lane: Lane, number: int) -> None:
         """Take back the call of that number: its caller was interrupted."""
         call = lane.find(number)
         if call is None:
             return
+        lane.forget(number)
         if call in lane.pending:
             lane.pending.remove(call)
-        else:
-            self.engine.abandon(call, self.clock())
-        call.answered = True
-        lane.unsettled.pop(number, None)
-        following = lane.finish(call)
-        if following is not None:
-            self._run(following)
+            return
+        under_way = lane.running is call
+        if under_way:
+            lane.running = None
+        self.engine.abandon(call, self.clock())
+        if under_way:
+            self._let_follow(lane)
 
     def close_lane(self, lane: Lane) -> None:
         """End a lane whose thread is over."""

@@ -5,7 +5,12 @@
                --CALL…-> answered in order per lane, repeated after a reconnect, applied once
                --GOODBYE-> the session ends at once
 
-A repeated number is answered again from what is kept (`Lane.unsettled`), never applied again.
+RULES
+* A repeated number is answered again from what is kept (`Lane.unsettled`), never applied again.
+* A client that breaks a rule is told so once, in an ERROR of lane 0 and number 0, and the connection is
+  closed.
+* An answer that cannot be sent undoes its call: nothing is taken away without somebody having it.
+* While the peer has much to read, the calls that it has sent are left unread, too.
 """
 
 from __future__ import annotations
@@ -27,7 +32,11 @@ if TYPE_CHECKING:
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
 
-__all__ = ["OwnSide"]
+__all__ = ["LARGE_BYTES", "OwnSide"]
+
+LARGE_BYTES: Final = 1 << 15
+"""An answer of this size counts against what a session may leave unacknowledged; 64 smaller ones are no
+matter."""
 
 
 class OwnSide:
@@ -65,13 +74,16 @@ class OwnSide:
     def fill(self, size_bytes: int) -> None:
         """Note what came of a large frame."""
         self._decoder.fill(size_bytes)
+        self._go_on()
+
+    def _go_on(self) -> None:
         try:
             self._act_on_all()
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
 
     def _act_on_all(self) -> None:
-        while not self._over:
+        while not (self._over or self._transport.full):
             event = self._decoder.next_event()
             if event is None:
                 return
@@ -90,7 +102,9 @@ class OwnSide:
         return False
 
     def drained(self) -> None:
-        """Nothing depends on it: our clients acknowledge answers themselves."""
+        """Go on with the calls that were left unread."""
+        if not (self._over or self._decoder.idle):
+            self._go_on()
 
     def closed(self) -> None:
         """Suspend the lanes that this connection carried."""
@@ -110,12 +124,14 @@ class OwnSide:
         """Close: the session has ended, whoever ended it."""
         if not self._over:
             self._over = True
-            text = (
-                f"the server ended session {session.id} of this program: it was silent for too long, or its "
-                "supervisor reported it dead"
-            )
+            why = session.over or "nobody said why"
+            text = f"the server ended session {session.id} of this program: {why}; what it held was handed on"
             self._error(0, 0, errors.SessionExpired(text))
             self._transport.close()
+
+    def broken(self, error: errors.MpserveError) -> None:
+        """Close: an answer could not be sent."""
+        self._refuse(error)
 
     def _refuse(self, err: Exception) -> None:
         self._over = True
@@ -128,19 +144,27 @@ class OwnSide:
     def _call(self, event: frames.Call) -> None:
         op, number, ack, lane_number = event.op, event.number, event.ack, event.lane
         lane = self._lanes.get(lane_number)
-        if lane is None or lane.session.ended:
+        if lane is None or lane.reply_to is not self:
             raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
         if ack > lane.settled:
             lane.settle(ack)
         if number != lane.last_number + 1:
             self._call_out_of_order(lane, number)
             return
-        if len(lane.unsettled) >= self._dispatcher.limits.unanswered:
-            limit = self._dispatcher.limits.unanswered
-            raise ProtocolError("number", f"over {limit} calls of lane {lane_number} are not acknowledged")
+        if lane.unsettled:
+            self._check_unsettled(lane)
         call = Call(get_op(op), event.target, event.args, event.blobs, lane, number)
         lane.admit(call)
         self._dispatcher.submit(call)
+
+    def _check_unsettled(self, lane: Lane) -> None:
+        limits, kept_bytes = self._dispatcher.limits, lane.session.kept_bytes
+        if len(lane.unsettled) >= limits.unanswered:
+            over = f"over {limits.unanswered} calls of lane {lane.number} are not acknowledged"
+            raise ProtocolError("number", over)
+        if kept_bytes > limits.kept_bytes:
+            kept = f"{kept_bytes} bytes of answers are kept for this program, {limits.kept_bytes} at most"
+            raise errors.TooBig(f"{kept}; acknowledge them before asking for more")
 
     def _call_out_of_order(self, lane: Lane, number: int) -> None:
         if number > lane.last_number:
@@ -154,7 +178,9 @@ class OwnSide:
         """
         call = lane.find(number)
         if call is None:
-            raise ProtocolError("number", f"call {number} of lane {lane.number} was acknowledged already")
+            raise ProtocolError(
+                "number", f"call {number} of lane {lane.number} was acknowledged or abandoned"
+            )
         if call.answered:
             self.answer(call)
 
@@ -166,19 +192,24 @@ class OwnSide:
             self._reply(call)
 
     def _reply(self, call: Call) -> None:
+        lane, number = call.lane, call.number
         try:
-            pieces = frames.encode_reply(call.lane.number, call.number, call.result, call.out)
+            pieces = frames.encode_reply(lane.number, number, call.result, call.out)
         except CannotSend as err:
-            self._error(
-                call.lane.number,
-                call.number,
-                errors.TooBig(f"the answer of {call.op.name} cannot be sent: {err}"),
-            )
-        else:
-            self._transport.send(pieces)
+            error = errors.TooBig(f"the answer of {call.op.name} cannot be sent and was undone: {err}")
+            self._dispatcher.refuse_answer(call, error)
+            self._error(lane.number, number, error)
+            return
+        if len(pieces) > 1 or len(pieces[0]) >= LARGE_BYTES:
+            lane.note_large(number, sum(map(len, pieces)))
+        self._transport.send(pieces)
 
     def _error(self, lane: int, number: int, error: errors.MpserveError) -> None:
-        self._transport.send(frames.encode_error(lane, number, error.code, error.text, error.fields))
+        try:
+            pieces = frames.encode_error(lane, number, error.code, error.text, error.fields)
+        except CannotSend:
+            pieces = frames.encode_error(lane, number, error.code, ascii(error.text), {})
+        self._transport.send(pieces)
 
     # -- controls --------------------------------------------------------------------------------
 
@@ -188,6 +219,8 @@ class OwnSide:
             return
         if self._session is None:
             raise ProtocolError("frame", f"{event.type.name} before ATTACH")
+        if self._session.ended:
+            raise errors.SessionExpired(f"session {self._session.id} has ended: {self._session.over}")
         handler = _CONTROLS.get(event.type)
         if handler is None:
             raise ProtocolError("frame", f"a client does not send {event.type.name}")
@@ -216,6 +249,7 @@ class OwnSide:
                 "limits": {
                     "max_message": dispatcher.limits.max_message,
                     "unanswered": dispatcher.limits.unanswered,
+                    "kept_bytes": dispatcher.limits.kept_bytes,
                 },
                 "session_timeout_s": dispatcher.session_timeout_s,
                 "grace_s": dispatcher.grace_s,
@@ -225,7 +259,7 @@ class OwnSide:
 
     def _attach_lane(self, body: dict[str, Any]) -> None:
         session = self._dispatcher.engine.find_session(str(body.get("session", "")))
-        secret, number = body.get("secret"), body.get("lane")
+        secret, number, ack = body.get("secret"), body.get("lane"), body.get("ack", 0)
         if session is None:
             text = "the server does not know this program's session: it expired, or the server was restarted"
             raise errors.SessionExpired(text, epoch=self._dispatcher.epoch)
@@ -233,11 +267,13 @@ class OwnSide:
             raise ProtocolError("attach", "that is not the secret of the session")
         if type(number) is not int or not 0 <= number < 1 << 31:
             raise ProtocolError("attach", f"{number!r:.40} is no lane number")
+        if type(ack) is not int:
+            raise ProtocolError("attach", f"{ack!r:.40} is no number of a call")
         if self._session not in {None, session}:
             raise ProtocolError("attach", "this connection belongs to another session")
         self._join(session)
         lane = session.lane(number)
-        lane.settle(int(body.get("ack", 0)))
+        lane.settle(ack)
         self._carry(lane)
         self._attached({"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch})
 
@@ -289,7 +325,7 @@ class OwnSide:
 
     def _goodbye(self, session: Session, event: Control) -> None:
         self._over = True
-        self._dispatcher.end_session(session, f"goodbye: {event.body:.80}")
+        self._dispatcher.end_session(session, f"it said goodbye ({event.body:.80})")
         self._transport.close()
 
 
@@ -307,7 +343,7 @@ _TEXTS: Final = ("host", "version", "name", "supervisor", "queue")
 
 def _read_info(described: Any) -> SessionInfo:
     """Return what a client says of itself; refuse what cannot be."""
-    if type(described) is not dict or described.get("role") not in _ROLES:
+    if type(described) is not dict or str(described.get("role")) not in _ROLES:
         raise ProtocolError(
             "attach", f"a new session describes itself, with a role of {', '.join(sorted(_ROLES))}"
         )
@@ -321,7 +357,7 @@ def _read_info(described: Any) -> SessionInfo:
             int(described.get("slots", 0)),
             float(described.get("started_s", 0)),
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ProtocolError("attach", "pid, slots and started_s are numbers") from None
     return SessionInfo(
         role=described["role"],

@@ -131,6 +131,11 @@ class StockSide:
             self._over = True
             self._transport.close()
 
+    def broken(self, error: errors.MpserveError) -> None:
+        """Close: an answer could not be sent."""
+        self._over = True
+        self._transport.close(reason=error.text)
+
     # -- requests --------------------------------------------------------------------------------
 
     def _request(self, payload: bytes) -> None:

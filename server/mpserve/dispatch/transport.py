@@ -14,6 +14,10 @@ class Transport(Protocol):
     label: str
     """The peer's address, for logs."""
 
+    @property
+    def full(self) -> bool:
+        """Tell that the peer has much to read before it may ask for more; `Side.drained` says when it has."""
+
     def send(self, pieces: Sequence[bytes]) -> None:
         """Send bytes, in order, at the end of the turn."""
 
@@ -31,7 +35,9 @@ class Side(Protocol):
         """Take bytes and act on every whole message in them."""
 
     def room(self) -> memoryview | None:
-        """Return where the rest of a large message may be received into, or None to have `receive_data` called."""
+        """Return where the rest of a large message may be received into, or None to have `receive_data`
+        called.
+        """
 
     def fill(self, size_bytes: int) -> None:
         """Note that so much was received into `room`, and act on the message if it is whole now."""

@@ -6,8 +6,13 @@ RULES
 * One call is atomic over all objects it names. Calls of one lane come one at a time: the next is submitted
   after the answer to the one before. Calls of different lanes on disjoint objects may be answered in any
   order.
+* `lane.running` is the call that is under way. Who submits sets it, who gets the answer clears it; the engine
+  clears it when it ends a session or closes a lane, and so does who abandons a call.
+* A call that is not `lane.running` any more is never delivered: its session ended, its lane was closed, or it
+  was abandoned.
 * Nothing here blocks, and nothing here reads a clock: `now_s` (monotonic) is an argument.
-* After `end_session` no answer for that session is delivered.
+* A mistake in the code of one kind fails the one call (`InternalError`) and is told to `trouble`. All else
+  goes on.
 """
 
 from __future__ import annotations
@@ -19,12 +24,14 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session, SessionInfo
 
-__all__ = ["Deliver", "Engine", "SessionEnded"]
+__all__ = ["Deliver", "Engine", "SessionEnded", "Trouble"]
 
 Deliver: TypeAlias = "Callable[[Call], None]"
 """Is given each call when it is answered: `result` and `out`, or `error`, are set."""
 SessionEnded: TypeAlias = "Callable[[Session], None]"
 """Is told when a session ended for any reason but its own goodbye."""
+Trouble: TypeAlias = "Callable[[str, Exception], None]"
+"""Is told what went wrong by a mistake of ours, and the exception."""
 
 
 class Engine(ABC):
@@ -32,10 +39,11 @@ class Engine(ABC):
 
     deliver: Deliver
     session_ended: SessionEnded
+    trouble: Trouble
 
     @abstractmethod
     def submit(self, call: Call, now_s: float) -> None:
-        """Execute one call. Its op and argument count are known; its arguments are checked here."""
+        """Execute one call. Its op is known; its object is looked up and its arguments are checked here."""
 
     @abstractmethod
     def abandon(self, call: Call, now_s: float) -> None:

@@ -1,8 +1,16 @@
 """The memory engine: all objects in this process, every call answered or parked at once.
 
-One turn: run the call → free lanes whose calls were answered → end sessions found dead → count references →
-deliver. The order matters: sessions end before anything is delivered, so nobody is told of something a dead
-peer still holds; and references are counted last, when the receiver of a value already has its own.
+One turn: run the call → give receivers their references → end sessions found dead, close lanes that were lost
+for too long → count stored mentions, free what is unused → again, while that led to more → deliver. The order
+matters:
+
+* Sessions end before anything is delivered, so nobody is told of something a dead peer still holds.
+* Mentions are counted last, when the receiver of a value already has references of its own.
+* Delivering may start the next turn, inside this one, whose work is done by then. A call that this next turn
+  took back is not delivered: it is not `lane.running` any more.
+
+Whatever raises anything but an `MpserveError` is a mistake of ours: the one call fails with `InternalError`,
+and the turn goes on.
 """
 
 from __future__ import annotations
@@ -13,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.catalogue import Catalogue
 from mpserve.core.effects import Effects
+from mpserve.core.parking import Waiter
 from mpserve.core.sessions import Sessions
-from mpserve.engines.base import Deliver, Engine, SessionEnded
-from mpshared.errors import BadValue, MpserveError
+from mpserve.engines.base import Deliver, Engine, SessionEnded, Trouble
+from mpshared.errors import BadValue, InternalError, MpserveError
 from mpshared.ops import Op, check_args
 
 if TYPE_CHECKING:
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryEngine"]
 
 
-def _nobody(_: Any) -> None:
+def _nobody(*_: Any) -> None:
     """Stand in until the dispatcher listens."""
 
 
@@ -44,6 +53,7 @@ class MemoryEngine(Engine):
     ) -> None:
         self.deliver: Deliver = _nobody
         self.session_ended: SessionEnded = _nobody
+        self.trouble: Trouble = _nobody
         self.fx = Effects(recording=recording)
         self.fx.wall_offset_s = wall_offset_s
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
@@ -57,8 +67,8 @@ class MemoryEngine(Engine):
         fx.now_s = now_s
         try:
             self._run(call, call.op)
-        except MpserveError as err:
-            fx.fail(call, err)
+        except Exception as err:  # noqa: BLE001 - one call's failure must not become everybody's
+            self._failed(call, err)
         if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept):  # the short turn
             answered = fx.answered.pop()
             if answered.out:
@@ -66,6 +76,25 @@ class MemoryEngine(Engine):
             self.deliver(answered)
         else:
             self._finish_turn()
+
+    def _failed(self, call: Call, err: Exception) -> None:
+        """Answer a call that raised. An error of ours is no mistake unless the call was answered already."""
+        label = f"{call.op.name} on {call.machine.label}" if call.machine is not None else call.op.name
+        if not isinstance(err, MpserveError) or call.answered:
+            self.trouble(label, err)
+            msg = f"{label} failed in the server, by a mistake of mpserve's: {err!r:.200}. What it did is not"
+            err = InternalError(f"{msg} certain, all else goes on. Please report it with the server's log")
+        if call.waiter is not None:
+            call.waiter.lot.forget(call)
+        if not call.answered:
+            self.fx.fail(call, err)
+
+    def _safely(self, what: str, function: Callable[..., object], *args: Any) -> None:
+        """Call what concerns one object or session; the others must not suffer from its mistakes."""
+        try:
+            function(*args)
+        except Exception as err:  # noqa: BLE001 - see above
+            self.trouble(what, err)
 
     def _run(self, call: Call, op: Op) -> None:
         machine = self.catalogue.objects.get(call.target)
@@ -76,8 +105,8 @@ class MemoryEngine(Engine):
         call.machine = machine
         args = check_args(op, call.args, len(call.blobs))
         for position in op.objects:
-            ident = args[position]
-            args[position] = None if ident is None else self.catalogue.get(ident, op.args[position].kind)
+            if args[position] is not None:
+                args[position] = self._named(args[position], op.args[position].kind)
         getattr(machine, op.method)(self.fx, call, *args)
 
     def _resolve(self, call: Call) -> Machine:
@@ -85,19 +114,36 @@ class MemoryEngine(Engine):
             return self.catalogue
         return self.catalogue.get(call.target, call.op.kind)  # raises: it is not there, or of another kind
 
+    def _named(self, ident: str, kind: str) -> Machine:
+        machine = self.catalogue.get(ident, kind)
+        if machine.ttl_s is not None:
+            machine.used_s = self.fx.now_s
+        return machine
+
     def abandon(self, call: Call, now_s: float) -> None:
         """Take a call back; see `Engine.abandon`."""
         self.fx.now_s = now_s
-        self._undo(call)
+        self._take_back(call)
         self._finish_turn()
 
-    def _undo(self, call: Call) -> None:
-        machine = call.machine
-        if call.answered:
-            if call.op.undo and call.error is None and machine is not None:
-                getattr(machine, call.op.undo)(self.fx, call)
-        elif call.waiter is not None and machine is not None:
-            machine.forget_waiter(self.fx, call)
+    def _take_back(self, call: Call) -> None:
+        """Undo a call whose answer reaches nobody; one that is not answered leaves its line."""
+        if call.machine is not None:
+            self._safely(f"undo of {call.op.name}", self._undo, call, call.machine)
+
+    def _undo(self, call: Call, machine: Machine) -> None:
+        fx = self.fx
+        if not call.answered:
+            if call.waiter is not None:
+                machine.forget_waiter(fx, call)
+        elif call.error is None:
+            if call.op.undo and self._exists(machine):
+                getattr(machine, call.op.undo)(fx, call)
+            if call.out and call not in fx.answered:  # else it has no references yet
+                self.catalogue.taken_back(fx, call.session, call.out)
+
+    def _exists(self, machine: Machine) -> bool:
+        return machine is self.catalogue or self.catalogue.objects.get(machine.ident) is machine
 
     def _give_references(self, call: Call) -> None:
         for blob in call.out:
@@ -111,14 +157,14 @@ class MemoryEngine(Engine):
         while fx.answered or fx.closed or fx.ended or fx.kept:
             answered, fx.answered = fx.answered, []
             for call in answered:
-                if call.out and not call.session.ended:
+                if call.out and call.lane.running is call:
                     self._give_references(call)
             delivered += answered
             self._end_the_dead()
             if fx.kept:
-                self.catalogue.apply_kept(fx)
+                self._safely("counting references", self.catalogue.apply_kept, fx)
         for call in delivered:
-            if not call.session.ended:
+            if call.lane.running is call:
                 self.deliver(call)
 
     # -- sessions --------------------------------------------------------------------------------
@@ -142,41 +188,55 @@ class MemoryEngine(Engine):
 
     def end_session(self, session: Session, now_s: float) -> None:
         """End a session; see `Engine.end_session`."""
+        if session.ended:
+            return
         self.fx.now_s = now_s
-        self._end(session)
+        self._end([session])
         self._finish_turn()
 
     def _end_the_dead(self) -> None:
         fx = self.fx
         while fx.ended or fx.closed:
             ended, fx.ended = fx.ended, []
-            # Mark all of them first: what one leaves must not be handed to another that is just as dead.
             dead = list({s.id: s for s in ended if not s.ended}.values())
+            self._end(dead)
             for session in dead:
-                self._forget_waiters(session)
-            for session in dead:
-                self._end(session)
                 self.session_ended(session)
             closed, fx.closed = fx.closed, []
             for lane in closed:
-                self._close(lane)
+                if not lane.session.ended:
+                    self._close(lane)
 
-    def _forget_waiters(self, session: Session) -> None:
-        session.ended = True
-        for lane in session.lanes.values():
-            lane.pending.clear()
-            call, lane.running = lane.running, None
-            if call is not None and not call.answered:
-                self._undo(call)
+    def _end(self, dead: list[Session]) -> None:
+        """End sessions that died together: what one leaves must not go to another that is just as dead."""
+        for session in dead:
+            session.ended = True
+            for lane in session.lanes.values():
+                lane.suspended = True
+        for session in dead:
+            for lane in session.lanes.values():
+                self._stop(lane)
+        for session in dead:
+            for lane in session.lanes.values():
+                self._take_back_answers(lane)
+            self._disown(session)
 
-    def _end(self, session: Session) -> None:
-        self._forget_waiters(session)
-        for lane in session.lanes.values():
-            for call in reversed(lane.unsettled.values()):
-                if call.answered:
-                    self._undo(call)
+    def _stop(self, lane: Lane) -> None:
+        lane.pending.clear()
+        call, lane.running = lane.running, None
+        if call is not None and not call.answered:
+            self._take_back(call)
+
+    def _take_back_answers(self, lane: Lane) -> None:
+        for call in reversed(lane.unsettled.values()):
+            if call.answered:
+                self._take_back(call)
+        lane.forget_all()
+
+    def _disown(self, session: Session) -> None:
         for machine in list(session.held):
-            machine.forget_session(self.fx, session)
+            if self._exists(machine):
+                self._safely(f"end of a session at {machine.label}", machine.forget_session, self.fx, session)
         session.held.clear()
         self.catalogue.forget_session(self.fx, session)
         self.sessions.remove(session)
@@ -201,7 +261,7 @@ class MemoryEngine(Engine):
         if lane.suspended:
             lane.suspended = False
             if lane.running is not None and lane.running.machine is not None:
-                lane.running.machine.retry(self.fx)
+                self._safely("resuming a call", lane.running.machine.retry, self.fx)
         self._finish_turn()
 
     def heard(self, session: Session, speaks_for: Iterable[str], now_s: float) -> None:
@@ -216,16 +276,14 @@ class MemoryEngine(Engine):
         self._finish_turn()
 
     def _close(self, lane: Lane) -> None:
-        lane.pending.clear()
-        call, lane.running = lane.running, None
-        if call is not None and not call.answered:
-            self._undo(call)
-        for answered in reversed(lane.unsettled.values()):
-            if answered.answered:
-                self._undo(answered)
+        lane.suspended = True  # nothing is handed to it any more
+        self._stop(lane)
+        self._take_back_answers(lane)
         for machine in list(lane.session.held):
-            machine.forget_lane(self.fx, lane)
-        lane.session.lanes.pop(lane.number, None)
+            if self._exists(machine):
+                self._safely(f"end of a thread at {machine.label}", machine.forget_lane, self.fx, lane)
+        if lane.session.lanes.get(lane.number) is lane:
+            del lane.session.lanes[lane.number]
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -238,5 +296,14 @@ class MemoryEngine(Engine):
         self.fx.now_s = now_s
         for timer in self.fx.timers.due(now_s):
             if timer.action is not None:
-                timer.action(self.fx, *timer.args)
+                self._expire(timer.action, timer.args)
         self._finish_turn()
+
+    def _expire(self, action: Callable[..., None], args: tuple[Any, ...]) -> None:
+        try:
+            action(self.fx, *args)
+        except Exception as err:  # noqa: BLE001 - the other timers are due as well
+            self.trouble("a timer", err)
+            for waiter in args:
+                if isinstance(waiter, Waiter) and not waiter.call.answered:
+                    self._failed(waiter.call, err)

@@ -100,11 +100,13 @@ class Peer:
             size = 0
         if not size:
             self.close_now()
-        elif room is None:
+            return
+        if room is None:
             side.receive_data(data)
         else:
             side.fill(size)
-        if self._is_tcp and not self._closing and self.side is not None and self.side.starved():
+        after = self.side  # the greeting may have given way, or nobody speaks here any more
+        if self._is_tcp and after is not None and after.starved():
             self._acknowledge_quickly()
 
     def _drop_input(self) -> None:
@@ -135,6 +137,11 @@ class Peer:
             self._outbox.add(pieces)
             self._loop.mark_dirty(self)
 
+    @property
+    def full(self) -> bool:
+        """Tell that more waits to be read by the peer than it may leave unread."""
+        return self._outbox.size_bytes >= HIGH_BYTES
+
     def writable(self) -> None:
         """Write what the socket takes."""
         outbox = self._outbox
@@ -150,7 +157,7 @@ class Peer:
             self.side.drained()
         interest = READ
         if outbox.size_bytes:
-            interest = WRITE if outbox.size_bytes >= HIGH_BYTES else READ | WRITE
+            interest = WRITE if self.full else READ | WRITE
         if interest != self._interest and not self._closed:
             self._interest = interest
             self._loop.change(self._fd, interest)
