@@ -116,7 +116,8 @@ class Factories:
             raise ValueError(
                 "a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both"
             )
-        given = _given(order=order, maxsize=maxsize if maxsize > 0 else None)
+        # A buffered put promises nothing about room: the queue must be, and stay, unbounded.
+        given = _given(order=order, maxsize=maxsize if maxsize > 0 else 0 if buffered else None)
         more = {"buffered": True} if buffered else {}
         return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
 
@@ -153,7 +154,7 @@ class Factories:
         ttl: float | None = None,
     ) -> Condition:
         """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
-        given = {} if lock is None else {"lock": lock._handle.ident}  # noqa: SLF001 - its own kind
+        given = {} if lock is None else {"lock": _mutex(lock)._handle.ident}  # noqa: SLF001 - its own kind
         return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
@@ -287,7 +288,7 @@ class Factories:
         """Return the lock of a Value or Array; that of a named one is found under a name made of its."""
         if lock is True:
             return self.RLock(name=None if name is None else f"{name} (lock of the {kind})")
-        return None if lock is False else lock
+        return None if lock is False else _mutex(lock)
 
     # -- making objects --------------------------------------------------------------------------
 
@@ -314,6 +315,15 @@ class Factories:
 def _given(**settings: Any) -> _dict[str, Any]:
     """Return the settings that were given."""
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _mutex(lock: Any) -> Mutex:
+    """Return `lock` if it is a shared one: a lock of this program alone excludes nobody elsewhere."""
+    from mpclient.objects.t_lock import Mutex  # noqa: PLC0415 - as all kinds
+
+    if isinstance(lock, Mutex):
+        return lock
+    raise TypeError(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
 
 
 def _whole(value: Any, what: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 
 import pytest
@@ -241,13 +242,19 @@ class TestNames:
         old = cluster.Queue(name=unique)
         old.put(1)
         assert cluster.Queue(name=unique, fresh=True).empty()
-        with pytest.raises(mpclient.NoSuchObject):
+        with pytest.raises(mpclient.NoSuchObject, match=re.escape(f"queue '{unique}'")):
             old.qsize()
 
     def test_conflicting_settings_are_refused(self, cluster, unique):
         cluster.Queue(2, name=unique)
         assert cluster.Queue(name=unique).full() is False
         with pytest.raises(mpclient.Conflict, match="maxsize"):
+            cluster.Queue(3, name=unique)
+
+    def test_settings_that_are_given_bind_even_if_they_are_the_usual_ones(self, cluster, unique):
+        cluster.Queue(name=unique)
+        cluster.Queue(name=unique, buffered=True)  # needs an unbounded queue
+        with pytest.raises(mpclient.Conflict, match="maxsize=0"):
             cluster.Queue(3, name=unique)
 
     @pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "mpserve.x"])
@@ -281,3 +288,21 @@ def test_errors_are_those_that_people_catch(cluster):
     with pytest.raises(KeyError) as caught:
         cluster.dict()[1, 2]
     assert caught.value.args == ((1, 2),)
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_the_lock_of_a_value_stays_what_it_is_elsewhere(cluster, kind):
+    q = cluster.Queue()
+    q.put(cluster.Value("i", 1, lock=getattr(cluster, kind)()))
+    value = q.get()
+    assert type(value.get_lock()).__name__ == kind
+    with value:
+        value.value += 1
+    assert value.value == 2
+
+
+def test_locks_that_nobody_else_sees_are_refused(cluster):
+    with pytest.raises(TypeError, match="shared Lock"):
+        cluster.Condition(threading.Lock())
+    with pytest.raises(TypeError, match="shared Lock"):
+        cluster.Array("i", 3, lock=threading.RLock())

@@ -202,6 +202,12 @@ class TestBuffered:
         with pytest.raises(ValueError, match="maxsize"):
             cluster.Queue(5, buffered=True)
 
+    def test_needs_an_unbounded_queue_by_name_too(self, cluster, unique):
+        """Its puts would wait for room for ever, and with them every call of the program."""
+        cluster.Queue(5, name=unique)
+        with pytest.raises(mpclient.Conflict, match="maxsize=5"):
+            cluster.Queue(name=unique, buffered=True)
+
     def test_an_error_reaches_the_next_put(self, cluster):
         q = cluster.Queue(buffered=True)
         q.shutdown()

@@ -69,7 +69,10 @@ class Proxy(ProxyBase):
         """Tell an object that was freed from one that went with its server."""
         handle = self._handle
         if handle.epoch == handle.session.references.epoch:
-            return err
+            if err.fields.get("ident") != handle.ident:
+                return err
+            text = f"the {self._label} does not exist any more: it was deleted, or nothing referred to it"
+            return NoSuchObject(text, **err.fields)
         return ServerRestarted(
             f"the {self._label} is lost: the server at {handle.session.address} was restarted without its "
             f"state; open it again"

@@ -7,7 +7,6 @@ from array import array
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.objects.base import Proxy
-from mpclient.objects.t_rlock import RLock
 from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
@@ -75,13 +74,19 @@ class Synchronized(Proxy):
 
     @classmethod
     def from_handle(cls, handle: Handle, details: str) -> Self:
-        """Make the proxy that was pickled: ``typecode`` or ``typecode:ident of the lock``."""
-        typecode, _, ident = details.partition(":")
-        lock = RLock(handle.session.adopt(ident)) if ident else None
+        """Make the proxy that was pickled: ``typecode`` or ``typecode:ident of the lock:its kind``."""
+        from mpclient.objects import find_class  # noqa: PLC0415 - the import would be circular
+
+        typecode, *rest = details.split(":")
+        if not rest:
+            return cls(handle, typecode=typecode)
+        ident, kind = rest
+        lock: Any = find_class(kind)(handle.session.adopt(ident))
         return cls(handle, typecode=typecode, lock=lock)
 
     def _details(self) -> str:
-        return self._typecode if self._lock is None else f"{self._typecode}:{self._lock._handle.ident}"  # noqa: SLF001
+        lock = self._lock
+        return self._typecode if lock is None else f"{self._typecode}:{lock._handle.ident}:{lock.kind}"  # noqa: SLF001
 
     def _handles(self) -> tuple[Handle, ...]:
         return (self._handle,) if self._lock is None else (self._handle, self._lock._handle)  # noqa: SLF001

@@ -245,7 +245,7 @@ class Catalogue(References):
         """Accept the settings of a later opener, adopt the first explicit ones, or refuse."""
         unknown = set(settings) - set(machine.settings)
         different = {k: v for k, v in settings.items() if k not in unknown and machine.settings[k] != v}
-        if not settings or not (unknown or different):
+        if not settings or (machine.explicit and not (unknown or different)):
             return
         if machine.explicit or unknown:
             key = min(unknown or different)
