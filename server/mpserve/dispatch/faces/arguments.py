@@ -162,10 +162,10 @@ def as_array(obj: Any) -> array.array[Any] | None:
             args=(Global("array", "array"), str(typecode), int(form), bytes(content)),
         ) if typecode in NUMBERS:
             return array._array_reconstructor(array.array, typecode, form, content)  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the only way to read it
-        case Stub(callee=Global("array", "array"), args=(str(typecode), list(numbers))) if (
+        case Stub(callee=Global("array", "array"), args=(str(typecode), (list() | bytes()) as content)) if (
             typecode in NUMBERS
         ):
-            return array.array(typecode, numbers)
+            return array.array(typecode, content)  # managers send bytes, as they lie in memory
     return None
 
 
@@ -182,6 +182,8 @@ def pairs_of(other: Any) -> Pairs:
 def _pair(number: int, element: Any) -> tuple[Any, Any]:
     try:
         parts = elements_of(element)
+    except NotSupported:
+        raise
     except TypeError:
         raise TypeError(
             f"cannot convert dictionary update sequence element #{number} to a sequence"

@@ -50,9 +50,9 @@ class ListFace(Face):
 
         try:
             return with_elements(value, go_on)
-        except TypeError as err:
-            if isinstance(err, NotSupported):
-                raise
+        except NotSupported:
+            raise
+        except TypeError:
             raise TypeError("can only assign an iterable") from None
 
     def m__delitem__(self, index: Any, /) -> Any:
@@ -133,7 +133,7 @@ class ListFace(Face):
                 "sort(key=...) would run users' code on the server; sort a copy and assign it: shared[:] = "
                 "sorted(shared, key=...)"
             )
-        return self._plan("sort", flag(whole(reverse)), then=nothing)
+        return self._plan("sort", flag(reverse), then=nothing)
 
     def clear(self) -> Any:
         return self._plan("clear", then=nothing)

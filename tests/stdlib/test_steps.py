@@ -1,0 +1,27 @@
+"""Step by step as the standard library's own server: every method, keyword and exception."""
+
+import json
+import multiprocessing
+
+import pytest
+from tests.stdlib.conftest import KEY, run_python
+from tests.stdlib.scenarios import SCENARIOS
+from tests.stdlib.steps import Manager, differences
+
+pytestmark = pytest.mark.stock
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """The standard library's own server."""
+    with Manager(authkey=KEY, ctx=multiprocessing.get_context("spawn")) as manager:
+        yield manager
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_does_what_the_standard_library_does(name, reference, manager):
+    assert differences(SCENARIOS[name], reference, manager, words=True) == []
+
+
+def test_does_so_for_every_python(python, server):
+    assert json.loads(run_python(python, "-m", "tests.stdlib.steps", *server.where)) == []
