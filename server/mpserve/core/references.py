@@ -107,7 +107,7 @@ class References(Machine):
     def count_mentions(self, kept: dict[str, int]) -> None:
         """Add up changes of stored mentions. One of an object that never was, or is gone, does not count."""
         for ident, change in kept.items():
-            if change and (ident in self.objects or ident in self.mentions):
+            if change and ident in self.objects:
                 n = self.mentions[ident] = self.mentions.get(ident, 0) + change
                 if n <= 0:
                     del self.mentions[ident]
@@ -154,6 +154,7 @@ class References(Machine):
 
     def forget_object(self, ident: str) -> None:
         """Drop all references to a deleted object."""
+        self.mentions.pop(ident, None)
         for holder in self.holders.pop(ident, {}):
             self._forget_holder(holder, ident)
         self.lent.discard(ident)
@@ -182,7 +183,8 @@ class References(Machine):
         assert pairs == {(i, h, n) for h, held in self.by_session.items() for i, n in held.items()}
         assert all(n > 0 for _, _, n in pairs)
         assert all(self.by_session.values())
-        assert self.holders.keys() | self.lent | self.idle_since_s.keys() <= self.objects.keys()
+        known = self.holders.keys() | self.mentions.keys() | self.lent | self.idle_since_s.keys()
+        assert known <= self.objects.keys()
         counted = Counter(self._mentioned())
         for ident, machine in self.objects.items():
             assert self.mentions.get(ident, 0) == counted[ident], f"{machine.label} is miscounted"
