@@ -7,16 +7,19 @@ soon, and health checks run every few seconds.
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
-
-from mpshared.command import guard
 
 __all__ = ["main"]
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command line and exit."""
-    sys.exit(guard("mpserve", _command))
+    try:
+        from mpshared.command import guard
+
+        code = guard("mpserve", _command)
+    except KeyboardInterrupt:  # before the guard stands, or behind it
+        code = 1
+    sys.exit(code)
 
 
 def _command() -> int:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["fail", "guard", "make_app", "run", "say"]
 
 
+_INTERRUPTED = 130
+"""What newer versions of typer make of an interrupt; older ones raise Abort."""
+
+
 # -- around a command -----------------------------------------------------------------------------
 
 
@@ -115,8 +119,10 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> i
         code = app(args=arguments, prog_name=program, standalone_mode=False)
     except _click_exception(typer) as err:
         return _explain(program, err)
-    except typer.Abort:  # what typer makes of an interrupt
+    except typer.Abort:
         raise KeyboardInterrupt from None
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else ExitCode.OK
 
 

@@ -1,0 +1,92 @@
+"""The banner's lines can be typed as they stand."""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+
+from mpserve.banner import banner
+from mpshared.address import Address
+from mpshared.keys import Key, default_key_file
+
+SECRET = b"a key of more than sixteen bytes"
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    """Return the key in this user's own file."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(socket, "gethostname", lambda: "one")
+    monkeypatch.setattr(getpass, "getuser", lambda: "me")
+    return Key(SECRET, "the file", default_key_file())
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the lines to type, without their titles."""
+    return [line.strip() for line in text.splitlines() if line.startswith("    ")]
+
+
+def test_at_home_nobody_thinks_of_keys(own):
+    assert commands_of(banner(Address.parse("127.0.0.1:7707"), own)) == [
+        "mpworker",
+        "export MPSERVE_ADDRESS=127.0.0.1:7707",
+        "mpserve status",
+        "mpserve start --host 0.0.0.0 --insecure",
+        "Ctrl-C",
+    ]
+
+
+def test_for_other_machines(own):
+    assert commands_of(banner(Address.parse("0.0.0.0:7708"), own)) == [
+        "mpworker --connect 127.0.0.1:7708",
+        "export MPSERVE_ADDRESS=127.0.0.1:7708",
+        "mpserve status --connect 127.0.0.1:7708",
+        f"scp -p me@one:{own.file} mpserve.key",
+        "mpworker --connect one:7708 --authkey-file mpserve.key",
+        'export MPSERVE_ADDRESS=one:7708 MPSERVE_AUTHKEY_FILE="$PWD/mpserve.key"',
+        "Ctrl-C",
+    ]
+
+
+def test_what_a_shell_would_take_apart_is_quoted():
+    key = Key(SECRET, "a file", Path("/home/me/my keys/one's"))
+    lines = commands_of(banner(Address.parse("[fe80::1%eth0]:7707"), key))
+    words = [shlex.split(line) for line in lines]
+    assert words[3] == ["scp", "-p", "me@[fe80::1%eth0]:/home/me/my keys/one's", "mpserve.key"]
+    assert words[4][:3] == ["mpworker", "--connect", "[fe80::1%eth0]:7707"]
+    assert words[1][2] == "MPSERVE_AUTHKEY_FILE=/home/me/my keys/one's"
+    assert words[2][-2:] == ["--authkey-file", "/home/me/my keys/one's"]
+    assert [line for line in lines if "[" in line and "'" not in line and '"' not in line] == []
+
+
+def test_a_unix_socket_is_for_this_machine_only(own):
+    lines = commands_of(banner(Address.parse("unix:/tmp/a socket"), own))
+    assert lines[0] == "mpworker --connect 'unix:/tmp/a socket'"
+    assert "scp" not in "".join(lines)
+    assert len(lines) == 4
+
+
+def test_a_key_in_the_environment_is_said_to_be_there_and_not_shown():
+    text = banner(Address.parse("10.0.0.1:7707"), Key(SECRET, "MPSERVE_AUTHKEY"))
+    assert "MPSERVE_AUTHKEY is set to the same key" in text
+    assert SECRET.decode() not in text
+    assert "scp" not in text
+    assert "mpworker --connect 10.0.0.1:7707" in text
+
+
+def test_the_advertised_address_is_the_one_to_dial(own):
+    lines = commands_of(banner(Address.parse("0.0.0.0:7707"), own, Address.parse("example.org:80")))
+    assert "mpworker --connect example.org:80 --authkey-file mpserve.key" in lines
+    assert "export MPSERVE_ADDRESS=127.0.0.1:7707" in lines
+
+
+def test_a_user_without_a_name(own, monkeypatch):
+    def nobody() -> str:
+        raise KeyError(12345)
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert f"scp -p one:{own.file} mpserve.key" in banner(Address.parse("0.0.0.0:7707"), own)

@@ -1,0 +1,118 @@
+"""What `mpserve status` shows of what a server told."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from mpserve.status_view import resolve, show
+
+
+def session(ident, role="program", **more):
+    about = {"name": "", "host": "one", "pid": 11, "python": [3, 11], "version": "0.1.0", "supervisor": ""}
+    counts = {"slots": 0, "queue": "", "connections": 1, "silent_s": 0.25, "waiting": 0}
+    return {"id": ident, "role": role, **about, **counts, **more}
+
+
+def thing(kind, name="", **more):
+    return {"kind": kind, "name": name, "ident": f"{kind}-ident", "references": 1, **more}
+
+
+@pytest.fixture
+def told():
+    return {
+        "server": {"server": "abc", "epoch": "e", "version": "0.1.0", "session": "me", "secret": "hush"},
+        "sessions": [
+            session("me", name="mpserve command"),
+            session("s1", name="[bold]\x1b[2J\n"),
+            session(
+                "w1", "worker", host="two", pid=22, name="two/1", slots=1, queue="tasks", supervisor="v1"
+            ),
+            session("v1", "supervisor", host="two", pid=21, name="two", slots=4, queue="tasks"),
+            session("k1", "stock", host="10.0.0.9:4000", pid=0, python=[0, 0]),
+        ],
+        "objects": [
+            thing("queue", "tasks", ready=5, leased=4, delayed=3, dead=2, unfinished=14, getters=1),
+            thing("lock", "mine", holder=["s1", 3], waiters=2),
+            thing("rlock", "theirs", holder=["k1", 1], waiters=0),
+            thing("lock", "lost", holder=["gone", 1], waiters=0),
+            thing("lock", "free", holder=None, waiters=0),
+            thing("semaphore", "permits", value=1, permits={"s1": 2, "": 1}, waiters=0),
+            thing("event", "go", set=True, waiters=0),
+            thing("barrier", "gate", parties=3, waiters=2, broken=False),
+            thing("array", typecode="d", length=8),
+        ],
+    }
+
+
+@pytest.fixture
+def shown(told, capsys, monkeypatch):
+    """Return the tables' lines, printed to a narrow terminal."""
+    monkeypatch.setenv("COLUMNS", "20")
+    show(told, as_json=False)
+    return capsys.readouterr().out.splitlines()
+
+
+def row(shown, first):
+    return next(line.split() for line in shown if line.split()[:1] == [first])
+
+
+def test_queues(shown):
+    assert row(shown, "name")[1:6] == ["ready", "leased", "delayed", "dead", "unfinished"]
+    assert row(shown, "tasks")[1:7] == ["5", "4", "3", "2", "14", "1"]
+
+
+def test_holders_are_hosts_and_processes(shown):
+    assert row(shown, "mine")[2:] == ["one:11", "thread", "3", "2", "1"]
+    assert row(shown, "theirs")[2] == "10.0.0.9:4000"
+    assert row(shown, "lost")[2:4] == ["session", "gone"]
+    assert row(shown, "free")[2] == "-"
+    assert "one:11 ×2, standard-library clients ×1" in " ".join(row(shown, "permits"))  # noqa: RUF001
+
+
+def test_workers_stand_under_their_host(shown):
+    rows = [line.split() for line in shown if line.startswith("two ")]
+    assert [r[:6] for r in rows] == [
+        ["two", "two", "supervisor", "21", "3.11", "4"],
+        ["two", "two/1", "worker", "22", "3.11", "1"],
+    ]
+
+
+def test_other_objects(shown):
+    assert row(shown, "go")[1:] == ["event", "set", "0", "1"]
+    assert row(shown, "gate")[1:] == ["barrier", "2", "of", "3", "2", "1"]
+    assert row(shown, "array-ident")[1:] == ["array", "8", "typecode", "d", "1"]
+
+
+def test_names_are_escaped_and_lines_are_whole(shown):
+    text = "\n".join(shown)
+    assert r"[bold]\x1b[2J\n" in text
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert [line for line in shown if line != line.rstrip()] == []
+
+
+def test_the_asking_session_and_secrets_are_not_shown(told, shown):
+    assert "mpserve command" not in "\n".join(shown)
+    assert "hush" not in json.dumps(resolve(told))
+    assert "4 sessions, 9 objects" in shown
+
+
+def test_json_is_what_the_server_told_with_holders_resolved(told, capsys):
+    before = copy.deepcopy(told)
+    show(told, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert told == before
+    assert printed == resolve(told)
+    holders = {o["name"]: o.get("holder") for o in printed["objects"]}
+    assert holders["mine"] == {"session": "s1", "thread": 3, "host": "one", "pid": 11}
+    assert holders["free"] is None
+    permits = next(o["permits"] for o in printed["objects"] if o["name"] == "permits")
+    assert permits[0] == {"session": "s1", "permits": 2, "host": "one", "pid": 11}
+
+
+def test_nothing_there(capsys):
+    show({"server": {"server": "a", "version": "1"}, "sessions": [], "objects": []}, as_json=False)
+    assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", "0 sessions, 0 objects"]
