@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.managers import SyncManager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,13 @@ from typing import TYPE_CHECKING, Any
 from mpserve.core.t_queue import Queue
 from mpserve.dispatch.dispatcher import Dispatcher, Limits
 from mpserve.dispatch.own import OwnSide
+from mpserve.dispatch.registered import (
+    BadRegistration,
+    Registered,
+    Registration,
+    from_registry,
+    load_registrations,
+)
 from mpserve.dispatch.stock import StockSide
 from mpserve.engines.memory import MemoryEngine
 from mpserve.net.listener import Listener, Md5
@@ -29,7 +37,7 @@ from mpshared.log import make_logger
 if TYPE_CHECKING:
     from mpshared.log import Logger
 
-__all__ = ["Manager", "Options", "Server"]
+__all__ = ["BadRegistration", "Manager", "Options", "Server"]
 
 GOODBYE_S = 1.0
 """How long peers may take to read the goodbye when the server stops."""
@@ -53,7 +61,19 @@ class Options:
 class Server:
     """One server: listens, serves until it is stopped, leaves nothing behind."""
 
-    def __init__(self, options: Options, authkey: bytes, log: Logger) -> None:
+    def __init__(
+        self,
+        options: Options,
+        authkey: bytes,
+        log: Logger,
+        registrations: Mapping[str, Registration] | None = None,
+    ) -> None:
+        """Make a server that does not listen yet.
+
+        Raises:
+            BadRegistration: What is to be registered cannot be used.
+        """
+        own = {**load_registrations(options.register), **(registrations or {})}
         self.options = options
         self.log = log
         self.loop = Loop()
@@ -77,15 +97,18 @@ class Server:
             session_timeout_s=options.session_timeout_s,
             grace_s=options.grace_s,
         )
+        self.registered = Registered(
+            own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
+        )
         self.listener = Listener(
             self.loop,
             log,
             authkey=authkey,
             md5=options.md5,
             own_side=lambda transport: OwnSide(self.dispatcher, transport),
-            stock_side=lambda transport: StockSide(self.dispatcher, transport),
+            stock_side=lambda transport: StockSide(self.dispatcher, transport, self.registered),
         )
-        self.loop.timed += [self.dispatcher, self.listener]
+        self.loop.timed += [self.dispatcher, self.listener, self.registered]
         self.address = options.address
         self.stop_reason = ""
 
@@ -124,6 +147,7 @@ class Server:
     def close(self) -> None:
         """Close all sockets. A second time does nothing."""
         self.listener.close()
+        self.registered.close()
         self.loop.close()
 
     def stop_at_end_of(self, fd: int) -> None:
@@ -176,7 +200,8 @@ class _Server:
         options = replace(
             Options(where), allow_shutdown=True
         )  # a manager's own process is stopped through its socket
-        self._server = Server(options, bytes(authkey), make_logger("mpserve", level="warning"))
+        log = make_logger("mpserve", level="warning")
+        self._server = Server(options, bytes(authkey), log, from_registry(registry))
         self.address = self._server.listen().sockaddr
         self.listener = self._server.listener
 

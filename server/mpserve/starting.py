@@ -53,13 +53,16 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     address = _where(given.pop("host"), given.pop("port"))
     _check_exposure(address, insecure=given.pop("insecure"))
     key = _find_key(authkey_file)
-    from mpserve.manager import Options, Server  # noqa: PLC0415 - takes long; mistakes are told first
+    from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
     from mpshared.log import make_logger  # noqa: PLC0415
 
     given["grace_s"] = given.pop("grace")
     given["session_timeout_s"] = given.pop("session_timeout")
     options = Options(address, **given)
-    server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
+    try:
+        server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
+    except BadRegistration as err:
+        _end(ExitCode.USAGE, f"--register {err}")
     _listen(server, options, lifeline)
     _stop_on_signals(server)
     if log_format == "console":

@@ -17,6 +17,7 @@ from mpserve.core.t_list import List
 from mpserve.core.t_lock import Lock
 from mpserve.core.t_namespace import Namespace
 from mpserve.core.t_queue import Queue
+from mpserve.core.t_registered import Registered
 from mpserve.core.t_rlock import RLock
 from mpserve.core.t_semaphore import Semaphore
 from mpserve.core.t_set import Set
@@ -37,6 +38,7 @@ KINDS: Final[dict[str, type[Machine]]] = {
         Lock,
         Namespace,
         Queue,
+        Registered,
         RLock,
         Semaphore,
         Set,

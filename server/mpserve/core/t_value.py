@@ -48,7 +48,7 @@ class Value(Machine):
         fx.reply(call, None, [self.blob])
 
     def get_typed(self, fx: Effects, call: Call) -> None:
-        """Answer type code and value: what it takes to make a `multiprocessing.managers.Value`. Cost: O(1)."""
+        """Answer type code and value: what it takes to make a stock `managers.Value`. Cost: O(1)."""
         fx.reply(call, self.settings["typecode"], [self.blob])
 
     def set(self, fx: Effects, call: Call) -> None:

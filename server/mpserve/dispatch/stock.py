@@ -35,6 +35,7 @@ from mpshared.wire.stock.messages import StockMessages, stock_frame
 
 if TYPE_CHECKING:
     from mpserve.dispatch.dispatcher import Dispatcher
+    from mpserve.dispatch.registered import Made, Registered
     from mpserve.dispatch.transport import Transport
 
 __all__ = ["StockSide"]
@@ -51,11 +52,16 @@ _LOADS: Final = b"\x80\x04\x8c\x07#RETURNc_pickle\nloads\n"
 reply by far."""
 
 
+_ELSEWHERE: Final = Plan("")
+"""Stands for a request that a thread has: it is answered later, and not by the engine."""
+
+
 class StockSide:
     """One authenticated connection of a standard-library client."""
 
-    def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
+    def __init__(self, dispatcher: Dispatcher, transport: Transport, registered: Registered) -> None:
         self._dispatcher = dispatcher
+        self._registered = registered
         self._transport = transport
         self._messages = StockMessages(dispatcher.limits.max_message)
         self._session: Session = dispatcher.start_session(SessionInfo(role="stock", host=transport.label))
@@ -154,6 +160,9 @@ class StockSide:
                 raise ProtocolError("request", f"{method!r:.60} is no function of a manager's server")
             return function(self, *args, **kwds)
         kind = self._kinds.get(ident) or self._find_kind(ident)
+        if kind == "registered":
+            data = symbolic.dump((args, kwds), face=symbolic.OWN)
+            return self._elsewhere(self._registered.call(ident, method, data, self._called))
         return FACES[kind](ident).invoke(method, args, kwds)
 
     def _find_kind(self, ident: str) -> str:
@@ -169,6 +178,8 @@ class StockSide:
 
     def _act(self, outcome: Any) -> None:
         """Carry a plan out, or send a result."""
+        if outcome is _ELSEWHERE:
+            return
         if not isinstance(outcome, Plan):
             self._send_result(outcome)
             return
@@ -196,6 +207,33 @@ class StockSide:
             self._reply_failure(err, plan.key)
             return
         self._act(outcome)
+
+    # -- objects of the operator's own ---------------------------------------------------------------
+
+    def _elsewhere(self, accepted: bool) -> Plan:
+        """Note that a thread has this request now, or refuse it."""
+        if not accepted:
+            raise RuntimeError(
+                "all threads for registered objects are busy and too many calls wait for one; try again later"
+            )
+        self._plan = _ELSEWHERE
+        return _ELSEWHERE
+
+    def _made(self, made: Made | None, reply: bytes) -> None:
+        """Give a new object its place in the engine, or send why there is none."""
+        if made is None or self._over:
+            self._called(made, reply)
+            return
+        self._plan = None
+        self._act(self._registered.plan_for(made))
+
+    def _called(self, made: Made | None, reply: bytes) -> None:
+        """Send what a thread made of the request."""
+        self._plan = None
+        if made is not None:
+            self._registered.drop(made)
+        elif not self._over:
+            self._transport.send(stock_frame(reply))
 
     def _fail(self, plan: Plan, error: errors.MpserveError) -> None:
         if isinstance(plan.key, Default) and isinstance(error, errors.KeyMissing):
@@ -241,7 +279,8 @@ class StockSide:
         return self._transport.dialled()
 
     def _face(self) -> Stock:
-        return Stock(self._address(), EXPOSED)
+        of_registered = self._registered.exposed
+        return Stock(self._address(), {**EXPOSED, **of_registered} if of_registered else EXPOSED)
 
     def _token(self, typeid: str, ident: str) -> Stub:
         return _token(typeid, self._address(), ident)
@@ -256,6 +295,9 @@ class StockSide:
         self._persistent = True
 
     def _create(self, typeid: str, /, *args: Any, **kwds: Any) -> Plan:
+        if typeid in self._registered:
+            data = symbolic.dump((args, kwds), face=symbolic.OWN)
+            return self._elsewhere(self._registered.create(typeid, data, self._made))
         if typeid not in CREATORS:
             msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
             raise errors.BadValue(msg)
@@ -266,13 +308,16 @@ class StockSide:
 
     def _get_methods(self, token: Any) -> tuple[str, ...]:
         ident = _token_ident(token)
-        return FACES[self._find_kind(ident)].EXPOSED
+        kind = self._find_kind(ident)
+        return self._registered.methods(ident) if kind == "registered" else FACES[kind].EXPOSED
 
     def _incref(self, ident: str) -> Plan:
         return Plan("cluster.adopt", [[ident]], then=lambda _r, _o: None)
 
     def _decref(self, ident: str) -> Plan:
-        return Plan("cluster.drop", [[[ident, 1]]], then=lambda _r, _o: None)
+        return Plan(
+            "cluster.drop", [[[ident, 1]]], then=lambda _r, _o: self._registered.forget_if_gone(ident)
+        )
 
     def _number_of_objects(self) -> Plan:
         return Plan("cluster.count")
