@@ -17,10 +17,11 @@ import sys
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -61,14 +62,14 @@ def count_on_cluster(texts: list[str], progress: Progress) -> tuple[Counter[str]
         results = cluster.Queue(name="results")
         results.clear()  # what somebody before us left behind
         slots = cluster.cpu_count()
-        bar = progress.add_task(f"{slots} workers", total=len(texts))
+        bar = progress.add_task(f"{slots} worker processes", total=len(texts))
         started_s = time.perf_counter()
 
-        def merge(answers: list[object]) -> None:
+        def merge(answers: list[Any]) -> None:
             for answer in answers:
                 if isinstance(answer, mpclient.TaskError):
                     answer.reraise()
-                who, counted = answer  # type: ignore[misc]
+                who, counted = answer
                 words.update(counted)
                 per_worker[who] += 1
             progress.advance(bar, len(answers))
@@ -97,17 +98,23 @@ def report(
 ) -> None:
     """Print the commonest words, and who counted."""
     console = Console(highlight=False)
-    table = Table("word", "times", title="The 20 commonest words", title_justify="left", box=None)
-    for word, times in words.most_common(20):
-        table.add_row(word, f"{times:,}")
-    console.print(table)
-    for who, jobs in per_worker.most_common():
-        console.print(f"  {who}: {jobs} jobs")
+    console.print("\nThe 20 commonest words:")
+    console.print(columns((f"{times:,}", word) for word, times in words.most_common(20)))
+    console.print("\nJobs done by each worker process:")
+    console.print(columns((f"{jobs:,}", who) for who, jobs in per_worker.most_common()))
     size = sum(map(len, texts)) / 1e6
-    console.print(f"{len(texts)} files, {size:.1f} MB, {words.total():,} words")
-    console.print(
-        f"cluster: {took_s:.2f} s, {len(texts) / took_s:,.0f} jobs/s; this process alone: {here_s:.2f} s"
-    )
+    console.print(f"\n{len(texts):,} files, {size:.1f} MB, {words.total():,} words")
+    console.print(f"cluster: {took_s:.2f} s, {len(texts) / took_s:,.0f} jobs/s")
+    console.print(f"this process alone: {here_s:.2f} s")
+
+
+def columns(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return a number and a name a line."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", min_width=9)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def main() -> int:
@@ -118,15 +125,15 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="only so many files")
     limit = parser.parse_args().limit
     texts = sources(limit)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
+    parts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*parts) as progress:
         words, per_worker, took_s = count_on_cluster(texts, progress)
     alone, here_s = count_here(texts)
     report(words, per_worker, texts, took_s, here_s)
     if words != alone:
         print("the cluster's count differs from this process's", file=sys.stderr)
         return 1
-    print("both counts are the same")
+    print("Both counts are the same.")
     return 0
 
 
