@@ -77,3 +77,30 @@ def test_a_child_that_only_puts_loses_nothing(program, cluster, unique, method):
     )
     assert run.finish() == "0"
     assert q.get_many(1000) == list(range(100))
+
+
+@pytest.mark.parametrize(
+    "take", ["Queue.get", "Queue.get_many", "Lock.acquire", "RLock.acquire", "Semaphore.acquire"]
+)
+def test_what_an_interrupted_call_took_returns_although_it_sent_a_buffer_first(cluster, take):
+    """The answer has come and the caller does not have it yet; buffered items went over the same lane."""
+    make, method = take.split(".")
+    shared, buffered = getattr(cluster, make)(), cluster.Queue(buffered=True)
+    if make == "Queue":
+        shared.put("item")
+
+    class Interrupted(type(shared)):
+        __slots__ = ()
+
+        def _call(self, *args, **more):
+            super()._call(*args, **more)
+            raise KeyboardInterrupt
+
+    call = getattr(Interrupted(shared._handle), method)
+    with buffered._buffer._sending:  # its feeder waits: the call below has to send the item
+        buffered.put("held back")
+        with pytest.raises(KeyboardInterrupt):
+            call(*((5,) if method == "get_many" else ()))
+    assert buffered.qsize() == 1
+    free = {"Queue": "qsize", "Semaphore": "get_value"}.get(make)
+    wait_until(lambda: getattr(shared, free)() == 1 if free else not shared.locked())

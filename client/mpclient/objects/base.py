@@ -57,6 +57,16 @@ class Proxy(ProxyBase):
         except NoSuchObject as err:
             raise self._gone(err) from None
 
+    def _before(self) -> int:
+        """Return the number before that of the next call, for `_take_back`.
+
+        What buffered queues hold back is sent first: else those calls would come in between.
+        """
+        session = self._handle.session
+        if session.unflushed:
+            session.flush()
+        return session.calls()
+
     def _take_back(self, before: int) -> None:
         """Have the server take back what the call after `before` took, for a caller that was interrupted.
 

@@ -51,8 +51,7 @@ class Condition(Mutex):
         """
         timeout_s = event_timeout(timeout)
         session = self._handle.session
-        session.flush()  # now, so that `before` is the number before the wait's own
-        before = session.calls()
+        before = self._before()
         try:
             return bool(self._call(_WAIT, timeout_s).result)
         except MpserveError:

@@ -39,7 +39,7 @@ class Mutex(Proxy):
             ValueError: A timeout without blocking, or a negative one that `threading` refuses.
         """
         timeout_s = lock_timeout(blocking, timeout, block)
-        before = self._handle.session.calls()
+        before = self._before()
         try:
             return bool(self._call(self._ACQUIRE, timeout_s).result)
         except Exception:

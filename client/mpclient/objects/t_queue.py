@@ -159,7 +159,7 @@ class Queue(Proxy):
             ValueError: A negative timeout.
         """
         timeout_s = queue_timeout(block, timeout)
-        before = self._handle.session.calls()
+        before = self._before()
         try:
             return self._call(_GET, timeout_s, self.leases, read=self._read_value)
         except Exception:
@@ -180,7 +180,7 @@ class Queue(Proxy):
             ShutDown: None, and none will come.
         """
         timeout_s = queue_timeout(block, timeout)
-        before = self._handle.session.calls()
+        before = self._before()
         try:
             return self._call(_GET_MANY, n, timeout_s, self.leases, read=self._read_values)  # type: ignore[no-any-return]
         except Exception:

@@ -41,7 +41,7 @@ class Semaphore(Proxy):
             ValueError: A timeout without blocking.
         """
         timeout_s = semaphore_timeout(blocking, timeout, block)
-        before = self._handle.session.calls()
+        before = self._before()
         try:
             return bool(self._call(_ACQUIRE, timeout_s).result)
         except Exception:
