@@ -40,6 +40,14 @@ __all__ = ["Factories"]
 _OPEN: Final = BY_NAME["cluster.open"]
 
 
+class _Usual(int):
+    """A default, shown as the number it is, that can be told from the same number given by the caller."""
+
+
+_UNBOUNDED: Final = _Usual(0)
+_ONE: Final = _Usual(1)
+
+
 class Factories:
     """What makes and opens shared objects; a `Cluster` is one."""
 
@@ -49,7 +57,7 @@ class Factories:
 
     def Queue(  # noqa: N802 - the standard library's name
         self,
-        maxsize: int = 0,
+        maxsize: int = _UNBOUNDED,
         *,
         name: str | None = None,
         fresh: bool = False,
@@ -69,7 +77,7 @@ class Factories:
 
     def JoinableQueue(  # noqa: N802
         self,
-        maxsize: int = 0,
+        maxsize: int = _UNBOUNDED,
         *,
         name: str | None = None,
         fresh: bool = False,
@@ -88,16 +96,26 @@ class Factories:
         buffered: bool = False,
     ) -> SimpleQueue:
         """Return an unbounded queue; see `Queue`."""
-        return self._queue("SimpleQueue", 0, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
+        return self._queue("SimpleQueue", _UNBOUNDED, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
 
     def LifoQueue(  # noqa: N802
-        self, maxsize: int = 0, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
+        self,
+        maxsize: int = _UNBOUNDED,
+        *,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
     ) -> LifoQueue:
         """Return a stack; see `Queue`."""
         return self._queue("LifoQueue", maxsize, "lifo", name, fresh, ttl, False)  # type: ignore[return-value]
 
     def PriorityQueue(  # noqa: N802
-        self, maxsize: int = 0, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
+        self,
+        maxsize: int = _UNBOUNDED,
+        *,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
     ) -> PriorityQueue:
         """Return a queue that gives the smallest item first; see `Queue`."""
         return self._queue("PriorityQueue", maxsize, "priority", name, fresh, ttl, False)  # type: ignore[return-value]
@@ -117,7 +135,8 @@ class Factories:
                 "a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both"
             )
         # A buffered put promises nothing about room: the queue must be, and stay, unbounded.
-        given = _given(order=order, maxsize=maxsize if maxsize > 0 else 0 if buffered else None)
+        asked = buffered or not isinstance(maxsize, _Usual)
+        given = _given(order=order, maxsize=max(0, maxsize) if asked else None)
         more = {"buffered": True} if buffered else {}
         return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
 
@@ -132,17 +151,17 @@ class Factories:
         return self._open("rlock", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Semaphore(  # noqa: N802
-        self, value: int = 1, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
+        self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
     ) -> Semaphore:
         """Return a semaphore of `value` permits."""
-        given = _given(value=_whole(value, "value") if value != 1 else None)
+        given = _given(value=_asked(value))
         return self._open("semaphore", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def BoundedSemaphore(  # noqa: N802
-        self, value: int = 1, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
+        self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
     ) -> BoundedSemaphore:
         """Return a semaphore that never has more than `value` permits."""
-        given = _given(value=_whole(value, "value"), bounded=True)
+        given = _given(value=_asked(value), bounded=True)
         return self._open("semaphore", "BoundedSemaphore", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Condition(  # noqa: N802
@@ -315,6 +334,11 @@ class Factories:
 def _given(**settings: Any) -> _dict[str, Any]:
     """Return the settings that were given."""
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _asked(value: int) -> int | None:
+    """Return a semaphore's permits; None if the caller left it at the default."""
+    return None if isinstance(value, _Usual) else _whole(value, "value")
 
 
 def _mutex(lock: Any) -> Mutex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import re
 import threading
@@ -256,6 +257,24 @@ class TestNames:
         cluster.Queue(name=unique, buffered=True)  # needs an unbounded queue
         with pytest.raises(mpclient.Conflict, match="maxsize=0"):
             cluster.Queue(3, name=unique)
+
+    def test_the_default_is_not_taken_for_a_setting(self, cluster, unique):
+        """Given, the usual number is a setting as any other; not given, what exists is accepted."""
+        for make, other, usual in [
+            (cluster.Semaphore, 3, 1),
+            (cluster.BoundedSemaphore, 3, 1),
+            (cluster.Queue, 3, 0),
+            (cluster.JoinableQueue, 3, 0),
+            (cluster.LifoQueue, 3, 0),
+            (cluster.PriorityQueue, 3, 0),
+        ]:
+            name = f"{unique} {make.__name__}"
+            existing = make(other, name=name)
+            assert make(name=name) == existing
+            with pytest.raises(mpclient.Conflict, match=f"={usual};"):
+                make(usual, name=name)
+            [parameter, *_] = inspect.signature(make).parameters.values()
+            assert (repr(parameter.default), parameter.default) == (str(usual), usual)
 
     @pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "mpserve.x"])
     def test_bad_names(self, cluster, name):
