@@ -215,11 +215,11 @@ def test_a_server_that_stops_in_the_middle_of_a_job(mpworker, fresh_server, tmp_
     done, go = tmp_path / "done", tmp_path / "go"
 
     def job():
-        import time
         from pathlib import Path
 
-        while not Path(go).exists():
-            time.sleep(0.01)
+        from mpclient.testing import wait_until
+
+        wait_until(Path(go).exists, 60)
         Path(done).touch()
 
     with server.connect() as cluster:
