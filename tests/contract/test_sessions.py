@@ -18,7 +18,6 @@ ENDS = ["goodbye", "die", "silent", "reported"]
 def end(request, rig):
     """Ways to end a program. Its supervisor watches, the others go on beating."""
     supervisor = rig.program(role="supervisor")
-    rig.supervisor = supervisor
 
     def silent(program):
         others = [p for p in rig.programs if p is not program]
@@ -33,20 +32,31 @@ def end(request, rig):
         assert thread.ask("cluster.report_death", "", program.id, {"signal": 9}) is True
         assert thread.ask("cluster.report_death", "", program.id, {"signal": 9}) is False
 
-    def run(program):
-        ways = {"goodbye": program.goodbye, "die": program.die}
-        ways.get(request.param, lambda: {"silent": silent, "reported": reported}[request.param](program))()
+    def goodbye(program):
+        program.goodbye()
+
+    def die(program):
+        program.die()
+
+    ways = {"goodbye": goodbye, "die": die, "silent": silent, "reported": reported}
+
+    def end(program):
+        ways[request.param](program)
         assert not program.alive
         assert (program.id in rig.lost) == (request.param != "goodbye")
 
-    run.program = lambda **more: rig.program(role="worker", supervisor=supervisor.id, **more)
-    return run
+    return end
+
+
+@pytest.fixture
+def dying(rig, end):
+    return rig.program(role="worker", supervisor=rig.programs[0].id)
 
 
 class TestTheEnd:
     @pytest.mark.parametrize("kind", ["lock", "rlock", "semaphore", "condition"])
-    def test_what_it_held_goes_to_the_next(self, rig, end, kind):
-        dying, other = end.program(), rig.thread()
+    def test_what_it_held_goes_to_the_next(self, rig, dying, end, kind):
+        other = rig.thread()
         ident = rig.open(other, kind, **({"value": 1} if kind == "semaphore" else {}))
         thread = dying.thread()
         thread.ask(f"{kind}.acquire", ident, None)
@@ -55,8 +65,8 @@ class TestTheEnd:
         end(dying)
         assert waiting.value is True
 
-    def test_leased_items_return_with_an_attempt_counted(self, rig, end):
-        dying, other = end.program(), rig.thread()
+    def test_leased_items_return_with_an_attempt_counted(self, rig, dying, end):
+        other = rig.thread()
         queue = rig.open(other, "queue")
         other.ask("queue.put_many", queue, None, blobs=[A, B])
         assert dying.thread().ask("queue.get", queue, None, True) == [1, 1]
@@ -64,8 +74,8 @@ class TestTheEnd:
         assert other.ask("queue.get", queue, 0, True) == [1, 2]
         assert other.ask("queue.get", queue, 0, True) == [2, 1]
 
-    def test_a_waiter_takes_nothing_any_more(self, rig, end):
-        dying, other = end.program(), rig.thread()
+    def test_a_waiter_takes_nothing_any_more(self, rig, dying, end):
+        other = rig.thread()
         queue, lock = rig.open(other, "queue"), rig.open(other, "lock")
         other.ask("lock.acquire", lock, None)
         getting = dying.thread().call("queue.get", queue, None, False)
@@ -79,8 +89,8 @@ class TestTheEnd:
         assert not getting.answered
         assert not locking.answered
 
-    def test_answers_it_did_not_acknowledge_are_undone(self, rig, end):
-        dying, other = end.program(), rig.thread()
+    def test_answers_it_did_not_acknowledge_are_undone(self, rig, dying, end):
+        other = rig.thread()
         queue, lock = rig.open(other, "queue"), rig.open(other, "lock")
         other.ask("queue.put_many", queue, None, blobs=[A, B, C])
         seen, unseen = dying.thread(), dying.thread()
@@ -93,8 +103,8 @@ class TestTheEnd:
         assert other.out("queue.get_many", queue, 9, 0, False) == [B, C]
         assert other.ask("lock.acquire", lock, 0) is True
 
-    def test_its_references_are_dropped(self, rig, end):
-        dying, other = end.program(), rig.thread()
+    def test_its_references_are_dropped(self, rig, dying, end):
+        other = rig.thread()
         thread = dying.thread()
         own, shared = rig.open(thread, "dict"), rig.open(thread, "dict")
         other.ask("cluster.adopt", "", [shared])
@@ -103,8 +113,8 @@ class TestTheEnd:
         assert rig.exists(shared)
         assert rig.references(shared) == 1
 
-    def test_others_of_its_calls_are_forgotten(self, rig, end):
-        dying, other = end.program(), rig.thread()
+    def test_others_of_its_calls_are_forgotten(self, rig, dying, end):
+        other = rig.thread()
         queue, lock = rig.open(other, "queue"), rig.open(other, "lock")
         thread = dying.thread()
         waiting = thread.call("queue.get", queue, None, False)

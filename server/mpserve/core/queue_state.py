@@ -56,7 +56,7 @@ class QueueState(Machine):
 
     def _check_settings(self) -> None:
         order, numbers = self.settings["order"], (self.settings["maxsize"], self.settings["max_attempts"])
-        if order not in ORDERS:
+        if type(order) is not str or order not in ORDERS:
             raise BadValue(f"a queue's order is one of {', '.join(ORDERS)}, not {order!r:.80}")
         if any(type(number) is not int for number in numbers):
             what = "maxsize and max_attempts are whole numbers (0: no limit, and the server's)"
