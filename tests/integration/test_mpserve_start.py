@@ -367,3 +367,27 @@ def test_one_shot_standard_clients_do_not_fill_the_log(start):
     events = [line.split()[3] for line in running.err.read_text().splitlines()]
     md5 = ["peer.md5"] if sys.version_info < (3, 12) else []
     assert events == ["server.ready", *md5, "server.stopped"]
+
+
+def test_worker_hosts_that_come_and_go_are_logged(start, home):
+    running = start("--port", "0")
+    worker = subprocess.Popen(
+        [str(commands.COMMAND.with_name("mpworker")), "--connect", running.address, "--processes", "1"],
+        env=home.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: "session.start" in running.said, 20)
+    finally:
+        worker.terminate()
+        assert worker.wait(20) == 0
+    assert running.end(signal.SIGTERM) == 0
+    log = running.err.read_text().splitlines()
+    assert [line.split()[3] for line in log] == [
+        "server.ready",
+        "session.start",
+        "session.end",
+        "server.stopped",
+    ]
+    assert f"pid={worker.pid}" in log[1]
+    assert "role=supervisor" in log[1]

@@ -98,14 +98,17 @@ class Dispatcher:
     def start_session(self, info: SessionInfo) -> Session:
         """Begin a session with a fresh id and secret."""
         session = self.engine.start_session(secrets.token_hex(8), info, secrets.token_hex(16), self.clock())
-        self.log.debug(
-            "session.start", session=session.id, role=info.role, host=info.host, pid=info.pid, name=info.name
-        )
+        self._tell("session.start", session, host=info.host, pid=info.pid, name=info.name)
         return session
+
+    def _tell(self, event: str, session: Session, **fields: object) -> None:
+        """Log how a session begins or ends: worker hosts for the operator, the others are too many."""
+        log = self.log.info if session.info.role == "supervisor" else self.log.debug
+        log(event, session=session.id, role=session.info.role, **fields)
 
     def end_session(self, session: Session, why: str) -> None:
         """End a session whose client said goodbye."""
-        self.log.debug("session.end", session=session.id, why=why)
+        self._tell("session.end", session, why=why)
         session.over = why
         self.engine.end_session(session, self.clock())
         self._close_connections(session)
