@@ -201,3 +201,74 @@ def run_python(path, *arguments, **more):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+class Program:
+    """A client program that runs beside the test, talks by lines, and may be killed."""
+
+    START = """
+import os, queue, sys, threading
+from multiprocessing import current_process
+from tests.stdlib.named import Named
+key = os.environ["MPSERVE_AUTHKEY"].encode()
+current_process().authkey = key
+m = Named((sys.argv[1], int(sys.argv[2])), key)
+m.connect()
+def say(*words):
+    print(*words, flush=True)
+"""
+
+    def __init__(self, server, code, *, path=sys.executable, arguments=()):
+        command = [path, "-c", self.START + code, *map(str, server.where), *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        )
+        self._lines = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def hear(self):
+        """Return its next line."""
+        line = self._lines.get(timeout=WAIT_S)
+        assert line is not None, f"the program ended with {self.process.wait(WAIT_S)}"
+        return line
+
+    def tell(self, line):
+        """Give it a line to read."""
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def kill(self):
+        """Kill it with -9."""
+        self.process.kill()
+        self.process.wait(WAIT_S)
+
+    def end(self):
+        """Wait for its end; return its exit code."""
+        return self.process.wait(WAIT_S)
+
+    def close(self):
+        """Leave nothing behind."""
+        self.kill()
+        self._reader.join(WAIT_S)
+        self.process.stdout.close()
+        self.process.stdin.close()
+
+
+@pytest.fixture
+def program(server):
+    """Start client programs of the module's server; they end with the test."""
+    started = []
+
+    def start(code, **more):
+        started.append(Program(server, code, **more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

@@ -371,7 +371,7 @@ def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, 
 
 def _debug_text(status: Any, _out: Any) -> str:
     rows = [
-        f"  {o['ident']}:       refcount={o['references']}\n    {o['kind']} {o['name'] or ''}"
+        f"  {o['ident']}:       refcount={o['references']}\n    {o['kind']} {o['name'] or o.get('typeid', '')}"
         for o in status["objects"]
     ]
     return "\n".join(rows)
