@@ -267,12 +267,12 @@ class Factories:
         fresh: bool = False,
         ttl: float | None = None,
     ) -> Value:
-        """Return a shared number (or whatever is stored in it).
+        """Return a shared number, byte ("c"), character ("u") or truth value (`ctypes.c_bool`).
 
         Args:
             typecode_or_type: A type code of the `array` module or a simple `ctypes` type.
             *args: The first value.
-            lock: True makes an RLock for `get_lock`; or the lock to use; False: none.
+            lock: True makes an RLock for `get_lock`; or the lock to use; False: none, and no `get_lock`.
             name: See `Cluster`.
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
@@ -282,9 +282,10 @@ class Factories:
         typecode = typecode_of(typecode_or_type)
         blobs = self._blobs([first_value(typecode, args)])
         mutex = self._lock_for("value", lock, name)
-        return self._open(
-            "value", "", {"typecode": typecode}, blobs, name, fresh, ttl, typecode=typecode, lock=mutex
-        )  # type: ignore[return-value]
+        flavour = "RawValue" if mutex is None else "Value"
+        given = {"typecode": typecode}
+        more = {"typecode": typecode, "lock": mutex}
+        return self._open("value", flavour, given, blobs, name, fresh, ttl, **more)  # type: ignore[return-value]
 
     def Array(  # noqa: N802
         self,
@@ -296,12 +297,15 @@ class Factories:
         fresh: bool = False,
         ttl: float | None = None,
     ) -> Array:
-        """Return a shared array of numbers; arguments as `Value`, and a length or the first numbers."""
-        from mpclient.objects.t_array import array_settings  # noqa: PLC0415 - as all kinds
+        """Return a shared array; arguments as `Value`, and a length or the first numbers (bytes, text)."""
+        from mpclient.objects.t_array import array_settings, typecode_of  # noqa: PLC0415 - as all kinds
 
-        given = array_settings(typecode_or_type, size_or_initializer)
+        typecode = typecode_of(typecode_or_type)
+        given = array_settings(typecode, size_or_initializer)
         mutex = self._lock_for("array", lock, name)
-        return self._open("array", "", given, (), name, fresh, ttl, typecode=given["typecode"], lock=mutex)  # type: ignore[return-value]
+        flavour = "RawArray" if mutex is None else "Array"
+        more = {"typecode": typecode, "lock": mutex}
+        return self._open("array", flavour, given, (), name, fresh, ttl, **more)  # type: ignore[return-value]
 
     def _lock_for(self, kind: str, lock: bool | Mutex, name: str | None) -> Mutex | None:
         """Return the lock of a Value or Array; that of a named one is found under a name made of its."""

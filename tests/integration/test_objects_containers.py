@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import multiprocessing
 import operator
 from collections.abc import MutableMapping, MutableSequence, MutableSet
 from fractions import Fraction
@@ -268,8 +269,6 @@ class TestValue:
         value = cluster.Value("i")
         with value, value.get_lock():
             assert not in_thread(lambda: value.get_lock().acquire(False))()
-        with pytest.raises(AttributeError, match="lock=False"):
-            cluster.Value("i", lock=False).get_lock()
 
     def test_by_name_its_lock_is_the_same(self, server, cluster, unique):
         with server.connect() as other, cluster.Value("i", 3, name=unique).get_lock():
@@ -299,3 +298,124 @@ class TestArray:
         with array.get_lock():
             array[0] += 1
         assert array.tolist() == [16, 20, 30]
+
+
+class TestAsInMultiprocessing:
+    """The same steps with `multiprocessing`'s objects and with ours."""
+
+    @pytest.fixture(params=["multiprocessing", "cluster"])
+    def maker(self, request, cluster):
+        return multiprocessing if request.param == "multiprocessing" else cluster
+
+    @pytest.mark.parametrize("typecode", ["c", ctypes.c_char])
+    def test_a_byte(self, maker, typecode):
+        value = maker.Value(typecode)
+        assert value.value == b"\0"
+        value.value = b"x"
+        assert value.value == b"x"
+        value.value = 65
+        assert value.value == b"A"
+        assert maker.Value(typecode, b"z", lock=False).value == b"z"
+        for wrong in ("x", b"xy", b"", 256, None):
+            with pytest.raises(TypeError):
+                value.value = wrong
+        with pytest.raises(TypeError):
+            maker.Value(typecode, "x")
+
+    @pytest.mark.parametrize("typecode", ["u", ctypes.c_wchar])
+    def test_a_character(self, maker, typecode):
+        value = maker.Value(typecode)
+        assert value.value == "\0"
+        value.value = "\U0001f600"
+        assert value.value == "\U0001f600"
+        for wrong in (b"x", "xy", "", 5):
+            with pytest.raises(TypeError):
+                value.value = wrong
+
+    def test_a_truth_value(self, maker):
+        value = maker.Value(ctypes.c_bool)
+        assert value.value is False
+        value.value = 17
+        assert value.value is True
+        assert maker.Value(ctypes.c_bool, []).value is False
+        array = maker.Array(ctypes.c_bool, [1, 0, "yes"])
+        assert array[:] == [True, False, True]
+        assert array[1] is False
+        array[1] = 5
+        assert list(array) == [True, True, True]
+
+    @pytest.mark.parametrize("typecode", ["c", ctypes.c_char])
+    @pytest.mark.parametrize("lock", [True, False])
+    def test_bytes(self, maker, typecode, lock):
+        array = maker.Array(typecode, b"hello", lock=lock)
+        assert (len(array), array[:], array[1:3], array[-1]) == (5, b"hello", b"el", b"o")
+        assert list(array) == [b"h", b"e", b"l", b"l", b"o"]
+        assert b"h" in array
+        array[0] = b"J"
+        array[1:3] = b"EL"
+        array[4] = 79
+        assert (array.value, array.raw) == (b"JELlO", b"JELlO")
+        array.value = b"ab"
+        assert (array.value, array.raw) == (b"ab", b"ab\0lO")
+        array.raw = b"xyz"
+        assert (array.value, array.raw) == (b"xyzlO", b"xyzlO")
+        for attribute in ("value", "raw"):
+            with pytest.raises(ValueError, match="too long"):
+                setattr(array, attribute, b"123456")
+            with pytest.raises(TypeError):
+                setattr(array, attribute, "text")
+        with pytest.raises(TypeError):
+            array[0] = "x"
+        assert maker.Array(typecode, 3).raw == bytes(3)
+
+    def test_characters(self, maker):
+        array = maker.Array("u", "ab\u4e2d")
+        assert (array[:], array[2], array[:2], len(array)) == ("ab\u4e2d", "\u4e2d", "ab", 3)
+        array[0] = "x"
+        assert list(array) == ["x", "b", "\u4e2d"]
+        text = array.get_obj()
+        text.value = "q"
+        assert (text.value, text[:]) == ("q", "q\0\u4e2d")
+        assert maker.Array(ctypes.c_wchar, 2)[:] == "\0\0"
+        with pytest.raises(TypeError):
+            array[0] = b"x"
+
+    def test_only_bytes_and_characters_have_a_text(self, maker):
+        assert not hasattr(maker.Array("B", 3), "value")
+        assert not hasattr(maker.Array("B", 3), "raw")
+        assert not hasattr(maker.Array("u", 3), "raw")
+
+    @pytest.mark.parametrize("name", ["get_lock", "get_obj", "acquire", "release", "__enter__"])
+    def test_without_a_lock_its_methods_are_absent(self, maker, name):
+        assert hasattr(maker.Value("i"), name)
+        assert hasattr(maker.Array("i", 1), name)
+        assert not hasattr(maker.Value("i", lock=False), name)
+        assert not hasattr(maker.Array("i", 1, lock=False), name)
+
+    def test_they_travel_as_what_they_are(self, cluster):
+        """Only ours travel by queue."""
+        q = cluster.Queue()
+        made = [
+            make(lock)
+            for lock in (True, False)
+            for make in (
+                lambda lock: cluster.Value("c", b"x", lock=lock),
+                lambda lock: cluster.Value(ctypes.c_bool, True, lock=lock),
+                lambda lock: cluster.Array("c", b"xy", lock=lock),
+                lambda lock: cluster.Array("u", "xy", lock=lock),
+                lambda lock: cluster.Array(ctypes.c_bool, [1, 0], lock=lock),
+            )
+        ]
+        q.put(made)
+        got = q.get()
+        assert [type(proxy) for proxy in got] == [type(proxy) for proxy in made]
+        assert [p.value for p in got[:4]] == [b"x", True, b"xy", "xy"]
+        assert got[4][:] == [True, False]
+        assert [hasattr(proxy, "get_lock") for proxy in got] == [True] * 5 + [False] * 5
+
+    def test_nothing_is_added_to_what_is_no_number(self, cluster):
+        for typecode in ("c", "u", ctypes.c_bool):
+            with pytest.raises(TypeError, match="nothing can be added"):
+                cluster.Value(typecode).incr()
+            with pytest.raises(TypeError, match="nothing can be added"):
+                cluster.Array(typecode, 1).incr(0)

@@ -1,4 +1,11 @@
-"""What Value and Array have in common: type codes, and the lock that goes with them."""
+"""What Value and Array have in common: type codes, and the lock that goes with them.
+
+RULES
+* Characters and truth values are held by the server as numbers where it holds numbers only; which they are
+  says the type code that each proxy has, and that travels with it.
+* Made with ``lock=False`` an object is of a class of its own, without the lock's methods, as in
+  `multiprocessing`.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +22,24 @@ if TYPE_CHECKING:
     from mpclient.objects.t_lock import Mutex
     from mpclient.references import Handle
 
-__all__ = ["INTEGERS", "TYPECODES", "Synchronized", "check_number", "typecode_of"]
+__all__ = ["ARRAY_CODES", "INTEGERS", "TYPECODES", "Synchronized", "Typed", "held", "shown", "typecode_of"]
 
 INTEGERS: Final = "bBhHiIlLqQ"
-TYPECODES: Final = INTEGERS + "fd"
+TYPECODES: Final = INTEGERS + "fd" + "cu"
+"""Those that `multiprocessing` takes: numbers, bytes ("c") and characters ("u")."""
+_CTYPES: Final = TYPECODES + "?"
+"""Those of ctypes: "?" is `ctypes.c_bool`, which has no type code that one could give."""
+
+ARRAY_CODES: Final = {"c": "B", "u": "I", "?": "B"}
+"""What the server's array holds for those that are no numbers: bytes, code points, 0 and 1."""
 
 
 def typecode_of(typecode_or_type: Any) -> str:
-    """Return the type code for what `multiprocessing.Value` and `Array` take.
+    """Return the type code for what `multiprocessing.Value` and `Array` take; "?" for `ctypes.c_bool`.
 
     Raises:
         TypeError: It names no type.
-        NotSupported: A ctypes structure, pointer or character type.
+        NotSupported: A ctypes structure or pointer.
     """
     if isinstance(typecode_or_type, str):
         if typecode_or_type in TYPECODES and len(typecode_or_type) == 1:
@@ -40,9 +53,7 @@ def typecode_of(typecode_or_type: Any) -> str:
         or not hasattr(ctypes, typecode_or_type.__name__)
     ):
         raise TypeError(f"{typecode_or_type!r:.60} is neither a type code nor a ctypes type")
-    if typecode_or_type is ctypes.c_bool:
-        return "B"
-    if not isinstance(code, str) or code not in TYPECODES:
+    if not isinstance(code, str) or code not in _CTYPES:
         raise NotSupported(
             f"{typecode_or_type.__name__} cannot be shared between hosts as one number; use a type code "
             f"({', '.join(TYPECODES)}), a dict or a Namespace"
@@ -50,20 +61,48 @@ def typecode_of(typecode_or_type: Any) -> str:
     return code
 
 
-def check_number(typecode: str, value: Any) -> Any:
-    """Return `value` as the type code holds it: a whole number, or a float with its precision.
+def held(typecode: str, value: Any) -> Any:
+    """Return the number that stands for `value`: a whole one, or a float with its type's precision.
 
     Raises:
-        TypeError: It is no number of that type.
+        TypeError: It is nothing of that type.
         OverflowError: It does not fit.
     """
+    if typecode == "c":
+        return _byte(value)
+    if typecode == "u":
+        if isinstance(value, str) and len(value) == 1:
+            return ord(value)
+        raise TypeError(f"one character of text expected for type code 'u', not {value!r:.40}")
+    if typecode == "?":
+        return int(bool(value))
     return array(typecode, [value])[0]
 
 
-class Synchronized(Proxy):
-    """A proxy with a lock beside it, like `multiprocessing.sharedctypes.Synchronized`."""
+def _byte(value: Any) -> int:
+    if isinstance(value, bytes | bytearray) and len(value) == 1:
+        return value[0]
+    if isinstance(value, int) and 0 <= value <= 255:
+        return int(value)
+    raise TypeError(f"one byte, or a whole number below 256, expected for type code 'c', not {value!r:.40}")
+
+
+def shown(typecode: str, number: Any) -> Any:
+    """Return what a number stands for; the other way round than `held`."""
+    if typecode == "c":
+        return bytes((number,))
+    if typecode == "u":
+        return chr(number)
+    return bool(number) if typecode == "?" else number
+
+
+class Typed(Proxy):
+    """A proxy of something with a type code; by itself it is what ``lock=False`` makes."""
 
     __slots__ = ("_lock", "_typecode")
+
+    _lock: Any
+    """The `Mutex` that goes with it, or None."""
 
     def __init__(
         self, handle: Handle, name: str | None = None, *, typecode: str = "", lock: Mutex | None = None
@@ -91,19 +130,27 @@ class Synchronized(Proxy):
     def _handles(self) -> tuple[Handle, ...]:
         return (self._handle,) if self._lock is None else (self._handle, self._lock._handle)  # noqa: SLF001
 
+    def _check_counts(self) -> None:
+        """Raise TypeError for what one cannot add to."""
+        if self._typecode in ("c", "u", "?"):
+            raise TypeError(
+                f"the {self._label} holds no numbers but type code {self._typecode!r}: nothing can be added; "
+                "assign a value instead"
+            )
+
+
+class Synchronized(Typed):
+    """One with a lock beside it, like `multiprocessing.sharedctypes.Synchronized`."""
+
+    __slots__ = ()
+
     def get_obj(self) -> Self:
         """Return the object without its lock: here that is the same."""
         return self
 
     def get_lock(self) -> Mutex:
-        """Return the lock that goes with it.
-
-        Raises:
-            AttributeError: It was made with ``lock=False``.
-        """
-        if self._lock is None:
-            raise AttributeError(f"the {self._label} was made with lock=False and has no lock")
-        return self._lock
+        """Return the lock that goes with it."""
+        return self._lock  # type: ignore[no-any-return]
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Take its lock; see `RLock.acquire`."""

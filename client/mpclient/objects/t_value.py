@@ -1,10 +1,10 @@
-"""Value: one shared number, as `multiprocessing.Value`."""
+"""Value: one shared number, byte, character or truth value, as `multiprocessing.Value`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from mpclient.objects.synchronized import INTEGERS, Synchronized, check_number, typecode_of
+from mpclient.objects.synchronized import Synchronized, Typed, held, shown, typecode_of
 from mpclient.pickling import dumps
 from mpshared.ops import BY_NAME
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mpshared.ops import Op
     from mpshared.values import Blob
 
-__all__ = ["CLASSES", "Value", "first_value", "typecode_of"]
+__all__ = ["CLASSES", "RawValue", "Value", "first_value", "typecode_of"]
 
 _GET: Final[Op] = BY_NAME["value.get"]
 _SET: Final[Op] = BY_NAME["value.set"]
@@ -21,17 +21,17 @@ _INCR: Final[Op] = BY_NAME["value.incr"]
 _CAS: Final[Op] = BY_NAME["value.cas"]
 
 
-class Value(Synchronized):
-    """One number. ``v.value += 1`` is two steps; `incr` is one."""
+class RawValue(Typed):
+    """One number without a lock. ``v.value += 1`` is two steps; `incr` is one."""
 
     __slots__ = ()
 
     kind: ClassVar[str] = "value"
-    flavour: ClassVar[str] = "Value"
+    flavour: ClassVar[str] = "RawValue"
 
     @property
     def value(self) -> Any:
-        """The number."""
+        """The number (type code "c": a byte, "u": a character; c_bool: True or False)."""
         return self.get()
 
     @value.setter
@@ -53,6 +53,7 @@ class Value(Synchronized):
 
     def incr(self, n: float = 1) -> Any:
         """Add `n`; return the sum. One step on the server."""
+        self._check_counts()
         return self._call(_INCR, n).result
 
     def cas(self, old: Any, new: Any) -> bool:
@@ -60,8 +61,16 @@ class Value(Synchronized):
         return bool(self._call(_CAS, blobs=(self._blob(old), self._blob(new))).result)
 
     def _blob(self, value: Any) -> Blob:
-        number = check_number(self._typecode, value) if self._typecode else value
-        return dumps(number, self._handle.session)
+        given = _converted(self._typecode, value) if self._typecode else value
+        return dumps(given, self._handle.session)
+
+
+class Value(Synchronized, RawValue):
+    """One number, and a lock beside it."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "Value"
 
 
 def first_value(typecode: str, args: tuple[Any, ...]) -> Any:
@@ -72,7 +81,12 @@ def first_value(typecode: str, args: tuple[Any, ...]) -> Any:
     """
     if len(args) > 1:
         raise TypeError(f"a Value is given one first value, got {len(args)}")
-    return check_number(typecode, args[0] if args else 0 if typecode in INTEGERS else 0.0)
+    return _converted(typecode, args[0]) if args else shown(typecode, 0.0 if typecode in "fd" else 0)
 
 
-CLASSES: Final[dict[str, type[Proxy]]] = {"Value": Value}
+def _converted(typecode: str, value: Any) -> Any:
+    """Return `value` as it comes back; raise as `held` does."""
+    return shown(typecode, held(typecode, value))
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"RawValue": RawValue, "Value": Value}
