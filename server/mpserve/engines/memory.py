@@ -303,7 +303,7 @@ class MemoryEngine(Engine):
         try:
             action(self.fx, *args)
         except Exception as err:  # noqa: BLE001 - the other timers are due as well
-            self.trouble("a timer", err)
-            for waiter in args:
-                if isinstance(waiter, Waiter) and not waiter.call.answered:
-                    self._failed(waiter.call, err)
+            if args and isinstance(args[0], Waiter):
+                self._failed(args[0].call, err)
+            else:
+                self.trouble("a timer", err)
