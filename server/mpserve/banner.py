@@ -30,7 +30,7 @@ def banner(address: Address, key: Key, advertise: Address | None = None) -> str:
         key: Where the key is; of the key itself nothing is shown.
         advertise: How others reach the server, where that differs.
     """
-    lines = [f"mpserve listens at {address}; what it holds is in memory, and gone when it stops.", ""]
+    lines = [f"mpserve listens at {address}", "What it holds is in memory, and gone when it stops.", ""]
     for title, steps in [*_here(address, key), *_elsewhere(address, key, advertise)]:
         lines += [f"  {title}", *(f"    {step}" for step in steps)]
     lines += ["  To stop:", "    Ctrl-C", ""]

@@ -45,7 +45,7 @@ def test_port_0_is_a_free_one_and_is_printed(start):
     host, port = running.address.split(":")
     assert host == "127.0.0.1"
     assert int(port) > 0
-    assert running.out.read_text().startswith(f"mpserve listens at {running.address};")
+    assert running.out.read_text().startswith(f"mpserve listens at {running.address}\n")
     assert running.home.run("ping", "--connect", running.address).returncode == 0
 
 
@@ -103,6 +103,19 @@ def test_an_option_wins_over_its_variable_and_the_variable_over_the_default(star
     assert [line["address"] for line in ready] == [running.address]
     assert running.address.startswith("127.0.0.1:")
     assert running.out.read_text() == ""  # programs read the log
+
+
+def test_settings_reach_the_server_from_both_sides(start):
+    words = ["--port", "0", "--max-message", "1M", "--grace", "2", "--advertise", "example.org:1"]
+    environment = {"MPSERVE_GRACE": "9s", "MPSERVE_SESSION_TIMEOUT": "1m"}
+    running = start(*words, environment=environment)
+    asked = running.ask(running.home.key_file.read_bytes().strip())
+    greeting = asked.greeting
+    asked.close()
+    assert greeting["limits"]["max_message"] == 1 << 20
+    assert (greeting["grace_s"], greeting["session_timeout_s"]) == (2.0, 60.0)
+    assert greeting["advertise"] == "example.org:1"
+    assert "mpworker --connect example.org:1" in running.out.read_text()
 
 
 # -- the banner -----------------------------------------------------------------------------------
