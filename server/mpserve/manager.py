@@ -77,6 +77,7 @@ class Server:
         self.options = options
         self.log = log
         self.loop = Loop()
+        self.loop.trouble = lambda err: log.error("loop.failed", error=repr(err), exc_info=err)
         self.engine = MemoryEngine(
             lambda: secrets.token_hex(8),
             grace_s=options.grace_s,

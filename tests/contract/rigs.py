@@ -615,6 +615,12 @@ class WiredRig(Rig):
     def make_program(self, info: SessionInfo) -> Program:
         return WiredProgram(self, info)
 
+    def thread(self, **more: Any) -> WiredThread:
+        """Return the only thread of a new program."""
+        thread = super().thread(**more)
+        assert isinstance(thread, WiredThread)
+        return thread
+
     def carry(self) -> None:
         for program in self.programs:
             for thread in program.threads:

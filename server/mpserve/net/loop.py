@@ -58,6 +58,8 @@ class Loop:
         self._poller: Poller = make_poller()
         self._handlers: dict[int, Handler] = {}
         self._dirty: dict[Handler, None] = {}
+        self.trouble: Callable[[Exception], None] | None = None
+        """Is told of exceptions that concern no descriptor; with None they end the loop."""
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._waker, self._wakes = socket.socketpair()
@@ -141,10 +143,10 @@ class Loop:
 
     def _advance(self) -> None:
         now_s = self.clock()
-        for timed in self.timed:
+        for timed in tuple(self.timed):  # some come and go
             deadline_s = timed.next_deadline_s()
             if deadline_s is not None and deadline_s <= now_s:
-                timed.advance(now_s)
+                self._safely(timed.advance, now_s)
 
     def _woken(self) -> None:
         try:
@@ -153,7 +155,15 @@ class Loop:
         except BlockingIOError:
             pass
         while self._calls:
-            self._calls.popleft()()
+            self._safely(self._calls.popleft())
+
+    def _safely(self, function: Callable[..., None], *args: object) -> None:
+        try:
+            function(*args)
+        except Exception as err:
+            if self.trouble is None:
+                raise
+            self.trouble(err)
 
     def _deadline_s(self) -> float | None:
         first_s: float | None = None

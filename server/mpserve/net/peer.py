@@ -42,7 +42,7 @@ class Owner(Protocol):
         """Forget a closed peer."""
 
     def lingers(self, peer: Peer) -> None:
-        """Close a peer soon that was told everything and has not closed its end."""
+        """Close a peer soon: it is being told the last, or was and has not closed its end."""
 
 
 class Peer:
@@ -171,6 +171,7 @@ class Peer:
         if reason:
             self._log.warning("peer.closed", peer=self.label, reason=reason)
         self._closing = True
+        self._owner.lingers(self)  # from now on: a peer that reads nothing must not be kept for ever
         self._loop.mark_dirty(self)
 
     def _shut_down(self) -> None:
@@ -201,8 +202,12 @@ class Peer:
 
     def _end_side(self) -> None:
         side, self.side = self.side, None
-        if side is not None:
+        if side is None:
+            return
+        try:
             side.closed()
+        except Exception as err:  # noqa: BLE001 - the connection is gone all the same
+            self._log.error("peer.failed", peer=self.label, error=repr(err), exc_info=err)
 
     def broken(self, error: Exception) -> None:
         """End after an exception in our own code, or a protocol error that nobody answered."""
