@@ -164,14 +164,14 @@ class _FileOf:
         self._path = Path(name) if isinstance(name, str) and name else None
         self._made = self._identity()
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _identity(self) -> tuple[int, int, int] | None:
         if self._path is None:
             return None
         try:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_mtime_ns  # a number alone may be used again
 
     def remove(self) -> None:
         if self._path is not None and self._made is not None and self._identity() == self._made:

@@ -1,0 +1,250 @@
+"""Before authentication, and at the door: deadlines, limits, keys, versions, files of unix sockets."""
+
+from __future__ import annotations
+
+import socket
+import stat
+
+import pytest
+from tests.unit.net.stage import KEY, Closed, Stage
+
+from mpserve.net import door, listener
+from mpserve.net.listener import GREETING_S, LINGER_S
+from mpshared.address import Address
+from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
+from mpshared.wire.own import frames
+
+
+def ended(client):
+    """Tell what the peer is told before the server closes the connection."""
+    told = client.recv_all()
+    client.close()
+    return told
+
+
+class TestGreeting:
+    def test_an_honest_client(self, stage):
+        program = stage.program()
+        assert program.call("cluster.count").result == 0
+        assert len(stage.peers) == 1
+
+    def test_byte_by_byte(self, stage):
+        client = stage.client()
+        whole = client.send
+
+        def send(data):
+            for i in range(len(data)):
+                whole(data[i : i + 1])
+                stage.turn()
+
+        client.send = send
+        client.shake_hands().attach_new()
+        assert client.call("cluster.count").result == 0
+
+    def test_a_stalled_peer_is_dropped_at_its_deadline_and_stalls_nobody(self, stage):
+        stalled, begun = stage.client(), stage.client()
+        stage.until(lambda: len(stage.peers) == 2)
+        begun.recv()
+        begun.send(b"\0\0")
+        program = stage.program()
+        stage.advance(GREETING_S - 0.1)
+        assert program.call("cluster.count").result == 0
+        assert len(stage.peers) == 3
+        stage.advance(0.2)
+        assert len(stage.peers) == 1
+        assert ended(stalled).startswith(b"\0\0\0")
+        assert ended(begun) == b""
+        assert len(stage.events("peer.refused")) == 2
+        assert "10 s" in stage.events("peer.refused")[0]["reason"]
+        assert program.call("cluster.count").result == 0
+
+    def test_the_deadline_is_over_once_it_has_authenticated(self, stage):
+        program = stage.program()
+        stage.advance(GREETING_S + 1)
+        assert program.call("cluster.count").result == 0
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\0\0\1\1" + bytes(257),
+            b"\x7f\xff\xff\xff",
+            b"\xff\xff\xff\xff" + b"\0\0\0\1\0\0\0\0",
+            b"\x80\0\0\0",
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\0\0\0\x09#MPSERVE#",
+            b"\0\0\0\x0a#MPSERVE#\xc0",
+            b"\x16\x03\x01\x02\x00\x01\x00" + bytes(400),
+            b"\0\0\0\x01x" * 300,
+        ],
+        ids=[
+            "long frame",
+            "2 GiB",
+            "a long header",
+            "negative",
+            "http",
+            "no hello",
+            "nil",
+            "tls",
+            "many frames",
+        ],
+    )
+    def test_whoever_says_something_else_is_refused_at_once(self, stage, data):
+        program = stage.program()
+        client = stage.client()
+        client.send(data)
+        told = ended(client)
+        assert b"#FAILURE#" in told or b"refused" in told
+        assert b"Traceback" not in told
+        stage.until(lambda: len(stage.peers) == 1)
+        [line] = stage.events("peer.refused")
+        assert line["reason"]
+        assert program.call("cluster.count").result == 0
+
+    def test_a_wrong_key(self, stage):
+        client = stage.client(b"another key, long enough")
+        with pytest.raises(AuthenticationRefused, match="keys differ"):
+            client.shake_hands()
+        client.close()
+        stage.until(lambda: not stage.peers)
+        assert "another key" in stage.events("peer.refused")[0]["reason"]
+
+    @pytest.mark.parametrize(("versions", "text"), [((2, 3), "2 to 3"), ((0, 0), "0 to 0")])
+    def test_clients_from_the_future_and_from_the_past(self, stage, versions, text):
+        client = stage.client()
+        with pytest.raises(VersionMismatch) as caught:
+            client.shake_hands(versions)
+        assert caught.value.ours == versions
+        assert caught.value.theirs == (1, 1)
+        assert text in str(caught.value)
+        assert "1 to 1" in str(caught.value)
+        [line] = stage.events("peer.refused")
+        assert text in line["reason"]
+        assert "1 to 1" in line["reason"]
+
+    def test_a_client_that_speaks_more_versions_is_served(self, stage):
+        client = stage.client().shake_hands((0, 5)).attach_new()
+        assert client.call("cluster.count").result == 0
+
+    def test_what_comes_with_the_last_frame_is_not_lost(self, stage):
+        """The client may send its first frame with its proof, without waiting for the server's."""
+        client = stage.client()
+        whole, sent = client.send, []
+
+        def send(data):
+            sent.append(data)
+            described = {"new": {"role": "program", "python": [3, 11]}}
+            if len(sent) == 2:
+                data += b"".join(frames.encode_control(frames.Type.ATTACH, body=described))
+            whole(data)
+
+        client.send = send
+        client.shake_hands()
+        event = client.next_event()
+        assert event.type is frames.Type.ATTACHED
+
+    def test_too_many_at_once_the_oldest_gives_way(self, stage, monkeypatch):
+        monkeypatch.setattr(listener, "UNKNOWN_MAX", 3)
+        program = stage.program()
+        waiting = [stage.client() for _ in range(4)]
+        stage.until(lambda: stage.events("peer.refused"))
+        assert len(stage.peers) == 4
+        ended(waiting[0])
+        for client in waiting[1:]:
+            client.shake_hands()
+        assert program.call("cluster.count").result == 0
+
+    def test_refused_ones_that_stay_are_counted_too(self, stage, monkeypatch):
+        monkeypatch.setattr(listener, "UNKNOWN_MAX", 3)
+        for n in range(6):
+            stage.client().send(b"\x80\0\0\0")
+            stage.until(lambda n=n: len(stage.events("peer.refused")) == n + 1)
+        stage.until(lambda: len(stage.peers) == 3)
+        stage.advance(LINGER_S + 0.1)
+        assert not stage.peers
+
+
+class TestDoor:
+    def test_a_failure_is_told_once_and_the_door_opens_again(self, stage, monkeypatch):
+        program = stage.program()
+        [front] = stage.server.listener._doors
+        monkeypatch.setattr(front, "_welcome", lambda *_: 1 / 0)
+        clients = [stage.client() for _ in range(3)]
+        assert [ended(client) for client in clients] == [b""] * 3
+        assert len(stage.events("server.cannot_accept")) == 1
+        monkeypatch.undo()
+        assert stage.program().call("cluster.count").result == 0
+        assert program.call("cluster.count").result == 0
+
+    def test_shut_it_turns_in_no_circles(self, stage):
+        [front] = stage.server.listener._doors
+        front._shut()
+        client = stage.client()
+        for _ in range(20):
+            stage.turn()
+        assert not stage.peers
+        stage.advance(door.PAUSE_S)
+        client.shake_hands()
+        assert len(stage.peers) == 1
+
+    def test_shut_it_can_be_closed(self, stage):
+        [front] = stage.server.listener._doors
+        front._shut()
+        stage.server.listener.stop_listening()
+        assert front not in stage.loop.timed
+        with pytest.raises(OSError):
+            stage.connect()
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no unix sockets here")
+class TestUnixSocket:
+    def test_is_its_owners_alone(self, tmp_path):
+        stage = Stage(Address.unix(str(tmp_path / "s")))
+        mode = (tmp_path / "s").stat().st_mode
+        assert stat.S_ISSOCK(mode)
+        assert stat.S_IMODE(mode) == 0o600
+        stage.close()
+        assert not (tmp_path / "s").exists()
+
+    def test_a_dead_servers_file_is_replaced(self, tmp_path):
+        left = socket.socket(socket.AF_UNIX)
+        left.bind(str(tmp_path / "s"))
+        left.close()
+        stage = Stage(Address.unix(str(tmp_path / "s")))
+        stage.program()
+        stage.close()
+
+    def test_a_living_servers_file_is_not(self, tmp_path):
+        stage = Stage(Address.unix(str(tmp_path / "s")))
+        with pytest.raises(OSError, match="in use"):
+            Stage(Address.unix(str(tmp_path / "s")))
+        assert stage.program().call("cluster.count").result == 0
+        stage.close()
+
+    def test_a_file_that_is_no_socket_is_not(self, tmp_path):
+        (tmp_path / "s").write_text("precious")
+        with pytest.raises(OSError, match="in use"):
+            Stage(Address.unix(str(tmp_path / "s")))
+        assert (tmp_path / "s").read_text() == "precious"
+
+    def test_only_its_own_file_is_removed(self, tmp_path):
+        stage = Stage(Address.unix(str(tmp_path / "s")))
+        (tmp_path / "s").unlink()
+        (tmp_path / "s").write_text("another's")
+        stage.close()
+        assert (tmp_path / "s").exists()
+
+
+def test_a_lying_server_is_found_out(stage):
+    """The other direction: a server that only repeats what it is told does not get in."""
+    client = stage.client()
+    ours, theirs = socket.socketpair()
+    client.sock.close()
+    client.sock = ours
+    ours.setblocking(False)
+    echo = b"\0\0\0\x0b#CHALLENGE#"
+    theirs.sendall(echo)
+    client._wait = lambda _: theirs.sendall(theirs.recv(1000))
+    with pytest.raises((ProtocolError, AuthenticationRefused, Closed)):
+        client.shake_hands()
+    theirs.close()
+    assert KEY
