@@ -59,6 +59,7 @@ class Effects:
 
     def fail(self, call: Call, error: MpserveError) -> None:
         """Answer `call` with an error; a call that fails at once may simply raise it, before any change."""
+        error.__traceback__ = error.__context__ = None  # kept with the answer: its frames would be kept, too
         call.answered = True
         call.error = error
         self.answered.append(call)
