@@ -1,4 +1,6 @@
-"""A manager of the standard library that knows the named objects of `mpserve`, as a recipe would register them."""
+"""A manager of the standard library that knows the named objects of `mpserve`, as recipes register them."""
+
+from multiprocessing import managers
 
 from tests.stdlib.steps import Manager
 
@@ -9,10 +11,12 @@ KINDS = (
     *("event", "lock", "rlock", "condition", "semaphore"),
 )
 
+_PROXIES = {"namespace": getattr(managers, "NamespaceProxy", None)}  # else: what AutoProxy makes of it
+
 
 class Named(Manager):
     """Objects by name, for programs that meet."""
 
 
 for _kind in KINDS:
-    Named.register("get_" + _kind)
+    Named.register("get_" + _kind, proxytype=_PROXIES.get(_kind))

@@ -5,7 +5,6 @@ import queue
 from multiprocessing import connection
 
 import pytest
-
 from tests.stdlib.conftest import KEY, WAIT_S
 from tests.stdlib.named import Named
 from tests.stdlib.steps import Thread

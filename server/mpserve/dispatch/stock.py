@@ -159,6 +159,8 @@ class StockSide:
             if ident is not None or function is None:
                 raise ProtocolError("request", f"{method!r:.60} is no function of a manager's server")
             return function(self, *args, **kwds)
+        if type(ident) is not str:  # hashing anything else could take for ever
+            raise _no_object(ident)
         kind = self._kinds.get(ident) or self._find_kind(ident)
         if kind == "registered":
             data = symbolic.dump((args, kwds), face=symbolic.OWN)
@@ -168,11 +170,7 @@ class StockSide:
     def _find_kind(self, ident: str) -> str:
         kind = self._dispatcher.engine.kind_of(ident)
         if kind is None:
-            msg = (
-                f"the server has no object {ident!r:.80}: it was freed or deleted, or the server was "
-                "restarted"
-            )
-            raise errors.NoSuchObject(msg)
+            raise _no_object(ident)
         self._kinds[ident] = kind
         return kind
 
@@ -294,7 +292,9 @@ class StockSide:
         _ = name
         self._persistent = True
 
-    def _create(self, typeid: str, /, *args: Any, **kwds: Any) -> Plan:
+    def _create(self, typeid: Any, /, *args: Any, **kwds: Any) -> Plan:
+        if type(typeid) is not str:
+            raise TypeError(f"a typeid is a string, not {type(typeid).__name__}")
         if typeid in self._registered:
             data = symbolic.dump((args, kwds), face=symbolic.OWN)
             return self._elsewhere(self._registered.create(typeid, data, self._made))
@@ -303,7 +303,9 @@ class StockSide:
             raise errors.BadValue(msg)
         kind, create = CREATORS[typeid]
         plan: Plan = create(*args, **kwds)
-        _finish_with(plan, lambda opened, _out: (opened[0], FACES[kind].EXPOSED))
+        # An AutoProxy whose every attribute is a remote call never gets as far as its first one.
+        exposed = () if typeid == "get_namespace" else FACES[kind].EXPOSED
+        _finish_with(plan, lambda opened, _out: (opened[0], exposed))
         return plan
 
     def _get_methods(self, token: Any) -> tuple[str, ...]:
@@ -311,7 +313,9 @@ class StockSide:
         kind = self._find_kind(ident)
         return self._registered.methods(ident) if kind == "registered" else FACES[kind].EXPOSED
 
-    def _incref(self, ident: str) -> Plan:
+    def _incref(self, ident: Any) -> Plan:
+        if type(ident) is not str:
+            raise _no_object(ident)
         return Plan("cluster.adopt", [[ident]], then=lambda _r, _o: None)
 
     def _decref(self, ident: str) -> Plan:
@@ -327,6 +331,13 @@ class StockSide:
 
     def _shutdown(self) -> Plan:
         return Plan("cluster.shutdown", then=lambda _r, _o: None)
+
+
+def _no_object(ident: Any) -> errors.NoSuchObject:
+    shown = f"{ident!r:.80}" if type(ident) is str else f"named by a {type(ident).__name__}"
+    return errors.NoSuchObject(
+        f"the server has no object {shown}: it was freed or deleted, or the server was restarted"
+    )
 
 
 def _finish_with(plan: Plan, last: Callable[[Any, Any], Any]) -> None:
@@ -370,11 +381,11 @@ def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, 
 
 
 def _debug_text(status: Any, _out: Any) -> str:
-    rows = [
-        f"  {o['ident']}:       refcount={o['references']}\n    {o['kind']} {o['name'] or o.get('typeid', '')}"
-        for o in status["objects"]
-    ]
-    return "\n".join(rows)
+    def row(each: dict[str, Any]) -> str:
+        name = each["name"] or each.get("typeid", "")
+        return f"  {each['ident']}:       refcount={each['references']}\n    {each['kind']} {name}"
+
+    return "\n".join(map(row, status["objects"]))
 
 
 EXPOSED: Final = {kind: face.EXPOSED for kind, face in FACES.items()}

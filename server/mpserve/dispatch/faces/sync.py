@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from mpserve.dispatch.faces.arguments import duration_s, flag, whole
 from mpserve.dispatch.faces.base import Face, nothing
+from mpshared import symbolic
 
 __all__ = ["BarrierFace", "ConditionFace", "EventFace", "LockFace", "RLockFace", "SemaphoreFace"]
 
@@ -154,11 +155,10 @@ class BarrierFace(Face):
         return self._plan("reset", then=nothing)
 
     def m__getattribute__(self, name: Any) -> Any:
-        position = {"parties": 0, "n_waiting": 1, "broken": 2}.get(name)
-        if position is None:
-            msg = (
-                f"'Barrier' object has no attribute {name!r} that is shared; there are parties, n_waiting "
-                "and broken"
+        known = ("parties", "n_waiting", "broken")
+        if not isinstance(name, str) or name not in known:
+            raise AttributeError(
+                f"'Barrier' object has no attribute {symbolic.text(name, limit=80)} that is shared; there "
+                "are parties, n_waiting and broken"
             )
-            raise AttributeError(msg)
-        return self._plan("status", then=lambda state, _: state[position])
+        return self._plan("status", then=lambda state, _: state[known.index(name)])
