@@ -41,10 +41,13 @@ class RawClient:
 
     Args:
         sock: Connected.
-        wait: Called when nothing can be read or written; returns when it may be tried again, or raises.
+        wait: Called with the socket when nothing can be read, or written (then the second argument is True);
+            returns when it may be tried again, or raises.
     """
 
-    def __init__(self, sock: socket.socket, wait: Callable[[socket.socket], None], key: bytes = KEY) -> None:
+    def __init__(
+        self, sock: socket.socket, wait: Callable[[socket.socket, bool], None], key: bytes = KEY
+    ) -> None:
         self.sock = sock
         self.key = key
         self._wait = wait
@@ -62,7 +65,7 @@ class RawClient:
             try:
                 left = left[self.sock.send(left) :]
             except BlockingIOError:
-                self._wait(self.sock)
+                self._wait(self.sock, True)
 
     def recv(self, size: int = 1 << 16) -> bytes:
         """Read what is there; raise `Closed` at the end."""
@@ -70,7 +73,7 @@ class RawClient:
             try:
                 data = self.sock.recv(size)
             except BlockingIOError:
-                self._wait(self.sock)
+                self._wait(self.sock, False)
                 continue
             if not data:
                 raise Closed
@@ -217,14 +220,16 @@ class Stage:
     def connect(self) -> socket.socket:
         if self.address.is_unix:
             return _connected_unix(self.address.path)
-        return socket.create_connection(("127.0.0.1", self.address.port))
+        sock = socket.create_connection(("127.0.0.1", self.address.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     def client(self, key: bytes = KEY, sock: socket.socket | None = None) -> RawClient:
-        turns = iter(range(TURNS_MAX * 10))
+        turns = iter(range(TURNS_MAX))
 
-        def wait(_sock: socket.socket) -> None:
+        def wait(_sock: socket.socket, _write: bool) -> None:
             assert next(turns, None) is not None, f"nothing comes; the log: {self.log.lines[-5:]}"
-            self.turn()
+            self.loop.turn(0.002)  # what the system does by itself takes some time
 
         client = RawClient(sock or self.connect(), wait, key)
         self.clients.append(client)

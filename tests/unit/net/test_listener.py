@@ -243,7 +243,7 @@ def test_a_lying_server_is_found_out(stage):
     ours.setblocking(False)
     echo = b"\0\0\0\x0b#CHALLENGE#"
     theirs.sendall(echo)
-    client._wait = lambda _: theirs.sendall(theirs.recv(1000))
+    client._wait = lambda *_: theirs.sendall(theirs.recv(1000))
     with pytest.raises((ProtocolError, AuthenticationRefused, Closed)):
         client.shake_hands()
     theirs.close()
