@@ -3,5 +3,6 @@ logging.
 
 Reading order: `calls` (who asks what) · `effects` (what a turn leads to) · `parking` and `timers` (calls that
 wait) · `machine` (what all kinds share) · `references` and `catalogue` (who refers to what, and names) ·
-`sessions` (liveness) · `owner` and `mutex` (what locks share) · `t_*` (the kinds; of the queue, `queue_*` too).
+`sessions` (liveness) · `owner` and `mutex` (what locks share) · `t_*` (the kinds) · `queue_*` (the queue's
+parts).
 """
