@@ -1,4 +1,4 @@
-"""Our own protocol against the real server, by hand: cuts at every byte, versions, stubborn peers, its end."""
+"""Our own protocol against the real server, by hand: cuts at every byte, versions, stubborn peers, ends."""
 
 from __future__ import annotations
 

@@ -169,6 +169,8 @@ class OwnSide:
     def _call_out_of_order(self, lane: Lane, number: int) -> None:
         if number > lane.last_number:
             after = f"call {number} of lane {lane.number} came after call {lane.last_number}"
+            if not lane.last_number:
+                after += "; did it have no connection for too long? Then what its thread held was handed on"
             raise ProtocolError("number", after)
         self._repeat(lane, number)
 

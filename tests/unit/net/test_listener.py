@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.net.stage import KEY, Closed, Stage
@@ -163,7 +166,62 @@ class TestGreeting:
         assert not stage.peers
 
 
+@pytest.fixture
+def no_files():
+    """Use up the file descriptors of this process, or give them back."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def use_up():
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+
+    def give_back():
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    yield SimpleNamespace(use_up=use_up, give_back=give_back)
+    give_back()
+
+
 class TestDoor:
+    def test_out_of_files_who_knocks_is_told_at_once(self, stage, no_files):
+        program = stage.program()
+        knocking = [stage.connect() for _ in range(3)]
+        no_files.use_up()
+        for _ in range(5):
+            stage.turn()
+        assert stage.loop._poller.wait(0) == []  # nobody stands there any more
+        assert len(stage.peers) == 1
+        assert len(stage.events("server.full")) == 1
+        assert program.call("cluster.count").result == 0
+        no_files.give_back()
+        for sock in knocking:
+            assert stage.client(sock=sock).recv_all() == b""
+        assert stage.program().call("cluster.count").result == 0
+
+    def test_without_a_reserve_it_is_shut_for_a_while(self, stage, no_files):
+        program = stage.program()
+        [front] = stage.server.listener._doors
+        os.close(front._reserve)
+        front._reserve = None
+        taken = os.dup(0)  # somebody else was faster
+        client = stage.client()
+        no_files.use_up()
+        for _ in range(5):
+            stage.turn()
+            assert stage.loop._poller.wait(0) == []
+        assert front in stage.loop.timed
+        stage.advance(door.PAUSE_S)
+        stage.advance(door.PAUSE_S)
+        assert program.call("cluster.count").result == 0
+        assert len(stage.events("server.full")) == 1
+        no_files.give_back()
+        os.close(taken)
+        stage.advance(door.PAUSE_S)
+        client.shake_hands()
+        assert front not in stage.loop.timed
+        assert front._reserve is not None
+
     def test_a_failure_is_told_once_and_the_door_opens_again(self, stage, monkeypatch):
         program = stage.program()
         [front] = stage.server.listener._doors
