@@ -33,6 +33,8 @@ from typing import Any, Final, TypeAlias
 
 from mpserve.dispatch.faces.base import Plan
 from mpserve.dispatch.faces.creation import CREATORS
+from mpserve.dispatch.judging import judge
+from mpshared import symbolic
 from mpshared.errors import NotSupported
 
 __all__ = ["BadRegistration", "Made", "Registered", "Registration", "from_registry", "load_registrations"]
@@ -47,7 +49,6 @@ Done: TypeAlias = Callable[[Any, bytes], None]
 """Is given what the work was for (or None), and the reply; in the loop."""
 
 PLAIN: Final = {
-    "_codecs": {"encode"},
     "builtins": {
         "bool",
         "bytearray",
@@ -64,7 +65,6 @@ PLAIN: Final = {
     "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
     "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
     "decimal": {"Decimal"},
-    "fractions": {"Fraction"},
     "uuid": {"UUID"},
 }
 """Names of the standard library that a registered object may be given: data, and nothing that acts."""
@@ -273,17 +273,21 @@ class Registered:
 
     # -- in the loop ---------------------------------------------------------------------------------
 
-    def create(self, typeid: str, data: bytes, done: Done) -> bool:
+    def create(self, typeid: str, arguments: object, done: Done) -> bool:
         """Make an object; `done` gets a `Made`, or None and the reply that says what went wrong.
 
         Args:
             typeid: One that is registered.
-            data: A pickle of (args, kwds), canonical: written by `symbolic.dump`.
+            arguments: (args, kwds), as `symbolic.load` returned them.
             done: Called in the loop, later.
 
         Returns:
             Whether there is room for it; without, `done` is not called.
+
+        Raises:
+            NotSupported, BadValue: The arguments must not be opened.
         """
+        data = _written(arguments)
         registration = self._registrations[typeid]
 
         def job() -> None:
@@ -333,8 +337,9 @@ class Registered:
         """Let objects end in a thread: it may be the operator's code, too. Nobody else may hold them now."""
         self._pool.run(objects.clear, always=True)
 
-    def call(self, ident: str, method: str, data: bytes, done: Done) -> bool:
+    def call(self, ident: str, method: str, arguments: object, done: Done) -> bool:
         """Call a method of an object; `done` gets None and the reply. See `create`."""
+        data = _written(arguments)
         held = self._held.get(ident)
 
         def job() -> None:
@@ -366,6 +371,13 @@ class Registered:
     def close(self) -> None:
         """Let the threads end."""
         self._pool.close()
+
+
+def _written(arguments: object) -> bytes:
+    """Return a pickle that a thread may open, written anew: nothing of the request's own bytes remains."""
+    data = symbolic.dump(arguments, face=symbolic.OWN)
+    judge(arguments, len(data))
+    return data
 
 
 # -- in a thread -----------------------------------------------------------------------------------

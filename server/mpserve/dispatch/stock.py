@@ -163,8 +163,7 @@ class StockSide:
             raise _no_object(ident)
         kind = self._kinds.get(ident) or self._find_kind(ident)
         if kind == "registered":
-            data = symbolic.dump((args, kwds), face=symbolic.OWN)
-            return self._elsewhere(self._registered.call(ident, method, data, self._called))
+            return self._elsewhere(self._registered.call(ident, method, (args, kwds), self._called))
         return FACES[kind](ident).invoke(method, args, kwds)
 
     def _find_kind(self, ident: str) -> str:
@@ -296,8 +295,7 @@ class StockSide:
         if type(typeid) is not str:
             raise TypeError(f"a typeid is a string, not {type(typeid).__name__}")
         if typeid in self._registered:
-            data = symbolic.dump((args, kwds), face=symbolic.OWN)
-            return self._elsewhere(self._registered.create(typeid, data, self._made))
+            return self._elsewhere(self._registered.create(typeid, (args, kwds), self._made))
         if typeid not in CREATORS:
             msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
             raise errors.BadValue(msg)
