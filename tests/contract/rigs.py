@@ -110,16 +110,19 @@ class Thread(ABC):
         self.sent = 0
         self.acks = True
         """Acknowledge what was seen."""
+        self.told = 0
+        """What the server was told has arrived."""
 
     def __repr__(self) -> str:
         return f"<thread {self.number} of {self.program.id}>"
 
     @property
     def ack(self) -> int:
-        """The last number up to which everything was seen."""
+        """The last number up to which everything was seen; who asks tells the server."""
         acked = 0
         while self.acks and acked < self.sent and (acked + 1 not in self.calls or self.calls[acked + 1].seen):
             acked += 1
+        self.told = acked
         return acked
 
     def call(self, name: str, target: str, *args: Any, blobs: Sequence[Blob] = ()) -> Pending:
