@@ -130,7 +130,7 @@ class Acting:
         pickle.Unpickler,
         ValueError("x"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_it_is_given_nothing_that_acts_or_is_foreign(value, m):
     till = m.Till()
