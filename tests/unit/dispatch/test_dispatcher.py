@@ -52,9 +52,7 @@ class TestOperators:
         assert rig.stopped
 
 
-@pytest.mark.parametrize("engine", ["memory", "later"])
-def test_a_chain_of_lanes_that_wait_for_each_other_needs_no_deep_stack(engine, monkeypatch):
-    rig = WiredRig(engine, 1)
+def test_a_chain_of_lanes_that_wait_for_each_other_needs_no_deep_stack(rig, monkeypatch):
     main = rig.thread()
     program = rig.program()
     monkeypatch.setattr(rig, "check", lambda: None)  # after each of so many calls it would take long
