@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.managers import SyncManager
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from mpserve.net.loop import Loop
 from mpshared import __version__ as VERSION
 from mpshared.address import Address
 from mpshared.log import make_logger
+from mpshared.wire.auth import check_key
 
 if TYPE_CHECKING:
     from mpshared.log import Logger
@@ -204,7 +205,8 @@ class _Server:
         log = make_logger("mpserve", level="warning")
         self._server = Server(options, bytes(authkey), log, from_registry(registry))
         self.address = self._server.listen().sockaddr
-        self.listener = self._server.listener
+        self.listener = self._server
+        """Whose `close` frees the address, and all there is besides."""
 
     def serve_forever(self) -> None:
         """Serve until `shutdown` is called over the wire."""
@@ -219,6 +221,20 @@ class Manager(SyncManager):
 
     _Server = _Server
 
+    def start(self, initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = ()) -> None:
+        """Start the server in a process of its own.
+
+        Raises:
+            WeakKey: The key is shorter than 16 bytes.
+        """
+        check_key(bytes(self._authkey))  # type: ignore[attr-defined]  # here: in the other process nobody would see it
+        super().start(initializer, initargs)
+
     def get_server(self) -> Any:
-        """Return a server that serves in this process when `serve_forever` is called."""
+        """Return a server that serves in this process when `serve_forever` is called.
+
+        Raises:
+            WeakKey: The key is shorter than 16 bytes.
+        """
+        check_key(bytes(self._authkey))  # type: ignore[attr-defined]
         return _Server(self._registry, self._address, bytes(self._authkey), self._serializer)  # type: ignore[attr-defined]

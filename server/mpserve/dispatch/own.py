@@ -116,9 +116,10 @@ class OwnSide:
         if session is not None and not session.ended:
             self._dispatcher.engine.disconnected(session, lanes, self._dispatcher.clock())
 
-    def goodbye(self, reason: str) -> None:
+    def goodbye(self, reason: str) -> bool:
         """Tell the client that the server stops."""
         self._transport.send(frames.encode_control(Type.GOODBYE, body=reason))
+        return True
 
     def session_over(self, session: Session) -> None:
         """Close: the session has ended, whoever ended it."""

@@ -128,8 +128,10 @@ class StockSide:
         if not self._session.ended:
             self._dispatcher.engine.end_session(self._session, self._dispatcher.clock())
 
-    def goodbye(self, reason: str) -> None:
-        """A stock client cannot be told; it sees the end of the connection (EOFError)."""
+    def goodbye(self, reason: str) -> bool:
+        """A stock client cannot be told; it sees the end of the connection (EOFError), at its next call."""
+        _ = reason
+        return False
 
     def session_over(self, _session: Session) -> None:
         """Close: the server ended the session."""

@@ -51,5 +51,5 @@ class Side(Protocol):
     def closed(self) -> None:
         """Note that the connection is gone."""
 
-    def goodbye(self, reason: str) -> None:
-        """Tell the peer that the server stops."""
+    def goodbye(self, reason: str) -> bool:
+        """Tell the peer that the server stops; return whether it will hang up by itself then."""

@@ -174,9 +174,8 @@ class Listener:
     def say_goodbye(self, reason: str) -> None:
         """Tell every peer that the server stops, and close."""
         for peer in list(self._peers):
-            if peer.side is not None:
-                peer.side.goodbye(reason)
-            peer.close()
+            side = peer.side
+            peer.close(wait=side is not None and side.goodbye(reason))
 
     @property
     def peers(self) -> int:
@@ -255,5 +254,7 @@ class Greeting:
     def closed(self) -> None:
         """Nothing is owed to an unknown peer."""
 
-    def goodbye(self, reason: str) -> None:
+    def goodbye(self, reason: str) -> bool:
         """An unknown peer is told nothing."""
+        _ = reason
+        return False

@@ -59,6 +59,7 @@ class Peer:
         "_outbox",
         "_owner",
         "_sock",
+        "_waits",
         "label",
         "side",
     )
@@ -72,6 +73,7 @@ class Peer:
         self._outbox = Outbox()
         self._interest = READ
         self._closing = False
+        self._waits = True
         self._closed = False
         self._is_tcp = sock.family != getattr(socket, "AF_UNIX", None)
         self.label = label
@@ -151,7 +153,10 @@ class Peer:
             self.close_now()
             return
         if self._closing and not outbox.size_bytes:
-            self._shut_down()
+            if self._waits:
+                self._shut_down()
+            else:
+                self.close_now()
             return
         if not outbox.size_bytes and self.side is not None:
             self.side.drained()
@@ -164,10 +169,11 @@ class Peer:
 
     # -- end -------------------------------------------------------------------------------------
 
-    def close(self, reason: str = "") -> None:
-        """Send what was given, then close."""
+    def close(self, reason: str = "", *, wait: bool = True) -> None:
+        """Send what was given, then close, after the peer has closed its end; or at once, without `wait`."""
         if self._closing or self._closed:
             return
+        self._waits = wait
         if reason:
             self._log.warning("peer.closed", peer=self.label, reason=reason)
         self._closing = True
