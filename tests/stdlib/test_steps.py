@@ -18,7 +18,8 @@ def reference():
         yield manager
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+# "counts" comes first: what other steps lend to stock clients is freed a minute later, while it counts.
+@pytest.mark.parametrize("name", sorted(SCENARIOS, key=lambda name: name != "counts"))
 def test_does_what_the_standard_library_does(name, reference, manager):
     assert differences(SCENARIOS[name], reference, manager, words=True) == []
 
