@@ -6,6 +6,7 @@ from multiprocessing.managers import BaseManager, BaseProxy, DictProxy, ListProx
 import pytest
 from tests.stdlib.conftest import WAIT_S, run_python
 from tests.stdlib.named import KINDS, Named
+from tests.stdlib.steps import Thread
 
 pytestmark = pytest.mark.stock
 
@@ -160,3 +161,33 @@ def test_a_name_that_cannot_be_guessed_is_needed_for_anonymous_objects(server):
         stale.append(1)
     assert len({m.list()._id for _ in range(20)}) == 20
     assert all(len(m.list()._id) == 16 for _ in range(3))
+
+
+def test_a_queue_that_was_shut_down_is_clear_to_every_python(python, server, request):
+    """Python 3.13 and later have `queue.ShutDown`; earlier ones are told that nothing comes any more."""
+    code = """
+import os, queue, sys
+from multiprocessing import current_process
+from tests.stdlib.named import Named
+m = Named((sys.argv[1], int(sys.argv[2])), os.environ["MPSERVE_AUTHKEY"].encode())
+m.connect()
+q = m.Queue()
+q.shutdown()
+expected = getattr(queue, "ShutDown", EOFError)
+for attempt in (q.get, q.get_nowait, lambda: q.put(1)):
+    try:
+        attempt()
+    except expected:
+        print("over")
+"""
+    assert run_python(python, "-c", code, *server.where) == "over\n" * 3
+
+
+def test_a_condition_on_a_shared_lock(server):
+    m = server.manager()
+    for lock in (m.Lock(), m.RLock()):
+        condition = m.Condition(lock)
+        with condition:
+            assert Thread(lock.acquire, False).result() is False
+            assert condition.wait(0.01) is False
+        assert Thread(lock.acquire, False).result() is True
