@@ -20,7 +20,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.connection import Connection, Lost
+from mpclient.dialling import Connection, Lost
 from mpclient.patience import Patience
 from mpshared.errors import MpserveError, ServerGone, make
 from mpshared.ops import BY_NAME

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mpclient.connection import Connection, Lost
+from mpclient.dialling import Connection, Lost
 from mpclient.patience import Patience
 from mpshared.errors import (
     BadValue,

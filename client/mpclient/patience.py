@@ -16,7 +16,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from mpclient.connection import Goodbye, Lost, Refusing
+from mpclient.dialling import Goodbye, Lost, Refusing
 from mpshared.errors import ServerGone
 
 if TYPE_CHECKING:

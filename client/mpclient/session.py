@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.connection import Connection, Lost, close_inherited, dial
+from mpclient.dialling import Connection, Lost, close_inherited, dial
 from mpclient.keeper import Keeper
 from mpclient.lane import Lane
 from mpclient.references import References

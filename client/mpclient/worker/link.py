@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from mpclient.connection import Lost, dial
+from mpclient.dialling import Lost, dial
 from mpclient.session import Describes, Session
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, ServerGone
 from mpshared.exit_codes import ExitCode
