@@ -20,6 +20,7 @@ __all__ = [
     "BY_VALUE",
     "NONE",
     "PICKLE",
+    "RAISED",
     "TASK_ERROR",
     "Blob",
     "PickledKey",
@@ -40,6 +41,8 @@ BY_VALUE = 1
 """A pickle with code inside; the tag's upper bits say which Python may open it (`by_value_tag`)."""
 TASK_ERROR = 2
 """A pickled `mpshared.errors.TaskError`; a stock reader is given a RemoteError with the same text."""
+RAISED = 3
+"""The failure of a Pool's or executor's job, pickled as plain data; see `mpclient.jobs_format`."""
 
 NONE = b"N."
 """The one encoding of None."""
@@ -71,7 +74,7 @@ def by_value_tag(version: tuple[int, int] | None = None) -> int:
 
 
 def tag_of(blob: Blob) -> int:
-    """Return the kind of value: `PICKLE`, `BY_VALUE` or `TASK_ERROR`, without the version bits."""
+    """Return the kind of value: `PICKLE`, `BY_VALUE`, `TASK_ERROR` or `RAISED`, without the version bits."""
     return PICKLE if isinstance(blob, bytes) else blob.tag & 0xFF
 
 

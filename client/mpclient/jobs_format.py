@@ -1,0 +1,192 @@
+"""The jobs of Pools and executors as values: what a program sends, and what a worker answers.
+
+| value     | what is pickled                                                                         |
+|-----------|-----------------------------------------------------------------------------------------|
+| job       | ``(CALL, digest, args, kwargs)``, ``(MAP, digest, items)`` or ``(STAR, digest, items)`` |
+| function  | itself; kept by the pool under its digest (`pool.teach`), once                           |
+| source    | ``(bytes, where from)`` of a shipped module; kept in the same way                        |
+| spec      | a `Spec`: plain data, so that it can be read before anything is imported                |
+| result    | the answer itself; of `MAP` and `STAR` the list of answers                              |
+| failure   | tag `RAISED`: ``(exception or None, the Python it needs, text, traceback, fields)``      |
+| WorkerDied and failures of ours | tag `TASK_ERROR`, as on recipe queues                             |
+
+RULES
+* Nothing of a failure but its exception is anything but plain data, and that is opened last: what cannot be
+  rebuilt by who asked still says what happened.
+* An exception is pickled as any value is: code of ``__main__`` goes along, shared objects are counted.
+"""
+
+from __future__ import annotations
+
+import pickle
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mpclient.pickling import dumps, loads
+from mpshared.errors import TaskError
+from mpshared.values import (
+    PICKLE,
+    RAISED,
+    TASK_ERROR,
+    Blob,
+    Value,
+    by_value_tag,
+    data_of,
+    needs_python,
+    tag_of,
+)
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+
+__all__ = [
+    "CALL",
+    "MAP",
+    "STAR",
+    "Shipped",
+    "Spec",
+    "digest_of",
+    "dump_raised",
+    "dump_source",
+    "dump_spec",
+    "load_source",
+    "load_spec",
+    "read_result",
+]
+
+CALL: Final = 0
+"""One call: ``function(*args, **kwargs)``."""
+MAP: Final = 1
+"""A chunk: ``[function(item) for item in items]``."""
+STAR: Final = 2
+"""A chunk: ``[function(*item) for item in items]``."""
+
+_PROTOCOL: Final = 5
+_DIGEST_BYTES: Final = 16
+
+
+class Shipped(NamedTuple):
+    """One module whose source a program brings along."""
+
+    module: str
+    """Its full name."""
+    digest: str
+    """What its source is taught under."""
+    is_package: bool
+
+
+class Spec(NamedTuple):
+    """What the worker processes of a pool have to know before they run a job of it."""
+
+    name: str = ""
+    """How to call the pool in messages."""
+    initializer: str | None = None
+    """What the pair ``(function, initargs)`` is taught under: pickled together, opened after `shipped`."""
+    shipped: tuple[Shipped, ...] = ()
+
+
+def digest_of(blob: Blob) -> str:
+    """Return the name of a value by its content: equal for equal bytes, tag and mentioned objects."""
+    digest = blake2b(data_of(blob), digest_size=_DIGEST_BYTES)
+    if isinstance(blob, Value):
+        digest.update(repr((blob.tag, blob.refs, [len(buffer) for buffer in blob.buffers])).encode())
+        for buffer in blob.buffers:
+            digest.update(buffer)
+    return digest.hexdigest()
+
+
+def dump_spec(spec: Spec) -> bytes:
+    """Return a spec as `pool.equip` takes it."""
+    return pickle.dumps(tuple(spec._replace(shipped=tuple(map(tuple, spec.shipped)))), _PROTOCOL)  # type: ignore[arg-type]
+
+
+def load_spec(blob: Blob) -> Spec:
+    """Return the spec that `dump_spec` was given."""
+    name, initializer, shipped = pickle.loads(data_of(blob))
+    return Spec(name, initializer, tuple(Shipped(*one) for one in shipped))
+
+
+def dump_source(source: bytes, origin: str) -> bytes:
+    """Return the source of a shipped module as `pool.teach` takes it.
+
+    Args:
+        source: The file's bytes; empty for a package without ``__init__``.
+        origin: The file's path where it was read, for tracebacks.
+    """
+    return pickle.dumps((source, origin), _PROTOCOL)
+
+
+def load_source(blob: Blob) -> tuple[bytes, str]:
+    """Return what `dump_source` was given."""
+    source, origin = pickle.loads(data_of(blob))
+    return source, origin
+
+
+# -- failures -------------------------------------------------------------------------------------
+
+
+def dump_raised(
+    err: BaseException, text: str, traceback: str, fields: dict[str, Any], session: Session
+) -> Value:
+    """Return the result of a job that raised.
+
+    Args:
+        err: What it raised; left out where it cannot be pickled.
+        text: One line: what happened, where.
+        traceback: The remote traceback.
+        fields: task, host, pid, worker, type: those of a `TaskError`.
+        session: Whose result it is.
+    """
+    try:
+        inside: Any = dumps(err, session)
+    except BaseException as worse:  # noqa: BLE001 - users' __reduce__ and __getstate__
+        fields = fields | {"unsent": type(worse).__name__}
+        return Value(RAISED, pickle.dumps((None, None, text, traceback, fields), _PROTOCOL))
+    told = (data_of(inside), needs_python(inside), text, traceback, fields)
+    buffers, refs = (inside.buffers, inside.refs) if isinstance(inside, Value) else ((), ())
+    return Value(RAISED, pickle.dumps(told, _PROTOCOL), buffers, refs)
+
+
+def read_result(blob: Blob, session: Session) -> Any:
+    """Return what a job answered, or raise what it raised.
+
+    Raises:
+        The original exception; its cause is a `multiprocessing.pool.RemoteTraceback`.
+        TaskError: It cannot be rebuilt here, or the job never ran; `WorkerDied` is one.
+        BadValue: The answer holds code of another Python version.
+        Whatever opening the answer raises: a module missing here, a class that changed.
+    """
+    if type(blob) is bytes:
+        return loads(blob, session)
+    tag = tag_of(blob)
+    if tag == RAISED:
+        raise _rebuilt(blob, session)  # type: ignore[arg-type]  # bytes are PICKLE
+    if tag == TASK_ERROR:
+        raise loads(blob, session)
+    return loads(blob, session)
+
+
+def _rebuilt(value: Value, session: Session) -> BaseException:
+    data, needed, text, traceback, fields = pickle.loads(value.data)
+    tag = PICKLE if needed is None else by_value_tag(needed)
+    if data is None:
+        why = f"it cannot be pickled there ({fields['unsent']})"
+    else:
+        try:
+            err = loads(Value(tag, data, value.buffers, value.refs), session)
+        except Exception as worse:  # noqa: BLE001 - users' classes, or a module that is not here
+            why = f"it cannot be rebuilt here ({type(worse).__name__}: {worse})"
+        else:
+            if isinstance(err, BaseException):
+                err.__cause__ = _remote_traceback(traceback)
+                return err
+            why = f"it was rebuilt as a {type(err).__name__}"
+    return TaskError(f"{text}. The exception itself is not passed on: {why}", traceback=traceback, **fields)
+
+
+def _remote_traceback(text: str) -> Exception:
+    from multiprocessing.pool import (  # type: ignore[attr-defined]  # noqa: PLC0415 - only for failures
+        RemoteTraceback,
+    )
+
+    return RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[no-any-return]
