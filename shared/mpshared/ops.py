@@ -59,11 +59,15 @@ class Op:
     name: str = ""
     objects: tuple[int, ...] = ()
     """Positions of the arguments that name other objects."""
-    checks: tuple[Check, ...] = ()
-    """The checks of `args`, side by side: they run at every call."""
+    passes: tuple[frozenset[type], ...] = ()
+    """For each of `args` the types whose values are right as they are: most calls need no other check."""
 
 
 # -- checks ---------------------------------------------------------------------------------------
+
+
+_PASSES: Final[dict[Check, frozenset[type]]] = {}
+"""What a check returns as it is, whatever the value."""
 
 
 def _of(*types: type) -> Check:
@@ -75,6 +79,7 @@ def _of(*types: type) -> Check:
         msg = f"expected {names}, got {type(value).__name__}"
         raise BadType(msg)
 
+    _PASSES[check] = frozenset(types)
     return check
 
 
@@ -106,7 +111,7 @@ def _name(value: Any) -> str | None:
     return value
 
 
-_KEY_TYPES: Final = frozenset({str, int, bytes, float, bool, type(None), PickledKey})
+_KEY_TYPES: Final[frozenset[type]] = frozenset({str, int, bytes, float, bool, type(None), PickledKey})
 
 
 def _key(value: Any) -> Any:
@@ -160,6 +165,8 @@ def _slice(value: Any) -> slice:
     raise BadType(msg)
 
 
+_PASSES[_seconds] = _PASSES[_name] = frozenset((type(None),))
+_PASSES[_key] = _KEY_TYPES
 _str, _list, _map = _of(str), _of(list), _of(dict)
 _int, _bool, _number = _of(int), _of(bool), _of(int, float)
 _opt_str, _opt_int = _of(str, type(None)), _of(int, type(None))
@@ -206,7 +213,7 @@ def _op(
         role,
         f"{kind}.{method}",
         objects,
-        tuple(a.check for a in args),
+        tuple(_PASSES.get(a.check, frozenset()) for a in args),
     )
     _TABLE.append(row)
 
@@ -402,11 +409,21 @@ def check_args(op: Op, args: list[Any], blob_count: int) -> list[Any]:
     Raises:
         BadType, BadValue: Too many, too few, or one of them is not what the table says.
     """
+    if len(args) == len(op.args) and op.blobs in (blob_count, "*"):
+        for value, passes in zip(args, op.passes):  # noqa: B905 - as many, see above; strict costs a call
+            if type(value) not in passes:
+                break
+        else:
+            return args
+    return _check_each(op, args, blob_count)
+
+
+def _check_each(op: Op, args: list[Any], blob_count: int) -> list[Any]:
     if len(args) != len(op.args):
         raise BadType(f"{op.name} takes {len(op.args)} arguments, got {len(args)}")
     if op.blobs not in {blob_count, "*"}:
         raise BadType(f"{op.name} takes {op.blobs} values, got {blob_count}")
     try:
-        return [check(value) for check, value in zip(op.checks, args, strict=True)]
+        return [arg.check(value) for arg, value in zip(op.args, args, strict=True)]
     except (BadType, BadValue) as err:
         raise type(err)(f"{op.name}: {err.text}") from None

@@ -423,7 +423,7 @@ class DirectRig(Rig):
         else:
             encoded = frames.encode_reply(0, 0, call.result, call.out)
             self._kept.append((call, encoded))
-            told = FrameDecoder(1 << 30).take(b"".join(encoded))
+            told = decoded(encoded)
             assert isinstance(told, frames.Reply)
             pending.arrive(told.result, told.blobs, None)
         following = lane.finish(call)
@@ -439,6 +439,13 @@ class DirectRig(Rig):
             assert frames.encode_reply(0, 0, call.result, call.out) == before, (
                 f"{call.op.name}'s answer changed"
             )
+
+
+def decoded(pieces: Sequence[bytes]) -> frames.Event | None:
+    """Return what a client would read."""
+    decoder = FrameDecoder(1 << 30)
+    decoder.receive_data(b"".join(pieces))
+    return decoder.next_event()
 
 
 # -- through the dispatcher, as bytes ----------------------------------------------------------------

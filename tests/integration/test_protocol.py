@@ -232,7 +232,9 @@ def read_reply(client: RawClient) -> bytes:
 
 
 def decoded(data: bytes) -> Reply:
-    event = frames.FrameDecoder(1 << 20).take(data)
+    decoder = frames.FrameDecoder(1 << 20)
+    decoder.receive_data(data)
+    event = decoder.next_event()
     assert isinstance(event, Reply), event
     return event
 

@@ -17,6 +17,7 @@ from mpshared.wire.stock.server import Authenticated as StockAuthenticated
 from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 
+HEADER = frames._HEADER
 KEY = b"a key of the tests, 128 bits"
 quick = settings(max_examples=150, deadline=None)
 
@@ -115,6 +116,27 @@ def test_every_cutting_of_our_frames_gives_the_same_events(source, sent, into_bu
             got += iter(decoder.next_event, None)
     assert same(got, sent)
     assert decoder.unread() == b""
+
+
+@quick
+@given(events, st.lists(events, max_size=2))
+def test_the_short_way_reads_what_the_long_way_reads(event, more):
+    decoder = FrameDecoder(1 << 24)
+    taken: tuple[Any, ...] | None = decoder.take(encode(event)) or decoder.next_event()
+    assert same(tuple(taken or ()), tuple(event))
+    assert decoder.take(b"".join(map(encode, more))) is None or len(more) == 1
+    assert decoder.unread() == b"".join(map(encode, more)) or len(more) == 1
+
+
+@quick
+@given(st.binary(max_size=60), st.binary(max_size=8), st.integers(0, 12))
+def test_the_short_way_refuses_nothing_and_believes_nothing(head, payload, kind):
+    frame = HEADER.pack(len(head) + len(payload), kind, 0, 0, 1, 1, 0, len(head)) + head + payload
+    short, long = FrameDecoder(1 << 24), FrameDecoder(1 << 24)
+    long.receive_data(frame)
+    taken = short.take(frame)
+    if taken is not None:
+        assert same(tuple(taken), tuple(long.next_event() or ()))
 
 
 @quick

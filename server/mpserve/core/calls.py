@@ -143,14 +143,17 @@ class Lane:
 
     def settle(self, ack: int) -> None:
         """Forget the answers up to number `ack`: they have arrived. Cost: O(newly settled)."""
-        while self.settled < min(ack, self.last_number):
-            call = self.unsettled.get(self.settled + 1)
+        settled, unsettled = self.settled, self.unsettled
+        ack = min(self.last_number, ack)
+        while settled < ack:
+            call = unsettled.get(settled + 1)
             if call is not None and not call.answered:
                 break
-            self.settled += 1
-            self.unsettled.pop(self.settled, None)
+            settled += 1
+            unsettled.pop(settled, None)
             if self.large:
-                self._forget_large(self.settled)
+                self._forget_large(settled)
+        self.settled = settled
 
     def forget(self, number: int) -> None:
         """Forget a call that was abandoned."""

@@ -12,8 +12,9 @@ RULES
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpshared.errors import Conflict, NoSuchObject
 
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = ["Machine"]
+
+
+class _Methods(dict[str, str]):
+    """Names of the methods that carry verbs out. A name made anew is looked up in every class each time."""
+
+    def __missing__(self, verb: str) -> str:
+        name = self[verb] = sys.intern("on_" + verb)
+        return name
+
+
+_METHODS: Final = _Methods()
 
 
 class Machine:
@@ -61,7 +73,7 @@ class Machine:
         """Record and carry out one change."""
         if fx.records is not None:
             fx.records.append((self.ident, verb, args))
-        return getattr(self, "on_" + verb)(fx, *args)
+        return getattr(self, _METHODS[verb])(fx, *args)
 
     # -- what kinds override ---------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpshared import __version__ as VERSION
 from mpshared import errors
-from mpshared.ops import get_op
+from mpshared.ops import BY_CODE, get_op
 from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
+    from mpshared.values import Blob
 
 __all__ = ["LARGE_BYTES", "OwnSide"]
 
@@ -42,7 +43,7 @@ matter."""
 class OwnSide:
     """One authenticated connection that speaks our protocol."""
 
-    __slots__ = ("_decoder", "_dispatcher", "_lanes", "_over", "_session", "_transport")
+    __slots__ = ("_decoder", "_dispatcher", "_lanes", "_left", "_over", "_session", "_transport")
 
     def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
         self._dispatcher = dispatcher
@@ -51,39 +52,48 @@ class OwnSide:
         self._session: Session | None = None
         self._lanes: dict[int, Lane] = {}
         self._over = False
+        self._left = False
+        """Calls are left unread until the peer has read what it was told."""
 
     # -- bytes -----------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> None:
-        """Act on every whole frame."""
+    def receive_data(self, data: bytes) -> bool:
+        """Act on every whole frame; tell whether a large one has room for more."""
         if self._over:
-            return
+            return False
         try:
-            event = self._decoder.take(data)
-            if event is not None:
-                self._act(event)
-            else:
-                self._act_on_all()
+            taken = self._decoder.take(data)
+            if type(taken) is tuple:
+                self._call(*taken)
+                return False
+            if taken is not None:
+                raise _no_answers()
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
+        return self._go_on()
 
     def room(self) -> memoryview | None:
         """Return where the rest of a large frame goes."""
         return self._decoder.room
 
-    def fill(self, size_bytes: int) -> None:
-        """Note what came of a large frame."""
+    def fill(self, size_bytes: int) -> bool:
+        """Note what came of a large frame; tell whether it has room for more."""
         self._decoder.fill(size_bytes)
-        self._go_on()
+        return self._go_on()
 
-    def _go_on(self) -> None:
+    def _go_on(self) -> bool:
         try:
             self._act_on_all()
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
+        return self._decoder.room is not None
 
     def _act_on_all(self) -> None:
-        while not (self._over or self._transport.full):
+        self._left = False
+        while not self._over:
+            if self._transport.full:
+                self._left = True
+                return
             event = self._decoder.next_event()
             if event is None:
                 return
@@ -91,11 +101,11 @@ class OwnSide:
 
     def _act(self, event: frames.Event) -> None:
         if type(event) is frames.Call:
-            self._call(event)
+            self._call(*event)
         elif type(event) is Control:
             self._control(event)
         else:
-            raise ProtocolError("frame", "a client sends calls and controls, no answers")
+            raise _no_answers()
 
     def starved(self) -> bool:
         """Our clients set TCP_NODELAY; nothing waits for a quick acknowledgement."""
@@ -103,7 +113,7 @@ class OwnSide:
 
     def drained(self) -> None:
         """Go on with the calls that were left unread."""
-        if not (self._over or self._decoder.idle):
+        if self._left:
             self._go_on()
 
     def closed(self) -> None:
@@ -142,8 +152,16 @@ class OwnSide:
 
     # -- calls and answers -----------------------------------------------------------------------
 
-    def _call(self, event: frames.Call) -> None:
-        op, number, ack, lane_number = event.op, event.number, event.ack, event.lane
+    def _call(
+        self,
+        code: int,
+        lane_number: int,
+        number: int,
+        ack: int,
+        target: str,
+        args: list[Any],
+        blobs: tuple[Blob, ...],
+    ) -> None:
         lane = self._lanes.get(lane_number)
         if lane is None or lane.reply_to is not self:
             raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
@@ -154,8 +172,9 @@ class OwnSide:
             return
         if lane.unsettled:
             self._check_unsettled(lane)
-        call = Call(get_op(op), event.target, event.args, event.blobs, lane, number)
-        lane.admit(call)
+        call = Call(BY_CODE.get(code) or get_op(code), target, args, blobs, lane, number)
+        lane.last_number = number  # as `Lane.admit`
+        lane.unsettled[number] = call
         self._dispatcher.submit(call)
 
     def _check_unsettled(self, lane: Lane) -> None:
@@ -189,13 +208,10 @@ class OwnSide:
 
     def answer(self, call: Call) -> None:
         """Send the answer of `call`."""
-        if call.error is not None:
-            self._error(call.lane.number, call.number, call.error)
-        else:
-            self._reply(call)
-
-    def _reply(self, call: Call) -> None:
         lane, number = call.lane, call.number
+        if call.error is not None:
+            self._error(lane.number, number, call.error)
+            return
         try:
             pieces = frames.encode_reply(lane.number, number, call.result, call.out)
         except CannotSend as err:
@@ -339,6 +355,11 @@ _CONTROLS: Final[dict[Type, Callable[[OwnSide, Session, Control], None]]] = {
     Type.LANE_CLOSED: OwnSide._lane_closed,
     Type.GOODBYE: OwnSide._goodbye,
 }
+
+
+def _no_answers() -> ProtocolError:
+    return ProtocolError("frame", "a client sends calls and controls, no answers")
+
 
 _ROLES: Final = frozenset({"program", "worker", "supervisor"})
 _TEXTS: Final = ("host", "version", "name", "supervisor", "queue")

@@ -31,16 +31,16 @@ class Transport(Protocol):
 class Side(Protocol):
     """One authenticated connection: what dispatch does with its bytes."""
 
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes and act on every whole message in them."""
+    def receive_data(self, data: bytes) -> bool:
+        """Take bytes and act on every whole message in them; tell whether there is `room` for more."""
 
     def room(self) -> memoryview | None:
-        """Return where the rest of a large message may be received into, or None to have `receive_data`
-        called.
-        """
+        """Return where the rest of a large message is received into; None if there is no such message."""
 
-    def fill(self, size_bytes: int) -> None:
-        """Note that so much was received into `room`, and act on the message if it is whole now."""
+    def fill(self, size_bytes: int) -> bool:
+        """Note that so much was received into `room`, and act on the message if it is whole now; tell whether
+        there is room for more.
+        """
 
     def starved(self) -> bool:
         """Tell whether a message is only partly here (so that the peer should be acknowledged quickly)."""

@@ -65,13 +65,19 @@ class MemoryEngine(Engine):
         """Execute one call; see `Engine.submit`. Cost: that of the operation, plus O(answers it leads to)."""
         fx = self.fx
         fx.now_s = now_s
+        op = call.op
         try:
-            self._run(call, call.op)
+            call.machine = machine = self._find(call, op)
+            args = check_args(op, call.args, len(call.blobs))
+            if op.objects:
+                args = self._find_objects(op, args)
+            getattr(machine, op.method)(fx, call, *args)
         except Exception as err:  # noqa: BLE001 - one call's failure must not become everybody's
             self._failed(call, err)
         if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept):  # the short turn
             answered = fx.answered.pop()
-            if answered.out:
+            out = answered.out
+            if out and (len(out) > 1 or type(out[0]) is not bytes):
                 self._give_references(answered)
             self.deliver(answered)
         else:
@@ -96,23 +102,23 @@ class MemoryEngine(Engine):
         except Exception as err:  # noqa: BLE001 - see above
             self.trouble(what, err)
 
-    def _run(self, call: Call, op: Op) -> None:
+    def _find(self, call: Call, op: Op) -> Machine:
         machine = self.catalogue.objects.get(call.target)
         if machine is None or machine.kind != op.kind:
-            machine = self._resolve(call)
-        elif machine.ttl_s is not None:
+            if op.kind == "cluster":
+                return self.catalogue
+            return self.catalogue.get(call.target, op.kind)  # raises: it is not there, or of another kind
+        if machine.ttl_s is not None:
             machine.used_s = self.fx.now_s
-        call.machine = machine
-        args = check_args(op, call.args, len(call.blobs))
+        return machine
+
+    def _find_objects(self, op: Op, args: list[Any]) -> list[Any]:
+        """Return the arguments with the objects themselves for their idents."""
+        args = args.copy()
         for position in op.objects:
             if args[position] is not None:
                 args[position] = self._named(args[position], op.args[position].kind)
-        getattr(machine, op.method)(self.fx, call, *args)
-
-    def _resolve(self, call: Call) -> Machine:
-        if call.op.kind == "cluster":
-            return self.catalogue
-        return self.catalogue.get(call.target, call.op.kind)  # raises: it is not there, or of another kind
+        return args
 
     def _named(self, ident: str, kind: str) -> Machine:
         machine = self.catalogue.get(ident, kind)

@@ -145,6 +145,8 @@ class Listener:
 
     def next_deadline_s(self) -> float | None:
         """Return when the first peer's time is up."""
+        if not (self._deadlines or self._lingering):  # nearly always
+            return None
         return min(
             (next(iter(waiting.values())) for waiting in (self._deadlines, self._lingering) if waiting),
             default=None,
@@ -202,12 +204,12 @@ class Greeting:
         )
         peer.send([self._handshake.data_to_send()])
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> bool:
         """Go on with the handshake."""
         self._handshake.receive_data(data)
-        self._step()
+        return self._step()
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
         event = self._handshake.next_event()
         said = self._handshake.data_to_send()
         if said:
@@ -216,33 +218,33 @@ class Greeting:
             case stock.Refused(reason=reason):
                 self._listener.refused(self._peer, reason)
             case stock.OwnHello(hello=hello):
-                self._change_to_own(hello)
+                return self._change_to_own(hello)
             case stock.Authenticated(digest=digest):
-                self._hand_over("stock", digest)
+                return self._hand_over("stock", digest)
             case own.Authenticated():
-                self._hand_over("own", "")
-            case _:
-                return
+                return self._hand_over("own", "")
+        return False
 
-    def _change_to_own(self, hello: bytes) -> None:
+    def _change_to_own(self, hello: bytes) -> bool:
         rest = self._handshake.trailing_data()
         self._handshake = own.ServerHandshake(
             self._authkey, hello, nonce=secrets.token_bytes(own.NONCE_BYTES)
         )
         self._handshake.receive_data(rest)
-        self._step()
+        return self._step()
 
-    def _hand_over(self, protocol: Literal["own", "stock"], detail: str) -> None:
+    def _hand_over(self, protocol: Literal["own", "stock"], detail: str) -> bool:
         rest = self._handshake.trailing_data()
         side = self._listener.authenticated(self._peer, protocol, detail)
-        if rest:
-            side.receive_data(rest)
+        return bool(rest) and side.receive_data(rest)
 
     def room(self) -> None:
         """Nothing large is taken before authentication."""
 
-    def fill(self, size_bytes: int) -> None:
+    def fill(self, size_bytes: int) -> bool:
         """Never called: there is no room."""
+        _ = size_bytes
+        return False
 
     def starved(self) -> bool:
         """Always: each side waits for the other during a handshake."""

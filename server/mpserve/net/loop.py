@@ -122,7 +122,13 @@ class Loop:
         for fd, event in self._poller.wait(self._sleep_s(deadline_s, longest_s)):
             handler = self._handlers.get(fd)
             if handler is not None:
-                self._handle(handler, event)
+                try:
+                    if event & self._write_bit:
+                        handler.writable()
+                    if event != self._write_bit:
+                        handler.readable()
+                except Exception as err:  # noqa: BLE001 - one peer's trouble must not become everybody's
+                    handler.broken(err)
             elif fd == self._wakes_fd:
                 self._woken()
         if deadline_s is not None and deadline_s <= self.clock():
@@ -130,16 +136,10 @@ class Loop:
         while self._dirty:
             dirty, self._dirty = self._dirty, {}
             for handler in dirty:
-                self._handle(handler, self._write_bit)
-
-    def _handle(self, handler: Handler, event: int) -> None:
-        try:
-            if event & self._write_bit:
-                handler.writable()
-            if event != self._write_bit:
-                handler.readable()
-        except Exception as err:  # noqa: BLE001 - one peer's trouble must not become everybody's
-            handler.broken(err)
+                try:
+                    handler.writable()
+                except Exception as err:  # noqa: BLE001 - as above
+                    handler.broken(err)
 
     def _advance(self) -> None:
         now_s = self.clock()
@@ -177,7 +177,10 @@ class Loop:
         if self._calls or self._dirty:
             return 0.0
         sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
-        return sleep_s if deadline_s is None else min(sleep_s, max(0.0, deadline_s - self.clock()))
+        if deadline_s is None:
+            return sleep_s
+        left_s = deadline_s - self.clock()
+        return sleep_s if left_s > sleep_s else max(0.0, left_s)
 
     def close(self) -> None:
         """Free the descriptors of the loop itself."""

@@ -46,7 +46,12 @@ class Outbox:
         """
         try:
             while self.size_bytes:
-                self._sent(self._send(sock))
+                sent = self._send(sock)
+                if sent == self.size_bytes:
+                    self._pieces.clear()
+                    self.size_bytes = 0
+                    return
+                self._cut(sent)
         except (BlockingIOError, InterruptedError):
             return
 
@@ -66,12 +71,8 @@ class Outbox:
             return sock.send(joined)
         return sock.sendmsg(pieces[:VECTOR_MAX])
 
-    def _sent(self, sent: int) -> None:
+    def _cut(self, sent: int) -> None:
         pieces = self._pieces
-        if sent == self.size_bytes:
-            pieces.clear()
-            self.size_bytes = 0
-            return
         self.size_bytes -= sent
         whole = 0
         while sent >= len(pieces[whole]):

@@ -474,21 +474,21 @@ class TestRefusals:
 class TestAnswers:
     def test_one_that_cannot_be_sent_undoes_its_call(self, rig, thread, monkeypatch):
         queue = rig.open(thread, "queue")
-        thread.ask("queue.put_many", queue, None, blobs=[A, bytes(500)])
+        thread.ask("queue.put_many", queue, None, blobs=[A, bytes(5000)])
         waiting = rig.thread().call("queue.join", queue, None)
         assert not waiting.answered
-        monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 300)
+        monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 3000)
         error = thread.fails("queue.get_many", queue, 9, 0, False)
         assert isinstance(error, errors.TooBig)
         assert "queue.get_many" in str(error)
         assert thread.out("queue.get", queue, 0, False) == [A]
         monkeypatch.undo()
-        assert thread.out("queue.get", queue, 0, False) == [bytes(500)]
+        assert thread.out("queue.get", queue, 0, False) == [bytes(5000)]
 
     def test_its_error_is_what_a_repeated_call_is_told(self, rig, thread, monkeypatch):
         queue = rig.open(thread, "queue")
-        thread.ask("queue.put", queue, None, blobs=[bytes(500)])
-        monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 300)
+        thread.ask("queue.put", queue, None, blobs=[bytes(5000)])
+        monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 3000)
         thread.wire.say(call(thread.number, 3, "queue.get", queue, 0, False, ack=2))
         monkeypatch.undo()
         thread.wire.say(call(thread.number, 3, "queue.get", queue, 0, False, ack=2))

@@ -7,7 +7,7 @@ RULES
 * At most `MAX_DEPTH` containers inside one another: what reads them afterwards may recurse.
 * msgpack makes a list as long as its header says before it has seen the elements, and some hundred lists
   within one another that all lie take a thousand times the memory of the message. So anything over
-  `_LIARS_HARMLESS_BYTES` is first skipped through, which allocates nothing and finds every header that
+  `LIARS_HARMLESS_BYTES` is first skipped through, which allocates nothing and finds every header that
   promises more than there is.
 
 Cost: about 0.3 µs to pack and 0.6 µs to unpack the head of a small call.
@@ -15,6 +15,7 @@ Cost: about 0.3 µs to pack and 0.6 µs to unpack the head of a small call.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from msgpack import ExtType, Packer, Unpacker, unpackb
@@ -23,13 +24,13 @@ from msgpack.exceptions import UnpackException
 from mpshared.values import PickledKey
 from mpshared.wire.errors import CannotSend, ProtocolError
 
-__all__ = ["KEY", "MAX_DEPTH", "pack", "unpack"]
+__all__ = ["KEY", "LIARS_HARMLESS_BYTES", "MAX_DEPTH", "UNREADABLE", "pack", "unpack", "unpack_small"]
 
 KEY: Final = 1
 """The msgpack extension that carries a `PickledKey`."""
 MAX_DEPTH: Final = 32
 
-_LIARS_HARMLESS_BYTES: Final = 1024
+LIARS_HARMLESS_BYTES: Final = 1024
 """A lying message of this size takes 1 MB, for microseconds; a second pass would cost every small call."""
 _KEPT_MAX_BYTES: Final = 1 << 20
 """A packer keeps the room of the largest thing it has packed; after more than this it is dropped."""
@@ -43,6 +44,13 @@ def _extension(code: int, data: bytes) -> PickledKey:
         msg = f"unknown extension {code}"
         raise ValueError(msg)
     return PickledKey(data)
+
+
+# timestamp=2: an extension that we do not use becomes a plain int rather than an object of msgpack's.
+unpack_small: Final = partial(unpackb, ext_hook=_extension, timestamp=2)
+"""Return what at most `LIARS_HARMLESS_BYTES` hold, or raise one of `UNREADABLE`. Nobody has looked how deep
+it is nested."""
+UNREADABLE: Final = (ValueError, UnpackException, RecursionError)  # the last: msgpack without its C part
 
 
 def _plain(value: object) -> object:
@@ -92,11 +100,10 @@ def unpack(data: bytes) -> Any:
         ProtocolError: They are not one whole msgpack value within the limits.
     """
     try:
-        if len(data) > _LIARS_HARMLESS_BYTES:
+        if len(data) > LIARS_HARMLESS_BYTES:
             _skip_through(data)
-        # timestamp=2: an extension that we do not use becomes a plain int rather than an object of msgpack's.
-        value = unpackb(data, ext_hook=_extension, timestamp=2)
-    except (ValueError, UnpackException, RecursionError) as err:  # the last from msgpack without its C part
+        value = unpack_small(data)
+    except UNREADABLE as err:
         msg = f"not msgpack within the limits ({type(err).__name__}: {err!s:.100}); the connection is closed"
         raise ProtocolError("head", msg) from None
     if len(data) > MAX_DEPTH and _may_nest(data) and _deeper_than(value, MAX_DEPTH):
