@@ -19,8 +19,10 @@ __all__ = [
     "BadType",
     "BadValue",
     "BrokenBarrierError",
+    "BrokenPipe",
     "Conflict",
     "Empty",
+    "EndOfPipe",
     "Exhausted",
     "Full",
     "InternalError",
@@ -134,6 +136,21 @@ class BrokenBarrierError(MpserveError, threading.BrokenBarrierError):
     """The barrier is broken: one of its parties gave up, died, or reset it."""
 
     code = "broken_barrier"
+
+
+class BrokenPipe(MpserveError, BrokenPipeError):
+    """The other end of a pipe is closed: nobody can read what is sent."""
+
+    code = "broken_pipe"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class EndOfPipe(MpserveError, EOFError):
+    """The other end of a pipe is closed, and everything that was sent has been read."""
+
+    code = "end_of_pipe"
 
 
 class Exhausted(MpserveError):

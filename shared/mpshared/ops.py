@@ -245,6 +245,7 @@ _op(0x0008, "cluster", "shutdown", role="admin")
 _op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False, undo="undo_next_command")
 _op(0x000A, "cluster", "report_death", text("session"), Arg("report", _named), again=True)
 _read(0x000B, "cluster", "count")
+_op(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT, wait=True, writes=False)
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
 _op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True)
@@ -388,6 +389,11 @@ _read(0x0D05, "barrier", "status")
 
 # iterator: a snapshot to walk through; only stock clients have it (they iterate over a dict by proxy)
 _op(0x0E01, "iterator", "next", undo="undo_next")
+
+# pipe: one end; cluster.drop closes it
+_op(0x1101, "pipe", "send", blobs=1, wait=True)
+_op(0x1102, "pipe", "recv", wait=True, undo="undo_recv")
+_op(0x1103, "pipe", "poll", TIMEOUT, wait=True, writes=False)
 
 BY_CODE: Final[dict[int, Op]] = {op.code: op for op in _TABLE}
 BY_NAME: Final[dict[str, Op]] = {op.name: op for op in _TABLE}

@@ -173,6 +173,9 @@ CASES = [
     Case("barrier", "abort", settings={"parties": 2}),
     Case("barrier", "status", result=[2, 0, False], settings={"parties": 2}),
     Case("iterator", "next", out=[A], first=ABC),
+    Case("pipe", "send", [], [A]),
+    Case("pipe", "recv", out=[A], before=[("send", [], [A]), ("send", [], [B])]),
+    Case("pipe", "poll", [None], result=True, before=[("send", [], [A])]),
     Case("cluster", "open", ["dict", "d", {}, False, None], result=["id1", "dict", {}]),
     Case("cluster", "delete", ["d", None], result=False),
     Case("cluster", "list_objects", result=[]),
@@ -183,6 +186,7 @@ CASES = [
     Case("cluster", "next_command", [0]),
     Case("cluster", "report_death", ["nobody", {}], result=False),
     Case("cluster", "count", result=0),
+    Case("cluster", "wait", [[], 0], result=[]),
 ]
 BY_THE_DISPATCHER = {"cluster.shutdown"}
 
@@ -200,8 +204,9 @@ def prepared(rig: Rig, thread: Thread, case: Case) -> str:
     if case.kind == "cluster":
         return ""
     ident = rig.open(thread, case.kind, blobs=case.first, **case.settings)
+    other = rig.open(thread, "pipe", peer=ident) if case.kind == "pipe" else ident
     for method, args, blobs in case.before:
-        thread.call(f"{case.kind}.{method}", ident, *args, blobs=blobs).value  # noqa: B018 - raises if it failed
+        thread.call(f"{case.kind}.{method}", other, *args, blobs=blobs).value  # noqa: B018 - raises if it failed
     return ident
 
 

@@ -19,6 +19,7 @@ from mpserve.core.effects import Effects
 from mpserve.core.kinds import KINDS
 from mpserve.core.references import References
 from mpserve.core.status import describe
+from mpserve.core.watching import Watched, Watching
 from mpshared.errors import BadValue, Conflict, NoSuchObject
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Catalogue(References):
         self.names: dict[tuple[str, str], str] = {}
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
+        self.watching = Watching()
         self._ttl_timers: dict[str, Timer] = {}
         self._removed = 0
 
@@ -189,6 +191,34 @@ class Catalogue(References):
     def retry(self, fx: Effects) -> None:
         """Answer supervisors that were away when their command came."""
         self.sessions.retry(fx)
+
+    def wait(self, fx: Effects, call: Call, idents: list[str], timeout_s: float | None) -> None:
+        """Answer the idents of those objects that are ready, as soon as one is; [] after `timeout_s`.
+
+        A pipe is ready when `recv` need not wait. Cost: O(idents). Source: multiprocessing.connection.wait.
+
+        Raises:
+            NoSuchObject: One of them does not exist.
+            Conflict: One of them is of a kind that is never ready.
+        """
+        self.watching.wait(fx, call, [self._find_watched(ident) for ident in idents], timeout_s)
+
+    def _find_watched(self, ident: str) -> Watched:
+        machine = self.objects.get(ident)
+        if machine is None:
+            raise NoSuchObject(f"the server has no object {ident:.80} to wait for: it was freed", ident=ident)
+        if not isinstance(machine, Watched):
+            raise Conflict(
+                f"{machine.label} cannot be waited for together with others; pipes and processes can"
+            )
+        return machine
+
+    def forget_waiter(self, fx: Effects, call: Call) -> None:
+        """Drop a parked call of a peer that is gone."""
+        if call.waiter is not None and call.waiter.lot is self.watching.lot:
+            self.watching.forget(call)
+        else:
+            super().forget_waiter(fx, call)
 
     def report_death(self, fx: Effects, call: Call, session_id: str, report: dict[str, Any]) -> None:
         """End a worker's session at once: its supervisor saw the process die. Answers whether it lived."""
@@ -337,8 +367,8 @@ class Catalogue(References):
     # -- looking ---------------------------------------------------------------------------------
 
     def lots(self) -> Iterable[ParkingLot]:
-        """Return the lines of supervisors that wait for commands."""
-        return self.sessions.lots()
+        """Return the lines of supervisors that wait for commands, and of those who watch objects."""
+        return (*self.sessions.lots(), self.watching.lot)
 
     def state(self) -> Mapping[str, Any]:
         """Return names, references, and the settings and state of every object."""

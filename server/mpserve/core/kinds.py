@@ -16,6 +16,7 @@ from mpserve.core.t_iterator import Iterator
 from mpserve.core.t_list import List
 from mpserve.core.t_lock import Lock
 from mpserve.core.t_namespace import Namespace
+from mpserve.core.t_pipe import Pipe
 from mpserve.core.t_queue import Queue
 from mpserve.core.t_registered import Registered
 from mpserve.core.t_rlock import RLock
@@ -37,6 +38,7 @@ KINDS: Final[dict[str, type[Machine]]] = {
         List,
         Lock,
         Namespace,
+        Pipe,
         Queue,
         Registered,
         RLock,
