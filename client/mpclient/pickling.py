@@ -21,7 +21,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Sequence
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from mpshared.errors import BadValue
@@ -188,6 +188,8 @@ def _code_pickler() -> Any:
             def reducer_override(self, obj: Any) -> Any:
                 if isinstance(obj, ProxyBase):
                     return self._writer.mention(obj)
+                if isinstance(obj, CodeType):
+                    return _with_file_name(self.dispatch_table[CodeType](obj), obj.co_filename)
                 return super().reducer_override(obj)
 
         _CodePickler = CodePickler
@@ -197,6 +199,12 @@ def _code_pickler() -> Any:
 
         cloudpickle.register_pickle_by_value(main)
     return _CodePickler
+
+
+def _with_file_name(reduced: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Keep the name of the file that code came from, for tracebacks: cloudpickle puts its own word there."""
+    make, args, *rest = reduced
+    return (make, tuple(name if arg == "<dynamic-code>" else arg for arg in args), *rest)
 
 
 # -- reading --------------------------------------------------------------------------------------

@@ -80,6 +80,14 @@ def test_code_that_others_cannot_import_goes_by_value(session):
     assert loads(dumps(lambda x: x + 1, session), session)(1) == 2
 
 
+def test_code_by_value_keeps_the_name_of_its_file(session):
+    def outer():
+        return lambda: 1
+
+    there = loads(dumps(outer, session), session)
+    assert there.__code__.co_filename == there().__code__.co_filename == __file__
+
+
 def test_main_goes_by_value_also_where_it_could_be_imported(session, monkeypatch):
     module = types.ModuleType("__main__")
     exec("class Thing:\n    def get(self): return 'main'", module.__dict__)
