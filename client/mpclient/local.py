@@ -2,7 +2,7 @@
 
 RULES
 * They listen on a Unix socket (loopback where there is none) in a folder that only this user can enter, under
-  a key made for them alone.
+  a key made for them alone. It lies there too: a shared object that reaches a child of the program opens.
 * They end when this program does, kill -9 included: each holds the reading end of a pipe whose writing end
   only this process has. In a forked child that end is closed, so a child that lives on keeps nothing alive.
 * They are a process group of their own: Ctrl-C in the terminal is for the program, which decides.
@@ -31,6 +31,7 @@ from mpclient.cluster import Cluster
 from mpclient.session import Describes, Session
 from mpshared.address import Address, AddressError
 from mpshared.errors import MpserveError, ServerGone
+from mpshared.keys import BESIDE_SOCKET
 
 __all__ = ["LocalCluster", "start_local"]
 
@@ -103,7 +104,7 @@ class LocalCluster:
         _sweep()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.key = secrets.token_hex(32).encode()
-        _write_private(self._folder / "key", self.key)
+        _write_private(self._folder / BESIDE_SOCKET, self.key)
         reading, self._lifeline = os.pipe()
         try:
             self._server = self._spawn("server", self._server_command(reading), reading)
@@ -139,7 +140,7 @@ class LocalCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(self._folder / "key"),
+                env=_environment(self._folder / BESIDE_SOCKET),
                 pass_fds=(lifeline,),
                 start_new_session=True,
             )

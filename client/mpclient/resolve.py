@@ -6,8 +6,8 @@
 | elsewhere, and this process knows the address | that one                                                  |
 | elsewhere, and this process has one session   | that one, if its server has the object (hosts name a      |
 |                                               | server differently); else the address is dialled          |
-| elsewhere, in a process without a session     | the address is dialled, with the key that came along or   |
-|                                               | is found                                                  |
+| elsewhere, in a process without a session     | the address is dialled, with the key that came along,     |
+|                                               | that lies beside a program's own server, or is found      |
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def session_at(address: str) -> Session:
 def _key_for(address: str) -> bytes:
     key = _keys.get(address)
     if key is None:
-        from mpshared.keys import find_key  # noqa: PLC0415 - most children are given theirs
+        from mpshared.keys import find_key, find_key_beside  # noqa: PLC0415 - most children are given theirs
 
-        key = find_key().secret
+        key = (find_key_beside(Address.parse(address).path) or find_key()).secret
     return key

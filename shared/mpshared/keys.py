@@ -8,6 +8,9 @@ Found in this order:
     the user's own file         made by the first server of this user, found by everybody who runs as the same
     user
 
+The server that a program starts for itself has a key of its own, in a file beside its Unix socket: what the
+program gives its children (a pool's, say) finds it there.
+
 RULES
 * The key is never printed, logged, pickled or put on a command line. A `Key` shows where it came from, not
   what it is.
@@ -35,9 +38,22 @@ from typing import NoReturn
 
 from mpshared.text import shorten
 
-__all__ = ["MIN_KEY_BYTES", "Key", "KeyProblem", "default_key_file", "find_key", "make_key", "read_key_file"]
+__all__ = [
+    "BESIDE_SOCKET",
+    "MIN_KEY_BYTES",
+    "Key",
+    "KeyProblem",
+    "default_key_file",
+    "find_key",
+    "find_key_beside",
+    "make_key",
+    "read_key_file",
+]
+
 
 MIN_KEY_BYTES = 16
+BESIDE_SOCKET = "mpserve.key"
+"""Name of the file with the key of a program's own server, in the folder of its socket."""
 _MAX_KEY_BYTES = 4096  # beyond this somebody named the wrong file
 _TEXT_ENV = "MPSERVE_AUTHKEY"
 _FILE_ENV = "MPSERVE_AUTHKEY_FILE"
@@ -146,6 +162,16 @@ def read_key_file(path: str | os.PathLike[str]) -> Key:
         )
         raise KeyProblem(msg) from None
     return Key(_checked(_without_newline(data), f"the key file {_shown(file)}"), _shown(file), file)
+
+
+def find_key_beside(socket_path: str) -> Key | None:
+    """Find the key of a program's own server, which listens at this socket; None: it is no such server's.
+
+    Raises:
+        KeyProblem: There is one that must not be used.
+    """
+    file = Path(socket_path).with_name(BESIDE_SOCKET) if socket_path else None
+    return read_key_file(file) if file is not None and file.exists() else None
 
 
 def _given(key_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Key | None:

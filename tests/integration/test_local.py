@@ -166,3 +166,22 @@ def test_no_worker_is_told_with_what_to_type(monkeypatch):
     monkeypatch.setenv("MPSERVE_WORKER_WAIT", "50ms")
     with testing.running_cluster() as cluster, pytest.raises(mpclient.NoWorkers, match="mpworker --connect"):
         cluster.cpu_count()
+
+
+POOL = """\
+import multiprocessing, os, sys
+import mpclient
+def work(pair):
+    shared, key = pair
+    return shared.incr(key, 1)
+if __name__ == "__main__":
+    os.environ.pop("MPSERVE_ADDRESS")
+    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool, mpclient.connect() as cluster:
+        shared = cluster.dict()
+        print(pool.map(work, [(shared, "n"), (shared, "n")]))
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_objects_open_in_a_pool_of_the_standard_library_that_was_there_before(program, method):
+    assert program(POOL, method, connected=False).finish(60) == "[1, 2]"
