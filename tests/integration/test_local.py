@@ -185,3 +185,23 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_objects_open_in_a_pool_of_the_standard_library_that_was_there_before(program, method):
     assert program(POOL, method, connected=False).finish(60) == "[1, 2]"
+
+
+NO_WORKER = """\
+import mpclient
+from mpclient import testing
+with testing.running_cluster(processes=0) as cluster:
+    tasks = cluster.JoinableQueue(name="tasks")
+    tasks.put(len)
+    assert tasks.join(timeout=3.2) is False
+    assert tasks.join(timeout=3.2) is False
+"""
+
+
+def test_waiting_for_jobs_without_a_worker_is_told_once_with_what_to_type(program):
+    run = program(NO_WORKER, connected=False)
+    _, err = run.process.communicate(timeout=30)
+    assert run.process.returncode == 0, err
+    (line,) = err.splitlines()
+    assert "a job waits in queue 'tasks'" in line
+    assert "mpworker --connect unix:/" in line

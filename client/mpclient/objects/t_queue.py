@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.base import Proxy
 from mpclient.objects.buffer import Buffer
+from mpclient.objects.no_worker import PATIENCE_S, SERVED, say_if_no_worker
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpclient.pickling import dumps, loads_all, own_buffers
 from mpshared.errors import BadValue, Full
@@ -213,7 +214,14 @@ class Queue(Proxy):
             timeout: Seconds (the standard library has none). With one, returns whether all were finished in
                 time.
         """
-        finished = bool(self._call(_JOIN, join_timeout(timeout)).result)
+        left_s = join_timeout(timeout)
+        finished = False
+        if self._name == SERVED and (left_s is None or left_s > PATIENCE_S):
+            finished = bool(self._call(_JOIN, PATIENCE_S).result)
+            left_s = None if left_s is None else left_s - PATIENCE_S
+            if not finished:
+                say_if_no_worker(self._handle.session)
+        finished = finished or bool(self._call(_JOIN, left_s).result)
         return None if timeout is None else finished
 
     def clear(self) -> int:
