@@ -13,10 +13,9 @@ from mpserve import ping as asking
 from mpserve import starting
 from mpserve.net.ask import Inquiry
 from mpserve.status_view import show
-from mpshared import __version__ as VERSION
 from mpshared import settings
 from mpshared.address import Address
-from mpshared.command import fail, make_app, say
+from mpshared.command import fail, make_app, say, version_option
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import KeyProblem, default_key_file
 from mpshared.options import option
@@ -31,17 +30,9 @@ Connect = Annotated[Any, option(settings.ADDRESS)]
 KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        say(f"mpserve {VERSION}")
-        raise typer.Exit
-
-
 @app.callback()
 def _mpserve(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, version_option("mpserve")] = False,
 ) -> None:
     """Serve multiprocessing's objects to every machine you have."""
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from mpshared import __version__ as VERSION
 from mpshared.exit_codes import ExitCode
 from mpshared.text import printable
 from mpshared.units import SettingError, parse_flag
@@ -24,7 +25,7 @@ from mpshared.units import SettingError, parse_flag
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["fail", "guard", "make_app", "run", "say"]
+__all__ = ["fail", "guard", "make_app", "run", "say", "version_option"]
 
 
 _INTERRUPTED = 130
@@ -109,6 +110,18 @@ def make_app(program: str, description: str = "") -> typer.Typer:
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def version_option(program: str) -> Any:
+    """Make the option that prints the version and ends the command."""
+    import typer
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            say(f"{program} {VERSION}")
+            raise typer.Exit
+
+    return typer.Option("--version", callback=show, is_eager=True, help="Print the version.")
 
 
 def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import pytest
 from tests.integration import workers
 from tests.integration.relay import Relay
 
+import mpclient
 from mpclient import TaskError, testing
 
 mpworker = workers.mpworker
@@ -64,6 +65,11 @@ def test_help_shows_every_option_and_its_variable():
         assert setting.option in done.stdout
         assert setting.env in done.stdout
     assert "lifeline" not in done.stdout
+
+
+def test_version():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"mpworker {mpclient.__version__}\n")
 
 
 def test_a_key_that_is_none(tmp_path):

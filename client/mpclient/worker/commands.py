@@ -17,7 +17,7 @@ from mpclient.worker.options import Options, usable_cores
 from mpclient.worker.supervisor import Supervisor
 from mpshared import settings
 from mpshared.address import DEFAULT_PORT, Address
-from mpshared.command import make_app
+from mpshared.command import make_app, version_option
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, find_key
 from mpshared.log import make_logger
@@ -43,6 +43,7 @@ def work(
     connect_timeout: Annotated[float, option(settings.CONNECT_TIMEOUT)] = settings.CONNECT_TIMEOUT.default,
     log_format: Annotated[str, option(settings.LOG_FORMAT)] = settings.LOG_FORMAT.default,
     log_level: Annotated[str, option(settings.LOG_LEVEL)] = settings.LOG_LEVEL.default,
+    _version: Annotated[bool, version_option("mpworker")] = False,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
     respawn: Annotated[bool, typer.Option("--respawn", hidden=True)] = False,
 ) -> None:
