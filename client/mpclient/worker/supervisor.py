@@ -335,7 +335,8 @@ class Supervisor:
             self.log.info("worker.stopped", worker=slot.name, pid=child.pid, why=child.why)
             slot.finish()
         else:
-            text = {} if self._session is None else {"text": child.text}  # why the server is lost was told
+            told = self._session is None or not child.text  # why the server is lost was told
+            text = {} if told else {"text": child.text}
             self.log.info("worker.ended", worker=slot.name, pid=child.pid, why=child.why, **text)
             slot.emptied(at_once=child.why != Why.LOST)
 

@@ -137,7 +137,8 @@ class Queue(QueueWorkers):
 
     def _closed(self, what: str) -> ShutDown:
         means = "it takes nothing new and ends when it is empty"
-        return ShutDown(f"{what} {self.label}, which was shut down: {means}")
+        anew = "; fresh=True makes a new one of that name" if self.name else ""
+        return ShutDown(f"{what} {self.label}, which was shut down: {means}{anew}")
 
     # -- getting ---------------------------------------------------------------------------------
 
