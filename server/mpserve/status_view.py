@@ -108,6 +108,10 @@ def _state(row: Row) -> str:
             return ""
 
 
+def _exit_code(row: Row) -> Any:
+    return "" if row["exitcode"] is None else row["exitcode"]
+
+
 _QUEUE_COUNTS = ("ready", "leased", "delayed", "dead", "unfinished", "getters", "putters", "joiners")
 _REFERENCES: Final[Column] = ("references", _field("references"))
 _SESSION: Final[list[Column]] = [
@@ -127,12 +131,17 @@ _LOCK: Final[list[Column]] = [
     ("name", _name), ("kind", _field("kind")), ("holder", _holder), ("free", _field("value")),
     ("waiters", _field("waiters")), _REFERENCES,
 ]  # fmt: skip
+_PROCESS: Final[list[Column]] = [
+    ("name", _field("process")), ("stage", _field("stage")), ("host", _field("host")),
+    ("pid", lambda row: row["pid"] or ""), ("exit code", _exit_code), ("program", _field("owner")),
+    ("waiters", _field("waiters")),
+]  # fmt: skip
 _OTHER: Final[list[Column]] = [
     ("name", _name), ("kind", _field("kind")), ("length", _field("length")), ("state", _state),
     ("waiters", _field("waiters")), _REFERENCES,
 ]  # fmt: skip
 _LOCKS: Final = frozenset({"lock", "rlock", "semaphore", "condition"})
-_WORKERS: Final = frozenset({"worker", "supervisor"})
+_WORKERS: Final = frozenset({"worker", "supervisor", "process"})
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -146,7 +155,8 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
     yield "workers", _WORKER, sorted(workers, key=lambda s: (s["host"], s["supervisor"] or s["id"], s["pid"]))
     yield "queues", _QUEUE, [o for o in objects if o["kind"] == "queue"]
     yield "locks", _LOCK, [o for o in objects if o["kind"] in _LOCKS]
-    yield "other objects", _OTHER, [o for o in objects if o["kind"] not in _LOCKS | {"queue"}]
+    yield "processes", _PROCESS, [o for o in objects if o["kind"] == "process"]
+    yield "other objects", _OTHER, [o for o in objects if o["kind"] not in _LOCKS | {"queue", "process"}]
 
 
 def _drawn(status: Row) -> str:

@@ -390,6 +390,15 @@ _read(0x0D05, "barrier", "status")
 # iterator: a snapshot to walk through; only stock clients have it (they iterate over a dict by proxy)
 _op(0x0E01, "iterator", "next", undo="undo_next")
 
+# process: one operating-system process on a worker host
+_op(0x1001, "process", "start", TIMEOUT, wait=True)
+_op(0x1002, "process", "take")
+_op(0x1003, "process", "ended", Arg("exitcode", _int), Arg("report", _named), again=True)
+_op(0x1004, "process", "wait", TIMEOUT, wait=True, writes=False)
+_op(0x1005, "process", "signal", Arg("number", _count))
+_read(0x1006, "process", "look")
+_op(0x1007, "process", "refused", text("why"))
+
 # pipe: one end; cluster.drop closes it
 _op(0x1101, "pipe", "send", blobs=1, wait=True)
 _op(0x1102, "pipe", "recv", wait=True, undo="undo_recv")

@@ -67,7 +67,7 @@ class TestOpening:
         for bad in ({"nonsense": 1}, {b"bytes": 1}, {"nonsense": 1, "b": 2}):
             error = thread.fails("cluster.open", "", kind, "x", {**settings, **bad}, False, None)
             assert isinstance(error, Conflict | BadType)
-        if kind not in {"list", "iterator"}:
+        if kind not in {"list", "iterator", "process"}:
             values = [A, B] if kind == "value" else [A]
             error = thread.fails("cluster.open", "", kind, "x", settings, False, None, blobs=values)
             assert isinstance(error, MpserveError)
@@ -85,11 +85,14 @@ class TestOpening:
             ("condition", {"lock": 0}),
             ("condition", {"lock": ["x"]}),
             ("condition", {"lock": "gone"}),
+            ("process", {"name": 7}),
+            ("process", {"daemon": "yes"}),
+            ("process", {"name": "made of nothing"}),
         ],
     )
     def test_bad_values_of_settings(self, rig, thread, kind, settings):
         error = thread.fails("cluster.open", "", kind, None, settings, False, None)
-        assert isinstance(error, BadType | BadValue | NoSuchObject)
+        assert isinstance(error, BadType | BadValue | Conflict | NoSuchObject)
         assert thread.ask("cluster.count", "") == 0
 
 

@@ -176,6 +176,11 @@ CASES = [
     Case("pipe", "send", [], [A]),
     Case("pipe", "recv", out=[A], before=[("send", [], [A]), ("send", [], [B])]),
     Case("pipe", "poll", [None], result=True, before=[("send", [], [A])]),
+    Case("process", "wait", [0], first=[A]),
+    Case("process", "look", result=["pending", "", 0, None, ""], first=[A]),
+    Case("process", "signal", [15], result=False, first=[A]),
+    Case("process", "ended", [0, {}], result=False, first=[A]),
+    Case("process", "refused", ["no memory"], result=False, first=[A]),
     Case("cluster", "open", ["dict", "d", {}, False, None], result=["id1", "dict", {}]),
     Case("cluster", "delete", ["d", None], result=False),
     Case("cluster", "list_objects", result=[]),
@@ -189,10 +194,12 @@ CASES = [
     Case("cluster", "wait", [[], 0], result=[]),
 ]
 BY_THE_DISPATCHER = {"cluster.shutdown"}
+WITH_A_HOST = {"process.start", "process.take"}
+"""In `test_processes`."""
 
 
 def test_the_table_is_covered():
-    assert sorted([case.name for case in CASES] + list(BY_THE_DISPATCHER)) == sorted(BY_NAME)
+    assert sorted([case.name for case in CASES] + [*BY_THE_DISPATCHER, *WITH_A_HOST]) == sorted(BY_NAME)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class SessionInfo:
     """What a client process says of itself. Untrusted: shown, escaped, and never used as a key."""
 
     role: str = "program"
-    """program, worker, supervisor, or stock"""
+    """program, process, worker, supervisor, or stock"""
     host: str = ""
     pid: int = 0
     started_s: float = 0.0
@@ -34,8 +34,10 @@ class SessionInfo:
     version: str = ""
     name: str = ""
     supervisor: str = ""
-    """Session id of the supervisor that answers for this worker, or ""."""
+    """Session id of the supervisor that answers for this worker or Process, or ""."""
     slots: int = 0
+    max_spawned: int = 0
+    """How many Processes a worker host may have at once."""
     queue: str = ""
     """Name of the recipe queue a worker serves, or ""."""
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.effects import Effects
+from mpserve.core.hosts import Hosts
+from mpserve.core.house import House
 from mpserve.core.kinds import KINDS
 from mpserve.core.references import References
 from mpserve.core.status import describe
@@ -45,6 +47,7 @@ class Catalogue(References):
         super().__init__()
         self._new_ident = new_ident
         self.sessions = sessions
+        self.house = House(hosts=Hosts(sessions))
         self.names: dict[tuple[str, str], str] = {}
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
@@ -182,6 +185,7 @@ class Catalogue(References):
 
     def next_command(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
         """Answer a supervisor's next command."""
+        self.house.hosts.ready(fx)
         self.sessions.next_command(fx, call, timeout_s)
 
     def undo_next_command(self, _fx: Effects, call: Call) -> None:
@@ -190,6 +194,7 @@ class Catalogue(References):
 
     def retry(self, fx: Effects) -> None:
         """Answer supervisors that were away when their command came."""
+        self.house.hosts.ready(fx)
         self.sessions.retry(fx)
 
     def wait(self, fx: Effects, call: Call, idents: list[str], timeout_s: float | None) -> None:
@@ -269,6 +274,7 @@ class Catalogue(References):
     def _build(self, ident: str, kind: str, name: str | None, settings: dict[str, Any]) -> Machine:
         machine = KINDS[kind](ident, name, settings)
         machine.bind(self.objects)
+        machine.enter(self.house)
         return machine
 
     def _agree(self, fx: Effects, machine: Machine, settings: dict[str, Any]) -> None:
@@ -336,6 +342,7 @@ class Catalogue(References):
     def on_removed(self, fx: Effects, ident: str) -> None:
         """Drop an object, its name, its references, and what it stored."""
         machine = self.objects.pop(ident)
+        machine.leave()
         if machine.name is not None:
             del self.names[machine.kind, machine.name]
         self.forget_object(ident)

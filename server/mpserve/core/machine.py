@@ -21,6 +21,7 @@ from mpshared.errors import Conflict, NoSuchObject
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session
     from mpserve.core.effects import Effects
+    from mpserve.core.house import House
     from mpserve.core.parking import ParkingLot
     from mpshared.errors import MpserveError
     from mpshared.values import Blob
@@ -84,6 +85,12 @@ class Machine:
         """Find the objects that the settings name; called whenever the object was made, and changes
         nothing.
         """
+
+    def enter(self, house: House) -> None:
+        """Find what the engine has only one of; called like `bind`, before any change."""
+
+    def leave(self) -> None:
+        """Be forgotten by what `enter` found: the object is deleted."""
 
     def setup(self, fx: Effects, blobs: list[Blob]) -> None:
         """Fill a new object with the values it was created with (recorded like any change)."""

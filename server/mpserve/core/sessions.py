@@ -41,6 +41,8 @@ class Sessions:
         self.grace_s = grace_s
         self.timeout_s = timeout_s
         self._live: dict[str, Session] = {}
+        self.supervisors: dict[str, Session] = {}
+        """Those of them that are worker hosts, in the order in which they came."""
         self._commands: dict[str, deque[dict[str, Any]]] = {}
         self._fetchers: dict[str, ParkingLot] = {}
         self._silence: dict[str, Timer] = {}
@@ -60,6 +62,8 @@ class Sessions:
         """Begin a session; from now on it must be heard."""
         session = Session(session_id, info, secret, fx.now_s)
         self._live[session_id] = session
+        if info.role == "supervisor":
+            self.supervisors[session_id] = session
         if info.role != "stock":
             self._watch(fx, session)
         return session
@@ -68,6 +72,7 @@ class Sessions:
         """Forget an ended session (the engine calls this last)."""
         session.ended = True
         self._live.pop(session.id, None)
+        self.supervisors.pop(session.id, None)
         self._commands.pop(session.id, None)
         self._fetchers.pop(session.id, None)
         timer = self._silence.pop(session.id, None)

@@ -361,7 +361,8 @@ def _no_answers() -> ProtocolError:
     return ProtocolError("frame", "a client sends calls and controls, no answers")
 
 
-_ROLES: Final = frozenset({"program", "worker", "supervisor"})
+_ROLES: Final = frozenset({"program", "process", "worker", "supervisor"})
+_NUMBERS: Final = ("pid", "slots", "max_spawned")
 _TEXTS: Final = ("host", "version", "name", "supervisor", "queue")
 
 
@@ -376,18 +377,13 @@ def _read_info(described: Any) -> SessionInfo:
         raise ProtocolError("attach", "python is [major, minor]")
     texts = {key: str(described.get(key, ""))[:200] for key in _TEXTS}
     try:
-        pid, slots, started_s = (
-            int(described.get("pid", 0)),
-            int(described.get("slots", 0)),
-            float(described.get("started_s", 0)),
-        )
+        numbers = {key: int(described.get(key, 0)) for key in _NUMBERS}
+        started_s = float(described.get("started_s", 0))
     except (TypeError, ValueError, OverflowError):
-        raise ProtocolError("attach", "pid, slots and started_s are numbers") from None
+        raise ProtocolError("attach", f"{', '.join(_NUMBERS)} and started_s are numbers") from None
     return SessionInfo(
         role=described["role"],
-        pid=pid,
-        slots=slots,
         started_s=started_s,
         python=(python[0], python[1]),
-        **texts,
+        **(numbers | texts),  # type: ignore[arg-type]  # two kinds of fields, by their names
     )

@@ -1,0 +1,20 @@
+"""The house: what an engine has only one of, for the kinds that need more than themselves.
+
+A kind finds it in `Machine.enter`. Nothing in here is state: what is, stands in the machines' records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from mpserve.core.hosts import Hosts
+
+__all__ = ["House"]
+
+
+class House(NamedTuple):
+    """See the file's beginning."""
+
+    hosts: Hosts
+    """The worker hosts, and the Processes on them."""
