@@ -57,6 +57,7 @@ class Describes:
     name: str = ""
     supervisor: str = ""
     slots: int = 0
+    max_spawned: int = 0
     queue: str = ""
 
     def as_body(self) -> dict[str, Any]:

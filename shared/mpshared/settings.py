@@ -373,6 +373,18 @@ WORKER_MAX_MEMORY: Final[Setting[int | None]] = Setting(
     shown="",
     help="Replace a worker process that holds more memory than this after a job.",
 )
+MAX_SPAWNED: Final[Setting[int]] = Setting(
+    name="max_spawned",
+    users=_WORKER,
+    option="--max-spawned",
+    env="MPSERVE_MAX_SPAWNED",
+    metavar="N",
+    parse=parse_count,
+    default=256,
+    shown="256",
+    help="How many processes may run here beside the worker processes: programs' Processes, and stand-ins "
+    "for jobs that wait for jobs of their own.",
+)
 WORKER_NAME: Final[Setting[str | None]] = Setting(
     name="name",
     users=_WORKER,

@@ -103,7 +103,13 @@ class Link:
         self._post = post
         self._closing = threading.Event()
         self._reports: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
-        describes = Describes("supervisor", options.name, slots=options.processes, queue=options.queue)
+        describes = Describes(
+            "supervisor",
+            options.name,
+            slots=options.processes,
+            max_spawned=options.max_spawned,
+            queue=options.queue,
+        )
         self._session = Session(
             *(options.address, options.key.secret, describes),
             connect_timeout_s=_DIAL_S,

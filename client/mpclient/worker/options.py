@@ -28,6 +28,8 @@ class Options:
     results: str = "results"
     max_tasks: int | None = None
     max_memory_bytes: int | None = None
+    max_spawned: int = 256
+    """How many processes there may be beside the worker processes."""
     pythonpath: tuple[str, ...] = ()
     chdir: str | None = None
     connect_timeout_s: float = 30.0
