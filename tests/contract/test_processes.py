@@ -256,6 +256,14 @@ class TestTheEnd:
         assert thread.ask("process.wait", process.ident, None) == 3
         assert look(thread, process) == ["ended", "far", 77, 3, ""]
 
+    def test_it_can_be_waited_for_beside_others(self, rig, thread, host):
+        one, other = running(thread, host), running(thread, host)
+        wait = rig.thread().call("cluster.wait", "", [one.ident, other.ident], None)
+        assert not wait.answered
+        other.end(0)
+        assert wait.value == [other.ident]
+        assert thread.ask("cluster.wait", "", [one.ident, other.ident], None) == [other.ident]
+
     def test_it_is_told_by_its_own_host_and_once(self, rig, thread, host):
         process = running(thread, host)
         assert rig.thread().ask("process.ended", process.ident, 0, {}) is False

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from mpserve.core.machine import Machine
 from mpserve.core.parking import ParkingLot
+from mpserve.core.watching import Watched
 from mpshared.errors import BadType, BadValue, Conflict, MpserveError, NotAllowed, NoWorkers
 from mpshared.reports import ending
 from mpshared.values import needs_python
@@ -53,7 +53,7 @@ class Stage(StrEnum):
     """Its exit code is known."""
 
 
-class Process(Machine):
+class Process(Watched):
     """One process on one of the worker hosts."""
 
     kind: ClassVar[str] = "process"
@@ -167,6 +167,10 @@ class Process(Machine):
         else:
             self.joiners.park(fx, call, timeout_s, _still_there)
 
+    def is_ready(self) -> bool:
+        """Tell whether it has ended."""
+        return self.stage is Stage.ENDED
+
     def signal(self, fx: Effects, call: Call, number: int) -> None:
         """Have its host send it a signal; answers whether it runs."""
         if number not in _SIGNALS:
@@ -245,6 +249,7 @@ class Process(Machine):
         self.change(fx, "over", exitcode, lost)
         for joiner in self.joiners.drain():
             fx.reply(joiner, exitcode)
+        self.stir(fx)
 
     # -- ends of others --------------------------------------------------------------------------
 
