@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mpclient.local import LocalCluster
 
-__all__ = ["Cluster", "connect"]
+__all__ = ["Cluster", "connect", "make_cluster"]
 
 _DELETE: Final = BY_NAME["cluster.delete"]
 _LIST: Final = BY_NAME["cluster.list_objects"]
@@ -42,7 +42,8 @@ def connect(
 
     Args:
         address: ``"host:port"``, ``(host, port)``, ``"unix:/path"``. None: ``MPSERVE_ADDRESS``; without that
-            a server and workers of this program's own, which end with it.
+            a server and workers of this program's own, which end with it. Without any argument: the
+            default cluster (`mpclient.default`), if there is one already.
         authkey: The key that server and programs share. None: found as `mpserve keyfile` says.
         name: What `mpserve status` calls this program.
         authkey_file: A file with the key, instead of the usual ones.
@@ -55,6 +56,33 @@ def connect(
         ProtocolViolation: Something else answered, or an incompatible version.
         AddressError, KeyProblem: The address or the key cannot be used (both are ValueErrors).
     """
+    from mpclient.default import find_chosen, offer_default  # noqa: PLC0415 - the import would be circular
+
+    given = (address, authkey, name or None, authkey_file, connect_timeout, reconnect_timeout)
+    cluster = find_chosen() if given == (None,) * len(given) else None
+    if cluster is None:
+        cluster = make_cluster(
+            address,
+            authkey,
+            name=name,
+            authkey_file=authkey_file,
+            connect_timeout=connect_timeout,
+            reconnect_timeout=reconnect_timeout,
+        )
+        offer_default(cluster)
+    return cluster
+
+
+def make_cluster(
+    address: str | tuple[str, int] | Address | None = None,
+    authkey: bytes | str | None = None,
+    *,
+    name: str = "",
+    authkey_file: str | os.PathLike[str] | None = None,
+    connect_timeout: float | None = None,
+    reconnect_timeout: float | None = None,
+) -> Cluster:
+    """Connect to a server, or start one, whatever the default cluster is; see `connect`."""
     from mpshared import settings  # noqa: PLC0415 - a proxy that resolves itself needs none of it
 
     place = settings.ADDRESS.read(_address(address))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mpclient.objects.t_list import List
     from mpclient.objects.t_lock import Lock, Mutex
     from mpclient.objects.t_namespace import Namespace
+    from mpclient.objects.t_pipe import Connection
     from mpclient.objects.t_queue import JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue
     from mpclient.objects.t_rlock import RLock
     from mpclient.objects.t_semaphore import BoundedSemaphore, Semaphore
@@ -139,6 +140,14 @@ class Factories:
         given = _given(order=order, maxsize=max(0, maxsize) if asked else None)
         more = {"buffered": True} if buffered else {}
         return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
+
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802
+        """Return the two ends of a new pipe; without `duplex` one only receives and the other only sends."""
+        modes = ("rw", "rw") if duplex else ("r", "w")
+        first = self._open("pipe", "", {}, (), None, False, None, mode=modes[0])
+        peer = {"peer": first._handle.ident}  # noqa: SLF001 - its own kind
+        second = self._open("pipe", "", peer, (), None, False, None, mode=modes[1])
+        return first, second  # type: ignore[return-value]
 
     # -- locks and signals -----------------------------------------------------------------------
 

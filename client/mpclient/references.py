@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Handle", "References"]
 
 _ADOPT: Final = BY_NAME["cluster.adopt"]
+_DROP: Final = BY_NAME["cluster.drop"]
+_LEND: Final = BY_NAME["cluster.lend"]
 
 
 class Handle:
@@ -51,6 +53,12 @@ class Handle:
     def lend(self) -> None:
         """Note that a proxy is on a way that the server cannot see."""
         self._references.lend(self)
+
+    def give_back(self) -> None:
+        """Tell the server, now, that this process needs the object no more. A forked child that has not
+        spoken yet has nothing to give back.
+        """
+        self._references.give_back(self)
 
     def __del__(self) -> None:
         if self.count:
@@ -101,6 +109,19 @@ class References:
         self._dropped.append((ident, n))
         if len(self._dropped) == 1:
             self._session.wake()
+
+    def give_back(self, handle: Handle) -> None:
+        """Drop all references that a handle has, in the calling thread; what is lent is told first.
+
+        Raises:
+            ServerGone: The server cannot be asked; it frees them with the session.
+        """
+        with self._lock:
+            n, handle.count = handle.count, 0
+        if lent := self.take_lent():
+            self._session.call(_LEND, "", [lent])
+        if n:
+            self._session.call(_DROP, "", [[[handle.ident, n]]])
 
     # -- for the keeper --------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mpclient.default import offer_default
 from mpclient.local import LocalCluster
 from mpclient.session import Describes, Session
 from mpshared.errors import TimeoutExpired
@@ -38,7 +39,7 @@ def running_cluster(
     options: tuple[str, ...] = (),
     reconnect_timeout: float = 5.0,
 ) -> Iterator[Cluster]:
-    """Start a cluster, give it to the body, stop it.
+    """Start a cluster, give it to the body, stop it. It is the default one, unless there is one already.
 
     Args:
         processes: Worker processes; 0 for none: shared objects need none.
@@ -60,7 +61,9 @@ def running_cluster(
         )
         local.session = session
         session.start()
-        yield Cluster(session, owns=local)
+        cluster = Cluster(session, owns=local)
+        offer_default(cluster)
+        yield cluster
     finally:
         local.stop()
 

@@ -28,6 +28,7 @@ _MODULES: Final = {
     "list": "t_list",
     "lock": "t_lock",
     "namespace": "t_namespace",
+    "pipe": "t_pipe",
     "queue": "t_queue",
     "rlock": "t_rlock",
     "semaphore": "t_semaphore",

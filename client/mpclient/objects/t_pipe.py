@@ -1,0 +1,272 @@
+"""Connection: one end of a pipe, as `multiprocessing.connection.Connection`; the other end may be anywhere.
+
+RULES
+* An end is open while any program holds it, as a descriptor is that several processes share. `close` is for
+  this object; when it was the last one here the server knows at once, and the other end reads on until it is
+  empty and then meets `EOFError`.
+* A message is bytes: what `send` pickles `recv_bytes` can read, and the other way round.
+* Two connections are equal if they are the same object, whatever they are ends of.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
+from weakref import WeakKeyDictionary, WeakSet
+
+from mpclient.objects.base import Proxy
+from mpclient.objects.waiting import event_timeout
+from mpclient.pickling import dumps, loads
+from mpshared.errors import ServerGone
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mpclient.references import Handle
+    from mpclient.session import Session
+    from mpshared.ops import Op
+    from mpshared.wire.own.frames import Reply
+
+__all__ = ["CLASSES", "Connection"]
+
+_SEND: Final[Op] = BY_NAME["pipe.send"]
+_RECV: Final[Op] = BY_NAME["pipe.recv"]
+_POLL: Final[Op] = BY_NAME["pipe.poll"]
+
+_BOTH: Final = "rw"
+
+
+class Connection(Proxy):
+    """One end of a pipe; `mpclient.Pipe` makes two."""
+
+    __slots__ = ("_readable", "_writable")
+
+    kind: ClassVar[str] = "pipe"
+    flavour: ClassVar[str] = "Connection"
+
+    def __init__(self, handle: Handle, name: str | None = None, *, mode: str = _BOTH) -> None:
+        super().__init__(handle, name)
+        self._readable = "r" in mode
+        self._writable = "w" in mode
+        with _changing:
+            _open.setdefault(handle, WeakSet()).add(self)
+
+    @classmethod
+    def from_handle(cls, handle: Handle, details: str) -> Self:
+        """Make the connection that was pickled; its directions are the one detail."""
+        return cls(handle, mode=details)
+
+    def _details(self) -> str:
+        return "r" * self._readable + "w" * self._writable
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def send(self, obj: Any) -> None:
+        """Send an object; waits while more than a megabyte lies unread at the other end.
+
+        Raises:
+            BrokenPipeError: The other end is closed.
+            OSError: This one is, or is read-only.
+        """
+        self._check_writable()
+        self._call(_SEND, blobs=(dumps(obj, self._session()),))
+
+    def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
+        """Send bytes: `size` of them (None: all) from `offset` on; see `send`."""
+        self._check_writable()
+        with memoryview(buf) as given:
+            view = given.cast("B") if given.itemsize > 1 else given
+            self._call(_SEND, blobs=(bytes(view[_part(view.nbytes, offset, size)]),))
+
+    # -- receiving -------------------------------------------------------------------------------
+
+    def recv(self) -> Any:
+        """Return the next object, waiting for one.
+
+        Raises:
+            EOFError: There is none, and the other end is closed.
+            OSError: This one is, or is write-only.
+        """
+        self._check_readable()
+        return self._receive(self._read_value)
+
+    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+        """Return the next message as bytes; see `recv`.
+
+        Raises:
+            OSError: It is longer than `maxlength`. Nothing more can be read from this object then.
+        """
+        self._check_readable()
+        if maxlength is not None and maxlength < 0:
+            raise ValueError("negative maxlength")
+        message: bytes = self._receive(self._read_bytes)
+        if maxlength is not None and len(message) > maxlength:
+            self._refuse_more()
+        return message
+
+    def recv_bytes_into(self, buf: Any, offset: int = 0) -> int:
+        """Write the next message into `buf`, from byte `offset` on; return its length.
+
+        Raises:
+            BufferTooShort: It does not fit; ``error.args[0]`` is the message.
+        """
+        self._check_readable()
+        with memoryview(buf) as given:
+            if offset < 0:
+                raise ValueError("negative offset")
+            if offset > given.nbytes:
+                raise ValueError("offset too large")
+            message: bytes = self._receive(self._read_bytes)
+            end = offset + len(message)
+            if end > given.nbytes:
+                from multiprocessing import BufferTooShort  # noqa: PLC0415 - heavy, and rare
+
+                raise BufferTooShort(message)
+            given.cast("B")[offset:end] = message
+        return len(message)
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Return whether `recv` need not wait, waiting up to `timeout` seconds (None: for ever) until so."""
+        self._check_readable()
+        return bool(self._call(_POLL, event_timeout(timeout)).result)
+
+    def _receive(self, read: Callable[[Reply], Any]) -> Any:
+        before = self._before()
+        try:
+            return self._call(_RECV, read=read)
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)
+            raise
+
+    def _read_bytes(self, reply: Reply) -> bytes:
+        blob = reply.blobs[0]
+        if type(blob) is bytes:
+            return blob
+        return pickle.dumps(loads(blob, self._session()))  # it refers to others, which stay with the value
+
+    def _refuse_more(self) -> NoReturn:
+        if self._writable:
+            self._readable = False
+        else:
+            self.close()
+        raise OSError("bad message length")
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close this object. With the last one here that is the same end, this program has left it."""
+        with _changing:
+            handle, self._handle = self._handle, None  # type: ignore[assignment]  # closed: see `_check`
+            if handle is None:
+                return
+            others = _open[handle]
+            others.discard(self)
+            if others:
+                return
+        _leave(handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether this object is closed."""
+        return self._handle is None
+
+    @property
+    def readable(self) -> bool:
+        """Whether one can receive here."""
+        return self._readable
+
+    @property
+    def writable(self) -> bool:
+        """Whether one can send here."""
+        return self._writable
+
+    def fileno(self) -> int:
+        """Refuse: there is no file descriptor."""
+        self._check()
+        raise OSError(
+            "a shared pipe has no file descriptor, its other end may be on another machine: use poll(), or "
+            "mpclient.connection.wait() for several"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} closed>" if self.closed else super().__repr__()
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def _watch(self) -> Handle:
+        """Return what `connection.wait` waits for."""
+        self._check()
+        return self._handle
+
+    def _session(self) -> Session:
+        return self._handle.session
+
+    def _check(self) -> None:
+        if self._handle is None:
+            raise OSError("handle is closed")
+
+    def _check_readable(self) -> None:
+        self._check()
+        if not self._readable:
+            raise OSError("connection is write-only")
+
+    def _check_writable(self) -> None:
+        self._check()
+        if not self._writable:
+            raise OSError("connection is read-only")
+
+    # -- in pickles ------------------------------------------------------------------------------
+
+    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        self._check()
+        return super()._mention(session)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._check()
+        return super().__reduce__()
+
+
+_changing: Final = threading.RLock()  # reentrant: a finaliser of the program's may close one in here
+_open: Final[WeakKeyDictionary[Handle, WeakSet[Connection]]] = WeakKeyDictionary()
+"""The open connections of this process, by what they hold."""
+
+
+def _leave(handle: Handle) -> None:
+    """Give this program's references to an end back, now: the other end is to hear of it."""
+    with suppress(ServerGone):
+        handle.give_back()
+
+
+def _part(length: int, offset: int, size: int | None) -> slice:
+    """Return which part of a buffer of `length` bytes is meant; refuse what lies outside."""
+    if offset < 0:
+        raise ValueError("offset is negative")
+    if length < offset:
+        raise ValueError("buffer length < offset")
+    if size is None:
+        return slice(offset, length)
+    if size < 0:
+        raise ValueError("size is negative")
+    if offset + size > length:
+        raise ValueError("buffer length < offset + size")
+    return slice(offset, offset + size)
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"Connection": Connection}
