@@ -51,6 +51,10 @@ bodies = {
     Type.HEARTBEAT: st.lists(plain, max_size=3),
     Type.EVENT: st.tuples(text, st.dictionaries(text, plain, max_size=3)).map(list),
     Type.GOODBYE: text,
+    Type.OUTPUT: st.tuples(
+        text | st.integers(0, 2**64 - 1),
+        st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)).map(list), max_size=4),
+    ).map(list),
 }
 
 
@@ -60,8 +64,8 @@ def control(kind):
 
 events = st.one_of(
     st.builds(Call, st.integers(0, 2**16 - 1), u32, u64, u64, text, st.lists(plain, max_size=4), blobs),
-    st.builds(Reply, u32, u64, plain, blobs),
-    st.builds(Failed, u32, u64, text, text, st.dictionaries(text, plain, max_size=3)),
+    st.builds(Reply, u32, u64, plain, blobs, u64),
+    st.builds(Failed, u32, u64, text, text, st.dictionaries(text, plain, max_size=3), u64),
     *map(control, sorted({*Type} - {Type.CALL, Type.REPLY, Type.ERROR})),
 )
 

@@ -29,6 +29,7 @@ STREAM = b"".join(
         *frames.encode_error(1, 3, "empty", "nothing", {"n": 1}),
         *frames.encode_control(Type.EVENT, body=["name", {}]),
         *frames.encode_control(Type.ACK, 1, 2, 3),
+        *frames.encode_control(Type.OUTPUT, 0, 4, body=["program", [[1, b"line\n"], [2, b"piece"]]]),
     ]
 )
 
@@ -65,7 +66,7 @@ def test_our_decoder_raises_only_protocol_errors(stream):
 
 
 @quick
-@given(st.binary(max_size=100), st.binary(max_size=100), st.integers(0, 13), st.integers(0, 3))
+@given(st.binary(max_size=100), st.binary(max_size=100), st.integers(0, 14), st.integers(0, 3))
 def test_a_sound_header_with_anything_behind_it_raises_only_protocol_errors(head, payload, kind, op):
     header = struct.pack("!IBBHIQQI", len(head) + len(payload), kind, 0, op, 1, 2, 3, len(head))
     with suppress(ProtocolError):

@@ -45,6 +45,7 @@ BODIES = {
     Type.EVENT: ["lane_suspended", {"lane": 3}],
     Type.LANE_CLOSED: None,
     Type.GOODBYE: "restarting",
+    Type.OUTPUT: ["program", [[1, b"a line\n"], [2, b"\x89 no text"]]],
 }
 
 
@@ -89,6 +90,20 @@ def test_controls_come_back_whole(kind):
     (event,) = decode(b"".join(encode_control(kind, 5, 6, 7, BODIES[kind])))
     assert event == Control(kind, 5, 6, 7, BODIES[kind])
     assert type(event.type) is Type
+
+
+def test_an_answer_names_the_output_that_comes_first():
+    answers = encode_reply(3, 4, "result", [b"value"], 5) + encode_reply(3, 5, None, (), 2**64 - 1)
+    assert decode(b"".join(answers + encode_error(3, 6, "empty", "nothing", {}, 7))) == [
+        Reply(3, 4, "result", (b"value",), 5),
+        Reply(3, 5, None, (), 2**64 - 1),
+        Failed(3, 6, "empty", "nothing", {}, 7),
+    ]
+
+
+def test_a_program_says_what_it_has_printed():
+    (event,) = decode(b"".join(encode_control(Type.OUTPUT, body=[7, []])))
+    assert event == Control(Type.OUTPUT, 0, 0, 0, [7, []])
 
 
 def test_all_types_of_frame_are_spoken_of_here():
@@ -147,7 +162,7 @@ def call(metas, payload=b"", target="t", args=()):
         (frame(pack(None), b"x" * 50, head_size=2**32 - 1), "head_size"),
         (frame(b"", head_size=0), "head"),
         (frame(pack(None), kind=0), "type"),
-        (frame(pack(None), kind=12), "type"),
+        (frame(pack(None), kind=13), "type"),
         (frame(pack(None), kind=255), "type"),
         (frame(pack(None), kind=Type.ACK, flags=1), "flags"),
         (frame(pack(None), kind=Type.ACK, op=1), "op"),
@@ -173,6 +188,16 @@ def call(metas, payload=b"", target="t", args=()):
         (frame(pack([]), kind=Type.EVENT), "head"),
         (frame(pack(["a", 1]), kind=Type.EVENT), "head"),
         (frame(pack(b"bye"), kind=Type.GOODBYE), "head"),
+        (frame(pack([]), kind=Type.OUTPUT), "head"),
+        (frame(pack(["p", [], 1]), kind=Type.OUTPUT), "head"),
+        (frame(pack([b"p", []]), kind=Type.OUTPUT), "head"),
+        (frame(pack([-1, []]), kind=Type.OUTPUT), "head"),
+        (frame(pack([True, []]), kind=Type.OUTPUT), "head"),
+        (frame(pack(["p", [1, b""]]), kind=Type.OUTPUT), "head"),
+        (frame(pack(["p", [[0, b""]]]), kind=Type.OUTPUT), "head"),
+        (frame(pack(["p", [[True, b""]]]), kind=Type.OUTPUT), "head"),
+        (frame(pack(["p", [[1, "text"]]]), kind=Type.OUTPUT), "head"),
+        (frame(pack(["p", [[1, b"", 1]]]), kind=Type.OUTPUT), "head"),
         (call([1]), "metas"),
         (call([], b"x"), "metas"),
         (call([1], b"xx"), "metas"),

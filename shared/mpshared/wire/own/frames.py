@@ -17,25 +17,30 @@ days by a lane that does 25,000 calls a second, and a number must never come bac
 
       type          from     head                      payload
       CALL          client   [target, args, metas]     values    op from `mpshared.ops`; ack as in ACK
-      REPLY         server   [result, metas]           values
-      ERROR         server   [code, text, fields]
+      REPLY         server   [result, metas]           values    ack: output to be printed first
+      ERROR         server   [code, text, fields]                ack: the same
       ABANDON       client   nil                                 undo call `number`, or drop its answer
       ACK           client   nil                                 all answers up to `ack` have arrived
+                    server   nil                                 all OUTPUT frames up to `ack` have arrived
       ATTACH        client   map                                 a session to go on with, or a new one
       ATTACHED      server   map                                 limits, server id, epoch, session
       HEARTBEAT     both     list
       EVENT         server   [name, map]                         something that no call asked for
       LANE_CLOSED   client   nil                                 the lane's thread or task has ended
       GOODBYE       both     str                                 "restarting", "gone", "bye"
+      OUTPUT        client   [session id, entries]               printed for that program; `number`ed in order
+                    server   [last, entries]                     to print; `last` is the last entry's number
+                    client   [last, []]                          printed up to entry `last`
 
       meta: n                               a value of n bytes: a pickle that stands alone
           | [tag, n, [size, …], [ref, …]]   a `Value`: n bytes, then buffers of these sizes; its refs
+      entry: [1 | 2, bytes]                 for standard output or error: whole lines, or a piece of one
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -85,6 +90,7 @@ class Type(IntEnum):
     EVENT = 9
     LANE_CLOSED = 10
     GOODBYE = 11
+    OUTPUT = 12
 
 
 class Call(NamedTuple):
@@ -106,6 +112,7 @@ class Reply(NamedTuple):
     number: int
     result: Any
     blobs: tuple[Blob, ...]
+    ack: int = 0
 
 
 class Failed(NamedTuple):
@@ -116,6 +123,7 @@ class Failed(NamedTuple):
     code: str
     text: str
     fields: dict[str, Any]
+    ack: int = 0
 
 
 class Control(NamedTuple):
@@ -133,7 +141,7 @@ CallFields: TypeAlias = tuple[int, int, int, int, str, list[Any], tuple[Blob, ..
 """Those of a `Call`, in its order."""
 
 _HEADER: Final = struct.Struct("!IBBHIQQI")
-_REPLY_HEADER: Final = struct.Struct("!IB3xIQ8xI")  # the same, without what a reply does not have
+_REPLY_HEADER: Final = struct.Struct("!IB3xIQQI")  # the same, without what a reply does not have
 _SIZES: Final = struct.Struct("!I24xI")
 HEADER_BYTES: Final = _HEADER.size
 SIZE_MAX_BYTES: Final = 0xFFFFFFFF
@@ -152,7 +160,9 @@ _BODIES: Final[dict[int, tuple[Type, type]]] = {
     Type.EVENT: (Type.EVENT, list),
     Type.LANE_CLOSED: (Type.LANE_CLOSED, type(None)),
     Type.GOODBYE: (Type.GOODBYE, str),
+    Type.OUTPUT: (Type.OUTPUT, list),
 }
+_STREAMS: Final = frozenset({1, 2})
 _NIL: Final = pack(None)
 _SHORT_BYTES: Final = 1 << 15
 _BARE: Final = {result: pack([result, []]) for result in (None, True, False)}
@@ -180,21 +190,23 @@ def encode_call(
     return _frame(_CALL, op, lane, number, ack, pack([target, args, metas]), parts)
 
 
-def encode_reply(lane: int, number: int, result: object, blobs: Sequence[Blob]) -> list[bytes]:
+def encode_reply(lane: int, number: int, result: object, blobs: Sequence[Blob], ack: int = 0) -> list[bytes]:
     """Return a REPLY as pieces to be written in order; see `encode_call`."""
     if not blobs and (result is None or result is True or result is False):
         head = _BARE[result]
-        return [_REPLY_HEADER.pack(len(head), _REPLY, lane, number, len(head)) + head]
+        return [_REPLY_HEADER.pack(len(head), _REPLY, lane, number, ack, len(head)) + head]
     if result is None and len(blobs) == 1 and type(blob := blobs[0]) is bytes and len(blob) < _ONES:
         head = _ONE[len(blob)]
-        return [_REPLY_HEADER.pack(len(head) + len(blob), _REPLY, lane, number, len(head)) + head + blob]
+        return [_REPLY_HEADER.pack(len(head) + len(blob), _REPLY, lane, number, ack, len(head)) + head + blob]
     metas, parts = _describe(blobs)
-    return _frame(_REPLY, 0, lane, number, 0, pack([result, metas]), parts)
+    return _frame(_REPLY, 0, lane, number, ack, pack([result, metas]), parts)
 
 
-def encode_error(lane: int, number: int, code: str, text: str, fields: dict[str, Any]) -> list[bytes]:
+def encode_error(
+    lane: int, number: int, code: str, text: str, fields: dict[str, Any], ack: int = 0
+) -> list[bytes]:
     """Return an ERROR as pieces to be written in order; see `encode_call`."""
-    return _frame(_ERROR, 0, lane, number, 0, pack([code, text, fields]), ())
+    return _frame(_ERROR, 0, lane, number, ack, pack([code, text, fields]), ())
 
 
 def encode_control(
@@ -358,7 +370,7 @@ def _decode_small(data: bytes, max_bytes: int) -> CallFields | Reply | None:
         if head_size - len(target) <= MAX_DEPTH or _CONTAINERS.isdisjoint(map(type, args)):
             return op, lane, number, ack, target, args, blobs
     elif kind == _REPLY and len(head) == 2 and not op and type(head[0]) not in _CONTAINERS:
-        return _new(Reply, (lane, number, head[0], blobs))
+        return _new(Reply, (lane, number, head[0], blobs, ack))
     return None
 
 
@@ -377,11 +389,11 @@ def _decode(buffer: bytes | memoryview, start: int, end: int) -> Event:
     if kind == _REPLY:
         if type(head) is not list or len(head) != 2 or type(head[1]) is not list:
             raise _lie("head", f"expected [result, metas], got {shown(head)}")
-        return _new(Reply, (lane, number, head[0], _cut(buffer, head[1], body, end)))
+        return _new(Reply, (lane, number, head[0], _cut(buffer, head[1], body, end), ack))
     if body != end:
         raise _lie("payload", f"{end - body} bytes in a frame that carries no values")
     if kind == _ERROR:
-        return _new(Failed, (lane, number, *_three(head, str, str, dict)))
+        return _new(Failed, (lane, number, *_three(head, str, str, dict), ack))
     return _control(kind, lane, number, ack, head)
 
 
@@ -390,13 +402,27 @@ def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     if known is None:
         raise _lie("type", f"{kind} is no type of frame; the peer may be newer than this side")
     name, expected = known
-    if type(body) is not expected or (name is Type.EVENT and not _is_event(body)):
+    if type(body) is not expected or (name in _SHAPES and not _SHAPES[name](body)):
         raise _lie("head", f"not the body of {name.name}: {shown(body)}")
     return _new(Control, (name, lane, number, ack, body))
 
 
 def _is_event(body: Any) -> bool:
     return isinstance(body, list) and [*map(type, body)] == [str, dict]
+
+
+def _is_output(body: Any) -> bool:
+    if len(body) != 2 or type(body[1]) is not list:
+        return False
+    return (type(body[0]) is str or (type(body[0]) is int and body[0] >= 0)) and all(map(_is_entry, body[1]))
+
+
+def _is_entry(entry: Any) -> bool:
+    return type(entry) is list and [*map(type, entry)] == [int, bytes] and entry[0] in _STREAMS
+
+
+_SHAPES: Final[dict[Type, Callable[[Any], bool]]] = {Type.EVENT: _is_event, Type.OUTPUT: _is_output}
+"""What is in the body of a list, where that is fixed."""
 
 
 def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
