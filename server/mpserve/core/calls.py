@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpserve.core.machine import Machine
+    from mpserve.core.output import Output
     from mpserve.core.parking import Waiter
     from mpshared.errors import MpserveError
     from mpshared.ops import Op
@@ -55,6 +56,8 @@ class Session:
         "kept_bytes",
         "lanes",
         "lost_s",
+        "output",
+        "output_heard",
         "over",
         "report",
         "secret",
@@ -69,6 +72,10 @@ class Session:
         """Objects in which it may own something; more than true is allowed, less is not."""
         self.kept_bytes = 0
         """Size of the large answers that its lanes keep until they are acknowledged."""
+        self.output: Output | None = None
+        """What workers print for it; None: nothing so far."""
+        self.output_heard = 0
+        """The number of the last frame of what it printed for others."""
         self.report: dict[str, Any] = {}
         """What its supervisor told about its death."""
         self.connections = 0

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.dispatch.outputs import Outputs
 from mpshared import errors
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Dispatcher:
         self.server_id = secrets.token_hex(8)
         self.epoch = secrets.token_hex(8)
         """Changes with every start that does not bring the old state back."""
+        self.outputs = Outputs(engine.find_session, log)
         self._free: deque[Call] = deque()
         """Calls whose lane's earlier ones are answered."""
         self._at_work = False
@@ -128,6 +130,7 @@ class Dispatcher:
         self._close_connections(session)
 
     def _close_connections(self, session: Session) -> None:
+        self.outputs.ended(session)
         for lane in session.lanes.values():
             connection, lane.reply_to = lane.reply_to, None
             if connection is not None:

@@ -27,7 +27,7 @@ from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
@@ -140,6 +140,11 @@ class OwnSide:
             self._error(0, 0, errors.SessionExpired(text))
             self._transport.close()
 
+    def tell(self, pieces: Sequence[bytes]) -> None:
+        """Send what answers no call."""
+        if not self._over:
+            self._transport.send(pieces)
+
     def broken(self, error: errors.MpserveError) -> None:
         """Close: an answer could not be sent."""
         self._refuse(error)
@@ -209,25 +214,27 @@ class OwnSide:
     def answer(self, call: Call) -> None:
         """Send the answer of `call`."""
         lane, number = call.lane, call.number
+        output = lane.session.output
+        ack = 0 if output is None else output.last
         if call.error is not None:
-            self._error(lane.number, number, call.error)
+            self._error(lane.number, number, call.error, ack)
             return
         try:
-            pieces = frames.encode_reply(lane.number, number, call.result, call.out)
+            pieces = frames.encode_reply(lane.number, number, call.result, call.out, ack)
         except CannotSend as err:
             error = errors.TooBig(f"the answer of {call.op.name} cannot be sent and was undone: {err}")
             self._dispatcher.refuse_answer(call, error)
-            self._error(lane.number, number, error)
+            self._error(lane.number, number, error, ack)
             return
         if len(pieces) > 1 or len(pieces[0]) >= LARGE_BYTES:
             lane.note_large(number, sum(map(len, pieces)))
         self._transport.send(pieces)
 
-    def _error(self, lane: int, number: int, error: errors.MpserveError) -> None:
+    def _error(self, lane: int, number: int, error: errors.MpserveError, ack: int = 0) -> None:
         try:
-            pieces = frames.encode_error(lane, number, error.code, error.text, error.fields)
+            pieces = frames.encode_error(lane, number, error.code, error.text, error.fields, ack)
         except CannotSend:
-            pieces = frames.encode_error(lane, number, error.code, ascii(error.text), {})
+            pieces = frames.encode_error(lane, number, error.code, ascii(error.text), {}, ack)
         self._transport.send(pieces)
 
     # -- controls --------------------------------------------------------------------------------
@@ -295,6 +302,8 @@ class OwnSide:
         lane.settle(ack)
         self._carry(lane)
         self._attached({"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch})
+        if number == 0:
+            self._dispatcher.outputs.resumed(session)
 
     def _join(self, session: Session) -> None:
         if self._session is None:
@@ -342,6 +351,13 @@ class OwnSide:
             self._dispatcher.close_lane(lane)
         self._lanes.pop(event.lane, None)
 
+    def _output(self, session: Session, event: Control) -> None:
+        outputs, (about, entries) = self._dispatcher.outputs, event.body
+        if type(about) is str:
+            outputs.take(session, self, event.number, about, entries)
+        else:
+            outputs.printed(session, about)
+
     def _goodbye(self, session: Session, event: Control) -> None:
         self._over = True
         self._dispatcher.end_session(session, f"it said goodbye ({event.body:.80})")
@@ -354,6 +370,7 @@ _CONTROLS: Final[dict[Type, Callable[[OwnSide, Session, Control], None]]] = {
     Type.ABANDON: OwnSide._abandon,
     Type.LANE_CLOSED: OwnSide._lane_closed,
     Type.GOODBYE: OwnSide._goodbye,
+    Type.OUTPUT: OwnSide._output,
 }
 
 

@@ -199,11 +199,11 @@ class TestMistakes:
         assert not any(call.answered for call in calls)
         sound = frames.encode_reply
 
-        def encode(lane, number, result, blobs):
+        def encode(lane, number, result, blobs, ack):
             if result is True:
                 monkeypatch.undo()  # the first of the two fails
                 fail()
-            return sound(lane, number, result, blobs)
+            return sound(lane, number, result, blobs, ack)
 
         monkeypatch.setattr(frames, "encode_reply", encode)
         rig.thread().ask("event.set", event)

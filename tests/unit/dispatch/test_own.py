@@ -152,6 +152,7 @@ class TestAttaching:
     @pytest.mark.parametrize("kind", sorted(set(Type) - {Type.CALL, Type.REPLY, Type.ERROR, Type.ATTACH}))
     def test_nothing_goes_before_it(self, rig, kind):
         bodies = {Type.HEARTBEAT: [], Type.EVENT: ["x", {}], Type.GOODBYE: "", Type.ATTACHED: {}}
+        bodies[Type.OUTPUT] = ["program", []]
         wire = Wire(rig)
         wire.control(kind, body=bodies.get(kind))
         assert refused(wire, "before ATTACH")
