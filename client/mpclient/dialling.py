@@ -155,13 +155,15 @@ def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
 class Connection:
     """Frames over one socket."""
 
-    __slots__ = ("_decoder", "_early", "_sock")
+    __slots__ = ("_decoder", "_early", "_sock", "output_sent")
 
     def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
         self._decoder = FrameDecoder(SIZE_MAX_BYTES, _HEAD_MAX_BYTES)
         self._early: list[Event] = []
         """What came before the answer to ATTACH, in order."""
+        self.output_sent = 0
+        """The number of the last OUTPUT frame that was sent here; see `outgoing`."""
         if received:
             self._decoder.receive_data(received)
 
@@ -200,6 +202,10 @@ class Connection:
     def events(self) -> list[Event]:
         """Read once, which must not need waiting, and return the frames that are whole; see `next_event`."""
         self._receive(_RECV_BYTES)
+        return self.unheard()
+
+    def unheard(self) -> list[Event]:
+        """Return the frames that came together with the answer to ATTACH, or before it."""
         events, self._early = self._early, []
         while (event := self._decode()) is not None:
             events.append(event)

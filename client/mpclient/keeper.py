@@ -24,11 +24,13 @@ from mpclient.dialling import Connection, Lost
 from mpclient.patience import Patience
 from mpshared.errors import MpserveError, ServerGone, make
 from mpshared.ops import BY_NAME
-from mpshared.wire.own.frames import Failed, Reply, Type, encode_call, encode_control
+from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_call, encode_control
 
 if TYPE_CHECKING:
+    from mpclient.outgoing import Outgoing
     from mpclient.session import Session, Term
     from mpshared.ops import Op
+    from mpshared.wire.own.frames import Event
 
 __all__ = ["Keeper"]
 
@@ -36,6 +38,8 @@ _LEND: Final = BY_NAME["cluster.lend"]
 _DROP: Final = BY_NAME["cluster.drop"]
 _GATHER_S: Final = 0.05
 """Finalisers come in swarms; one message for all that come within this time."""
+_OUTPUT_S: Final = 0.1
+"""The same for what is printed: a call that comes soon takes it along."""
 _STOP_S: Final = 2.0
 _OPEN_MAX: Final = 32
 """Calls of lane 0 under way at once; the server takes 64."""
@@ -58,6 +62,7 @@ class Keeper(threading.Thread):
         """Calls of lane 0 that are not answered, by number."""
         self._beat_due_s = time.monotonic() + term.beat_s
         self._flush_due_s: float | None = None
+        self._output_due_s: float | None = None
 
     # -- from other threads ----------------------------------------------------------------------
 
@@ -128,7 +133,8 @@ class Keeper(threading.Thread):
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(self._ear.fileno(), select.POLLIN)
-        due_s = self._beat_due_s if self._flush_due_s is None else min(self._beat_due_s, self._flush_due_s)
+        dues_s = self._beat_due_s, self._flush_due_s, self._output_due_s
+        due_s = min(due_s for due_s in dues_s if due_s is not None)
         ready = dict(poll.poll(max(0.0, due_s - time.monotonic()) * 1000 + 1))
         if self._ear.fileno() in ready:
             self._ear.recv(4096)
@@ -136,10 +142,17 @@ class Keeper(threading.Thread):
 
     def _hear(self) -> None:
         for event in self._control.events():
-            if isinstance(event, Reply | Failed):
-                if event.number == 0 and isinstance(event, Failed):
-                    raise self._session.refused(self._term, make(event.code, event.text, event.fields))
-                self._open.pop(event.number, None)
+            self._heed(event)
+
+    def _heed(self, event: Event) -> None:
+        if isinstance(event, Reply | Failed):
+            if event.number == 0 and isinstance(event, Failed):
+                raise self._session.refused(self._term, make(event.code, event.text, event.fields))
+            self._open.pop(event.number, None)
+        elif isinstance(event, Control) and event.type is Type.OUTPUT:
+            self._term.printer.take(*event.body)
+        elif self._session.outgoing is not None:
+            self._session.outgoing.hear(event)
 
     def _speak(self) -> None:
         """Send what is due."""
@@ -148,6 +161,8 @@ class Keeper(threading.Thread):
             self._outbox.popleft()
         now_s = time.monotonic()
         self._flush(now_s)
+        if self._session.outgoing is not None:
+            self._send_output(self._session.outgoing, now_s)
         if now_s >= self._beat_due_s:
             self._beat_due_s = now_s + self._term.beat_s
             self._acknowledge()
@@ -171,6 +186,15 @@ class Keeper(threading.Thread):
             self._call(_LEND, [lent])
         if dropped := references.take_dropped():
             self._call(_DROP, [dropped])
+
+    def _send_output(self, outgoing: Outgoing, now_s: float) -> None:
+        """Send what was printed, if no call took it along within a moment."""
+        if outgoing.urgent or (self._output_due_s is not None and now_s >= self._output_due_s):
+            self._output_due_s = None
+            if pieces := outgoing.ahead(self._control):
+                self._control.send(pieces)
+        if self._output_due_s is None and not outgoing.idle():
+            self._output_due_s = now_s + _OUTPUT_S
 
     def _call(self, op: Op, args: list[Any]) -> None:
         self._sent += 1
@@ -201,6 +225,8 @@ class Keeper(threading.Thread):
                 self._control.attach(self._term.body(0))
                 for number in list(self._open):
                     self._send_call(number)
+                for event in self._control.unheard():
+                    self._heed(event)
                 break
             except Lost as err:
                 lost = err
@@ -212,9 +238,11 @@ class Keeper(threading.Thread):
     def _say_goodbye(self) -> None:
         """Leave in order. The server frees what we held."""
         self._acknowledge()
+        if self._session.outgoing is not None and (pieces := self._session.outgoing.ahead(self._control)):
+            self._control.send(pieces)
         if lent := self._session.references.take_lent():
             self._call(_LEND, [lent])
         self._control.send(encode_control(Type.GOODBYE, body="bye"))
         with suppress(Lost):
             while True:  # until the server closes: then everything is freed
-                self._control.next_event()
+                self._heed(self._control.next_event())

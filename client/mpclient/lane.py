@@ -140,12 +140,16 @@ class Lane:
         self._sent = number
         try:
             try:
+                if self._session.outgoing is not None:
+                    pieces = self._with_output(connection, pieces)
                 connection.send(pieces)
-                answer = _answer_to(connection, number)
+                answer = self._answer(connection, number)
             except Lost as lost:
                 answer = self._ask_again(lost, op, target, args, blobs, deadline_s)
             except SessionExpired as err:
                 raise self._session.refused(self.term, err) from None
+            if answer.ack:
+                self.term.printer.wait(answer.ack)
             if type(answer) is Failed:
                 raise make(answer.code, answer.text, answer.fields)
             return answer if read is None else read(answer)  # type: ignore[arg-type]
@@ -175,6 +179,29 @@ class Lane:
                 f"it in smaller parts, or start the server with a larger --max-message"
             )
         return pieces
+
+    def _with_output(self, connection: Connection, pieces: list[bytes]) -> list[bytes]:
+        """Put ahead of a call what was printed before it."""
+        outgoing = self._session.outgoing
+        if outgoing is None or not outgoing.waiting:
+            return pieces
+        return [*outgoing.ahead(connection), *pieces]
+
+    def _answer(self, connection: Connection, number: int) -> Reply | Failed:
+        """Wait for the answer to `number`; late answers to abandoned calls are dropped."""
+        while True:
+            event = connection.next_event()
+            kind = type(event)
+            if kind is Reply or kind is Failed:
+                if event.number == number:
+                    return event  # type: ignore[return-value]
+                if kind is Failed and event.number == 0:  # about the whole connection: the server closes it
+                    raise make(event.code, event.text, event.fields)  # type: ignore[union-attr]
+                if event.number > number:
+                    asked = f"the server answered call {event.number}; call {number} was asked"
+                    raise ProtocolViolation(asked)
+            elif self._session.outgoing is not None:
+                self._session.outgoing.hear(event)
 
     @property
     def sent(self) -> int:
@@ -208,8 +235,9 @@ class Lane:
                 connection = self._attach()
                 if deadline_s is not None:
                     args[_TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())
-                connection.send(self._encode(op, number, target, args, blobs))
-                return _answer_to(connection, number)
+                pieces = self._encode(op, number, target, args, blobs)
+                connection.send(self._with_output(connection, pieces))
+                return self._answer(connection, number)
             except Lost as err:
                 lost = err
 
@@ -311,17 +339,3 @@ def _deadline_s(op: Op, args: list[Any]) -> float | None:
     if at is None or not args[at]:
         return None
     return time.monotonic() + args[at]  # type: ignore[no-any-return]
-
-
-def _answer_to(connection: Connection, number: int) -> Reply | Failed:
-    """Wait for the answer to `number`; late answers to abandoned calls are dropped."""
-    while True:
-        event = connection.next_event()
-        kind = type(event)
-        if kind is Reply or kind is Failed:
-            if event.number == number:
-                return event  # type: ignore[return-value]
-            if kind is Failed and event.number == 0:  # about the whole connection: the server closes it
-                raise make(event.code, event.text, event.fields)  # type: ignore[union-attr]
-            if event.number > number:
-                raise ProtocolViolation(f"the server answered call {event.number}; call {number} was asked")

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpclient.dialling import Connection, Lost, close_inherited, dial
 from mpclient.keeper import Keeper
 from mpclient.lane import Lane
+from mpclient.printer import Printer
 from mpclient.references import References
 from mpshared import __version__
 from mpshared.errors import MpserveError, ServerGone, ServerRestarted, SessionExpired
@@ -37,6 +38,7 @@ from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpclient.lane import Read
+    from mpclient.outgoing import Outgoing
     from mpclient.references import Handle
     from mpshared.address import Address
     from mpshared.ops import Op
@@ -83,12 +85,14 @@ class Term:
         "lanes",
         "max_message_bytes",
         "over",
+        "printer",
         "restarting",
         "secret",
         "server",
     )
 
-    def __init__(self, attached: dict[str, Any]) -> None:
+    def __init__(self, attached: dict[str, Any], printer: Printer) -> None:
+        self.printer = printer
         self.id: str = attached["session"]
         self.secret: str = attached["secret"]
         self.server: str = attached["server"]
@@ -151,6 +155,8 @@ class Session:
         self.speaks_for: Sequence[str] = ()
         """Sessions of processes this one answers for: a supervisor's workers."""
         self.references = References(self)
+        self.outgoing: Outgoing | None = None
+        """What this process prints for programs; None in a process that prints for itself."""
         self.unflushed: set[Any] = set()
         """Buffered queues with items that the server has not seen."""
         self.ending = False
@@ -254,7 +260,9 @@ class Session:
             raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
         control, attached = self._dial_first(limit_s)
-        term = Term(attached)
+        term = Term(attached, Printer(self.post))
+        if self.outgoing is not None:
+            self.outgoing.renew()
         self.advertise = attached.get("advertise") or ""
         keeper = Keeper(self, term, control)
         self.references.renew(term.epoch, keeper.ask)
@@ -321,6 +329,7 @@ class Session:
             if self._term is term:
                 self._ended = error
                 self._term = None
+            term.printer.stop()
             for lane in term.living_lanes():
                 lane.interrupt()
             self.wake()
@@ -357,6 +366,7 @@ class Session:
             if term is not None and keeper is not None:
                 self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
                 keeper.stop()
+                term.printer.drain()
 
     def forked(self) -> None:
         """Begin anew: this process is a fresh fork. What other processes can see is left alone."""
@@ -368,6 +378,8 @@ class Session:
         self._begin_anew()
         for buffer in tuple(self.unflushed):
             buffer.forget()
+        if self.outgoing is not None:
+            self.outgoing.forked()
         self.references.forked()
 
 

@@ -1,0 +1,149 @@
+"""What workers print for this program: received by the keeper, printed here, in order.
+
+RULES
+* A thread of its own writes, as a terminal that is paused or a pipe that is full may hold it up for ever: the
+  heartbeat must go on. It begins with the first line; a program nobody prints for has none.
+* Printed is what was given to `sys.stdout` or `sys.stderr`, whichever objects these are at that moment.
+  What they refuse is dropped: who printed it is far away, and nobody here could handle the error.
+* An entry is printed once: what comes again after a reconnect is known by its number.
+* An answer that names an entry waits until that is printed, for `_WAIT_S` at most; while the printer is held
+  up, later answers do not wait at all.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, TextIO, TypeAlias
+
+from mpshared.wire.own.frames import Type, encode_control
+
+__all__ = ["Printer"]
+
+Entry: TypeAlias = Sequence[Any]
+"""[stream, bytes]"""
+
+_WAIT_S: Final = 1.0
+_STDOUT: Final = 1
+_IDLE_S: Final = 60.0
+
+
+class Printer:
+    """Prints for one term of a session.
+
+    Args:
+        post: Has a frame sent to the server.
+    """
+
+    def __init__(self, post: Callable[[list[bytes]], None]) -> None:
+        self._post = post
+        self._changed = threading.Condition()
+        self._pages: deque[tuple[int, list[Entry]]] = deque()
+        self._thread: threading.Thread | None = None
+        self._held_up = False
+        self._over = False
+        self._received = 0
+        self.printed = 0
+        """The number of the last entry that was printed."""
+
+    # -- from the keeper -------------------------------------------------------------------------
+
+    def take(self, last: int, entries: list[Entry]) -> None:
+        """Print entries, of which the last has the number `last`, unless they came before."""
+        known = self._received - (last - len(entries))
+        if known >= len(entries):
+            self._acknowledge()  # what said so was lost with the old connection
+            return
+        with self._changed:
+            self._received = last
+            self._pages.append((last, entries[max(0, known) :]))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mpserve-printer", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _acknowledge(self) -> None:
+        self._post(encode_control(Type.OUTPUT, body=[self.printed, []]))
+
+    # -- from callers ----------------------------------------------------------------------------
+
+    def wait(self, number: int) -> None:
+        """Wait until entry `number` is printed, unless printing is held up."""
+        if self.printed < number and not self._held_up and threading.current_thread() is not self._thread:
+            self._held_up = not self._wait(number)
+
+    def drain(self) -> None:
+        """Wait until what had come by `stop` is printed, `_WAIT_S` at most."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_WAIT_S)
+
+    def _wait(self, number: int) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.printed >= number or self._over, _WAIT_S)
+
+    def stop(self) -> None:
+        """Print what has come, and no more; nobody waits any longer."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (page := self._next_page()) is not None:
+            last, entries = page
+            for stream, run in groupby(entries, itemgetter(0)):
+                _write(sys.stdout if stream == _STDOUT else sys.stderr, b"".join(data for _, data in run))
+            with self._changed:
+                self.printed = last
+                self._held_up = False
+                self._changed.notify_all()
+            self._acknowledge()
+
+    def _next_page(self) -> tuple[int, list[Entry]] | None:
+        with self._changed:
+            while not self._pages:
+                if self._over:
+                    self._thread = None
+                    return None
+                self._changed.wait(_IDLE_S)
+            return self._pages.popleft()
+
+
+def _write(stream: TextIO | None, data: bytes) -> None:
+    """Write to whatever stands for a standard stream; swallow what it raises."""
+    if stream is None:
+        return
+    with suppress(BaseException):  # a user's stream may raise SystemExit; nobody is here to exit
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            _write_bytes(stream, data)
+        else:
+            _write_text(stream, text)
+        stream.flush()
+
+
+def _write_text(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _write_bytes(stream: TextIO, data: bytes) -> None:
+    """Write what is no text: as it is, where the stream has a place for bytes."""
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        _write_text(stream, data.decode("utf-8", "backslashreplace"))
+        return
+    stream.flush()
+    buffer.write(data)
+    buffer.flush()
