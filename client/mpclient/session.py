@@ -61,6 +61,7 @@ class Describes:
     slots: int = 0
     max_spawned: int = 0
     queue: str = ""
+    pools: bool = False
 
     def as_body(self) -> dict[str, Any]:
         """Return the whole description: this, and what the process itself tells."""

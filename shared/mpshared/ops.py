@@ -266,6 +266,7 @@ _op(
     Arg("done", _ranges),
     N,
     TIMEOUT,
+    Arg("pool", _opt_str, kind="pool"),
     blobs="*",
     wait=True,
     undo="undo_get",
@@ -389,6 +390,16 @@ _read(0x0D05, "barrier", "status")
 
 # iterator: a snapshot to walk through; only stock clients have it (they iterate over a dict by proxy)
 _op(0x0E01, "iterator", "next", undo="undo_next")
+
+# pool: the jobs of one Pool or executor, and their results
+_op(0x0F01, "pool", "submit", Arg("first", _count), blobs="*")
+_op(0x0F02, "pool", "collect", N, TIMEOUT, wait=True, undo="undo_collect")
+_op(0x0F03, "pool", "cancel", Arg("ranges", _ranges))
+_op(0x0F04, "pool", "teach", text("digest"), blobs=1, again=True)
+_read(0x0F05, "pool", "learn", text("digest"))
+_op(0x0F06, "pool", "equip", blobs=1, again=True)
+_read(0x0F07, "pool", "spec")
+_op(0x0F08, "pool", "hand_back", Arg("ranges", _ranges))
 
 # process: one operating-system process on a worker host
 _op(0x1001, "process", "start", TIMEOUT, wait=True)

@@ -72,25 +72,34 @@ def running_job(told: Mapping[str, Any], queue: str | None) -> int | None:
     return None
 
 
-def died_text(report: Mapping[str, Any]) -> str:
-    """Return the message of a `WorkerDied`: what, where, how often, the last output, and what to do."""
+def died_text(report: Mapping[str, Any], *, kept: bool = True) -> str:
+    """Return the message of a `WorkerDied`: what, where, how often, the last output, and what to do.
+
+    Args:
+        report: What is known.
+        kept: The job lies among the dead of its queue.
+    """
     number, queue = report["number"], report["queue"]
     memory = report["peak_memory_bytes"]
     used = f", having used up to {memory / 2**20:.0f} MiB" if memory else ""
     output = "".join(f"\n  | {line}" for line in report["output"])
     last = f"\nIts last output:{output}" if output else ""
     host = report["host"] or "an unknown host"
-    return (
-        f"job {number} of {queue} was set aside: its worker died with it, {report['attempts']} times. "
-        f"The last one, process {report['pid']} on {host}, was {report['reason']}{used}.{last}\n"
+    advice = (
         f"The job lies in the queue's `dead` and is not tried again; `dead.requeue([{number}])` puts it "
         f"back, `dead.drop([{number}])` deletes it."
     )
+    return (
+        f"job {number} of {queue} was set aside: its worker died with it, {report['attempts']} times. "
+        f"The last one, process {report['pid']} on {host}, was {report['reason']}{used}.{last}\n"
+        f"{advice if kept else 'It is not tried again; submit it anew once the cause is found.'}"
+    )
 
 
-def died_blob(report: Mapping[str, Any]) -> Value:
+def died_blob(report: Mapping[str, Any], *, kept: bool = True) -> Value:
     """Return the result of a job whose workers died: a `WorkerDied`, ready to be put on a queue."""
-    error = WorkerDied(died_text(report), task=f"job {report['number']} of {report['queue']}", **report)
+    task = f"job {report['number']} of {report['queue']}"
+    error = WorkerDied(died_text(report, kept=kept), task=task, **report)
     return Value(TASK_ERROR, pickle.dumps(error, protocol=4))
 
 

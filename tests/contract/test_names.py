@@ -275,7 +275,7 @@ class TestTtl:
         jobs, results = rig.open(thread, "queue"), rig.open(thread, "queue", "r", ttl_s=20.0)
         for _ in range(5):
             rig.pass_time(15)
-            thread.ask("queue.exchange", jobs, results, [], 1, 0)
+            thread.ask("queue.exchange", jobs, results, [], 1, 0, None)
         assert rig.exists(results)
 
     def test_a_later_opener_may_change_it(self, rig, thread):

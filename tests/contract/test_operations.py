@@ -56,6 +56,7 @@ MEMBERS: Steps = [("update", [["x", "y", KEY]], ())]
 NUMBERS = {"typecode": "i", "numbers": [1, 2, 3]}
 ALL = [None, None, None]
 ATTRIBUTE: Steps = [("set", ["x"], (ONE,))]
+JOBS: Steps = [("submit", [1], ABC)]
 
 CASES = [
     Case("queue", "put", [None], [A]),
@@ -71,8 +72,8 @@ CASES = [
     Case(
         "queue",
         "exchange",
-        [None, [[1, 1]], 1, None],
-        result=[[[2, 2, 1]], False, [[3, 11]], 0],
+        [None, [[1, 1]], 1, None, None],
+        result=[[[2, 2, 1]], False, [[3, 11]], 0, None, 0],
         out=[B],
         before=LEASED,
     ),
@@ -81,6 +82,14 @@ CASES = [
     Case("queue", "dead_requeue", [[]], result=0),
     Case("queue", "dead_drop", [[]], result=0),
     Case("queue", "unfinished", result=2, before=puts(A, B)),
+    Case("pool", "submit", [1], ABC),
+    Case("pool", "collect", [9, 0], result=[[], 3], before=JOBS),
+    Case("pool", "cancel", [[[2, 7]]], result=[[2, 3]], before=JOBS),
+    Case("pool", "teach", ["digest"], [A]),
+    Case("pool", "learn", ["digest"], out=[A], before=[("teach", ["digest"], (A,))]),
+    Case("pool", "equip", [], [A], result=1),
+    Case("pool", "spec", result=..., out=[A], before=[("equip", [], (A,))]),
+    Case("pool", "hand_back", [[[1, 3]]], result=0, before=JOBS),
     Case("dict", "get", [KEY], out=[B], before=FULL_DICT),
     Case("dict", "set", ["y"], [A]),
     Case("dict", "delete", ["x"], before=FULL_DICT),

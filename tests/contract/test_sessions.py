@@ -243,7 +243,8 @@ class TestSupervisors:
         rig.advance(TIMEOUT_S * 0.9)
         supervisor.beat()
         rig.advance(TIMEOUT_S * 0.2)
-        assert waiting.value == {"command": "end_process", "pid": 4242, "session": worker.id}
+        command = {"command": "end_process", "pid": 4242, "session": worker.id}
+        assert waiting.value == command | {"why": f"it was silent for {TIMEOUT_S:g} s"}
         assert thread.ask("cluster.next_command", "", 0) is None
 
     def make_a_command(self, rig, supervisor):
@@ -273,7 +274,7 @@ class TestSupervisors:
         supervisor.beat()
         worker = rig.program(role="worker", supervisor=supervisor.id)
         worker.lose_all()
-        rig.inner.sessions.tell_supervisor(rig.inner.fx, rig.inner.find_session(worker.id))
+        rig.inner.sessions.tell_supervisor(rig.inner.fx, rig.inner.find_session(worker.id), "why")
         assert not waiting.answered
         thread.back()
         assert waiting.value["session"] == worker.id
@@ -294,7 +295,7 @@ class TestSupervisors:
         jobs = rig.open(thread, "queue", max_attempts=1)
         results = rig.open(thread, "queue")
         thread.ask("queue.put", jobs, None, blobs=[A])
-        worker.thread().ask("queue.exchange", jobs, results, [], 1, None)
+        worker.thread().ask("queue.exchange", jobs, results, [], 1, None, None)
         thread.ask("cluster.report_death", "", worker.id, {"signal": 9, "output": ["the last line"]})
         [report] = thread.ask("queue.dead_list", jobs)
         assert report["host"] == "far"

@@ -252,17 +252,17 @@ class TestQueue:
     def test_exchange_results_out_jobs_done_jobs_in(self, rig):
         worker, program = rig.thread(role="worker"), rig.thread()
         jobs, results = rig.open(program, "queue"), rig.open(program, "queue")
-        first = worker.call("queue.exchange", jobs, results, [], 2, None)
+        first = worker.call("queue.exchange", jobs, results, [], 2, None, None)
         assert not first.answered
         program.ask("queue.put_many", jobs, None, blobs=[A, B, C, NONE, D])
         assert first.value[0] == [[1, 2, 1]]
         assert first.out == [A, B]
-        second = worker.call("queue.exchange", jobs, results, [[1, 2]], 9, None, blobs=[C, D])
+        second = worker.call("queue.exchange", jobs, results, [[1, 2]], 9, None, None, blobs=[C, D])
         assert second.out == [C, NONE]  # a batch ends with the first pill
         assert program.out("queue.get_many", results, 9, 0, False) == [C, D]
         joining = program.call("queue.join", jobs, None)
         assert not joining.answered
-        last = worker.call("queue.exchange", jobs, None, [[3, 4]], 9, 0)
+        last = worker.call("queue.exchange", jobs, None, [[3, 4]], 9, 0, None)
         assert last.out == [D]
         worker.ask("queue.task_done", jobs, 1)
         assert joining.value is True
@@ -272,8 +272,8 @@ class TestQueue:
         jobs, results = rig.open(program, "queue"), rig.open(program, "queue", maxsize=1)
         program.ask("queue.put_many", jobs, None, blobs=[A, B])
         program.ask("queue.put", results, None, blobs=[D])
-        worker.ask("queue.exchange", jobs, results, [], 1, None)
-        waiting = worker.call("queue.exchange", jobs, results, [[1, 1]], 1, None, blobs=[C])
+        worker.ask("queue.exchange", jobs, results, [], 1, None, None)
+        waiting = worker.call("queue.exchange", jobs, results, [[1, 1]], 1, None, None, blobs=[C])
         assert not waiting.answered
         worker.abandon(waiting)
         assert program.out("queue.get", results, 0, False) == [D]

@@ -170,7 +170,7 @@ class Exchange:
 
     def call(self, n):
         done = [[n - 1, n - 1]] if n > 1 else []
-        return "queue.exchange", self.jobs, [self.results, done, 1, None], [value(-n)]
+        return "queue.exchange", self.jobs, [self.results, done, 1, None, None], [value(-n)]
 
     def check(self, n, reply):
         assert reply.result[0] == [[n, n, 1]]

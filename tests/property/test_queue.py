@@ -149,7 +149,7 @@ class QueueMachine(RuleBasedStateMachine):
             timeout_s = 0
         self.want(lane, n, jobs=True)
         self.model.servers.add(lane.session.id)
-        self.call(lane, "exchange", self.results.ident, done, n, timeout_s, blobs=results)
+        self.call(lane, "exchange", self.results.ident, done, n, timeout_s, None, blobs=results)
 
     @precondition(lambda self: self.free())
     @rule(data=st.data(), n=st.integers(1, 4), all_of_it=st.booleans())
@@ -160,7 +160,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.want(lane, n, jobs=True)
         self.model.servers.add(lane.session.id)
         results = [b"result of %d" % number for number in done]
-        self.call(lane, "exchange", self.results.ident, [[n, n] for n in done], n, 0, blobs=results)
+        self.call(lane, "exchange", self.results.ident, [[n, n] for n in done], n, 0, None, blobs=results)
 
     @precondition(lambda self: self.free())
     @rule(data=st.data(), n=st.integers(1, 3))

@@ -107,7 +107,7 @@ class Exchange:
 
     def _call(self, finished: Finished, n: int, timeout_s: float | None, read: Callable[[Reply], Any]) -> Any:
         tasks, results = self._handles
-        args = [results.ident, ranges_of(finished.numbers), n, timeout_s]
+        args = [results.ident, ranges_of(finished.numbers), n, timeout_s, None]
         return self._session.call(_EXCHANGE, tasks.ident, args, finished.results, read)
 
     # -- refusals --------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ class Loop:
             self._breaker.leave()
 
     def _receive(self, reply: Reply) -> bool:
-        runs, ended, versions, lost = reply.result
+        runs, ended, versions, lost, *_ = reply.result
         self._runner.versions = versions
         self._brought_bytes = self._desk.receive(runs, reply.blobs)
         if lost:

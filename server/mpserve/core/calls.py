@@ -41,6 +41,8 @@ class SessionInfo:
     """How many Processes a worker host may have at once."""
     queue: str = ""
     """Name of the recipe queue a worker serves, or ""."""
+    pools: bool = False
+    """A worker: takes jobs of pools, too. A supervisor: its worker processes do."""
 
 
 class Session:

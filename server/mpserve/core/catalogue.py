@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.effects import Effects
+from mpserve.core.hall import Hall
 from mpserve.core.hosts import Hosts
 from mpserve.core.house import House
 from mpserve.core.kinds import KINDS
@@ -25,7 +26,7 @@ from mpserve.core.watching import Watched, Watching
 from mpshared.errors import BadValue, Conflict, NoSuchObject
 
 if TYPE_CHECKING:
-    from mpserve.core.calls import Call
+    from mpserve.core.calls import Call, Session
     from mpserve.core.machine import Machine
     from mpserve.core.parking import ParkingLot
     from mpserve.core.sessions import Sessions
@@ -47,7 +48,7 @@ class Catalogue(References):
         super().__init__()
         self._new_ident = new_ident
         self.sessions = sessions
-        self.house = House(hosts=Hosts(sessions))
+        self.house = House(hosts=Hosts(sessions), hall=Hall(sessions))
         self.names: dict[tuple[str, str], str] = {}
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
@@ -115,7 +116,7 @@ class Catalogue(References):
             raise BadValue(msg)
         machine = self.find_named(name, kind) if name is not None else None
         if machine is None or fresh:
-            machine = self._create(fx, kind, name, settings, list(call.blobs), machine)
+            machine = self._create(fx, kind, name, settings, list(call.blobs), machine, call.session.id)
         else:
             self._agree(fx, machine, settings)
         if ttl_s is not None and machine.ttl_s != ttl_s:
@@ -244,9 +245,12 @@ class Catalogue(References):
         settings: dict[str, Any],
         blobs: list[Blob],
         namesake: Machine | None = None,
+        program: str = "",
     ) -> Machine:
         ident = self._new_ident()
         needs_lock = self._rehearse(ident, kind, name, settings, blobs)
+        if "program" in KINDS[kind].SETTINGS:
+            settings = {**settings, "program": program}
         if namesake is not None:
             self.remove(fx, namesake)
         if needs_lock:
@@ -265,6 +269,8 @@ class Catalogue(References):
             msg = f"there is no kind of object {kind!r:.80}; there are {', '.join(sorted(KINDS))}"
             raise BadValue(msg)
         trial = KINDS[kind](ident, name, settings)
+        if trial.settings.get("program"):
+            raise BadValue(f"whose {kind} it is, the server fills in; leave out the setting 'program'")
         needs_lock = trial.settings.get("lock") == ""
         if not needs_lock:
             trial.bind(self.objects)
@@ -305,6 +311,11 @@ class Catalogue(References):
         if self._removed % TIDY_EVERY == 0:
             for session in self.sessions:
                 session.tidy(self.objects)
+
+    def forget_session(self, fx: Effects, session: Session) -> None:
+        """Drop every reference of an ended session; it works no more."""
+        super().forget_session(fx, session)
+        self.house.hall.leave(fx, session)
 
     # -- time to live ----------------------------------------------------------------------------
 
@@ -391,6 +402,7 @@ class Catalogue(References):
     def validate(self) -> None:
         """Check names, references, and every object. Cost: O(everything)."""
         super().validate()
+        self.house.hall.validate()
         for machine in self.objects.values():
             machine.validate()
         assert self.names == {(m.kind, m.name): m.ident for m in self.objects.values() if m.name is not None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from mpserve.core.hall import Hall
     from mpserve.core.hosts import Hosts
 
 __all__ = ["House"]
@@ -18,3 +19,5 @@ class House(NamedTuple):
 
     hosts: Hosts
     """The worker hosts, and the Processes on them."""
+    hall: Hall
+    """Pools that have jobs, and workers that wait for some."""

@@ -17,6 +17,7 @@ from mpserve.core.t_list import List
 from mpserve.core.t_lock import Lock
 from mpserve.core.t_namespace import Namespace
 from mpserve.core.t_pipe import Pipe
+from mpserve.core.t_pool import Pool
 from mpserve.core.t_process import Process
 from mpserve.core.t_queue import Queue
 from mpserve.core.t_registered import Registered
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, type[Machine]]] = {
         Lock,
         Namespace,
         Pipe,
+        Pool,
         Process,
         Queue,
         Registered,

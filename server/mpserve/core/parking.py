@@ -76,6 +76,10 @@ class ParkingLot:
                 return waiter.call
         return None
 
+    def awake(self) -> Iterator[Call]:
+        """Yield the awake waiters in order; who takes one out of the line looks no further."""
+        return (waiter.call for waiter in self._waiters.values() if not waiter.call.lane.suspended)
+
     def unpark(self) -> Call | None:
         """Remove and return the first awake waiter."""
         call = self.first()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from mpserve.core.queue_order import Range, Run
 from mpshared.values import Blob
@@ -139,6 +139,11 @@ class Leases:
         for session_id, holder in self._holders.items():
             for lease in holder.in_order():
                 yield session_id, lease
+
+    @property
+    def holders(self) -> Collection[str]:
+        """The ids of the sessions that hold any."""
+        return self._holders.keys()
 
     def blobs(self) -> Iterator[Blob]:
         """Yield the values of all items that are out."""

@@ -13,6 +13,7 @@ RULES
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, groupby, islice, pairwise, repeat
@@ -95,8 +96,20 @@ class Ready:
         """
         return ranges_of(_batch(islice(self._in_order(barred), n), suspects))
 
+    def find(self, ranges: Sequence[Range]) -> list[Range]:
+        """Say which numbers of `ranges` (ascending, apart) are here, in ascending order. Cost: O(items)."""
+        highest = [hi for _, hi in ranges]
+        found = [
+            part for first, last in self._stretches() for part in _overlaps(ranges, highest, first, last)
+        ]
+        return sorted(found)
+
+    def _stretches(self) -> Iterator[Range]:
+        """Yield the numbers of all items as ranges that may touch."""
+        return ((number, number) for shelf in self.shelves.values() for _, number, _, _ in shelf)
+
     def take(self, ranges: Sequence[Range]) -> list[Run]:
-        """Remove items by number and return them, one run for each range."""
+        """Remove items by number, wherever they stand, and return them, one run for each range."""
         return [self._take_range(lo, hi) for lo, hi in ranges]
 
     def restore(self, runs: Iterable[Run], *, apart: bool = False) -> None:
@@ -260,6 +273,10 @@ class Fifo(Ready):
             else:
                 self._shelve(first, deaths, blobs)
 
+    def _stretches(self) -> Iterator[Range]:
+        runs = chain.from_iterable(line.runs for line in self.lines.values())
+        return chain(super()._stretches(), ((first, first + count - 1) for first, count in runs))
+
     def drain(self) -> list[Blob]:
         """Remove all items and return their values."""
         blobs = super().drain()
@@ -311,8 +328,8 @@ class Fifo(Ready):
         deaths = 0
         while (number := lo + len(blobs)) <= hi:
             for line in self.lines.values():
-                if line.runs and line.runs[0][0] == number:
-                    blobs += line.pop(min(hi - number + 1, line.runs[0][1]))
+                if taken := line.cut(number, hi):
+                    blobs += taken
                     break
             else:
                 _, _, deaths, blob = self._unshelve(number)
@@ -406,6 +423,17 @@ class Priority(Ready):
 
 
 ORDERS: Final[dict[str, type[Ready]]] = {"fifo": Fifo, "lifo": Lifo, "priority": Priority}
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def _overlaps(ranges: Sequence[Range], highest: Sequence[int], first: int, last: int) -> Iterator[Range]:
+    """Yield what ``first .. last`` has in common with `ranges`, whose upper ends are `highest`."""
+    for lo, hi in islice(ranges, bisect_left(highest, first), None):
+        if lo > last:
+            return
+        yield max(lo, first), min(hi, last)
 
 
 # -- batches --------------------------------------------------------------------------------------

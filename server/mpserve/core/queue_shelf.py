@@ -127,6 +127,37 @@ class Line:
         pop = blobs.popleft
         return [pop() for _ in range(n)]
 
+    def cut(self, lo: int, hi: int) -> list[Blob]:
+        """Remove items from `lo` to `hi`, or to the end of their run; none when `lo` is not here.
+
+        Cost: O(runs before it), and moving what stands before it or behind, whichever is less.
+        """
+        at = 0
+        for index, (first, count) in enumerate(self.runs):  # noqa: B007 - where it breaks is used below
+            if lo < first + count:
+                break
+            at += count
+        else:
+            return []
+        if lo < first:
+            return []
+        n = min(hi, first + count - 1) - lo + 1
+        if not at and lo == first:
+            return self.pop(n)
+        blobs, at = self.blobs, at + lo - first
+        blobs.rotate(-at)
+        taken = [blobs.popleft() for _ in range(n)]
+        blobs.rotate(at)
+        self._cut_run(index, lo, n)
+        return taken
+
+    def _cut_run(self, index: int, lo: int, n: int) -> None:
+        first, count = self.runs[index]
+        del self.runs[index]
+        for part in ([lo + n, first + count - lo - n], [first, lo - first]):  # what is left of it, last first
+            if part[1]:
+                self.runs.insert(index, part)
+
     def put_back(self, first: int, blobs: Sequence[Blob]) -> None:
         """Return the items that went out last; they end where `head` begins."""
         self.blobs.extendleft(reversed(blobs))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mpserve.core.machine import Machine
 from mpserve.core.queue_leases import Leases
-from mpserve.core.queue_order import ORDERS, Range, Run
+from mpserve.core.queue_order import ORDERS, Range, Ready, Run
 from mpshared.errors import BadType, BadValue
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class QueueState(Machine):
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
         self._check_settings()
-        self.ready = ORDERS[self.settings["order"]]()
-        self.maxsize = max(0, self.settings["maxsize"])
+        self.ready: Ready = ORDERS[self.settings.get("order", "fifo")]()
+        self.maxsize = max(0, self.settings.get("maxsize", 0))
         self.leases = Leases()
         self.dead: dict[int, Dead] = {}
         self.suspects: set[int] = set()
@@ -235,5 +235,5 @@ class QueueState(Machine):
         assert len(numbers) == len(set(numbers))
         assert all(0 < number < self.ready.next for number in numbers)
         assert self.suspects <= set(numbers)
-        assert self.rich == sum(type(blob) is not bytes for blob in self.stored())
+        assert self.rich == sum(type(blob) is not bytes for blob in QueueState.stored(self))
         assert self.open_items >= 0

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mpserve.core.queue_order import Python, Range
+from mpserve.core.queue_order import Python, Range, Run
 from mpserve.core.queue_state import QueueState
 from mpshared.errors import BadValue, MpserveError
 from mpshared.reports import death_report, died_blob, running_job
@@ -48,10 +48,42 @@ class QueueWorkers(QueueState):
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can."""
 
+    @property
+    def address(self) -> str | None:
+        """What supervisors call it when they tell which item a dead process was at."""
+        return self.name
+
     def add(self, fx: Effects, blobs: Sequence[Blob]) -> None:
         """Store new items, whether there is room or not."""
         if blobs:
             self.change(fx, "put", blobs)
+
+    # -- coming back -----------------------------------------------------------------------------
+
+    def hand_back(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
+        """Return leased items unharmed to their old places; answers how many were still the caller's."""
+        self.check_numbers(ranges)
+        fx.reply(call, self.change(fx, "back", call.session.id, ranges))
+        self.settle(fx)
+
+    def take_back(self, fx: Effects, session: Session, leased: bool, runs: Sequence[Run]) -> None:
+        """Store again what was given to a session in an answer that never arrived.
+
+        Leased items of a session that ended are left to `forget_session`: nobody knows whether the worker had
+        them already, and a job that kills its workers at once would be tried for ever.
+        """
+        if not leased:
+            self.change(fx, "restore", runs)
+        elif not session.ended:
+            ranges = [(first, first + len(blobs) - 1) for first, _, blobs in runs]
+            self.change(fx, "back", session.id, ranges)
+        self.settle(fx)
+
+    def check_numbers(self, ranges: list[Range]) -> None:
+        """Raise `BadValue` for numbers of items that never existed."""
+        if max([hi for _, hi in ranges], default=0) >= self.ready.next:
+            has = f"its last item is {self.ready.next - 1}; is this another queue's number?"
+            raise BadValue(f"{self.label} never handed out all of {ranges!r:.80}: {has}")
 
     # -- Pythons ---------------------------------------------------------------------------------
 
@@ -75,7 +107,7 @@ class QueueWorkers(QueueState):
         """Return what the dead session held, count its attempts, set aside what has had its last one."""
         if self.servers.pop(session.id, None) is not None:
             self.versions = sorted(set(self.servers.values()))
-        counted, spared, last = self._verdict(session.id, running_job(session.report, self.name))
+        counted, spared, last = self._verdict(session.id, running_job(session.report, self.address))
         for number, attempts, results in last:
             self._bury(fx, session, number, attempts, results)
         if counted or spared:
@@ -106,13 +138,17 @@ class QueueWorkers(QueueState):
         return counted, spared, last
 
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, results: str) -> None:
-        info = session.info
-        known = {"host": info.host, "pid": info.pid, "worker": info.name, "since_s": fx.wall_s}
-        report = death_report(session.report, queue=self.label, number=number, attempts=attempts, **known)
+        report = self.report_on(fx, session, number, attempts)
         self.change(fx, "bury", session.id, number, report)
         queue = self.machines.get(results)
         if isinstance(queue, QueueWorkers) and not queue.shut:
             queue.put_died(fx, died_blob(report))
+
+    def report_on(self, fx: Effects, session: Session, number: int, attempts: int) -> dict[str, Any]:
+        """Return the report on an item that has had its last attempt with `session` (`mpshared.reports`)."""
+        info = session.info
+        known = {"host": info.host, "pid": info.pid, "worker": info.name, "since_s": fx.wall_s}
+        return death_report(session.report, queue=self.label, number=number, attempts=attempts, **known)
 
     def put_died(self, fx: Effects, blob: Blob) -> None:
         """Store the result of a job that was set aside, even if the queue is full.

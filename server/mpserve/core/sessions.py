@@ -124,7 +124,7 @@ class Sessions:
             return
         if fx.now_s >= session.heard_s + self.timeout_s:
             self.end(fx, session, f"it was silent for {self.timeout_s:g} s")
-            self.tell_supervisor(fx, session)
+            self.tell_supervisor(fx, session, session.over)
         else:
             self._watch(fx, session)
 
@@ -139,12 +139,10 @@ class Sessions:
 
     # -- commands for supervisors ----------------------------------------------------------------
 
-    def tell_supervisor(self, fx: Effects, worker: Session) -> None:
-        """Ask the supervisor of an expired worker to end its process: it may be stuck, and its job runs
-        elsewhere.
-        """
+    def tell_supervisor(self, fx: Effects, worker: Session, why: str) -> None:
+        """Ask the supervisor of a worker whose session was ended here to end its process, too."""
         if worker.info.supervisor in self._live:
-            command = {"command": "end_process", "pid": worker.info.pid, "session": worker.id}
+            command = {"command": "end_process", "pid": worker.info.pid, "session": worker.id, "why": why}
             self.post_command(fx, worker.info.supervisor, command)
 
     def post_command(self, fx: Effects, session_id: str, command: dict[str, Any]) -> None:

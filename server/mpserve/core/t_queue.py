@@ -22,47 +22,25 @@ Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpserve.core.hall import Hall
 from mpserve.core.parking import ParkingLot
 from mpserve.core.queue_leases import count_of, merged
 from mpserve.core.queue_order import Range, Run
+from mpserve.core.queue_wants import JOBS, MANY, ONE, Entry, Want, reply_jobs, takes_pool_jobs
 from mpserve.core.queue_workers import QueueWorkers
 from mpshared.errors import AlreadyReleased, BadValue, Empty, Full, MpserveError, NoSuchObject, ShutDown
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
+    from mpserve.core.hall import JobPool
+    from mpserve.core.house import House
 
 __all__ = ["Queue"]
-
-GoOn: TypeAlias = "Callable[[Effects, Call], None]"
-
-ONE, MANY, JOBS = range(3)
-"""How `get`, `get_many` and `exchange` are answered."""
-
-
-class Want(NamedTuple):
-    """What a getter asks for; a getter that waits has it as its waiter's note."""
-
-    n: int
-    style: int
-    lease: bool
-    results: str = ""
-    """Ident of the queue for the results of these jobs."""
-    lost: int = 0
-    """How many acknowledged items were not the caller's any more."""
-
-
-class Entry(NamedTuple):
-    """How a putter goes on; the note of one that waits."""
-
-    room: int
-    """Free places that it needs."""
-    go_on: GoOn
-
 
 _ONE = Want(1, ONE, lease=False)
 _ONE_LEASED = Want(1, ONE, lease=True)
@@ -79,6 +57,16 @@ class Queue(QueueWorkers):
         self._results: dict[str, None] = {}
         """Idents of queues on which calls of this one may wait for room."""
         self._settling = False
+        self.hall = Hall()
+        self._pools_turn = False
+
+    def enter(self, house: House) -> None:
+        """Find where jobs of pools are, for workers that wait here."""
+        self.hall = house.hall
+
+    def leave(self) -> None:
+        """Have no workers any more: it is deleted."""
+        self.hall.close(self)
 
     # -- putting ---------------------------------------------------------------------------------
 
@@ -175,8 +163,11 @@ class Queue(QueueWorkers):
         done: list[Range],
         n: int,
         timeout_s: float | None,
+        pool: JobPool | None,
     ) -> None:
         """Do a worker's whole round in one step: results out, jobs done, next jobs in.
+
+        The next jobs are from here, or of a pool if the worker takes such; if both have some they alternate.
 
         Args:
             fx: Where the answer goes.
@@ -186,22 +177,30 @@ class Queue(QueueWorkers):
             done: Items that are finished.
             n: How many jobs to lease at most, 0 for none. A batch ends with the first pill.
             timeout_s: How long to wait for the first job, from when the results have gone.
+            pool: The pool whose jobs are `done`; the values are their results, one each. None: this queue.
 
-        Answers [[[first, last, attempt], …], ended, versions, lost]: numbers and attempts of the jobs (none
-        when time ran out), whether the queue is shut down and empty, the Pythons of its workers as
-        (major, minor), and how many items of `done` were not the caller's any more.
+        Answers [[[first, last, attempt], …], ended, versions, lost, pool, spec version]: numbers and attempts
+        of the jobs (none when time ran out), whether the queue is shut down and empty, the Pythons of its
+        workers as (major, minor), how many items of `done` were not the caller's any more, the ident of the
+        pool that the jobs are from (None: this queue), and its `Pool.spec_version`.
 
         Raises:
             ShutDown: `results` was shut down. Nothing is done; acknowledge without results.
-            BadValue: `done` names items that never existed, or there are results and no queue for them.
+            BadValue: `done` names items that never existed, there are results and no queue for them, or not
+                one for each job of a pool.
 
         Cost: O(results + ranges + jobs), one record for each of the three.
         """
-        if done:
-            self._check_numbers(done)
+        if pool is not None:
+            pool.check_done(call, done)
+        elif done:
+            self.check_numbers(done)
         self.serve(call.session)
         want = Want(n, JOBS, lease=True, results=results.ident if results is not None else "")
-        if not call.blobs:
+        if pool is not None:
+            self._go_on(fx, call, timeout_s, want._replace(lost=pool.finish(fx, call, done)))
+            pool.settle(fx)
+        elif not call.blobs:
             self._exchange(None, done, want, timeout_s, fx, call)
         elif results is None:
             has = f"{len(call.blobs)} results"
@@ -235,23 +234,46 @@ class Queue(QueueWorkers):
         if done:
             found = self.change(fx, "ack", call.session.id, done)
             want = want._replace(lost=count_of(merged(done)) - found)
-        if want.n:
-            self._get(fx, call, timeout_s, want)
-        else:
-            self._answer(fx, call, want, ())
+        self._go_on(fx, call, timeout_s, want)
         if self.joiners:
             self.settle(fx)
         if results is not None and (results.getters or results.joiners):
             results.settle(fx)
 
+    def _go_on(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
+        if want.n:
+            self._get(fx, call, timeout_s, want)
+        else:
+            self._answer(fx, call, want, ())
+
     def _get(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
+        pools = bool(self.hall.pools) and not self._is_over and takes_pool_jobs(call, want)
+        if pools:
+            self._pools_turn = not self._pools_turn
+            if self._pools_turn and self.hall.serve(fx, call, want.n, want.lost):
+                return
         if self.ready.size and self._hand(fx, call, want):
             if self.maxsize or self.shut:
                 self.settle(fx)
-        elif timeout_s == 0 or (self.shut and not self.ready.size):
+        elif pools and self.hall.serve(fx, call, want.n, want.lost):
+            pass
+        elif timeout_s == 0 or self._is_over:
             self._found_nothing(want, fx, call)
         else:
             self.getters.park(fx, call, timeout_s, partial(self._found_nothing, want), want)
+            if takes_pool_jobs(call, want):
+                self.hall.wait_at(self)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.shut and not self.ready.size
+
+    def idle_workers(self) -> Iterator[tuple[Call, int, int]]:
+        """Yield workers that wait here and take jobs of pools: (call, n, lost), longest first."""
+        for call in self.getters.awake():
+            want = call.waiter.note if call.waiter is not None else _ONE
+            if takes_pool_jobs(call, want):
+                yield call, want.n, want.lost
 
     def _hand(self, fx: Effects, call: Call, want: Want) -> bool:
         """Give the caller what it wants, as far as it is there. False: nothing that it may have."""
@@ -267,7 +289,7 @@ class Queue(QueueWorkers):
             session.held[self] = None
         else:
             runs = self.change(fx, "take", ranges)
-        call.took = (want.lease, runs)
+        call.took = (want.lease, runs, self)
         self._answer(fx, call, want, runs)
         return True
 
@@ -276,37 +298,28 @@ class Queue(QueueWorkers):
             first, deaths, out = runs[0]
             fx.reply(call, [first, deaths + 1] if want.lease else None, out)
             return
+        if want.style == JOBS:
+            reply_jobs(fx, call, runs, want.lost, self.versions, ended=self._is_over)
+            return
         out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
         jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
-        if want.style == MANY:
-            fx.reply(call, jobs if want.lease else None, out)
-        else:
-            ended = self.shut and not self.ready.size
-            fx.reply(call, [jobs, ended, self.versions, want.lost], out)
+        fx.reply(call, jobs if want.lease else None, out)
 
     def _found_nothing(self, want: Want, fx: Effects, call: Call) -> None:
         if want.style == JOBS:
             self._answer(fx, call, want, ())
-        elif self.shut and not self.ready.size:
+        elif self._is_over:
             fx.fail(call, self._closed("get from"))
         else:
             fx.fail(call, Empty(f"{self.label} is empty; wait longer, or for ever with timeout=None"))
 
     def undo_get(self, fx: Effects, call: Call) -> None:
-        """Put back what a call took whose answer never arrived. What an exchange brought stands.
-
-        Leased items of a session that ended are left to `forget_session`: nobody knows whether the worker had
-        them already, and a job that kills its workers at once would be tried for ever.
-        """
-        if call.took is None or self.machines.get(self.ident) is not self:
-            return
-        (leased, runs), call.took = call.took, None
-        if not leased:
-            self.change(fx, "restore", runs)
-        elif not call.session.ended:
-            ranges = [(first, first + len(blobs) - 1) for first, _, blobs in runs]
-            self.change(fx, "back", call.session.id, ranges)
-        self.settle(fx)
+        """Put back what a call took whose answer never arrived. What an exchange brought stands."""
+        if call.took is not None:
+            owner: QueueWorkers
+            (leased, runs, owner), call.took = call.took, None
+            if self.machines.get(owner.ident) is owner:
+                owner.take_back(fx, call.session, leased, runs)
 
     # -- finishing -------------------------------------------------------------------------------
 
@@ -329,12 +342,6 @@ class Queue(QueueWorkers):
         fx.reply(call)
         if self.joiners:
             self.settle(fx)
-
-    def hand_back(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
-        """Return leased items unharmed to their old places; answers how many were still the caller's."""
-        self._check_numbers(ranges)
-        fx.reply(call, self.change(fx, "back", call.session.id, ranges))
-        self.settle(fx)
 
     def join(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
         """Answer True once nothing is unfinished, False after `timeout_s`."""
@@ -363,11 +370,6 @@ class Queue(QueueWorkers):
         fx.reply(call, self.change(fx, "clear") if self.ready.size else 0)
         self.settle(fx)
 
-    def _check_numbers(self, ranges: list[Range]) -> None:
-        if max([hi for _, hi in ranges], default=0) >= self.ready.next:
-            has = f"its last item is {self.ready.next - 1}; is this another queue's number?"
-            raise BadValue(f"{self.label} never handed out all of {ranges!r:.80}: {has}")
-
     # -- looking ---------------------------------------------------------------------------------
 
     def qsize(self, fx: Effects, call: Call) -> None:
@@ -394,7 +396,7 @@ class Queue(QueueWorkers):
                 pass
         finally:
             self._settling = False
-        if self.shut and not self.ready.size:
+        if self._is_over:
             self._close_getters(fx)
         if not self.open_items:
             for call in self.joiners.drain():
@@ -441,6 +443,7 @@ class Queue(QueueWorkers):
     def retry(self, fx: Effects) -> None:
         """Go on with a call that was suspended, here or on a queue for results."""
         self.settle(fx)
+        self.hall.feed_all(fx)
         for results in self._results_queues():
             results.settle(fx)
 
@@ -481,7 +484,7 @@ class Queue(QueueWorkers):
         assert self.versions == sorted(set(self.servers.values()))
         assert self.open_items or not len(self.joiners)
         assert not (self.shut and len(self.putters))
-        assert not (self.shut and not self.ready.size and len(self.getters))
+        assert not (self._is_over and len(self.getters))
         for call in self.getters:
             barred = sum(self.ready.versions[version] for version in self.barred_for(call.session))
             assert call.lane.suspended or self.ready.size == barred

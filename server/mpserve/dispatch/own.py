@@ -402,5 +402,6 @@ def _read_info(described: Any) -> SessionInfo:
         role=described["role"],
         started_s=started_s,
         python=(python[0], python[1]),
+        pools=described.get("pools") is True,
         **(numbers | texts),  # type: ignore[arg-type]  # two kinds of fields, by their names
     )

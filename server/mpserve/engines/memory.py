@@ -181,7 +181,9 @@ class MemoryEngine(Engine):
             msg = f"there is a session {session_id} already"
             raise BadValue(msg)
         self.fx.now_s = now_s
-        return self.sessions.start(self.fx, session_id, info, secret)
+        session = self.sessions.start(self.fx, session_id, info, secret)
+        self.catalogue.house.hall.arrive(session)
+        return session
 
     def find_session(self, session_id: str) -> Session | None:
         """Return the live session of that id."""

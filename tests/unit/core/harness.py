@@ -24,7 +24,11 @@ from typing import Any, TypeVar, cast
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.effects import Effects, Record
+from mpserve.core.hall import Hall
+from mpserve.core.hosts import Hosts
+from mpserve.core.house import House
 from mpserve.core.machine import Machine
+from mpserve.core.sessions import Sessions
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME, check_args
 from mpshared.values import Blob
@@ -42,6 +46,9 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.shadows: dict[str, Machine] = {}
         self.sessions: dict[str, Session] = {}
+        self.registry = Sessions()
+        self.house = self.new_house()
+        self.shadow_house = self.new_house()
         self.records: list[Record] = []
         """All records since the beginning, oldest first."""
         self.mentions: dict[str, int] = {}
@@ -50,6 +57,9 @@ class World:
         self._lanes: Counter[str] = Counter()
         self._answered: set[int] = set()
         self._calls: list[Call] = []
+
+    def new_house(self) -> House:
+        return House(hosts=Hosts(self.registry), hall=Hall(self.registry))
 
     # -- making things -------------------------------------------------------------------------------
 
@@ -60,20 +70,24 @@ class World:
         self.machines[ident] = machine
         self.shadows[ident] = of(ident, name, dict(settings))
         machine.bind(self.machines)
+        machine.enter(self.house)
         self.shadows[ident].bind(self.shadows)
+        self.shadows[ident].enter(self.shadow_house)
         machine.setup(self.fx, list(blobs))
         self.step()
         return machine
 
-    def session(self, role: str = "program") -> Session:
+    def session(self, role: str = "program", **more: Any) -> Session:
         """Begin a session; `role` "stock" for a standard-library connection."""
-        session = Session(f"s{len(self.sessions)}", SessionInfo(role=role), now_s=self.fx.now_s)
-        self.sessions[session.id] = session
+        info = SessionInfo(role=role, **more)
+        session = Session(f"s{len(self.sessions)}", info, now_s=self.fx.now_s)
+        self.sessions[session.id] = self.registry._live[session.id] = session
+        self.house.hall.arrive(session)
         return session
 
-    def lane(self, session: Session | None = None, role: str = "program") -> Lane:
+    def lane(self, session: Session | None = None, role: str = "program", **more: Any) -> Lane:
         """Begin a lane: of a new session, or one more of the given one."""
-        session = session or self.session(role)
+        session = session or self.session(role, **more)
         self._lanes[session.id] += 1
         return session.lane(self._lanes[session.id])
 
@@ -179,6 +193,8 @@ class World:
         for machine in list(session.held):
             machine.forget_session(self.fx, session)
         session.held.clear()
+        self.house.hall.leave(self.fx, session)
+        self.registry.remove(session)
         self.step()
 
     def _stop(self, lane: Lane) -> None:
@@ -195,6 +211,7 @@ class World:
     def delete(self, machine: Machine) -> None:
         """Delete an object: who waits for it is told."""
         del self.machines[machine.ident], self.shadows[machine.ident]
+        machine.leave()
         machine.break_waiters(self.fx)
         self.step()
 
@@ -217,10 +234,14 @@ class World:
                 lane.unsettled.pop(lane.running.number)
                 lane.running = None
         old, self.machines, self.shadows = self.machines, {}, {}
-        for into in (self.machines, self.shadows):
+        self.house, self.shadow_house = self.new_house(), self.new_house()
+        for session in self.registry:
+            self.house.hall.arrive(session)
+        for into, house in ((self.machines, self.house), (self.shadows, self.shadow_house)):
             for ident, machine in old.items():
                 into[ident] = type(machine)(ident, machine.name, dict(machine.settings))
                 into[ident].bind(into)
+                into[ident].enter(house)
             self._replay(self.records, into)
         for session in self.sessions.values():
             session.held = dict.fromkeys(self.machines.values())
@@ -256,6 +277,9 @@ class World:
         self.records += [record for record in new if record[0] in self.machines]
         self._replay(new, self.shadows)
         self.check()
+        for session in self.fx.ended:
+            self.fx.ended.remove(session)
+            self.end_session(session)
 
     def _replay(self, records: Sequence[Record], into: dict[str, Machine]) -> None:
         for ident, verb, args in records:
@@ -265,6 +289,7 @@ class World:
 
     def check(self) -> None:
         """Validate every object, compare it with its shadow, and every waiting call with its lane."""
+        self.house.hall.validate()
         for ident, machine in self.machines.items():
             machine.validate()
             assert machine.state() == self.shadows[ident].state(), f"{machine.label} differs from its records"

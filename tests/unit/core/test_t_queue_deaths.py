@@ -46,8 +46,10 @@ def put(world, lane, q, *blobs):
 
 def exchange(world, lane, q, done=(), n=10, timeout_s=0, results=None, blobs=()):
     """Return (jobs, values, ended, lost)."""
-    call = world.call(lane, q, "exchange", results, [list(r) for r in done], n, timeout_s, blobs=list(blobs))
-    jobs, ended, _, lost = world.arrived(call)
+    call = world.call(
+        lane, q, "exchange", results, [list(r) for r in done], n, timeout_s, None, blobs=list(blobs)
+    )
+    jobs, ended, _, lost, _, _ = world.arrived(call)
     return jobs, list(call.out), ended, lost
 
 
@@ -220,7 +222,7 @@ def test_requeue_hands_out_at_once(world, lane):
     w = worker(world)
     exchange(world, w, tasks)
     world.end_session(w.session)
-    waiting = world.call(worker(world), tasks, "exchange", None, [], 1, None)
+    waiting = world.call(worker(world), tasks, "exchange", None, [], 1, None, None)
     world.ask(lane, tasks, "dead_requeue", [1])
     assert waiting.result[0] == [[1, 1, 1]]
 

@@ -45,8 +45,10 @@ def put(world, lane, q, *blobs):
 
 def exchange(world, lane, q, done=(), n=10, timeout_s=0, results=None, blobs=()):
     """Return (jobs, values, ended, lost)."""
-    call = world.call(lane, q, "exchange", results, [list(r) for r in done], n, timeout_s, blobs=list(blobs))
-    jobs, ended, _, lost = world.arrived(call)
+    call = world.call(
+        lane, q, "exchange", results, [list(r) for r in done], n, timeout_s, None, blobs=list(blobs)
+    )
+    jobs, ended, _, lost, _, _ = world.arrived(call)
     return jobs, list(call.out), ended, lost
 
 
@@ -118,7 +120,7 @@ def test_an_answer_the_dead_may_not_have_had_counts_all_the_same(world, lane, ta
     put(world, lane, tasks, b"killer")
     for attempt in (1, 2, 3):
         dying = worker(world)
-        call = world.call(dying, tasks, "exchange", None, [], 1, 0)
+        call = world.call(dying, tasks, "exchange", None, [], 1, 0, None)
         assert call.result[0] == [[1, 1, attempt]]
         world.end_session(dying.session)  # the answer was never confirmed
     assert list(tasks.dead) == [1]
@@ -138,7 +140,7 @@ def test_numbers_that_never_existed_are_refused(world, lane, tasks):
     with pytest.raises(BadValue, match="queue 'tasks' never handed out all of .*: its last item is 1"):
         world.ask(lane, tasks, "hand_back", [[1, 2]])
     with pytest.raises(BadValue):
-        world.ask(lane, tasks, "exchange", None, [[7, 7]], 0, 0)
+        world.ask(lane, tasks, "exchange", None, [[7, 7]], 0, 0, None)
 
 
 # -- exchange ----------------------------------------------------------------------------------------
@@ -162,11 +164,11 @@ def test_a_parked_round_has_finished_its_jobs(world, lane, tasks, results):
     w = worker(world)
     exchange(world, w, tasks)
     joiner = world.call(lane, tasks, "join", None)
-    waiting = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 5, 3, blobs=[b"A"])
+    waiting = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 5, 3, None, blobs=[b"A"])
     assert joiner.result is True
     assert results.ready.size == 1
     world.advance(3)
-    assert waiting.result == [[], False, [(3, 11)], 0]
+    assert waiting.result == [[], False, [(3, 11)], 0, None, 0]
 
 
 def test_a_batch_ends_with_the_first_pill(world, lane, tasks):
@@ -198,7 +200,7 @@ def test_results_wait_for_room_and_nothing_happens_before(world, lane, tasks):
     w = worker(world)
     exchange(world, w, tasks, n=2)
     put(world, lane, results, b"full")
-    call = world.call(w, tasks, "exchange", results.ident, [[1, 2]], 1, 0, blobs=[b"A", b"B"])
+    call = world.call(w, tasks, "exchange", results.ident, [[1, 2]], 1, 0, None, blobs=[b"A", b"B"])
     world.advance(1000)  # results have no deadline
     assert not call.answered
     assert tasks.leases.count == 2
@@ -213,7 +215,7 @@ def test_a_worker_that_dies_waiting_for_room_has_done_nothing(world, lane, tasks
     put(world, lane, results, b"full")
     w = worker(world)
     exchange(world, w, tasks)
-    world.call(w, tasks, "exchange", results.ident, [[1, 1]], 1, None, blobs=[b"A"])
+    world.call(w, tasks, "exchange", results.ident, [[1, 1]], 1, None, None, blobs=[b"A"])
     putter = world.call(world.lane(), results, "put", None, blobs=[b"next"])
     world.end_session(w.session)
     assert exchange(world, worker(world), tasks)[0] == [[1, 1, 2]]
@@ -227,7 +229,7 @@ def test_a_suspended_worker_goes_on_when_it_is_back(world, lane, tasks):
     put(world, lane, results, b"full")
     w = worker(world)
     exchange(world, w, tasks)
-    call = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 1, 0, blobs=[b"A"])
+    call = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 1, 0, None, blobs=[b"A"])
     world.suspend(w)
     world.out(lane, results, "get", 0, False)
     assert not call.answered
@@ -241,7 +243,7 @@ def test_deleting_the_tasks_answers_who_waits_for_room(world, lane, tasks):
     put(world, lane, tasks, b"a")
     w = worker(world)
     exchange(world, w, tasks)
-    call = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 1, 0, blobs=[b"A"])
+    call = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 1, 0, None, blobs=[b"A"])
     world.delete(tasks)
     assert isinstance(call.error, NoSuchObject)
 
@@ -277,7 +279,7 @@ def test_many_rounds_that_wait_for_each_other_do_not_recurse(world, lane):
         put(world, lane, q, b"full")
     calls = []
     for q, other in [(there, back), (back, there)] * 300:
-        calls.append(world.call(worker(world), q, "exchange", other.ident, [], 1, 0, blobs=[b"r"]))
+        calls.append(world.call(worker(world), q, "exchange", other.ident, [], 1, 0, None, blobs=[b"r"]))
     world.ask(lane, there, "clear")
     while any(not call.answered for call in calls):
         world.ask(lane, back, "clear")
@@ -294,16 +296,16 @@ def test_shutdown_tells_workers_when_nothing_is_left(world, lane, tasks):
 
 
 def test_shutdown_frees_workers_that_wait(world, lane, tasks):
-    call = world.call(worker(world), tasks, "exchange", None, [], 1, None)
+    call = world.call(worker(world), tasks, "exchange", None, [], 1, None, None)
     world.ask(lane, tasks, "shutdown", False)
-    assert call.result == [[], True, [(3, 11)], 0]
+    assert call.result == [[], True, [(3, 11)], 0, None, 0]
 
 
 def test_an_abandoned_round_returns_its_jobs_and_keeps_its_results(world, lane, tasks, results):
     put(world, lane, tasks, b"a", b"b", b"c")
     w = worker(world)
     exchange(world, w, tasks, n=1)
-    call = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 9, 0, blobs=[b"A"])
+    call = world.call(w, tasks, "exchange", results.ident, [[1, 1]], 9, 0, None, blobs=[b"A"])
     world.abandon(call)
     assert results.ready.size == 1
     assert exchange(world, w, tasks)[0] == [[2, 3, 1]]
@@ -317,16 +319,16 @@ def test_code_goes_to_its_own_python_while_there_is_one(world, lane, tasks):
     for w in (old, new):
         exchange(world, w, tasks)
     put(world, lane, tasks, CODE_312, b"any", CODE_311, CODE_312, b"other")
-    call = world.call(old, tasks, "exchange", None, [], 9, 0)
+    call = world.call(old, tasks, "exchange", None, [], 9, 0, None)
     assert list(call.out) == [b"any", CODE_311, b"other"]
-    assert call.result == [[[2, 3, 1], [5, 5, 1]], False, [(3, 11), (3, 12)], 0]
+    assert call.result == [[[2, 3, 1], [5, 5, 1]], False, [(3, 11), (3, 12)], 0, None, 0]
     assert exchange(world, new, tasks)[:2] == ([[1, 1, 1], [4, 4, 1]], [CODE_312, CODE_312])
 
 
 def test_who_may_not_have_it_waits_and_is_served_when_nobody_else_can(world, lane, tasks):
     old, new = worker(world), worker(world, (3, 12))
     exchange(world, new, tasks)
-    waiting = world.call(old, tasks, "exchange", None, [], 9, None)
+    waiting = world.call(old, tasks, "exchange", None, [], 9, None, None)
     put(world, lane, tasks, CODE_312)
     assert not waiting.answered
     world.end_session(new.session)
@@ -336,7 +338,7 @@ def test_who_may_not_have_it_waits_and_is_served_when_nobody_else_can(world, lan
 
 def test_one_that_may_have_it_is_served_past_one_that_may_not(world, lane, tasks):
     old, new = worker(world), worker(world, (3, 12))
-    calls = [world.call(w, tasks, "exchange", None, [], 9, None) for w in (old, new)]
+    calls = [world.call(w, tasks, "exchange", None, [], 9, None, None) for w in (old, new)]
     put(world, lane, tasks, CODE_312)
     assert [call.answered for call in calls] == [False, True]
 
@@ -369,7 +371,7 @@ def test_a_shut_queue_with_code_for_others_keeps_the_worker_waiting(world, lane,
     old, new = worker(world), worker(world, (3, 12))
     exchange(world, new, tasks)
     put(world, lane, tasks, CODE_312)
-    waiting = world.call(old, tasks, "exchange", None, [], 1, None)
+    waiting = world.call(old, tasks, "exchange", None, [], 1, None, None)
     world.ask(lane, tasks, "shutdown", False)
     assert not waiting.answered  # it may be needed yet
     exchange(world, new, tasks)

@@ -1,0 +1,62 @@
+"""What those who wait at a queue have asked for: the notes of its waiters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpserve.core.effects import Effects
+    from mpserve.core.queue_order import Python, Run
+
+__all__ = ["JOBS", "MANY", "ONE", "Entry", "GoOn", "Want", "reply_jobs", "takes_pool_jobs"]
+
+GoOn: TypeAlias = "Callable[[Effects, Call], None]"
+
+ONE: Final = 0
+MANY: Final = 1
+JOBS: Final = 2
+"""How `get`, `get_many` and `exchange` are answered."""
+
+
+class Want(NamedTuple):
+    """What a getter asks for; a getter that waits has it as its waiter's note."""
+
+    n: int
+    style: int
+    lease: bool
+    results: str = ""
+    """Ident of the queue for the results of these jobs."""
+    lost: int = 0
+    """How many acknowledged items were not the caller's any more."""
+
+
+class Entry(NamedTuple):
+    """How a putter goes on; the note of one that waits."""
+
+    room: int
+    """Free places that it needs."""
+    go_on: GoOn
+
+
+def takes_pool_jobs(call: Call, want: Want) -> bool:
+    """Tell whether a getter is a worker that serves pools as well."""
+    return want.style == JOBS and call.session.info.pools
+
+
+def reply_jobs(
+    fx: Effects,
+    call: Call,
+    runs: Sequence[Run],
+    lost: int,
+    versions: list[Python],
+    *,
+    ended: bool = False,
+    pool: str | None = None,
+    spec_version: int = 0,
+) -> None:
+    """Answer an `exchange`; see there."""
+    out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
+    jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
+    fx.reply(call, [jobs, ended, versions, lost, pool, spec_version], out)
