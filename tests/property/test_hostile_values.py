@@ -47,7 +47,7 @@ FIXED = [
 def damaged(draw):
     data = bytearray(pickle.dumps(draw(VALUES), draw(st.integers(0, 5))))
     for _ in range(draw(st.integers(0, 3))):
-        at = draw(st.integers(0, len(data) - 1))
+        at = draw(st.integers(0, len(data)))
         data[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
     return bytes(data)
 
