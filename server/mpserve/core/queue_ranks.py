@@ -52,8 +52,15 @@ def rank_of(blob: Blob) -> Rank:
         return rank
     if isinstance(value, symbolic.Foreign):
         why = "its order is users' code, which the server does not run; put (number, object) instead"
-        raise NotSupported(f"a priority queue cannot order {value!r:.80}: {why}")
+        raise NotSupported(f"a priority queue cannot order {_told(value)}: {why}")
     raise BadType(f"a {type(value).__name__} has no order; put (number, object) instead")
+
+
+def _told(value: symbolic.Foreign) -> str:
+    name = value.name if isinstance(value, symbolic.Stub) else ""
+    if not name or name.startswith("cloudpickle."):  # the class came by value: its name is deep inside
+        return "objects of a program's own class"
+    return f"objects of {name[:80]}"
 
 
 def any_rank_of(blob: Blob) -> Rank:

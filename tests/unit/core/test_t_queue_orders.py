@@ -2,6 +2,7 @@
 
 import pickle
 
+import cloudpickle
 import pytest
 from tests.unit.core.harness import World
 
@@ -97,6 +98,16 @@ def test_what_cannot_be_ordered_is_refused_and_changes_nothing(world, lane, queu
     with pytest.raises(error):
         put(world, lane, q, value)
     assert q.state() == before
+
+
+def test_what_is_refused_is_named(world, lane):
+    class Local: ...
+
+    q = world.add(Queue, order="priority")
+    with pytest.raises(NotSupported, match=r"cannot order objects of .*\.Custom: "):
+        put(world, lane, q, Custom())
+    with pytest.raises(NotSupported, match="cannot order objects of a program's own class: "):
+        world.ask(lane, q, "put", 0, blobs=[cloudpickle.dumps(Local())])
 
 
 def test_a_damaged_pickle_cannot_be_ordered(world, lane):
