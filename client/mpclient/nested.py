@@ -53,6 +53,9 @@ def settled(n: int) -> None:
     """Count `n` fewer: their results are here, or will never come."""
     with _state.lock:
         _state.count -= n
+        last = not _state.count
+    if last and _state.watcher is not None:
+        _state.watcher()
 
 
 def outstanding() -> int:
@@ -67,7 +70,10 @@ def listen(listener: Listener) -> None:
 
 
 def watch(watcher: Callable[[], Any]) -> None:
-    """Have `watcher` called when the first job becomes outstanding; it must not wait. For the worker."""
+    """Have `watcher` called when the first job becomes outstanding, and when none is; for the worker.
+
+    It is called in whichever thread counts, and must not wait.
+    """
     _state.watcher = watcher
 
 

@@ -5,6 +5,7 @@
 | cli, commands | the command line                                                  | the supervisor    |
 | supervisor    | decides: who is started, replaced, stopped, and when all is over  | the supervisor    |
 | slots, child  | one place for a worker process, and the process in it             | the supervisor    |
+| lending       | processes beside the slots, while jobs wait for jobs of their own | the supervisor    |
 | link          | the connection to the server: finding it, commands, death reports | the supervisor    |
 | reports       | what is told of a process that died                               | the supervisor    |
 | output        | bytes to lines, and the last of them                              | the supervisor    |
@@ -18,5 +19,9 @@
 | pace          | how many jobs to ask for                                          | a worker process  |
 | exchange      | the round trip to the server, and what can go wrong with it       | a worker process  |
 | tender        | the thread that listens to the supervisor and watches slow batches | a worker process |
-| run, failures | one job: opened, called, its answer pickled, or a `TaskError`     | a worker process  |
+| run, failures | one recipe job: opened, called, its answer pickled; what failed   | a worker process  |
+| run_pool      | one job of a pool: the same, or the exception itself              | a worker process  |
+| pools         | what is known of pools: functions, initializer, how many jobs     | a worker process  |
+| shipped       | modules that a program brought along                              | a worker process  |
+| streams       | what jobs print, on its way to their program                      | a worker process  |
 """

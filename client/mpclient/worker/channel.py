@@ -5,9 +5,12 @@
 | supervisor | `begin`, with `Options.for_process` | the first message: what to do                       |
 | supervisor | `stop`                              | finish the current job, hand back the others, end   |
 | supervisor | `quit`                              | hand back everything and end at once                |
+| supervisor | `cannot_lend`, text                 | there is no further process for its nested jobs     |
 | worker     | `session`, session                  | it has a session of this id                         |
 | worker     | `ready`                             | it takes jobs from now on                           |
 | worker     | `log`, level, event, fields         | a line for the log: a worker process has no logger  |
+| worker     | `lend`                              | its job waits for jobs of its own: lend its slot    |
+| worker     | `unlend`                            | it does not wait any more                           |
 | worker     | `ended`, why, text                  | it ends by plan (`Why`); without this, it has died  |
 
 The end of the stream says that the other side is gone, however it went.
@@ -36,6 +39,10 @@ class Why:
     STOPPED: Final = "stopped"
     """Its supervisor, a signal, or the end of its supervisor stopped it."""
     TASKS: Final = "max tasks"
+    """It has run as many jobs as it may, by --max-tasks or by a pool's setting."""
+    DIRTY: Final = "used by another program"
+    """It has run a program's initializer, or imported modules that a program brought along, and was given
+    jobs for which that must not be so."""
     MEMORY: Final = "max memory"
     LOST: Final = "server lost"
     """Its session is over, and not by its own doing."""

@@ -43,7 +43,7 @@ class Child:
         OSError: It cannot be started: no such folder to run in, no more processes allowed, …
     """
 
-    def __init__(self, options: Options, worker: str, supervisor: str) -> None:
+    def __init__(self, options: Options, worker: str, supervisor: str, *, serves_queue: bool = True) -> None:
         self.supervisor = supervisor
         """The session id that it was told to name as its supervisor's."""
         self.started_s = time.monotonic()
@@ -53,14 +53,18 @@ class Child:
         self.why: str | None = None
         """Why it says it ends (`channel.Why`); None while it has said nothing."""
         self.text = ""
+        self.given_up = ""
+        """Why the server does not want it any more."""
         self.job = 0
-        """Once it has ended: the number of the job that it began last."""
+        """Once it has ended: the number of the job that it was at."""
+        self.pool: str | None = None
+        """Once it has ended: the ident of the pool that the job was from."""
         self.kill_at_s: float | None = None
         """When it is killed if it is still there, monotonic."""
         self.last: deque[str] = deque(maxlen=MAX_LINES)
         """The last lines it printed."""
         self._start(options)
-        self.channel.send("begin", **options.for_process(worker, supervisor))
+        self.channel.send("begin", **options.for_process(worker, supervisor, serves_queue=serves_queue))
 
     def _start(self, options: Options) -> None:
         ours, theirs = socket.socketpair()
@@ -155,7 +159,7 @@ class Child:
             return None
         ended = Exit.from_wait(status, usage)
         self._process.returncode = ended.code
-        self.job = self.mark.get()
+        self.job, self.pool = self.mark.get(), self.mark.pool()
         return ended
 
     def close(self) -> None:

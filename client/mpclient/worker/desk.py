@@ -35,10 +35,12 @@ class Finished(NamedTuple):
     """One for each number."""
     alive: Sequence[Any]
     """Answers that mention shared objects: these must not be dropped before the server has the results."""
+    pool: str | None = None
+    """The pool they are from; None: the recipe queue."""
 
     def part(self, start: int, stop: int) -> Finished:
         """Return some of them."""
-        return Finished(self.numbers[start:stop], self.results[start:stop], self.alive)
+        return self._replace(numbers=self.numbers[start:stop], results=self.results[start:stop])
 
 
 NOTHING: Final = Finished((), (), ())
@@ -69,6 +71,10 @@ class Desk:
         self._results: list[Blob] = []
         self._alive: list[Any] = []
         self.leased: list[Range] = []
+        self.pool: str | None = None
+        """The pool that the batch is from; None: the recipe queue."""
+        self.spec_version = 0
+        """Of that pool."""
         self.result_bytes = 0
         """Of the results that wait here."""
         self.began_s = 0.0
@@ -76,13 +82,20 @@ class Desk:
         self._pill: int | None = None
         """Number of the pill that ended the batch."""
 
-    def receive(self, runs: Sequence[Sequence[int]], blobs: Sequence[Blob]) -> int:
+    def receive(
+        self,
+        runs: Sequence[Sequence[int]],
+        blobs: Sequence[Blob],
+        pool: str | None = None,
+        spec_version: int = 0,
+    ) -> int:
         """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these."""
         numbers = [number for first, last, _ in runs for number in range(first, last + 1)]
         with self._lock:
             self.leased = [(first, last) for first, last, _ in runs]
+            self.pool, self.spec_version = pool, spec_version
             self.began_s = time.monotonic()
-            if blobs and blobs[-1] == NONE:
+            if pool is None and blobs and blobs[-1] == NONE:
                 self._pill = numbers[-1]
             self._jobs.extend(zip(numbers, blobs, strict=True))
             if self._pill is not None:
@@ -106,7 +119,7 @@ class Desk:
     def collect(self) -> Finished:
         """Take what is finished off the desk."""
         with self._lock:
-            finished = Finished(self._numbers, self._results, self._alive)
+            finished = Finished(self._numbers, self._results, self._alive, self.pool)
             self._numbers, self._results, self._alive = [], [], []
             self.result_bytes = 0
         return finished
@@ -131,6 +144,11 @@ class Desk:
     def is_at_pill(self) -> bool:
         """Whether a pill is what comes next."""
         return self._pill is not None and not self._jobs
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no job to begin."""
+        return not self._jobs
 
     @property
     def to_tend(self) -> bool:

@@ -6,6 +6,8 @@
 | no such object: the jobs'  | deleted, and its jobs with it    | opened by its name, the results dropped    |
 | shut down: results         | nobody will read them            | acknowledged, the results dropped, logged  |
 | too big                    | one of the results is            | that one becomes a `TaskError`             |
+| another refusal by a pool  | none is foreseen                 | the same: somebody waits for each result   |
+| no such object: the pool   | its program has ended it         | the results dropped                        |
 | another refusal of results | a priority queue cannot order it | sent one by one, the refused dropped       |
 | gone                       | the session is over              | raised: nothing is this process's any more |
 """
@@ -31,6 +33,7 @@ __all__ = ["Exchange", "Tell"]
 _OPEN: Final = BY_NAME["cluster.open"]
 _EXCHANGE: Final = BY_NAME["queue.exchange"]
 _HAND_BACK: Final = BY_NAME["queue.hand_back"]
+_HAND_BACK_TO_POOL: Final = BY_NAME["pool.hand_back"]
 
 
 class Tell(Protocol):
@@ -45,9 +48,20 @@ def _read_nothing(_reply: Reply) -> None:
 
 
 class Exchange:
-    """Both queues of a worker process, and the calls on them. One thread at a time."""
+    """Both queues of a worker process, and the calls on them and on pools. One thread at a time.
 
-    def __init__(self, session: Session, queue: str, results: str, failures: Failures, tell: Tell) -> None:
+    Args:
+        session: Whose jobs they are.
+        queue: The name of the recipe queue. None: an empty one that nobody else has, for a process that
+            serves pools only.
+        results: The name of the queue for results of recipe jobs; None as before.
+        failures: Makes results of what the server refuses.
+        tell: Writes to the log.
+    """
+
+    def __init__(
+        self, session: Session, queue: str | None, results: str | None, failures: Failures, tell: Tell
+    ) -> None:
         self._session = session
         self._names = queue, results
         self._failures = failures
@@ -55,10 +69,10 @@ class Exchange:
         self._open()
 
     def _open(self) -> None:
-        """Find both queues by name; they are made if need be."""
+        """Find both queues; they are made if need be."""
         self._handles = [self._session.claim(self._ident_of(name)) for name in self._names]
 
-    def _ident_of(self, name: str) -> str:
+    def _ident_of(self, name: str | None) -> str:
         ident: str = self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0]
         return ident
 
@@ -92,29 +106,32 @@ class Exchange:
             self.round(finished, 0, 0, _read_nothing)
 
     def acknowledge(self, number: int) -> None:
-        """Say that a job without a result is done: a pill."""
+        """Say that a recipe job without a result is done: a pill."""
         with suppress(NoSuchObject):  # the queue was deleted, the pill with it
             self._call(Finished((number,), (), ()), 0, 0, _read_nothing)
 
-    def hand_back(self, ranges: list[Range]) -> int:
-        """Return jobs unharmed; returns how many of them were still this session's."""
+    def hand_back(self, ranges: list[Range], pool: str | None) -> int:
+        """Return jobs of a pool or the recipe queue unharmed; returns how many were still this session's."""
         if not ranges:
             return 0
+        op, target = (_HAND_BACK, self._handles[0].ident) if pool is None else (_HAND_BACK_TO_POOL, pool)
         try:
-            return int(self._session.call(_HAND_BACK, self._handles[0].ident, [ranges]).result)
-        except NoSuchObject:  # the queue was deleted, its jobs with it
+            return int(self._session.call(op, target, [ranges]).result)
+        except NoSuchObject:  # it was deleted, its jobs with it
             return 0
 
     def _call(self, finished: Finished, n: int, timeout_s: float | None, read: Callable[[Reply], Any]) -> Any:
         tasks, results = self._handles
-        args = [results.ident, ranges_of(finished.numbers), n, timeout_s, None]
+        args = [results.ident, ranges_of(finished.numbers), n, timeout_s, finished.pool]
         return self._session.call(_EXCHANGE, tasks.ident, args, finished.results, read)
 
     # -- refusals --------------------------------------------------------------------------------
 
     def _mend(self, finished: Finished, err: MpserveError) -> None:
         """Do what can be done with results that were refused as they are."""
-        if isinstance(err, NoSuchObject):
+        if isinstance(err, NoSuchObject) and finished.pool is not None:
+            self._find_again(finished, err)
+        elif isinstance(err, NoSuchObject):
             self._reopen(finished)
         elif isinstance(err, ShutDown):
             self._drop(finished, err)
@@ -124,6 +141,12 @@ class Exchange:
             half = len(finished.numbers) // 2
             self.deliver(finished.part(0, half))
             self.deliver(finished.part(half, len(finished.numbers)))
+
+    def _find_again(self, finished: Finished, err: MpserveError) -> None:
+        """Drop the results of a pool that is gone: nobody waits for them. Else a queue is, not the pool."""
+        if err.fields.get("ident") != finished.pool:
+            self._open()
+            self.deliver(finished)
 
     def _reopen(self, finished: Finished) -> None:
         before = self._handles[0].ident
@@ -137,14 +160,14 @@ class Exchange:
 
     def _drop(self, finished: Finished, err: MpserveError) -> None:
         """Acknowledge jobs whose results nobody takes."""
-        self._call(Finished(finished.numbers, (), ()), 0, 0, _read_nothing)
+        self._call(finished._replace(results=()), 0, 0, _read_nothing)
         dropped = len(finished.numbers)
         self._tell("error", "worker.results_refused", queue=self._names[1], dropped=dropped, why=err.text)
 
     def _mend_one(self, finished: Finished, err: MpserveError) -> None:
         number, result = finished.numbers[0], finished.results[0]
-        if not isinstance(err, TooBig):
+        if not isinstance(err, TooBig) and finished.pool is None:
             self._drop(finished, err)
             return
         error = self._failures.too_big(number, size_bytes(result), err)
-        self._call(Finished((number,), (error,), ()), 0, 0, _read_nothing)
+        self._call(finished._replace(results=(error,)), 0, 0, _read_nothing)

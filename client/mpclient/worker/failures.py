@@ -1,4 +1,8 @@
-"""What becomes of a job that fails: a `TaskError` that says what, where, why, and what to do."""
+"""What becomes of a job that fails: a `TaskError` that says what, where, why, and what to do.
+
+Pools and executors are given the exception itself where a job raised one (`jobs_format`), and the `TaskError`
+where the job could not run.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,16 @@ import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.jobs_format import dump_raised
 from mpshared.errors import TaskError
 from mpshared.text import shorten
 from mpshared.units import format_size
 from mpshared.values import TASK_ERROR, Blob, Value
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
 
 __all__ = ["Failures", "name_of"]
 
@@ -29,14 +37,14 @@ class Failures:
 
     Args:
         worker: The name of the worker process.
-        queue: The name of its queue.
+        place: Where its jobs are from: "queue 'tasks'", "pool 'Pool-1'".
     """
 
-    def __init__(self, worker: str, queue: str) -> None:
+    def __init__(self, worker: str, place: str) -> None:
         self._worker = worker
-        self._queue = queue
+        self.place = place
         self._host = socket.gethostname()
-        self._place = f"on {self._host}, in process {os.getpid()} of worker {worker}"
+        self._here = f"on {self._host}, in process {os.getpid()} of worker {worker}"
         self.count = 0
         """How many were made since the log was told."""
         self.last = ""
@@ -44,22 +52,19 @@ class Failures:
     def raised(self, task: object, err: BaseException) -> Blob:
         """Return the result of a job that raised."""
         name = name_of(task)
-        return self._error(f"{name} raised {_said(err)} ({self._place})", name, err)
+        return self._error(f"{name} raised {_said(err)} ({self._here})", name, err)
 
     def unreadable(self, number: int, err: BaseException) -> Blob:
         """Return the result of a job that cannot be unpickled here."""
-        text = (
-            f"job {number} of queue {self._queue!r} cannot be opened {self._place}: {_said(err)}. "
-            f"{_missing(err)}"
-        )
+        text = f"job {number} of {self.place} cannot be opened {self._here}: {_said(err)}. {_missing(err)}"
         return self._error(text, f"job {number}", err)
 
     def not_callable(self, number: int, thing: object) -> Blob:
         """Return the result of an item that is no job."""
         what = shorten(_guarded_repr(thing), 100)
         text = (
-            f"item {number} of queue {self._queue!r} is not a job: {what} (a {type(thing).__name__}) cannot "
-            f"be called. Put functions, functools.partial or objects with __call__ on it ({self._place})"
+            f"item {number} of {self.place} is not a job: {what} (a {type(thing).__name__}) cannot "
+            f"be called. Put functions, functools.partial or objects with __call__ on it ({self._here})"
         )
         return self._error(text, f"job {number}")
 
@@ -68,7 +73,7 @@ class Failures:
         name = name_of(task)
         text = (
             f"{name} answered what cannot be pickled: a {type(answer).__qualname__} ({_said(err)}). Have it "
-            f"return plain data instead ({self._place})"
+            f"return plain data instead ({self._here})"
         )
         return self._error(text, name, err)
 
@@ -78,9 +83,9 @@ class Failures:
         present = ", ".join(map(_version, sorted(map(tuple, versions)))) or here
         wanted = _version(needed)
         text = (
-            f"job {number} of queue {self._queue!r} holds code from Python {wanted}, and this is a Python "
-            f"{here} ({self._place}). Code that a program sends along runs on that version only; "
-            f"the workers of this queue have Python {present}. Start an mpworker with {wanted}, or put "
+            f"job {number} of {self.place} holds code from Python {wanted}, and this is a Python "
+            f"{here} ({self._here}). Code that a program sends along runs on that version only; "
+            f"the workers here have Python {present}. Start an mpworker with {wanted}, or put "
             f"the code into a module that both can import"
         )
         return self._error(text, f"job {number}")
@@ -88,24 +93,78 @@ class Failures:
     def too_big(self, number: int, size_bytes: int, err: BaseException) -> Blob:
         """Return the result of a job whose answer is larger than the server takes."""
         text = (
-            f"job {number} of queue {self._queue!r} answered {format_size(size_bytes)} bytes, more than the "
-            f"server takes: {err}. Return less, or write it where both sides can read it ({self._place})"
+            f"job {number} of {self.place} answered {format_size(size_bytes)} bytes, more than the "
+            f"server takes: {err}. Return less, or write it where both sides can read it ({self._here})"
         )
         return self._error(text, f"job {number}")
 
-    def _error(self, text: str, task: str, err: BaseException | None = None) -> Blob:
+    # -- of pools --------------------------------------------------------------------------------
+
+    def passed_on(self, task: object, err: BaseException, session: Session) -> Value:
+        """Return the result of a job that raised: the exception itself."""
+        name = name_of(task)
+        text = self._noted(f"{name} raised {_said(err)} ({self._here})")
+        return dump_raised(err, text, _traceback(err), self._fields(name, err), session)
+
+    def not_sent(self, task: object, answer: object, err: BaseException, session: Session) -> Value:
+        """Return the result of a job whose answer cannot be pickled: what the standard library raises."""
+        from multiprocessing.pool import (  # type: ignore[attr-defined]  # noqa: PLC0415 - only for failures
+            MaybeEncodingError,
+        )
+
+        name = name_of(task)
+        text = self._noted(f"{name} answered what cannot be pickled: {_said(err)} ({self._here})")
+        error = MaybeEncodingError(_Shown(err), _Shown(answer))
+        return dump_raised(error, text, _traceback(err), self._fields(name, err), session)
+
+    def initializer(self, function: object, err: BaseException) -> Blob:
+        """Return the result of all jobs of a pool whose initializer failed in this process."""
+        name = "the function" if function is None else name_of(function)
+        text = (
+            f"{name}, the initializer of {self.place}, failed {self._here}: {_said(err)}. No job of it can "
+            f"run in this process. {_missing(err) if function is None else 'Mend the initializer'}"
+        )
+        return self._error(text, name, err, initializer=name)
+
+    def taken(self, module: str) -> Blob:
+        """Return the result of all jobs of a pool that ships a module which worker processes have already."""
+        text = (
+            f"{self.place} ships a module {module!r}, and worker processes have one of that name themselves, "
+            f"which they need ({self._here}). Give yours another name"
+        )
+        return self._error(text, module)
+
+    # -- making them -----------------------------------------------------------------------------
+
+    def _noted(self, text: str) -> str:
         self.count += 1
         self.last = text
-        error = TaskError(
-            shorten(text, _TEXT_CHARS),
-            task=task,
-            host=self._host,
-            pid=os.getpid(),
-            worker=self._worker,
-            traceback="" if err is None else _traceback(err),
-            type="" if err is None else type(err).__name__,
-        )
+        return shorten(text, _TEXT_CHARS)
+
+    def _fields(self, task: str, err: BaseException | None) -> dict[str, Any]:
+        kind = "" if err is None else type(err).__name__
+        return {
+            "task": task,
+            "host": self._host,
+            "pid": os.getpid(),
+            "worker": self._worker,
+            "type": kind,
+        }
+
+    def _error(self, text: str, task: str, err: BaseException | None = None, **more: Any) -> Blob:
+        traceback = "" if err is None else _traceback(err)
+        error = TaskError(self._noted(text), traceback=traceback, **self._fields(task, err), **more)
         return Value(TASK_ERROR, pickle.dumps(error, _PROTOCOL))
+
+
+class _Shown:
+    """Shows as a thing does, shortened and whatever its own ``__repr__`` does."""
+
+    def __init__(self, thing: object) -> None:
+        self._text = shorten(_guarded_repr(thing), _TEXT_CHARS)
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 def name_of(task: object) -> str:

@@ -109,6 +109,7 @@ class Link:
             slots=options.processes,
             max_spawned=options.max_spawned,
             queue=options.queue,
+            pools=True,
         )
         self._session = Session(
             *(options.address, options.key.secret, describes),

@@ -2,8 +2,11 @@
 
 exchange (results out, done, jobs in) --> run them, one after the other --.
     ^                                                                     |
-    '----------- unless: a pill, a stop, too many jobs, too much memory --'
+    '----------- unless: a pill, a stop, too many jobs, too much memory, --'
+                         jobs that this process must not run
                                '--> deliver, hand back the rest, end
+
+A batch is from the recipe queue, or from one pool; its results go along with the wish for the next.
 """
 
 from __future__ import annotations
@@ -12,26 +15,33 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient.worker.channel import Why
 from mpclient.worker.pace import BATCH_BYTES, Pace
+from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
-from mpshared.errors import MpserveError, ServerGone
+from mpshared.errors import MpserveError, NoSuchObject, ServerGone
 
 if TYPE_CHECKING:
     from mpclient.worker.desk import Desk
     from mpclient.worker.exchange import Exchange, Tell
     from mpclient.worker.failures import Failures
     from mpclient.worker.mark import Mark
+    from mpclient.worker.pools import Pool, Pools
     from mpclient.worker.run import Runner
+    from mpclient.worker.run_pool import PoolRunner
+    from mpclient.worker.streams import Streams
     from mpclient.worker.tender import Tender
+    from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
 __all__ = ["Loop"]
 
 _PARKED_S: Final = 0.1
 """A stop breaks a wait for jobs that is this old: by then the server has the results that went along."""
+Run: TypeAlias = "Callable[[int, Blob], tuple[Blob, Any]]"
+
 _LEAVE_S: Final = 5.0
 """How long a worker that stops waits for room for its last results; then those jobs are handed back."""
 
@@ -43,8 +53,11 @@ class Loop:
         desk: Where jobs lie.
         exchange: Where they come from.
         tender: The thread beside.
-        runner: Runs one.
+        runner: Runs a recipe job.
+        pools: The pools that are known here.
+        pool_runner: Runs a job of one.
         failures: Counts those that failed.
+        streams: What jobs print to.
         tell: Writes to the log.
         mark: Tells the supervisor which job runs.
         max_tasks: End after so many; None: no limit.
@@ -57,7 +70,10 @@ class Loop:
         exchange: Exchange,
         tender: Tender,
         runner: Runner,
+        pools: Pools,
+        pool_runner: PoolRunner,
         failures: Failures,
+        streams: Streams,
         tell: Tell,
         mark: Mark,
         *,
@@ -69,12 +85,18 @@ class Loop:
         self._tender = tender
         self._breaker = tender.breaker
         self._runner = runner
+        self._pools = pools
+        self._pool_runner = pool_runner
+        self._recipes = failures.place
+        self._streams = streams
         self._failures = failures
         self._tell = tell
         self._mark = mark
         self._max_tasks = max_tasks
         self._too_large = _memory_check(max_memory_bytes)
-        self._full = False
+        self._full = self._dirty = self._spent = False
+        self._pool: Pool | None = None
+        """The pool of the batch under way or of the last one; None: the recipe queue's."""
         self._pace = Pace()
         self._count = 0
         self._brought_bytes = 0
@@ -101,7 +123,9 @@ class Loop:
             return Why.PILL
         if self._tender.stopping:
             return Why.STOPPED
-        if self._max_tasks is not None and self._count >= self._max_tasks:
+        if self._dirty:
+            return Why.DIRTY
+        if self._spent or (self._max_tasks is not None and self._count >= self._max_tasks):
             return Why.TASKS
         return Why.MEMORY if self._full else None
 
@@ -112,6 +136,8 @@ class Loop:
         size = self._pace.next_size()
         if self._max_tasks is not None:
             size = min(size, self._max_tasks - self._count)
+        if self._pool is not None and self._pool.left is not None:
+            size = min(size, self._pool.left)
         self._breaker.enter(_PARKED_S)
         try:
             with self._tender.talking:
@@ -122,18 +148,49 @@ class Loop:
             self._breaker.leave()
 
     def _receive(self, reply: Reply) -> bool:
-        runs, ended, versions, lost, *_ = reply.result
-        self._runner.versions = versions
-        self._brought_bytes = self._desk.receive(runs, reply.blobs)
+        runs, ended, versions, lost, pool, spec_version = reply.result
+        self._runner.versions = self._pool_runner.versions = versions
+        self._brought_bytes = self._desk.receive(runs, reply.blobs, pool, spec_version)
         if lost:
             self._tell("warning", "worker.jobs_not_ours", jobs=lost)
         if self._desk.to_tend:
             self._tender.attend()
         return bool(runs) or not ended
 
+    def _enter(self) -> Run | None:
+        """Get ready for the batch on the desk, and return what runs a job of it; None: it must not be run."""
+        ident = self._desk.pool
+        if self._desk.is_empty:  # a pill alone, or a stop came before the exchange
+            return None
+        self._mark.begin(ident)
+        self._pool = None
+        if ident is None:
+            self._failures.place = self._recipes
+            self._streams.route("")
+            self._dirty = self._pools.owner is not None
+            return None if self._dirty else self._runner.run
+        self._breaker.enter(_LEAVE_S)
+        try:
+            self._pool = self._pools.enter(ident, self._desk.spec_version)
+        except Unfit:
+            self._dirty = True
+            return None
+        except NoSuchObject:  # the pool has ended, and its jobs with it
+            self._desk.clear()
+            return None
+        finally:
+            self._breaker.leave()
+        self._pool_runner.enter(self._pool)
+        self._streams.route(self._pool.program)
+        return self._pool_runner.run
+
     def _work(self) -> None:
         """Run the jobs on the desk; stop early for whatever `_why_end` will name."""
-        desk, run, mark = self._desk, self._runner.run, self._mark.set
+        run = self._enter()
+        if run is None:
+            return
+        desk, mark = self._desk, self._mark.set
+        left = None if self._pool is None else self._pool.left
         began_s = time.perf_counter()
         count = answered_bytes = 0
         while (job := desk.next_job()) is not None:
@@ -144,12 +201,16 @@ class Loop:
             desk.finish(job[0], result, alive)
             count += 1
             self._full = self._too_large()
-            if self._full or self._tender.stopping:
+            if self._full or self._tender.stopping or count == left:
                 break
             if desk.result_bytes > BATCH_BYTES:
                 answered_bytes += desk.result_bytes
                 self._deliver_early()
+        mark(0)
         self._count += count
+        if self._pool is not None:
+            self._pool.run += count
+            self._spent = self._pool.left == 0
         took_s = time.perf_counter() - began_s
         self._pace.note(count, took_s, self._brought_bytes + answered_bytes + desk.result_bytes)
         self._report()
@@ -166,6 +227,7 @@ class Loop:
     def _report(self) -> None:
         """Flush what was printed without a line end, and log failures: one line a batch."""
         _flush()
+        self._streams.flush()
         failures = self._failures
         if failures.count:
             self._tell("warning", "job.failed", jobs=failures.count, last=failures.last)
@@ -179,11 +241,11 @@ class Loop:
         try:
             with self._tender.talking:
                 pill = self._desk.take_pill() if why == Why.PILL else None
-                rest = self._desk.clear()
+                rest, pool = self._desk.clear(), self._desk.pool
                 self._exchange.deliver(self._desk.collect())
                 if pill is not None:
                     self._exchange.acknowledge(pill)
-                self._exchange.hand_back(rest)
+                self._exchange.hand_back(rest, pool)
         finally:
             self._breaker.leave()
 
@@ -191,7 +253,7 @@ class Loop:
         """A call was broken: nobody knows what it did. What it did not acknowledge is run again."""
         self._breaker.enter(_LEAVE_S)
         try:
-            again = self._exchange.hand_back(self._desk.leased)
+            again = self._exchange.hand_back(self._desk.leased, self._desk.pool)
             if again:
                 self._tell("info", "worker.handed_back", jobs=again)
         except (Interrupted, MpserveError) as err:

@@ -38,15 +38,21 @@ class Options:
     respawn: bool = False
     """Start fresh worker processes when pills have stopped all of them."""
 
-    def for_process(self, worker: str, supervisor: str) -> dict[str, Any]:
-        """Return what a worker process is told: plain data, the key included; for the socket pair only."""
+    def for_process(self, worker: str, supervisor: str, *, serves_queue: bool) -> dict[str, Any]:
+        """Return what a worker process is told: plain data, the key included; for the socket pair only.
+
+        Args:
+            worker: Its name.
+            supervisor: The supervisor's session.
+            serves_queue: Whether it runs recipe jobs, too; else those of pools only.
+        """
         return {
             "address": str(self.address),
             "key": self.key.secret,
             "worker": worker,
             "supervisor": supervisor,
-            "queue": self.queue,
-            "results": self.results,
+            "queue": self.queue if serves_queue else None,
+            "results": self.results if serves_queue else None,
             "max_tasks": self.max_tasks,
             "max_memory_bytes": self.max_memory_bytes,
             "pythonpath": list(self.pythonpath),

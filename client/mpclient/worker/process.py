@@ -29,7 +29,10 @@ from mpclient.worker.exchange import Exchange
 from mpclient.worker.failures import Failures
 from mpclient.worker.loop import Loop
 from mpclient.worker.mark import Mark
+from mpclient.worker.pools import Pools
 from mpclient.worker.run import Runner
+from mpclient.worker.run_pool import PoolRunner
+from mpclient.worker.streams import install
 from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
@@ -88,7 +91,14 @@ def _share_key(key: bytes) -> None:
 
 
 def _work(channel: Channel, given: dict[str, Any], mark: Mark) -> tuple[str, str]:
-    describes = Describes("worker", given["worker"], given["supervisor"], slots=1, queue=given["queue"])
+    describes = Describes(
+        "worker",
+        given["worker"],
+        given["supervisor"],
+        slots=1 if given["queue"] else 0,
+        queue=given["queue"] or "",
+        pools=True,
+    )
     address = Address.parse(given["address"])
     session = OneTerm(address, given["key"], describes, connect_timeout_s=_CONNECT_S)
     channel.send("session", session=session.id)
@@ -103,12 +113,26 @@ def _serve(channel: Channel, session: Session, given: dict[str, Any], mark: Mark
     def tell(level: str, event: str, **fields: Any) -> None:
         channel.send("log", level=level, event=event, fields=fields)
 
-    failures = Failures(given["worker"], given["queue"])
+    failures = Failures(given["worker"], f"queue {given['queue']!r}")
     exchange = Exchange(session, given["queue"], given["results"], failures, tell)
     desk = Desk()
     tender = Tender(channel, session, desk, exchange)
+    streams = install(session)
+    pools = Pools(session)
+    pool_runner = PoolRunner(session, pools, failures, tender.breaker)
     loop = Loop(
-        *(desk, exchange, tender, Runner(session, failures), failures, tell, mark),
+        *(
+            desk,
+            exchange,
+            tender,
+            Runner(session, failures),
+            pools,
+            pool_runner,
+            failures,
+            streams,
+            tell,
+            mark,
+        ),
         max_tasks=given["max_tasks"],
         max_memory_bytes=given["max_memory_bytes"],
     )

@@ -38,18 +38,18 @@ def _how(ended: Exit) -> dict[str, Any]:
     return {"signal": -ended.code} if ended.code < 0 else {"exit_code": ended.code}
 
 
-def died_report(ended: Exit, output: Iterable[str], queue: str, job: int) -> dict[str, Any]:
+def died_report(ended: Exit, output: Iterable[str], place: str, job: int) -> dict[str, Any]:
     """Return the report for `cluster.report_death`.
 
     Args:
         ended: How the process ended.
         output: Its last lines.
-        queue: The name of the queue it served.
+        place: What the job was from: the name of the queue, or the ident of the pool.
         job: The number of the job that it began last, 0 for none.
     """
     return {
         **_how(ended),
         "peak_memory_bytes": ended.peak_memory_bytes,
         "output": list(output)[-MAX_LINES:],
-        **({"running": [queue, job]} if job else {}),
+        **({"running": [place, job]} if job else {}),
     }

@@ -121,6 +121,11 @@ class Breaker:
         """From now on it may not."""
         self._since_s = None
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether the main thread is between `enter` and `leave`: it runs no job."""
+        return self._since_s is not None
+
     def break_call(self) -> None:
         """Break the main thread's call, if there is one that has waited long enough. From another thread."""
         since_s = self._since_s

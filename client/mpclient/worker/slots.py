@@ -7,6 +7,7 @@ EMPTY --due--> STARTING --ready--> WORKING --ended by plan--> EMPTY, due at once
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,9 @@ _MOST_DELAY_S: Final = 2.0
 class Slot:
     """One place."""
 
+    is_lent = False
+    """Whether it is there only while another process's job waits (`lending`)."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.child: Child | None = None
@@ -36,6 +40,10 @@ class Slot:
         self._quick_ends = 0
         self.has_worked = False
         """Whether a process here ever took jobs."""
+
+    def due_at_s(self, *, stopping: bool) -> float:
+        """Return when a process is to be started here, monotonic; infinity: not as things are."""
+        return math.inf if self.due_s is None or stopping else self.due_s
 
     def began(self, child: Child) -> None:
         """Note a new process."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Why
 from mpclient.worker.child import Child
+from mpclient.worker.lending import Lending, LentSlot
 from mpclient.worker.link import Command, Down, GaveUp, Link, LinkEvent, Refused, Unreachable, Up
 from mpclient.worker.reports import died_report
 from mpclient.worker.signals import SupervisorSignals
@@ -69,6 +70,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals = SupervisorSignals()
         self._link = Link(options, self._post)
+        self._lending = Lending(options.name, options.max_spawned)
         self._said_ready = False
         self._stopping = False
         self._outcome = (ExitCode.OK, "")
@@ -95,6 +97,11 @@ class Supervisor:
                 self._close()
         return self._outcome
 
+    def _children(self) -> list[tuple[Slot, Child]]:
+        """Return all worker processes there are, and their places."""
+        slots = [*self._slots, *self._lending.slots]
+        return [(slot, slot.child) for slot in slots if slot.child is not None]
+
     def _post(self, event: LinkEvent) -> None:
         """Take an event of the link; in a thread of its own."""
         self._events.put(event)
@@ -107,18 +114,18 @@ class Supervisor:
         while not self._events.empty():
             event = self._events.get()
             _ON_LINK[type(event)](self, event)
-        for slot in self._slots:
-            if slot.child is not None:
-                self._look_after(slot, slot.child)
+        for slot, child in self._children():
+            self._look_after(slot, child)
+        self._lending.tidy()
         self._start_due()
         self._look_for_the_end()
 
     def _sleep_s(self) -> float:
         """Return how long nothing is due."""
-        due = [slot.due_s for slot in self._slots if slot.due_s is not None and self._session is not None]
-        due += [
-            slot.child.kill_at_s for slot in self._slots if slot.child is not None and slot.child.kill_at_s
-        ]
+        slots = [*self._slots, *self._lending.slots]
+        due = [slot.due_at_s(stopping=self._stopping) for slot in slots] if self._session else []
+        due += [child.kill_at_s for _, child in self._children() if child.kill_at_s]
+        due += [slot.until_s for slot in self._lending.slots if slot.until_s is not None]
         return max(0.0, min([_TURN_S, *(at_s - time.monotonic() for at_s in due)]))
 
     # -- stopping --------------------------------------------------------------------------------
@@ -135,29 +142,29 @@ class Supervisor:
 
     def _end_all(self, how: str, within_s: float | None, why: str) -> None:
         self._stopping = True
-        children = [slot.child for slot in self._slots if slot.child is not None]
+        children = self._children()
         self.log.info("worker.stopping", why=why, how=how, processes=len(children))
-        for child in children:
-            child.end(how, within_s)
+        for slot, child in children:
+            if not slot.is_lent or how == "quit":  # a job that waits for nested ones must be able to finish
+                child.end(how, within_s)
 
     def _lifeline_ended(self) -> None:
         """End at once: the program that this was started for is gone, and with it who wanted the results."""
         self._selector.unregister(self._options.lifeline)
         self._stopping = True
-        for slot in self._slots:
-            if slot.child is not None:
-                slot.child.kill()
+        for _, child in self._children():
+            child.kill()
 
     def _give_up(self, code: ExitCode, text: str) -> None:
         """End with an error, after the current jobs."""
         self._outcome = code, text
         self._stopping = True
-        for slot in self._slots:
-            if slot.child is not None:
-                slot.child.end("stop")
+        for slot, child in self._children():
+            if not slot.is_lent:
+                child.end("stop")
 
     def _look_for_the_end(self) -> None:
-        if any(slot.child is not None for slot in self._slots):
+        if self._children():
             return
         if self._stopping:
             self._over = True
@@ -173,11 +180,10 @@ class Supervisor:
             slot.begin_anew()
 
     def _close(self) -> None:
-        for slot in self._slots:
-            if slot.child is not None:
-                slot.child.kill()
-                slot.child.wait(block=True)
-                self._forget(slot.child)
+        for _, child in self._children():
+            child.kill()
+            child.wait(block=True)
+            self._forget(child)
         self._link.close()
         self._selector.close()
 
@@ -187,9 +193,9 @@ class Supervisor:
         if self._said_ready and self._session is None:
             self.log.info("server.back", address=str(self._options.address))
         self._session = event.session
-        for slot in self._slots:
-            if slot.child is not None and slot.child.supervisor != event.session:
-                slot.child.end(
+        for _, child in self._children():
+            if child.supervisor != event.session:
+                child.end(
                     "stop"
                 )  # it named another session as its supervisor's; its successor names this one
 
@@ -213,33 +219,31 @@ class Supervisor:
         if event.body.get("command") != "end_process":
             self.log.warning("worker.unknown_command", command=repr(event.body))
             return
-        for slot in self._slots:
-            child = slot.child
-            if child is not None and child.session and child.session == event.body.get("session"):
-                self.log.warning(
-                    "worker.given_up", worker=slot.name, pid=child.pid, why="silent for too long"
-                )
+        for slot, child in self._children():
+            if child.session and child.session == event.body.get("session"):
+                child.given_up = str(event.body.get("why") or "silent for too long")
+                self.log.warning("worker.given_up", worker=slot.name, pid=child.pid, why=child.given_up)
                 child.kill()
 
     # -- worker processes ------------------------------------------------------------------------
 
     def _start_due(self) -> None:
-        if self._session is None or self._stopping:
+        if self._session is None:
             return
         now_s = time.monotonic()
-        for slot in self._slots:
-            if slot.due_s is not None and slot.due_s <= now_s:
+        for slot in [*self._slots, *self._lending.slots]:
+            if slot.due_at_s(stopping=self._stopping) <= now_s:
                 self._start(slot, self._session)
-                if self._stopping:
-                    return
 
     def _start(self, slot: Slot, session: str) -> None:
         try:
-            child = Child(self._options, slot.name, session)
+            child = Child(self._options, slot.name, session, serves_queue=not slot.is_lent)
         except OSError as err:
             self._start_failed(slot, str(err), [])
             return
         slot.began(child)
+        if slot.is_lent:
+            self.log.info("worker.stand_in", worker=slot.name, pid=child.pid)
         child.kill_at_s = child.started_s + _START_S
         self._selector.register(child.channel, selectors.EVENT_READ, partial(self._hear, slot, child))
         for reading in child.streams:
@@ -269,13 +273,22 @@ class Supervisor:
         elif kind == "ended":
             child.why, child.text = message["why"], message["text"]
             child.kill_at_s = time.monotonic() + _END_S
+        elif kind == "lend":
+            self._lend(slot, child)
+        elif kind == "unlend":
+            self._lending.unlend(child)
         elif kind == "log" and message["level"] in _LEVELS:
             write = getattr(self.log, message["level"])
             write(message["event"], worker=slot.name, pid=child.pid, **message["fields"])
 
+    def _lend(self, slot: Slot, child: Child) -> None:
+        refusal = self._lending.lend(child, others=0)
+        if refusal is not None:
+            child.channel.send("cannot_lend", text=refusal)
+            self.log.warning("worker.cannot_lend", worker=slot.name, pid=child.pid, why=refusal)
+
     def _answer_for_all(self) -> None:
-        children = [slot.child for slot in self._slots if slot.child is not None]
-        self._link.answer_for([child.session for child in children if child.session])
+        self._link.answer_for([child.session for _, child in self._children() if child.session])
 
     def _say_ready(self) -> None:
         if self._said_ready or not all(slot.has_worked for slot in self._slots):
@@ -316,6 +329,7 @@ class Supervisor:
             self._heed(slot, child, message)
         self._log_output(slot, child, child.drain())
         self._forget(child)
+        self._lending.unlend(child)
         self._ended(slot, child, ended)
         self._answer_for_all()
 
@@ -342,10 +356,13 @@ class Supervisor:
 
     def _died(self, slot: Slot, child: Child, ended: Exit) -> None:
         if child.session:
-            report = died_report(ended, child.last, self._options.queue, child.job)
+            report = died_report(ended, child.last, child.pool or self._options.queue, child.job)
             self._link.report(child.session, report)
         if not child.ready and not self._stopping:
             self._start_failed(slot, ended.text, list(child.last))
+            return
+        if child.given_up:
+            slot.emptied(at_once=True)
             return
         memory_mib = round(ended.peak_memory_bytes / 2**20)
         self.log.warning(
@@ -358,7 +375,11 @@ class Supervisor:
         slot.failed_starts += 1
         slot.emptied(at_once=False)
         self.log.warning("worker.cannot_start", worker=slot.name, tries=slot.failed_starts, why=why)
-        if slot.failed_starts >= START_TRIES and not self._stopping:
+        if slot.failed_starts < START_TRIES:
+            return
+        if isinstance(slot, LentSlot):
+            self._lending.give_up(slot, f"no process for it can be started: {why}")
+        elif not self._stopping:
             last = "".join(f"\n  | {line}" for line in output)
             text = f"worker process {slot.name} cannot be started, {START_TRIES} times in a row: {why}{last}"
             self._give_up(ExitCode.FAILED, text)

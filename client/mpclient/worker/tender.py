@@ -6,6 +6,8 @@ RULES
   is sent, what was not begun is handed back for others. Only the job that runs stays.
 * While a single job runs, or none, it sleeps until the supervisor says something: no wake-up, no
   contention.
+* A job that has waited for jobs of its own (`mpclient.nested`) for a while has its slot lent; it is told when
+  that cannot be.
 * When the supervisor is gone, however that happened, this process stops as if it had been told to.
 """
 
@@ -19,6 +21,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient import nested
 from mpclient.worker.channel import Why
 from mpclient.worker.signals import Breaker
 from mpshared.errors import MpserveError
@@ -34,6 +37,8 @@ __all__ = ["Tender"]
 _TICK_S: Final = 0.05
 _SLOW_S: Final = 0.1
 """When a batch is relieved: five times what it was planned to take."""
+_NESTED_S: Final = 0.1
+"""When a slot is lent: shorter waits than this are over before another process has started."""
 _IDLE_TICKS: Final = 3
 
 
@@ -52,16 +57,19 @@ class Tender(threading.Thread):
         self._asleep = False
         self._idle = 0
         self._relief: threading.Thread | None = None
+        self._nested_since_s: float | None = None
+        self._lends = False
         self.stopping = False
         """Whether this process is to end after its current job."""
         self.breaker = Breaker(self._ask_stop)
         self.talking = threading.Lock()
         """Held by whoever moves results or jobs between desk and server."""
+        nested.watch(self.attend)
 
     # -- from the main thread --------------------------------------------------------------------
 
     def attend(self) -> None:
-        """Have the batch on the desk watched."""
+        """Have the batch on the desk, or what its jobs wait for, watched."""
         if self._asleep:
             self._ring()
 
@@ -94,11 +102,14 @@ class Tender(threading.Thread):
         """Return how long to sleep; None: until somebody rings."""
         self._asleep = not self.stopping and self._idle >= _IDLE_TICKS
         if (
-            self._asleep and not self._desk.to_tend
+            self._asleep and not self._is_needed()
         ):  # looked at after `_asleep` was set: `attend` misses nothing
             return None
         self._asleep = False
         return _TICK_S * 1000
+
+    def _is_needed(self) -> bool:
+        return self._desk.to_tend or nested.outstanding() > 0 or self._lends
 
     def _hear(self) -> bool:
         """Do what the supervisor says; False when it is gone."""
@@ -112,6 +123,9 @@ class Tender(threading.Thread):
 
     def _heed(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
+            if message["kind"] == "cannot_lend":
+                nested.refuse(message["text"])
+                continue
             self.stopping = True
             if message["kind"] == "quit":
                 threading.Thread(target=self._quit, daemon=True).start()
@@ -119,10 +133,25 @@ class Tender(threading.Thread):
     def _tend(self) -> None:
         if self.stopping:
             self.breaker.break_call()
-        if not self._desk.to_tend:
-            self._idle += 1
-            return
-        self._idle = 0
+        self._lend()
+        self._idle = 0 if self._is_needed() else self._idle + 1
+        if self._desk.to_tend:
+            self._look_at_batch()
+
+    def _lend(self) -> None:
+        """Have the supervisor lend this slot while a job waits for jobs of its own, and no longer."""
+        if not nested.outstanding() or self.breaker.is_entered:
+            self._nested_since_s = None
+            if self._lends:
+                self._lends = False
+                self._channel.send("unlend")
+        elif self._nested_since_s is None:
+            self._nested_since_s = time.monotonic()
+        elif not self._lends and time.monotonic() - self._nested_since_s >= _NESTED_S:
+            self._lends = True
+            self._channel.send("lend")
+
+    def _look_at_batch(self) -> None:
         slow = time.monotonic() - self._desk.began_s > _SLOW_S
         if slow and (self._relief is None or not self._relief.is_alive()):
             self._relief = threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True)
@@ -133,14 +162,14 @@ class Tender(threading.Thread):
     def _relieve(self) -> None:
         """Send what is finished, hand back what was not begun."""
         with self.talking, suppress(MpserveError):  # the main thread hears the same, and decides
-            rest = self._desk.clear()
+            rest, pool = self._desk.clear(), self._desk.pool
             self._exchange.deliver(self._desk.collect())
-            self._exchange.hand_back(rest)
+            self._exchange.hand_back(rest, pool)
 
     def _quit(self) -> None:
         """End at once, and leave nothing behind: what is not acknowledged goes back unharmed."""
         with suppress(MpserveError):
-            self._exchange.hand_back(self._desk.leased)
+            self._exchange.hand_back(self._desk.leased, self._desk.pool)
             self._session.close()
         self._channel.send("ended", why=Why.STOPPED, text="")
         os._exit(0)

@@ -26,15 +26,17 @@ def rung():
     assert nested.outstanding() == 0
 
 
-def test_the_watcher_is_rung_when_the_first_job_is_outstanding(rung):
+def test_the_watcher_is_rung_when_there_are_some_and_when_there_are_none(rung):
     nested.submitted(3)
     nested.submitted(2)
     assert rung == [3]
     assert nested.outstanding() == 5
-    nested.settled(5)
-    nested.submitted(1)
-    assert rung == [3, 1]
+    nested.settled(4)
+    assert rung == [3]
     nested.settled(1)
+    nested.submitted(1)
+    nested.settled(1)
+    assert rung == [3, 0, 1, 0]
 
 
 def test_who_listens_is_told_of_a_refusal_and_kept_weakly():

@@ -45,8 +45,8 @@ def test_finished_jobs_are_collected_once():
 
 
 def test_a_part_of_what_is_finished():
-    finished = Finished([1, 2, 3], [b"a", b"b", b"c"], ["kept"])
-    assert finished.part(1, 3) == Finished([2, 3], [b"b", b"c"], ["kept"])
+    finished = Finished([1, 2, 3], [b"a", b"b", b"c"], ["kept"], "pool")
+    assert finished.part(1, 3) == Finished([2, 3], [b"b", b"c"], ["kept"], "pool")
 
 
 def test_a_pill_comes_after_the_jobs():
@@ -70,6 +70,18 @@ def test_what_was_not_begun_goes_back_with_the_pill():
     assert desk.next_job() is None
     assert not desk.is_at_pill
     assert desk.take_pill() is None
+
+
+def test_a_batch_of_a_pool_has_no_pills_and_says_where_its_results_go():
+    desk = Desk()
+    desk.receive([[1, 2, 1]], [b"a", NONE], "pool", 3)
+    assert (desk.pool, desk.spec_version) == ("pool", 3)
+    assert [desk.next_job(), desk.next_job()] == [(1, b"a"), (2, NONE)]
+    assert not desk.is_at_pill
+    desk.finish(1, b"A", None)
+    assert desk.collect().pool == "pool"
+    desk.receive([[1, 1, 1]], [b"a"])
+    assert desk.collect().pool is None
 
 
 def test_a_job_that_runs_alone_needs_no_tending():

@@ -16,7 +16,7 @@ from mpshared.values import TASK_ERROR, Value
 
 @pytest.fixture
 def failures():
-    return Failures("host/1", "tasks")
+    return Failures("host/1", "queue 'tasks'")
 
 
 def opened(blob: object) -> TaskError:

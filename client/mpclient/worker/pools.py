@@ -1,0 +1,206 @@
+"""What a worker process knows of the pools whose jobs it runs: settings, spec, functions, how far it is.
+
+RULES
+* Nothing is asked of the server twice: a pool's spec once per version, a function once per program.
+* A process that ran an initializer of a program, or imported modules that it brought along, is that program's
+  from then on (`owner`). Given anybody else's jobs, or a spec that means other modules of the same names, it
+  must hand them back and end: `Unfit`.
+* An initializer runs in the middle of the first job, so that a process killed by it has an attempt of that
+  job counted. It is not tried again: what it raised is the result of each job of its pool here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.jobs_format import Spec, load_source, load_spec
+from mpclient.pickling import loads
+from mpclient.worker.shipped import Finder
+from mpshared.errors import MpserveError, ServerGone
+from mpshared.ops import BY_NAME
+from mpshared.values import Blob, size_bytes
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+
+__all__ = ["Functions", "Pool", "Pools", "Unfit"]
+
+_SPEC: Final = BY_NAME["pool.spec"]
+_LEARN: Final = BY_NAME["pool.learn"]
+
+_MOST_POOLS: Final = 1000
+"""Those that were served longest ago are forgotten: by then their programs are gone."""
+_MOST_FUNCTIONS: Final = 1000
+_MOST_FUNCTION_BYTES: Final = 256 << 20
+"""Of their pickles. A function may carry a model of 100 MiB; a program that makes a new one for each call
+must not fill the memory."""
+
+
+class Unfit(Exception):
+    """This process must not run the batch; another one can."""
+
+
+class Functions:
+    """The functions of one program, by digest; those learned first go first."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Any] = {}
+        self._sizes: dict[str, int] = {}
+        self._total_bytes = 0
+
+    def add(self, digest: str, function: Any, size_bytes: int) -> None:
+        """Keep a function."""
+        self.known[digest] = function
+        self._sizes[digest] = size_bytes
+        self._total_bytes += size_bytes
+        while len(self.known) > 1 and self._is_full():
+            oldest = next(iter(self.known))
+            del self.known[oldest]
+            self._total_bytes -= self._sizes.pop(oldest)
+
+    def _is_full(self) -> bool:
+        return len(self.known) > _MOST_FUNCTIONS or self._total_bytes > _MOST_FUNCTION_BYTES
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """One pool as this process knows it."""
+
+    ident: str
+    program: str
+    """Session id of the program that it belongs to."""
+    max_tasks: int
+    """A process may run so many of its jobs; 0: any number."""
+    version: int
+    spec: Spec
+    functions: Functions
+    label: str = field(init=False)
+    """How messages name it."""
+    run: int = 0
+    """How many of its jobs were run here."""
+    ready: bool = field(init=False)
+    """Whether jobs can begin: there is no initializer, or it has run."""
+    failure: Blob | None = None
+    """The result of every job of it in this process: it cannot run any."""
+
+    def __post_init__(self) -> None:
+        self.label = f"pool {self.spec.name or self.ident!r}"
+        self.ready = self.spec.initializer is None
+
+    @property
+    def left(self) -> int | None:
+        """How many more of its jobs this process may run; None: any number."""
+        return max(0, self.max_tasks - self.run) if self.max_tasks else None
+
+
+class Pools:
+    """See the file's beginning. Made before any job is run.
+
+    Args:
+        session: Whose jobs they are.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[str, Pool] = {}
+        self._functions: dict[str, Functions] = {}
+        self._finder = Finder(self._fetch_source, self._own)
+        self._finder.install()
+        self._current: Pool | None = None
+        self.owner: str | None = None
+        """The program that alone may use this process; None: any, and recipe jobs too."""
+        self.taken = ""
+        """Name of a module that the current pool ships and no worker process can take."""
+
+    def enter(self, ident: str, version: int) -> Pool:
+        """Get ready for a batch of a pool, whose spec has this version or a later one.
+
+        Raises:
+            Unfit: Hand the batch back and end.
+            NoSuchObject: The pool is gone, and the batch with it.
+        """
+        pool = self._known.pop(ident, None)
+        if pool is None or pool.version < version:
+            pool = self._ask(ident, pool)
+        self._known[ident] = pool
+        while len(self._known) > _MOST_POOLS:
+            self._forget(next(iter(self._known)))
+        self._current = pool
+        self._check(pool)
+        self._finder.offer(pool.spec.shipped)
+        return pool
+
+    def _ask(self, ident: str, before: Pool | None) -> Pool:
+        reply = self._session.call(_SPEC, ident, [])
+        settings, version = reply.result
+        spec = load_spec(reply.blobs[0]) if reply.blobs else Spec()
+        program = settings["program"]
+        functions = self._functions.setdefault(program, Functions())
+        pool = Pool(ident, program, settings["max_tasks"], version, spec, functions)
+        if before is not None:
+            pool.run = before.run
+            if before.spec.initializer == spec.initializer:
+                pool.ready, pool.failure = before.ready, before.failure
+        return pool
+
+    def _forget(self, ident: str) -> None:
+        program = self._known.pop(ident).program
+        if all(pool.program != program for pool in self._known.values()):
+            self._functions.pop(program, None)
+
+    def _check(self, pool: Pool) -> None:
+        """Raise `Unfit` where another process has to run this pool's jobs."""
+        if self.owner not in {None, pool.program}:
+            raise Unfit
+        verdict, module = self._finder.judge(pool.spec.shipped)
+        if verdict == "stale":
+            raise Unfit
+        self.taken = module if verdict == "taken" else ""
+
+    def open_initializer(self, pool: Pool, blob: Blob) -> tuple[Any, tuple[Any, ...]]:
+        """Return function and arguments of a pool's initializer; the process is its program's from now on.
+
+        Raises:
+            Whatever opening them raises.
+        """
+        self.owner = pool.program
+        function, arguments = loads(blob, self._session)
+        return function, tuple(arguments)
+
+    def fetch(self, pool: Pool, digest: str) -> Blob:
+        """Return what a pool keeps under a digest.
+
+        Raises:
+            MpserveError: It keeps nothing under it, or it is gone itself.
+            ServerGone: The session is over.
+        """
+        blob: Blob = self._session.call(_LEARN, pool.ident, [digest]).blobs[0]
+        return blob
+
+    def learn(self, pool: Pool, digest: str, blob: Blob) -> Any:
+        """Open a function and keep it.
+
+        Raises:
+            Whatever opening it raises.
+        """
+        function = loads(blob, self._session)
+        pool.functions.add(digest, function, size_bytes(blob))
+        return function
+
+    # -- shipped modules -------------------------------------------------------------------------
+
+    def _own(self) -> None:
+        """Note that a module of the current pool's program is imported."""
+        if self._current is not None:
+            self.owner = self._current.program
+
+    def _fetch_source(self, digest: str) -> tuple[bytes, str]:
+        pool = self._current
+        assert pool is not None  # nothing is offered before
+        try:
+            return load_source(self.fetch(pool, digest))
+        except ServerGone:
+            raise
+        except MpserveError as err:
+            raise ImportError(f"a shipped module's source cannot be had from {pool.label}: {err}") from None
