@@ -6,7 +6,7 @@ import os
 import time
 from builtins import dict as _dict
 from builtins import list as _list
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.factories import Factories
@@ -18,9 +18,11 @@ from mpshared.errors import NoWorkers
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
+    from mpclient.executor import Executor
     from mpclient.local import LocalCluster
+    from mpclient.pool import Pool
 
 __all__ = ["Cluster", "connect", "make_cluster"]
 
@@ -186,6 +188,52 @@ class Cluster(Factories, ProxyBase):
     def status(self) -> _dict[str, Any]:
         """Return what `mpserve status` shows: sessions and objects, as plain data."""
         return _dict(self.session.call(_STATUS, "", []).result)
+
+    # -- work ------------------------------------------------------------------------------------
+
+    def Pool(  # noqa: N802 - the standard library's name
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        *,
+        max_attempts: int | None = None,
+        name: str = "",
+    ) -> Pool:
+        """Return the cluster's workers as a Pool; see `mpclient.pool.Pool`."""
+        from mpclient.pool import Pool  # noqa: PLC0415 - not every program has one
+
+        more: Any = {"max_attempts": max_attempts, "name": name}
+        return Pool(processes, initializer, initargs, maxtasksperchild, self, **more)
+
+    def executor(
+        self,
+        max_workers: int | None = None,
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        max_tasks_per_child: int | None = None,
+        max_attempts: int | None = None,
+        name: str = "",
+    ) -> Executor:
+        """Return the workers as a `concurrent.futures.Executor`; see `mpclient.executor.Executor`."""
+        from mpclient.executor import Executor  # noqa: PLC0415 - as above
+
+        more: Any = {"max_attempts": max_attempts, "name": name}
+        return Executor(
+            max_workers, self, initializer, initargs, max_tasks_per_child=max_tasks_per_child, **more
+        )
+
+    def ship(self, module_or_path: ModuleType | str | os.PathLike[str]) -> _list[str]:
+        """Have the workers of this program's pools find a module or package that only this host has.
+
+        Returns:
+            The names of its modules; see `mpclient.ship.ship`.
+        """
+        from mpclient.ship import ship  # noqa: PLC0415 - as above
+
+        return ship(self.session, module_or_path)
 
     def cpu_count(self) -> int:
         """Return how many jobs the connected workers can run at once; waits for the first worker.

@@ -1,0 +1,268 @@
+"""`cluster.executor()`: a `concurrent.futures.Executor` on the cluster's workers.
+
+RULES
+* Futures are `concurrent.futures` ones: `wait`, `as_completed`, `asyncio.wrap_future` take them as any other.
+* A future is cancelled by asking the server: True means that the job never ran and never will.
+* `map` without `buffersize` takes its iterables at once, as the standard library does; with it, lazily.
+* A program that ends waits for what its executors still have to do, as the standard library's do.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.jobs import Jobs
+from mpclient.jobs_format import CALL, STAR
+from mpclient.pool import chunks_of, open_jobs, session_of, window_of
+from mpclient.pooling.flow import WINDOW, Flow
+from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.results import Stream, chained
+from mpshared.errors import WorkerDied
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+
+__all__ = ["Executor", "Future"]
+
+
+class Future(concurrent.futures.Future[Any]):
+    """The result of one call; see `concurrent.futures.Future`."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self.number = 0
+
+    def cancel(self) -> bool:
+        """Cancel the call and return True; False: it has begun, or is over. Cost: a round trip."""
+        if self.done():
+            return self.cancelled()
+        if not self._jobs.cancel_now(self):
+            self._note_running()
+            return self.cancelled()
+        self._cancelled()
+        return True
+
+    def _cancelled(self) -> None:
+        if super().cancel():
+            self.set_running_or_notify_cancel()
+
+    def _note_running(self) -> None:
+        """Say `running` from now on: it could not be cancelled."""
+        with self._condition:
+            is_pending = self._state == _PENDING
+        if is_pending:
+            self.set_running_or_notify_cancel()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the call returned, or raise what it raised; see `concurrent.futures.Future.result`."""
+        if not self.done():
+            self._jobs.check_may_wait()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, or None; see `concurrent.futures.Future.exception`."""
+        if not self.done():
+            self._jobs.check_may_wait()
+        return super().exception(timeout)
+
+    def settle(self, outcome: Any) -> None:
+        """Take the outcome; see `sources.Ticket`."""
+        if type(outcome) is not Failure:
+            self.set_result(outcome)
+        elif isinstance(outcome.error, JobCancelled):
+            self._cancelled()
+        else:
+            self.set_exception(_broken(outcome.error))
+
+    def forked(self, error: BaseException) -> None:
+        """End, in a forked child; see `sources.Ticket`."""
+        self._condition = threading.Condition()
+        self._done_callbacks: list[Any] = []
+        self._waiters: list[Any] = []
+        self.set_exception(error)
+
+
+_PENDING: Final = "PENDING"
+
+
+def _broken(error: BaseException) -> BaseException:
+    """Return what users of the standard library's executors catch when a worker process dies."""
+    if type(error) is not WorkerDied:
+        return error
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - heavy, and rarely needed
+
+    class WorkerProcessDied(WorkerDied, BrokenProcessPool):
+        """The worker process died with this call; the executor goes on."""
+
+    return WorkerProcessDied(error.text, **error.fields)
+
+
+class Executor(concurrent.futures.Executor):
+    """Calls that run on the cluster's workers.
+
+    Args:
+        max_workers: At most so many worker processes work for it at once; None: as many as there are.
+        mp_context: A cluster, or a context made of one.
+        initializer: Called once in each worker process that serves it, before the first call.
+        initargs: Its arguments.
+        max_tasks_per_child: A worker process is replaced after so many calls of this executor.
+        max_attempts: How often a call is begun whose worker dies with it; None: as the server has it.
+        name: What messages call it.
+
+    Raises:
+        ValueError, TypeError: As `concurrent.futures.ProcessPoolExecutor`.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        max_attempts: int | None = None,
+        name: str = "",
+    ) -> None:
+        _check(max_workers, max_tasks_per_child, initializer)
+        session: Session = session_of(mp_context)
+        bounds = {"processes": max_workers, "max_tasks": max_tasks_per_child, "max_attempts": max_attempts}
+        self._jobs = open_jobs(session, bounds, initializer, initargs, name)
+        self._shut = False
+        self._shutting = threading.Lock()
+        self._max_workers = max_workers
+        weakref.finalize(self, Jobs.abandon, self._jobs, finish=True).atexit = False
+        _open.add(self._jobs)
+        atexit.unregister(_wait_for_all)
+        atexit.register(_wait_for_all)  # the last one runs first: an embedded cluster must still be there
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Have ``fn(*args, **kwargs)`` called; return its future.
+
+        Raises:
+            RuntimeError: The executor was shut down.
+            TypeError, PicklingError, …: Something in the call cannot travel; the text says what.
+        """
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        jobs = self._jobs
+        future = Future(jobs)
+        jobs.submit(future, jobs.functions.call(fn, args, kwargs))
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """Return an iterator over the results of ``fn(*items)``, in the order of the items.
+
+        Args:
+            fn: What is called.
+            *iterables: Its arguments; the shortest ends it.
+            timeout: Seconds from now within which all results must have come.
+            chunksize: How many calls travel and run as one.
+            buffersize: At most so many items are taken ahead of the results that the program has taken. None:
+                all of them are taken at once.
+
+        Raises:
+            TimeoutError: Time is up; by the iterator. What has not begun is cancelled then.
+        """
+        deadline_s = None if timeout is None else time.monotonic() + timeout
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        window = WINDOW if buffersize is None else window_of(buffersize, chunksize)
+        items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
+        if buffersize is None:
+            items = list(items)
+        stream = Stream(ordered=True, chunk=chunksize)
+        made = _made(self._jobs, fn, items, chunksize)
+        flow = Flow(self._jobs, stream, made, items=chunksize, window=window, bounded=buffersize is not None)
+        flow.start()
+        results = _results(self._jobs, flow, stream, deadline_s)
+        return results if chunksize == 1 else chained(results)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; with `wait`, return when all are over.
+
+        Args:
+            wait: Whether to wait.
+            cancel_futures: Whether to cancel what has not begun.
+        """
+        with self._shutting:
+            self._shut = True
+        if cancel_futures:
+            self._jobs.cancel_all_now(JobCancelled("the executor was shut down before this call began"))
+        self._jobs.close()
+        if wait:
+            self._jobs.join()
+
+
+def _made(
+    jobs: Jobs, function: Callable[..., Any], items: Iterable[tuple[Any, ...]], chunksize: int
+) -> Iterator[tuple[Any, ...]]:
+    digest = jobs.functions.digest(function)
+    if chunksize == 1:
+        return ((CALL, digest, args, {}) for args in items)
+    return ((STAR, digest, chunk) for chunk in chunks_of(items, chunksize))
+
+
+def _results(jobs: Jobs, flow: Flow, stream: Stream, deadline_s: float | None) -> Iterator[Any]:
+    """Yield the outcomes of a flow; whatever ends that early cancels the rest."""
+    try:
+        while True:
+            try:
+                outcome = stream.items.popleft() if stream.items else _wait(jobs, stream, deadline_s)
+            except StopIteration:
+                return
+            flow.look()
+            if type(outcome) is Failure:
+                raise _broken(outcome.error)
+            yield outcome
+            del outcome
+    finally:
+        if not stream.is_over:
+            stream.discard()
+            jobs.cancel(flow, JobCancelled("nobody waits for this any more"))
+
+
+def _wait(jobs: Jobs, stream: Stream, deadline_s: float | None) -> Any:
+    jobs.check_may_wait()
+    left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+    return stream.wait(left_s, TimeoutError)
+
+
+def _check(max_workers: int | None, max_tasks_per_child: int | None, initializer: object) -> None:
+    """Refuse what the standard library refuses, in its words."""
+    if max_workers is not None and max_workers <= 0:
+        raise ValueError("max_workers must be greater than 0")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")
+    if max_tasks_per_child is not None:
+        if not isinstance(max_tasks_per_child, int):
+            raise TypeError("max_tasks_per_child must be an integer")
+        if max_tasks_per_child <= 0:
+            raise ValueError("max_tasks_per_child must be >= 1")
+
+
+def _wait_for_all() -> None:
+    """Finish what was submitted before the program ends."""
+    for jobs in list(_open):
+        if jobs.over is None:
+            jobs.close()
+            jobs.join()
+
+
+_open: Final[weakref.WeakSet[Jobs]] = weakref.WeakSet()

@@ -1,0 +1,461 @@
+"""The client half of a pool: jobs go to the server, their outcomes come back.
+
+    Singles ─┐                    sender                     collector
+    Flow ────┼─ waiting ─ ring ─► pool.submit ─► server ─► pool.collect ─► deliver ─► results, futures
+    Flow ────┘
+
+RULES
+* Only the sender, a thread, submits and cancels: no Ctrl-C can break such a call, so it is always known which
+  numbers the server has. Others ask it, through one queue.
+* A span is noted before its jobs are sent: results may come before the answer.
+* Each job has exactly one outcome: its result, or that it was refused, cancelled, or lost with its pool.
+* Users' code (callbacks) runs in these threads and under no lock; it may submit, but not wait for results.
+* Neither thread keeps a Pool or an executor alive; they end with it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient import nested
+from mpclient.jobs_format import Spec, dump_spec
+from mpclient.pickling import PLAIN, dumps, own_buffers
+from mpclient.pooling.flow import Flow
+from mpclient.pooling.functions import Functions
+from mpclient.pooling.outcomes import open_all
+from mpclient.pooling.refusal import explained, roots_of
+from mpclient.pooling.requests import Abandoned, Cancel
+from mpclient.pooling.sources import Parcel, Singles, Tickets, failures
+from mpclient.pooling.spans import Sink, Span, Spans
+from mpclient.pooling.vigil import Vigil
+from mpclient.ship import is_shipping, shipped_to
+from mpshared.errors import MpserveError, NoSuchObject, NoWorkers, ServerGone
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpclient.pooling.sources import Source, Ticket
+    from mpclient.session import Session
+    from mpshared.values import Blob
+
+__all__ = ["Jobs", "PoolClosed", "open_pools"]
+
+_OPEN: Final = BY_NAME["cluster.open"]
+_DROP: Final = BY_NAME["cluster.drop"]
+_SUBMIT: Final = BY_NAME["pool.submit"]
+_COLLECT: Final = BY_NAME["pool.collect"]
+_EQUIP: Final = BY_NAME["pool.equip"]
+_COLLECT_MOST: Final = 1024
+_JOIN_S: Final = 5.0
+"""How long `join` waits for the two threads, which have nothing left to do by then."""
+
+
+class PoolClosed(MpserveError):
+    """The pool was terminated: what it had not answered by then has no result."""
+
+
+class Jobs:
+    """One pool's jobs.
+
+    Args:
+        session: This process at the server.
+        settings: processes, max_tasks, max_attempts; 0 for no bound.
+    """
+
+    def __init__(self, session: Session, settings: Mapping[str, int]) -> None:
+        self.session = session
+        self.ident: str = session.call(_OPEN, "", ["pool", None, dict(settings), False, None]).result[0]
+        self.functions = Functions(session, self.ident)
+        self.singles = Singles()
+        self.flows: set[Flow] = set()
+        self.spans = Spans()
+        self.over: BaseException | None = None
+        """Why nothing more can be asked, once that is so."""
+        self.done = threading.Event()
+        self._begin()
+        self._spec = Spec()
+        self._closing = False
+        self._next = 1
+        self._vigil = Vigil(session)
+        _living.add(self)
+        nested.listen(self)
+
+    def _begin(self) -> None:
+        self.lock = threading.Lock()
+        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._threads: tuple[threading.Thread, ...] = ()
+
+    def equip(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+        """Tell the pool's workers what they have to know.
+
+        Args:
+            name: What messages call the pool.
+            initializer: What each worker process calls before its first job, if anything.
+            initargs: Its arguments.
+        """
+        digest = None
+        if initializer is not None:
+            roots = [("initializer", initializer), ("initargs", initargs)]
+            digest = self.functions.teach(self._dumps((initializer, initargs), roots))
+        self._spec = Spec(name, digest)
+        if name or digest or is_shipping(self.session):
+            self.equip_again()
+
+    def equip_again(self) -> None:
+        """Tell the pool's workers what they have to know now: what is shipped may have changed."""
+        self._spec = self._spec._replace(shipped=tuple(shipped_to(self.functions, self.session)))
+        self.session.call(_EQUIP, self.ident, [], (dump_spec(self._spec),))
+
+    # -- submitting ------------------------------------------------------------------------------
+
+    def submit(self, ticket: Ticket, job: tuple[Any, ...]) -> None:
+        """Send one job soon; `ticket` is settled when it has its outcome.
+
+        Raises:
+            Whatever pickling it raises, with the name of what cannot travel.
+        """
+        blob = self._pickled(job)
+        if self.over is not None:
+            raise self.over
+        self.singles.waiting.append((ticket, blob))
+        if not self.singles.rung:
+            self.ring(self.singles)
+        if self.over is not None:  # since a moment ago: nobody will send it
+            self._drop_singles(self.over)
+
+    def _pickled(self, job: tuple[Any, ...]) -> Blob:
+        args = job[2]
+        if type(args) is tuple and not job[3] and PLAIN.issuperset(map(type, args)):
+            return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+        return own_buffers(self._dumps(job, roots_of(job)))
+
+    def _dumps(self, thing: Any, roots: Iterable[tuple[str, Any]]) -> Blob:
+        try:
+            return dumps(thing, self.session)
+        except Exception as err:  # noqa: BLE001 - whatever it is, it is raised again, with a name in it
+            refusal = explained(err, roots, self.session)
+        raise refusal
+
+    def ring(self, source: Source) -> None:
+        """Have the sender look at a source."""
+        source.rung = True
+        self._outbox.put(source)
+        if not self._threads:
+            self._start()
+
+    def add(self, flow: Flow) -> None:
+        """Know of a stream of jobs, until all of them have been sent."""
+        with self.lock:
+            if self.over is not None:
+                raise self.over
+            self.flows.add(flow)
+
+    def flow_ended(self, flow: Flow) -> None:
+        """Forget a stream if all of it has been sent."""
+        if flow.is_sent:
+            with self.lock:
+                self.flows.discard(flow)
+            self.check_done()
+
+    def flows_under_way(self) -> set[Flow]:
+        """Return the streams that are still fed, sent, or worked on. Under the lock."""
+        return self.flows | {span.sink for span in self.spans if isinstance(span.sink, Flow)}
+
+    def _start(self) -> None:
+        with self.lock:
+            if self._threads or self.over is not None:
+                return
+            self._threads = (
+                threading.Thread(target=self._run, args=(self._send,), name="mpserve-sender", daemon=True),
+                threading.Thread(
+                    target=self._run, args=(self._collect,), name="mpserve-collector", daemon=True
+                ),
+            )
+            for thread in self._threads:
+                thread.start()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        """Be one of the threads; what ends it early ends the pool."""
+        try:
+            work()
+        except (NoSuchObject, ServerGone) as err:
+            self.end(self._lost(err))
+        except BaseException as err:
+            self.end(
+                ServerGone(f"a thread of the pool failed ({err!r}): a mistake in mpserve, please report it")
+            )
+            raise
+        finally:
+            self._outbox.put(None)
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether this is a callback: it must not wait for what only this thread brings."""
+        return threading.current_thread() in self._threads
+
+    def check_may_wait(self) -> None:
+        """Refuse to wait in a callback.
+
+        Raises:
+            RuntimeError: The result that it would wait for is brought by this very thread.
+        """
+        if self.is_own_thread:
+            raise RuntimeError(
+                "a callback of a pool cannot wait for a result of the same pool: the thread that it runs in "
+                "is the one that brings results; submit in the callback, and wait elsewhere"
+            )
+
+    # -- the sender ------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        while (request := self._next_request()) is not None:
+            if isinstance(request, Cancel | Abandoned):
+                request.serve(self)
+            else:
+                self._send_from(request)
+            del request
+
+    def _next_request(self) -> Any:
+        while True:
+            try:
+                return self._outbox.get(timeout=self._vigil.due_s(len(self.spans)))
+            except queue.Empty:
+                self._vigil.look()
+
+    def _send_from(self, source: Source) -> None:
+        source.rung = False
+        parcel = source.take()
+        if parcel is not None:
+            self._submit(parcel)
+            if source.has_waiting and not source.rung:
+                self.ring(source)
+        if isinstance(source, Flow):
+            self.flow_ended(source)
+        self.check_done()
+
+    def _submit(self, parcel: Parcel) -> None:
+        """Send a parcel; what the server refuses in it fails alone."""
+        n = len(parcel.blobs)
+        span = Span(self._next, n, parcel.sink, parcel.base)
+        if isinstance(parcel.sink, Tickets):
+            parcel.sink.number(self._next)
+        nested.submitted(n)
+        with self.lock:
+            self.spans.add(span)
+            over = self.over
+        if over is not None:
+            self._refused(parcel, span, over)
+            return
+        try:
+            self.session.call(_SUBMIT, self.ident, [self._next], parcel.blobs)
+        except (NoSuchObject, ServerGone):
+            raise
+        except MpserveError as err:
+            self._refused(parcel, span, err)
+        else:
+            self._next += n
+
+    def _refused(self, parcel: Parcel, span: Span, err: BaseException) -> None:
+        with self.lock:
+            self.spans.remove(span)
+        nested.settled(len(parcel.blobs))
+        if len(parcel.blobs) == 1 or self.over is not None:
+            parcel.sink.deliver(parcel.base, failures(err, len(parcel.blobs)))
+            return
+        for half in parcel.halves():
+            self._submit(half)
+
+    # -- the collector ---------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        while self.over is None:
+            self._receive(*self._next_results())
+            self.check_done()
+
+    def _next_results(self) -> tuple[list[list[int]], list[Any]]:
+        reply = self.session.call(_COLLECT, self.ident, [_COLLECT_MOST, None])
+        self._vigil.heard()
+        return reply.result[0], open_all(reply.blobs, self.session)
+
+    def _receive(self, ranges: Sequence[Sequence[int]], outcomes: list[Any]) -> None:
+        start = 0
+        for first, last in ranges:
+            with self.lock:
+                parts = list(self.spans.split(first, last))
+            for span, low, high in parts:
+                part = outcomes[start + low - first : start + high + 1 - first]
+                self.settle(span, low, part)
+            start += last - first + 1
+
+    def settle(self, span: Span, number: int, outcomes: Sequence[Any]) -> None:
+        """Give the jobs of a span, from `number` on, their outcomes."""
+        span.sink.deliver(span.base + number - span.first, outcomes)
+        with self.lock:
+            self.spans.settle(span, len(outcomes))
+        nested.settled(len(outcomes))
+
+    # -- cancelling ------------------------------------------------------------------------------
+
+    def cancel(self, sink: Sink | None, error: BaseException) -> None:
+        """Have what has not begun (of one sink; None: of all) cancelled soon: its outcome will be `error`."""
+        if self._threads and self.over is None:
+            self._outbox.put(Cancel(sink, error=error))
+
+    def cancel_soon(self, ticket: Ticket, error: BaseException) -> None:
+        """Have one job cancelled, unless it has begun; its outcome will be `error`."""
+        if self._threads and self.over is None:
+            self._outbox.put(Cancel(ticket=ticket, error=error))
+
+    def cancel_now(self, ticket: Ticket) -> bool:
+        """Cancel one job and return True: its ticket is not settled. False: it has begun, or is over."""
+        return bool(self._threads) and self._ask(Cancel(ticket=ticket)).count > 0
+
+    def cancel_all_now(self, error: BaseException) -> None:
+        """Cancel what has not begun: its outcome is `error`."""
+        if self._threads:
+            self._ask(Cancel(error=error))
+
+    def _ask(self, request: Cancel) -> Cancel:
+        """Have the sender serve a request, and wait for that."""
+        sender = self._threads[0]
+        if threading.current_thread() is sender:
+            request.serve(self)
+            return request
+        self._outbox.put(request)
+        while not request.served.wait(0.5) and sender.is_alive():
+            continue
+        return request
+
+    def nested_refused(self, text: str) -> None:
+        """Hear that jobs may never run: see `nested`."""
+        if self.spans:
+            self.cancel(None, NoWorkers(text))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End when everything that was submitted has its outcome."""
+        with self.lock:
+            self._closing = True
+            flows = list(self.flows)
+        for flow in flows:
+            flow.unbind()
+        self.check_done()
+
+    def check_done(self) -> None:
+        """End a closed pool that has nothing left to do."""
+        if not self._closing:
+            return
+        with self.lock:
+            if self.over is not None or self.spans or self.flows or self.singles.has_waiting:
+                return
+            self.over = PoolClosed("the pool was closed")
+        self._leave()
+        self.done.set()
+
+    def terminate(self) -> None:
+        """End now; what has no outcome fails with `PoolClosed`."""
+        self.end(PoolClosed("the pool was terminated before this job had a result"))
+
+    def abandon(self, *, finish: bool = False) -> None:
+        """End soon; with `finish` when everything has its outcome. For finalisers, which may run anywhere."""
+        if self._threads:
+            self._outbox.put(Abandoned(finish=finish))
+        elif self.over is None:
+            self.over = PoolClosed("the pool is not used any more")
+            self.session.references.let_go(self.ident, 1)
+
+    def end(self, error: BaseException) -> None:
+        """End the pool for a reason, unless it has ended."""
+        with self.lock:
+            if self.over is not None:
+                return
+            self.over = error
+            flows = self.flows_under_way()
+            self.flows.clear()
+            spans = self.spans.clear()
+        if isinstance(error, ServerGone):
+            self._outbox.put(None)
+        else:
+            self._leave()
+        nested.settled(sum(span.left for span in spans))
+        self._drop_singles(error)
+        for span in spans:
+            if isinstance(span.sink, Tickets):
+                span.sink.deliver(span.base, failures(error, span.last - span.first + 1))
+        for flow in flows:
+            flow.end(error)
+        self.done.set()
+
+    def _drop_singles(self, error: BaseException) -> None:
+        for ticket in self.singles.drop():
+            ticket.settle(failures(error, 1)[0])
+
+    def _leave(self) -> None:
+        """Have the server forget the pool: that ends the collector's call, and the jobs still running."""
+        self._outbox.put(None)
+        with suppress(MpserveError):
+            self.session.call(_DROP, "", [[[self.ident, 1]]])
+
+    def join(self) -> None:
+        """Wait for the end, which `close` or `terminate` has asked for.
+
+        Raises:
+            RuntimeError: Called in a callback, which would wait for itself.
+        """
+        if self.is_own_thread:
+            raise RuntimeError("cannot join current thread: this is a callback of the pool")
+        self.done.wait()
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+
+    def _lost(self, err: MpserveError) -> MpserveError:
+        if isinstance(err, NoSuchObject):
+            return ServerGone(
+                f"the pool is lost: the server at {self.session.address} ended this program's session, or "
+                f"was restarted, and dropped its jobs with it; open another pool and submit them again"
+            )
+        return err
+
+    # -- forks -----------------------------------------------------------------------------------
+
+    def forked(self) -> None:
+        """Be of no use in a forked child: neither the threads nor the results come along."""
+        self._begin()
+        self.functions.forked()
+        self.done = threading.Event()
+        self.done.set()
+        self.over = RuntimeError(
+            "this pool belongs to the parent process; a forked child cannot use it: open another one here"
+        )
+        flows, spans = self.flows_under_way(), self.spans.clear()
+        for ticket in self.singles.drop():
+            ticket.forked(self.over)
+        for span in spans:
+            if isinstance(span.sink, Tickets):
+                span.sink.forked(self.over)
+        for flow in flows:
+            flow.forked(self.over)
+
+
+_living: weakref.WeakSet[Jobs] = weakref.WeakSet()
+
+
+def open_pools(session: Session) -> list[Jobs]:
+    """Return the pools of a session that are not over."""
+    return [jobs for jobs in list(_living) if jobs.session is session and jobs.over is None]
+
+
+def _after_fork_in_child() -> None:
+    for jobs in list(_living):
+        jobs.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,253 @@
+"""A stream of jobs made from an iterable, lazily: it never runs further ahead than its window.
+
+    iterable ──feed──► waiting ──sender──► server ──collector──► sink ──► who iterates
+       ^                                                            |
+       '------------------ room for more ---------------------------'
+
+RULES
+* What is made ahead is bounded in jobs and in bytes. A *bounded* flow also counts outcomes that nobody has
+  taken yet; one that was let loose (`unbind`) does not.
+* The iterable and the pickling run in one thread, which is the flow's own or that of a caller who waits
+  anyway. They may block; nobody else waits for them.
+* An item that cannot be pickled fails alone. An exception of the iterable is the last outcome.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mpclient.pickling import Dumper, own_buffers
+from mpclient.pooling.outcomes import Failure
+from mpclient.pooling.refusal import explained, roots_of
+from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
+from mpshared.values import size_bytes
+
+if TYPE_CHECKING:
+    from mpclient.jobs import Jobs
+    from mpshared.values import Blob
+
+__all__ = ["Flow", "Outlet"]
+
+WINDOW: Final = 4096
+"""Jobs made ahead, where nobody asks for another number."""
+_WINDOW_BYTES: Final = 256 << 20
+"""Jobs made ahead have about this many bytes together, at most."""
+_STEP: Final = 256
+"""Between two looks at the window."""
+_END: Final = object()
+
+
+class Outlet(Protocol):
+    """Where the outcomes of a flow go: a `MapResult`, the iterator of an `imap`."""
+
+    def deliver(self, index: int, outcomes: Sequence[Any]) -> None:
+        """Take the outcomes of some jobs in a row, the first of which is job `index`."""
+
+    def finish(self, n: int) -> None:
+        """Hear that there are `n` jobs, no more."""
+
+    def fail(self, error: BaseException) -> None:
+        """Hear that what was not delivered never will be, and why."""
+
+    def taken(self) -> int:
+        """Return how many outcomes the program has taken."""
+
+    def forked(self) -> None:
+        """Make locks anew."""
+
+
+class Flow:
+    """The jobs of one `map` or `imap`.
+
+    Args:
+        jobs: Whose.
+        outlet: Who gets the outcomes.
+        made: The jobs (see `jobs_format`), lazily.
+        items: How many items each job has; for messages.
+        window: Most jobs made ahead.
+        bounded: Whether outcomes that nobody has taken count.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        outlet: Outlet,
+        made: Iterable[tuple[Any, ...]],
+        *,
+        items: int = 1,
+        window: int = WINDOW,
+        bounded: bool = False,
+    ) -> None:
+        self._jobs = jobs
+        self._outlet = outlet
+        self._made = made
+        self._items = items
+        self._window = window
+        self._bounded = bounded
+        self._waiting: deque[Blob | Failure] = deque()
+        self._base = 0
+        """Which job waits first."""
+        self.rung = False
+        self._offered = 0
+        self._offered_bytes = 0
+        self._settled = 0
+        self._counting = threading.Lock()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # finalisers may ring it
+        self.starved = False
+        """Whether the feeding thread waits for room."""
+        self._ended = False
+        """Whether the iterable is not asked any more."""
+        jobs.add(self)
+
+    # -- feeding ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Feed in a thread of the flow's own."""
+        threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
+
+    def _feed_alone(self) -> None:
+        try:
+            self._feed()
+        except BaseException as err:  # noqa: BLE001 - the iterable's: who iterates gets it
+            self._offer(Failure(err))
+        finally:
+            self._finish()
+
+    def feed(self) -> None:
+        """Feed in the caller's thread, who waits for the results anyway; returns when all is offered."""
+        try:
+            self._feed()
+        except Exception as err:  # noqa: BLE001 - as above
+            self._offer(Failure(err))
+        finally:
+            self._finish()
+
+    def _feed(self) -> None:
+        source, dumps = iter(self._made), Dumper(self._jobs.session).dumps
+        while room := self._await_room():
+            for _ in range(min(room, _STEP)):
+                job = next(source, _END)
+                if job is _END:
+                    return
+                self._offer(self._pickled(dumps, job))
+
+    def _pickled(self, dumps: Any, job: Any) -> Blob | Failure:
+        try:
+            blob: Blob = dumps(job)
+        except Exception as err:  # noqa: BLE001 - this item's failure, and no other's
+            return Failure(explained(err, roots_of(job, self._offered * self._items), self._jobs.session))
+        if type(blob) is bytes:
+            self._offered_bytes += len(blob)
+            return blob
+        self._offered_bytes += size_bytes(blob)
+        return own_buffers(blob)
+
+    def _offer(self, made: Blob | Failure) -> None:
+        self._waiting.append(made)
+        self._offered += 1
+        if not self.rung:
+            self._jobs.ring(self)
+
+    def _finish(self) -> None:
+        self._ended = True
+        self._outlet.finish(self._offered)
+        self._jobs.flow_ended(self)
+
+    # -- the window ------------------------------------------------------------------------------
+
+    def _await_room(self) -> int:
+        """Return how many jobs may be made now; 0: none any more."""
+        while not self._ended:
+            if (room := self._room_now()) > 0:
+                return room
+            self.starved = True
+            if (
+                self._room_now() <= 0 and not self._ended
+            ):  # looked at after `starved` was set: nothing is missed
+                self._bell.get()
+            self.starved = False
+        return 0
+
+    def _room_now(self) -> int:
+        offered = self._offered
+        if not offered:
+            return 1  # its size says how many more
+        window = min(self._window, max(2, _WINDOW_BYTES * offered // (self._offered_bytes + 1)))
+        done = self._outlet.taken() if self._bounded else self._settled
+        return window - (offered - done)
+
+    def look(self) -> None:
+        """Let the feeding thread go on if there is room for a fair number of jobs."""
+        if self.starved and self._room_now() > self._window // 4:
+            self._wake()
+
+    def unbind(self) -> None:
+        """Do not wait any more for anybody to take outcomes. For finalisers too: takes no lock."""
+        self._bounded = False
+        self._wake()
+
+    def _wake(self) -> None:
+        self.starved = False
+        self._bell.put(None)
+
+    # -- for the sender --------------------------------------------------------------------------
+
+    @property
+    def has_waiting(self) -> bool:
+        """See `Source`."""
+        return bool(self._waiting)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether all there ever will be has been sent."""
+        return self._ended and not self._waiting
+
+    def take(self) -> Parcel | None:
+        """See `Source`. What could not be pickled is delivered when its turn comes."""
+        waiting = self._waiting
+        while waiting and type(waiting[0]) is Failure:
+            self._base += 1
+            self.deliver(self._base - 1, (waiting.popleft(),))
+        blobs: list[Blob] = []
+        size = 0
+        while waiting and type(waiting[0]) is not Failure and len(blobs) < MOST_JOBS and size < MOST_BYTES:
+            blob: Blob = waiting.popleft()  # type: ignore[assignment]
+            blobs.append(blob)
+            size += len(blob) if type(blob) is bytes else size_bytes(blob)
+        base, self._base = self._base, self._base + len(blobs)
+        return Parcel(self, base, blobs) if blobs else None
+
+    # -- outcomes --------------------------------------------------------------------------------
+
+    def deliver(self, index: int, outcomes: Sequence[Any]) -> None:
+        """See `Sink`."""
+        self._outlet.deliver(index, outcomes)
+        with self._counting:
+            self._settled += len(outcomes)
+        self.look()
+
+    def cancel(self, error: BaseException) -> None:
+        """Ask the iterable no more, and drop what waits; its outcome is `error`. For the sender."""
+        self._ended = True
+        dropped = len(self._waiting)
+        self._waiting.clear()
+        self._outlet.fail(error)
+        self._base += dropped
+        self._wake()
+
+    def end(self, error: BaseException) -> None:
+        """End with the pool."""
+        self._ended = True
+        self._waiting.clear()
+        self._outlet.fail(error)
+        self._wake()
+
+    def forked(self, error: BaseException) -> None:
+        """Be over: this is a forked child."""
+        self._counting = threading.Lock()
+        self._outlet.forked()
+        self.end(error)

@@ -1,0 +1,108 @@
+"""The functions of one pool: each travels once, under a digest of what it is.
+
+| callable                             | how it is named in a job                                         |
+|--------------------------------------|------------------------------------------------------------------|
+| function, builtin function, class    | taught once per pool; the same object is not even pickled again  |
+| `partial` of one, called once        | unwrapped: what the partial holds becomes arguments              |
+| method, other object, called once    | an argument of `operator.call`: its state belongs to the call    |
+| the last two, called for many items  | taught, with the state that it has when `map` is called          |
+
+RULES
+* What a function refers to is what it was when the pool first saw the function: workers of the standard
+  library's Pool, forked when the pool began, know no later state either.
+* A cache holds the function itself: another one that is made later at its address is not mistaken for it.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Mapping
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.jobs_format import CALL, digest_of
+from mpclient.pickling import dumps
+from mpclient.pooling.refusal import explained
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+    from mpshared.values import Blob
+
+__all__ = ["Functions"]
+
+_TEACH: Final = BY_NAME["pool.teach"]
+_KEPT: Final = 4096
+"""Functions that are remembered; a program that makes more of them has the oldest pickled again."""
+
+
+class Functions:
+    """What one pool has been taught."""
+
+    def __init__(self, session: Session, ident: str) -> None:
+        self._session = session
+        self._ident = ident
+        self._digests: dict[int, tuple[Any, str]] = {}
+        """Digest by address, with the function itself."""
+        self._taught: set[str] = set()
+        self._lock = threading.Lock()
+
+    def call(self, function: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the job that calls `function` once."""
+        while type(function) is partial and type(args) is tuple:
+            args = (*function.args, *args)
+            kwargs = {**function.keywords, **kwargs}
+            function = function.func
+        if _lasts(function):
+            return CALL, self.digest(function), args, kwargs
+        return CALL, self.digest(operator.call), (function, *args), kwargs
+
+    def digest(self, function: Any) -> str:
+        """Return what a function is taught under; teach it if need be.
+
+        Raises:
+            Whatever pickling it raises, with the name of what cannot travel.
+        """
+        known = self._digests.get(id(function))
+        if known is not None:
+            return known[1]
+        digest = self.teach(self._pickled(function))
+        if _lasts(function):
+            self._remember(function, digest)
+        return digest
+
+    def teach(self, blob: Blob) -> str:
+        """Have the pool keep a value under its digest, which is returned."""
+        digest = digest_of(blob)
+        if digest not in self._taught:
+            self._session.call(_TEACH, self._ident, [digest], (blob,))
+            self._taught.add(digest)
+        return digest
+
+    def _pickled(self, function: Any) -> Blob:
+        try:
+            return dumps(function, self._session)
+        except Exception as err:  # noqa: BLE001 - whatever it is, it is raised again, with a name in it
+            refusal = explained(err, [("function", function)], self._session)
+        raise refusal
+
+    def _remember(self, function: Any, digest: str) -> None:
+        with self._lock:
+            while len(self._digests) >= _KEPT:
+                del self._digests[next(iter(self._digests))]
+            self._digests[id(function)] = function, digest
+
+    def forked(self) -> None:
+        """Make the lock anew: this is a forked child."""
+        self._lock = threading.Lock()
+
+
+def _lasts(function: Any) -> bool:
+    """Tell whether it is the same thing whenever it is called: it holds no state that the program changes."""
+    if isinstance(function, FunctionType | type):
+        return True
+    if isinstance(function, BuiltinFunctionType):
+        return function.__self__ is None or isinstance(function.__self__, ModuleType)
+    return False

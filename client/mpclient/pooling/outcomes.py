@@ -1,0 +1,49 @@
+"""What becomes of a job, as the program sees it: its answer, or a `Failure`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mpclient.jobs_format import read_result
+from mpclient.pickling import loads_all
+from mpshared.errors import MpserveError
+
+if TYPE_CHECKING:
+    from mpclient.session import Session
+    from mpshared.values import Blob
+
+__all__ = ["Failure", "JobCancelled", "open_all"]
+
+
+class JobCancelled(MpserveError, CancelledError):
+    """The job was cancelled before it began: by Ctrl-C, `cancel`, or the end of its pool."""
+
+
+class Failure:
+    """The outcome of a job that has no answer."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"Failure({self.error!r})"
+
+
+def open_all(blobs: Sequence[Blob], session: Session) -> list[Any]:
+    """Return the outcomes of a batch. Cost: one look-up and the unpickling per plain answer."""
+    if {*map(type, blobs)} == {bytes}:
+        with suppress(BaseException):  # somebody's __setstate__: found again below, and told alone
+            return loads_all(blobs, session)
+    return [_open(blob, session) for blob in blobs]
+
+
+def _open(blob: Blob, session: Session) -> Any:
+    try:
+        return read_result(blob, session)
+    except BaseException as err:  # noqa: BLE001 - the job's own, whatever it is
+        return Failure(err.with_traceback(None))

@@ -1,0 +1,100 @@
+"""What a pool's sender is asked for besides sending; it serves requests between two messages."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.sources import DROPPED, Tickets
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpclient.jobs import Jobs
+    from mpclient.pooling.sources import Ticket
+    from mpclient.pooling.spans import Sink
+
+__all__ = ["Abandoned", "Cancel"]
+
+_CANCEL: Final = BY_NAME["pool.cancel"]
+
+
+class Cancel:
+    """Cancel what has not begun.
+
+    Args:
+        sink: Only the jobs of this sink; None: all of the pool's.
+        ticket: Only this one job.
+        error: The outcome; with a ticket and no error the ticket is not settled: who asks does that.
+    """
+
+    def __init__(
+        self, sink: Sink | None = None, *, ticket: Ticket | None = None, error: BaseException | None = None
+    ) -> None:
+        self._sink = sink
+        self._ticket = ticket
+        self._error = error
+        self.count = 0
+        """How many were cancelled."""
+        self.served = threading.Event()
+
+    def serve(self, jobs: Jobs) -> None:
+        """Do it. Only in the sender: nothing is on its way meanwhile."""
+        try:
+            if self._ticket is not None:
+                self._serve_one(jobs, self._ticket)
+            else:
+                self._serve_all(jobs, self._error or JobCancelled("this job was cancelled before it began"))
+        finally:
+            self.served.set()
+        jobs.check_done()
+
+    def _serve_one(self, jobs: Jobs, ticket: Ticket) -> None:
+        if ticket.number > 0:
+            self._remove(jobs, [[ticket.number, ticket.number]])
+        elif ticket.number == 0:
+            ticket.number = DROPPED
+            self.count = 1
+            if self._error is not None:
+                ticket.settle(Failure(self._error))
+
+    def _serve_all(self, jobs: Jobs, error: BaseException) -> None:
+        with jobs.lock:
+            ranges = [[span.first, span.last] for span in jobs.spans if self._sink in {None, span.sink}]
+            flows = [flow for flow in jobs.flows_under_way() if self._sink in {None, flow}]
+        if self._sink is None:
+            for ticket in jobs.singles.drop():
+                ticket.settle(Failure(error))
+        for flow in flows:
+            flow.cancel(error)
+        if ranges:
+            self._remove(jobs, ranges)
+
+    def _remove(self, jobs: Jobs, ranges: list[list[int]]) -> None:
+        """Have the server remove jobs; those that it did remove have their outcome now."""
+        for first, last in jobs.session.call(_CANCEL, jobs.ident, [ranges]).result:
+            with jobs.lock:
+                parts = list(jobs.spans.split(first, last))
+            for span, low, high in parts:
+                if self._error is None and isinstance(span.sink, Tickets):
+                    span.sink.forget(low - span.first)
+                jobs.settle(span, low, [Failure(self._error or JobCancelled())] * (high - low + 1))
+            self.count += last - first + 1
+
+
+class Abandoned:
+    """Have a pool ended that nobody refers to any more: its finaliser may not wait.
+
+    Args:
+        finish: Whether everything that was submitted is to be finished first.
+    """
+
+    def __init__(self, *, finish: bool) -> None:
+        self._finish = finish
+
+    def serve(self, jobs: Jobs) -> None:
+        """Do it."""
+        if self._finish:
+            jobs.close()
+        else:
+            jobs.terminate()

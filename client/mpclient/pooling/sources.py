@@ -1,0 +1,152 @@
+"""Where a pool's sender finds jobs that wait to be sent.
+
+RULES
+* Who has jobs appends to `waiting` without a lock and rings; the sender alone takes from the other end.
+* `rung` is lowered before the sender looks, so what is appended while it looks rings again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from mpclient.pooling.outcomes import Failure
+from mpshared.values import size_bytes
+
+if TYPE_CHECKING:
+    from mpclient.pooling.spans import Sink
+    from mpshared.values import Blob
+
+__all__ = [
+    "DROPPED",
+    "MOST_BYTES",
+    "MOST_JOBS",
+    "Parcel",
+    "Singles",
+    "Source",
+    "Ticket",
+    "Tickets",
+    "failures",
+]
+
+MOST_JOBS: Final = 1024
+MOST_BYTES: Final = 1 << 20
+"""Jobs travel together up to this many and about this size, whichever is less."""
+
+
+class Parcel(NamedTuple):
+    """Jobs to send in one message; the first one is job `base` of its sink."""
+
+    sink: Sink
+    base: int
+    blobs: Sequence[Blob]
+
+    def halves(self) -> tuple[Parcel, Parcel]:
+        """Return it in two parts."""
+        half = len(self.blobs) // 2
+        first = Parcel(self.sink, self.base, self.blobs[:half])
+        return first, Parcel(self.sink, self.base + half, self.blobs[half:])
+
+
+class Source(Protocol):
+    """Jobs that wait."""
+
+    rung: bool
+    """Whether the sender knows that there is something."""
+
+    def take(self) -> Parcel | None:
+        """Take what goes into the next message."""
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits to be sent."""
+
+
+class Ticket(Protocol):
+    """Who waits for one job: an `AsyncResult`, a `Future`."""
+
+    number: int
+    """The job's number once it is on its way; 0 before; `DROPPED`: it is not to be sent."""
+
+    def settle(self, outcome: Any) -> None:
+        """Take the outcome."""
+
+    def forked(self, error: BaseException) -> None:
+        """Be over with `error`: this is a forked child. Nobody is called back."""
+
+
+DROPPED: Final = -1
+
+
+class Singles:
+    """The jobs that programs submit one by one, from any thread."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Ticket, Blob]] = deque()
+        self.rung = False
+
+    @property
+    def has_waiting(self) -> bool:
+        """See `Source`."""
+        return bool(self.waiting)
+
+    def take(self) -> Parcel | None:
+        """See `Source`."""
+        waiting = self.waiting
+        tickets: list[Ticket | None] = []
+        blobs: list[Blob] = []
+        size = 0
+        while waiting and len(blobs) < MOST_JOBS and size < MOST_BYTES:
+            ticket, blob = waiting.popleft()
+            if ticket.number == DROPPED:
+                continue
+            tickets.append(ticket)
+            blobs.append(blob)
+            size += len(blob) if type(blob) is bytes else size_bytes(blob)
+        return Parcel(Tickets(tickets), 0, blobs) if blobs else None
+
+    def drop(self) -> list[Ticket]:
+        """Drop all that waits; return who waits for it. For the sender."""
+        dropped = [ticket for ticket, _ in self.waiting if ticket.number != DROPPED]
+        self.waiting.clear()
+        return dropped
+
+
+class Tickets:
+    """The sink of a message of single jobs."""
+
+    __slots__ = ("_tickets",)
+
+    def __init__(self, tickets: list[Ticket | None]) -> None:
+        self._tickets = tickets
+
+    def number(self, first: int) -> None:
+        """Tell each ticket its job's number."""
+        for number, ticket in enumerate(self._tickets, first):
+            if ticket is not None:
+                ticket.number = number
+
+    def deliver(self, index: int, outcomes: Sequence[Any]) -> None:
+        """Give each ticket its outcome, and forget it."""
+        tickets = self._tickets
+        for at, outcome in enumerate(outcomes, index):
+            ticket = tickets[at]
+            if ticket is not None:
+                tickets[at] = None
+                ticket.settle(outcome)
+
+    def forked(self, error: BaseException) -> None:
+        """Have all tickets end: this is a forked child."""
+        for ticket in self._tickets:
+            if ticket is not None:
+                ticket.forked(error)
+
+    def forget(self, index: int) -> None:
+        """Forget a ticket: who holds it knows its outcome."""
+        self._tickets[index] = None
+
+
+def failures(error: BaseException, n: int) -> list[Failure]:
+    """Return `n` failures of one cause."""
+    return [Failure(error)] * n
