@@ -7,6 +7,7 @@ RULES
 * A proxy met by our own picklers becomes a call of `open_ref` without an address and is noted in `refs`: the
   server then counts it, and gives the receiver a reference with the value. Any other pickler is a loan: see
   `objects.base.Proxy.__reduce__`.
+* `sys.stdout` and `sys.stderr` arrive as the receiver's own.
 * References that came with a value are claimed before it is opened, so a value that cannot be read leaks
   none.
 
@@ -120,7 +121,24 @@ class _Pickler(pickle.Pickler):
             return self._writer.mention(obj)
         if isinstance(obj, (type, FunctionType)) and not importable(obj):
             raise _CodeInside
-        return NotImplemented
+        return _reduce_stream(obj) if isinstance(obj, _TextStream) else NotImplemented
+
+
+_TextStream: Final[Any] = io.TextIOWrapper.__base__
+"""What all text streams are; unlike `io.TextIOBase` it has no metaclass that makes the look costly."""
+
+
+def _reduce_stream(obj: object) -> Any:
+    """Write `sys.stdout` and `sys.stderr` so that the receiver has its own."""
+    for name in ("stdout", "stderr"):
+        if obj is getattr(sys, name) or obj is getattr(sys, f"__{name}__"):
+            return standard_stream, (name,)
+    return NotImplemented
+
+
+def standard_stream(name: str) -> Any:
+    """Return this process's `sys.stdout` or `sys.stderr`: how a pickled one opens."""
+    return getattr(sys, name)
 
 
 def importable(thing: type | FunctionType) -> bool:
@@ -230,7 +248,8 @@ def _code_pickler() -> Any:
                     return self._writer.mention(obj)
                 if isinstance(obj, CodeType):
                     return _with_file_name(self.dispatch_table[CodeType](obj), obj.co_filename)
-                return super().reducer_override(obj)
+                reduced = _reduce_stream(obj) if isinstance(obj, _TextStream) else NotImplemented
+                return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
         _CodePickler = CodePickler
     main = sys.modules.get("__mp_main__")  # a spawned child's name for the program's main module

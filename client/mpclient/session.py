@@ -330,6 +330,8 @@ class Session:
             if self._term is term:
                 self._ended = error
                 self._term = None
+                if self.outgoing is not None and not self.closed:  # else the keeper sends it with the goodbye
+                    self.outgoing.session_over()
             term.printer.stop()
             for lane in term.living_lanes():
                 lane.interrupt()
@@ -368,6 +370,8 @@ class Session:
                 self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
                 keeper.stop()
                 term.printer.drain()
+            if self.outgoing is not None:
+                self.outgoing.session_over()
 
     def forked(self) -> None:
         """Begin anew: this process is a fresh fork. What other processes can see is left alone."""

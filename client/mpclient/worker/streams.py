@@ -25,6 +25,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from mpclient.outgoing import ENTRY_BYTES, STDERR, STDOUT, Outgoing
+from mpclient.pickling import standard_stream
 
 if TYPE_CHECKING:
     from mpclient.session import Session
@@ -62,7 +63,7 @@ class Stream(io.TextIOBase):
         return f"<mpclient {_NAMES[self._number]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (sys, _NAMES[self._number])
+        return standard_stream, (_NAMES[self._number],)
 
     # -- what io.TextIOWrapper has ---------------------------------------------------------------
 
