@@ -22,15 +22,19 @@ _COPY = "mpserve.key"
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
-def banner(address: Address, key: Key, advertise: Address | None = None) -> str:
+def banner(address: Address, key: Key, advertise: Address | None = None, data: str | None = None) -> str:
     """Return the next steps: workers here and elsewhere, the key's way there, programs, how to stop.
 
     Args:
         address: Where the server listens, with its real port.
         key: Where the key is; of the key itself nothing is shown.
         advertise: How others reach the server, where that differs.
+        data: The folder of its journal, if it has one.
     """
-    lines = [f"mpserve listens at {address}", "What it holds is in memory, and gone when it stops.", ""]
+    kept = "What it holds is in memory, and gone when it stops."
+    if data is not None:
+        kept = f"What it holds is kept in {data}, also when it is killed."
+    lines = [f"mpserve listens at {address}", kept, ""]
     for title, steps in [*_here(address, key), *_elsewhere(address, key, advertise)]:
         lines += [f"  {title}", *(f"    {step}" for step in steps)]
     lines += ["  To stop:", "    Ctrl-C", ""]

@@ -46,6 +46,8 @@ def start(
     authkey_file: Annotated[Any, option(settings.AUTHKEY_FILE)] = settings.AUTHKEY_FILE.default,
     max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
     max_attempts: Annotated[int, option(settings.MAX_ATTEMPTS)] = settings.MAX_ATTEMPTS.default,
+    data: Annotated[Any, option(settings.DATA)] = settings.DATA.default,
+    sync: Annotated[str, option(settings.SYNC)] = settings.SYNC.default,
     grace: Annotated[float, option(settings.GRACE)] = settings.GRACE.default,
     session_timeout: Annotated[float, option(settings.SESSION_TIMEOUT)] = settings.SESSION_TIMEOUT.default,
     register: Annotated[list[str] | None, option(settings.REGISTER)] = None,

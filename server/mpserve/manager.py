@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.managers import SyncManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpserve.core.t_queue import Queue
-from mpserve.dispatch.dispatcher import Dispatcher, Limits
+from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import (
     BadRegistration,
@@ -36,6 +37,8 @@ from mpshared.log import make_logger
 from mpshared.wire.auth import check_key
 
 if TYPE_CHECKING:
+    from mpserve.engines.journal.engine import JournalEngine
+    from mpserve.engines.journal.store import Store, Sync
     from mpshared.log import Logger
 
 __all__ = ["BadRegistration", "Manager", "Options", "Server"]
@@ -57,6 +60,9 @@ class Options:
     register: tuple[str, ...] = ()
     md5: Md5 = "loopback"
     allow_shutdown: bool = False
+    data: str | None = None
+    """The folder of the journal; None: everything is in memory only."""
+    sync: Sync = "full"
 
 
 class Server:
@@ -73,18 +79,15 @@ class Server:
 
         Raises:
             BadRegistration: What is to be registered cannot be used.
+            StoreError: The folder for the data cannot.
         """
         own = {**load_registrations(options.register), **(registrations or {})}
         self.options = options
         self.log = log
         self.loop = Loop()
         self.loop.trouble = lambda err: log.error("loop.failed", error=repr(err), exc_info=err)
-        self.engine = MemoryEngine(
-            lambda: secrets.token_hex(8),
-            grace_s=options.grace_s,
-            session_timeout_s=options.session_timeout_s,
-            wall_offset_s=time.time() - self.loop.clock(),
-        )
+        self.store = None if options.data is None else _open_store(options)
+        self.engine = self._make_engine()
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = Dispatcher(
             self.engine,
@@ -98,7 +101,9 @@ class Server:
             stop=self.stop,
             session_timeout_s=options.session_timeout_s,
             grace_s=options.grace_s,
+            identity=None if self.store is None else (self.store.server, self.store.epoch),
         )
+        self._revive()
         self.registered = Registered(
             own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
         )
@@ -113,6 +118,35 @@ class Server:
         self.loop.timed += [self.dispatcher, self.listener, self.registered]
         self.address = options.address
         self.stop_reason = ""
+
+    def _make_engine(self) -> MemoryEngine:
+        limits: dict[str, Any] = {
+            "grace_s": self.options.grace_s,
+            "session_timeout_s": self.options.session_timeout_s,
+            "wall_offset_s": time.time() - self.loop.clock(),
+        }
+        if self.store is None:
+            return MemoryEngine(_new_ident, **limits)
+        from mpserve.engines.journal.engine import JournalEngine  # noqa: PLC0415 - loads SQLite
+
+        return JournalEngine(_new_ident, self.store, self.loop.call_soon_threadsafe, **limits)
+
+    def _revive(self) -> None:
+        """Go on from what the journal brought back, and have it written to from now on."""
+        if self.journal is None:
+            return
+        restored = self.journal.restored
+        for damage in restored.damage:
+            self.log.error("journal.damaged", what=damage)
+        objects, sessions = len(self.engine.catalogue.objects), len(restored.sessions)
+        self.log.info("journal.read", objects=objects, sessions=sessions, changes=restored.entries)
+        self.journal.revive(self.loop.clock())
+        self.loop.end_turn = self.journal.end_turn
+
+    @property
+    def journal(self) -> JournalEngine | None:
+        """The engine, if it has a journal."""
+        return None if self.store is None else self.engine  # type: ignore[return-value]
 
     def listen(self) -> Address:
         """Begin to accept; return the address with the port that the system chose.
@@ -141,15 +175,29 @@ class Server:
     def _say_goodbye(self) -> None:
         self.dispatcher.stopping = True
         self.listener.stop_listening()
-        self.listener.say_goodbye("gone")
+        self._close_journal()
+        self.listener.say_goodbye("gone" if self.store is None else "restarting")
         until_s = self.loop.clock() + GOODBYE_S
         while self.listener.peers and self.loop.clock() < until_s:
             self.loop.turn(0.05)
 
+    def _close_journal(self) -> None:
+        """Write and answer what is done, `GOODBYE_S` at most; what happens from now on leaves no trace.
+
+        So those who hang up now are still there after the restart, and what they ask is asked again there.
+        """
+        until_s = self.loop.clock() + GOODBYE_S
+        while self.journal is not None and self.journal.is_writing and self.loop.clock() < until_s:
+            self.loop.turn(0.01)
+        self.loop.end_turn = None
+        if self.journal is not None and not self.journal.close():
+            self.log.error("journal.incomplete", why="what was not answered yet could not be written")
+
     def close(self) -> None:
-        """Close all sockets. A second time does nothing."""
+        """Close all sockets, and the journal. A second time does nothing."""
         self.listener.close()
         self.registered.close()
+        self._close_journal()
         self.loop.close()
 
     def stop_at_end_of(self, fd: int) -> None:
@@ -157,6 +205,17 @@ class Server:
         gone.
         """
         self.loop.watch(fd, _Lifeline(self, fd))
+
+
+def _new_ident() -> str:
+    return secrets.token_hex(8)
+
+
+def _open_store(options: Options) -> Store:
+    from mpserve.engines.journal.store import Store  # noqa: PLC0415 - loads SQLite
+
+    assert options.data is not None
+    return Store(Path(options.data), options.sync, new_identity())
 
 
 class _Lifeline:

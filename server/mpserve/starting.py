@@ -53,6 +53,7 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     address = _where(given.pop("host"), given.pop("port"))
     _check_exposure(address, insecure=given.pop("insecure"))
     key = _find_key(authkey_file)
+    from mpserve.engines.base import StoreError  # noqa: PLC0415
     from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
     from mpshared.log import make_logger  # noqa: PLC0415
 
@@ -63,6 +64,8 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
         server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
     except BadRegistration as err:
         _end(ExitCode.USAGE, f"--register {err}")
+    except StoreError as err:
+        _end(ExitCode.NO_DATA, f"--data: {err}")
     _listen(server, options, lifeline)
     _stop_on_signals(server)
     if log_format == "console":
@@ -134,7 +137,7 @@ def _greet(server: Server, key: Key) -> None:
     from mpserve.banner import banner  # noqa: PLC0415 - people only
 
     with suppress(OSError):
-        say(banner(server.address, key, server.options.advertise))
+        say(banner(server.address, key, server.options.advertise, server.options.data))
 
 
 def _stop_on_signals(server: Server) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "InternalError",
     "KeyMissing",
     "MpserveError",
+    "NoRoom",
     "NoSuchObject",
     "NoWorkers",
     "NotAllowed",
@@ -202,6 +203,15 @@ class TooBig(MpserveError, ValueError):
     """A message or value is over a limit."""
 
     code = "too_big"
+
+
+class NoRoom(MpserveError, OSError):
+    """The server has no room for more: its disk is full, or its memory's limit is reached."""
+
+    code = "no_room"
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class InternalError(MpserveError, RuntimeError):

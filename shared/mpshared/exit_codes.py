@@ -42,3 +42,8 @@ class ExitCode(IntEnum):
     UNREACHABLE = 5, _BOTH, "No server answered within the time allowed."
     INCOMPATIBLE = 6, _BOTH, "What answered speaks no version of the protocol that this program knows."
     INTERRUPTED = 7, ("mpworker",), "Stopped at once by a second signal; jobs that ran were handed back."
+    NO_DATA = (
+        8,
+        ("mpserve",),
+        "The folder for the data cannot be used: another server has it, or it is damaged.",
+    )

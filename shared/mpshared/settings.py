@@ -110,6 +110,7 @@ _SERVER: Final[tuple[User, ...]] = ("server",)
 _WORKER: Final[tuple[User, ...]] = ("worker",)
 _CLIENT: Final[tuple[User, ...]] = ("client",)
 _MD5_PARSE, _MD5 = _one_of("loopback", "always", "never")
+_SYNC_PARSE, _SYNCS = _one_of("full", "normal")
 _FORMAT_PARSE, _FORMATS = _one_of("console", "json")
 _LEVEL_PARSE, _LEVELS = _one_of("debug", "info", "warning", "error")
 
@@ -193,6 +194,29 @@ MAX_ATTEMPTS: Final[Setting[int]] = Setting(
     default=3,
     shown="3",
     help="How often a job may lose its worker process before it is set aside.",
+)
+DATA: Final[Setting[str | None]] = Setting(
+    name="data",
+    users=_SERVER,
+    option="--data",
+    env="MPSERVE_DATA",
+    metavar="FOLDER",
+    parse=_text,
+    default=None,
+    shown="",
+    help="Keep everything in this folder: a server that was killed goes on from there.",
+)
+SYNC: Final[Setting[str]] = Setting(
+    name="sync",
+    users=_SERVER,
+    option="--sync",
+    env="MPSERVE_SYNC",
+    metavar="SYNC",
+    parse=_SYNC_PARSE,
+    default="full",
+    shown="full",
+    choices=_SYNCS,
+    help="With --data: what an answered change survives. full: power loss; normal: the server's death.",
 )
 GRACE: Final[Setting[float]] = Setting(
     name="grace",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from typing import Any
 
 from mpserve.core.catalogue import Catalogue
 from mpserve.core.effects import Effects, Record
 from mpserve.core.sessions import Sessions
+from mpserve.engines.journal.codec import decode, encode
 
 __all__ = ["Replay"]
 
@@ -21,10 +21,11 @@ class Replay:
         self.catalogue = Catalogue(self._no_ident, Sessions())
 
     def apply(self, records: Iterable[Record]) -> None:
-        """Carry out what was recorded, each thing on a copy: nothing may be shared with the original."""
+        """Carry out what was recorded, each thing as a journal would bring it back."""
         for ident, verb, args in records:
             machine = self.catalogue if ident == "" else self.catalogue.objects[ident]
-            getattr(machine, "on_" + verb)(self.fx, *pickle.loads(pickle.dumps(args)))
+            [(_, _, copied)] = decode(*encode([(ident, verb, args)]))
+            getattr(machine, "on_" + verb)(self.fx, *copied)
             kept, self.fx.kept = self.fx.kept, {}
             self.catalogue.count_mentions(kept)
             assert not self.fx.answered, f"{verb} answered a call"

@@ -313,6 +313,17 @@ class Rig(ABC):
         """Check everything a last time, also that nothing went wrong unnoticed."""
         self.settle()
         assert not self.troubles, self.troubles
+        self.check_short()
+
+    def check_short(self) -> None:
+        """Compare all objects with what the shortest records tell, which a compacted journal holds."""
+        catalogue = self.inner.catalogue
+        short = Replay()
+        entries = [("", verb, args) for verb, args in catalogue.rebuild()]
+        for ident, machine in catalogue.objects.items():
+            entries += [(ident, verb, args) for verb, args in machine.rebuild()]
+        short.apply(entries)
+        assert short.state() == catalogue.state(), "the short records do not tell all"
 
 
 # -- an engine and nothing else ----------------------------------------------------------------------

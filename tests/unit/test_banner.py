@@ -30,6 +30,11 @@ def commands_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
+def test_a_journal_is_named():
+    text = banner(Address.parse("127.0.0.1:7707"), Key(SECRET, "MPSERVE_AUTHKEY"), data="/srv/data")
+    assert "What it holds is kept in /srv/data, also when it is killed." in text
+
+
 def test_at_home_nobody_thinks_of_keys(own):
     assert commands_of(banner(Address.parse("127.0.0.1:7707"), own)) == [
         "mpworker",

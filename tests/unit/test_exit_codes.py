@@ -38,6 +38,7 @@ def test_codes_stay_what_they_are():
         "UNREACHABLE": 5,
         "INCOMPATIBLE": 6,
         "INTERRUPTED": 7,
+        "NO_DATA": 8,
     }
 
 

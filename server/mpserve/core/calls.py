@@ -62,6 +62,7 @@ class Session:
         "output_heard",
         "over",
         "report",
+        "restored",
         "secret",
     )
 
@@ -80,6 +81,8 @@ class Session:
         """The number of the last frame of what it printed for others."""
         self.report: dict[str, Any] = {}
         """What its supervisor told about its death."""
+        self.restored = False
+        """It is of before a restart; see `Lane.restored`."""
         self.connections = 0
         self.heard_s = now_s
         self.lost_s: float | None = None
@@ -96,6 +99,7 @@ class Session:
         lane = self.lanes.get(number)
         if lane is None:
             lane = self.lanes[number] = Lane(self, number)
+            lane.restored = self.restored
         return lane
 
     def tidy(self, objects: Mapping[str, Machine]) -> None:
@@ -113,6 +117,7 @@ class Lane:
         "number",
         "pending",
         "reply_to",
+        "restored",
         "running",
         "session",
         "settled",
@@ -129,6 +134,8 @@ class Lane:
         """Since when it is suspended."""
         self.last_number = 0
         """The highest call number that was accepted."""
+        self.restored = False
+        """It is of before a restart, which remembers changes only: numbers of reads are missing."""
         self.settled = 0
         """Answers up to this number have arrived."""
         self.running: Call | None = None
@@ -219,6 +226,8 @@ class Call:
     took: Any = None
     """What it took, for the operation's undo."""
     answered: bool = False
+    at: int = 0
+    """Where changes are recorded: how many there were in this turn when it was answered."""
     result: Any = None
     out: Sequence[Blob] = ()
     error: MpserveError | None = None

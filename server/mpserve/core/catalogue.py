@@ -12,7 +12,7 @@ Who refers to an object, and when one without a name is freed: `mpserve.core.ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.effects import Effects
@@ -27,7 +27,7 @@ from mpshared.errors import BadValue, Conflict, NoSuchObject
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
-    from mpserve.core.machine import Machine
+    from mpserve.core.machine import Change, Machine
     from mpserve.core.parking import ParkingLot
     from mpserve.core.sessions import Sessions
     from mpserve.core.timers import Timer
@@ -335,6 +335,26 @@ class Catalogue(References):
             self.remove(fx, machine)
         else:
             self._watch(fx, machine)
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield who exists and who refers to it; what the objects hold comes from them, in the same order."""
+        for machine in self.objects.values():
+            yield "created", (machine.ident, machine.kind, machine.name, machine.given())
+            if machine.ttl_s is not None:
+                yield "lives", (machine.ident, machine.ttl_s)
+        for ident, held in self.holders.items():
+            for holder, n in held.items():
+                yield "held", (holder, ident, n)
+        for ident in self.lent:
+            yield "is_lent", (ident,)
+
+    def revive(self, fx: Effects) -> None:
+        """Plan anew what is due at a certain time: all objects were just rebuilt from their records."""
+        for machine in list(self.objects.values()):
+            if machine.ttl_s is not None:
+                self._watch(fx, machine)
+            machine.revive(fx)
+            fx.kept.setdefault(machine.ident, 0)  # what nothing refers to is freed, or its last time begins
 
     # -- changes ---------------------------------------------------------------------------------
 

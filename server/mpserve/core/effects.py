@@ -55,6 +55,8 @@ class Effects:
         call.answered = True
         call.result = result
         call.out = out
+        if self.records is not None:
+            call.at = len(self.records)
         self.answered.append(call)
 
     def fail(self, call: Call, error: MpserveError) -> None:
@@ -62,6 +64,8 @@ class Effects:
         error.__traceback__ = error.__context__ = None  # kept with the answer: its frames would be kept, too
         call.answered = True
         call.error = error
+        if self.records is not None:
+            call.at = len(self.records)
         self.answered.append(call)
 
     def keep(self, blobs: Sequence[Blob], sign: int = 1) -> None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from mpshared.errors import Conflict, NoSuchObject
 
@@ -26,7 +27,19 @@ if TYPE_CHECKING:
     from mpshared.errors import MpserveError
     from mpshared.values import Blob
 
-__all__ = ["Machine"]
+__all__ = ["CHUNK", "Change", "Machine", "chunks"]
+
+Change: TypeAlias = tuple[str, tuple[Any, ...]]
+"""A verb and its arguments."""
+CHUNK: Final = 1000
+"""Values in one change of `Machine.rebuild`."""
+
+
+def chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield items in lists of `CHUNK`."""
+    iterator = iter(items)
+    while part := list(islice(iterator, CHUNK)):
+        yield part
 
 
 class _Methods(dict[str, str]):
@@ -121,6 +134,24 @@ class Machine:
 
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Take back everything `session` owned and hand it on. Its waiters are gone already."""
+
+    def owners(self) -> Iterable[str]:
+        """Return the ids of the sessions that own something here; more than true is allowed."""
+        return ()
+
+    def revive(self, fx: Effects) -> None:
+        """Plan anew what is due at a certain time: the object was just rebuilt from its records."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings to create it with again."""
+        return dict(self.settings) if self.explicit else {}
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the changes that make a fresh object with the same settings equal to this one.
+
+        They are as few as can be: a journal of them is short, however much has happened here.
+        """
+        raise NotImplementedError
 
     def state(self) -> Any:
         """Return the whole state as plain data; equal after the object was rebuilt from its records."""

@@ -11,10 +11,10 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.owner import Owner
 from mpserve.core.parking import ParkingLot
 from mpshared.errors import NoSuchObject, NotHeld
@@ -113,6 +113,16 @@ class Mutex(Machine):
         self.holder = None
         self.levels = 0
 
+    def on_numbered(self, _fx: Effects, fence: int) -> None:
+        """Note how many holders there have been."""
+        self.fence = fence
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the holder and its number."""
+        if self.holder is not None:
+            yield "held", (*self.holder, self.levels)
+        yield "numbered", (self.fence,)
+
     # -- ownership -------------------------------------------------------------------------------
 
     def _hand_to(self, fx: Effects, call: Call) -> None:
@@ -132,6 +142,10 @@ class Mutex(Machine):
             self._hand_to(fx, heir)
         elif self.holder is not None:
             self.change(fx, "freed")
+
+    def owners(self) -> Iterable[str]:
+        """Return the holder's session."""
+        return () if self.holder is None else (self.holder.session,)
 
     def _still_has(self, call: Call) -> bool:
         return call.took == self.fence and self.holder == Owner.of(call)

@@ -17,8 +17,10 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, groupby, islice, pairwise, repeat
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
+from mpserve.core.machine import CHUNK, Change, chunks
 from mpserve.core.queue_ranks import Rank, any_rank_of, comparable, describe, rank_of
 from mpserve.core.queue_shelf import Entry, Line, Shelf
 from mpshared.errors import BadType
@@ -129,6 +131,21 @@ class Ready:
         self.versions.clear()
         self.size = 0
         return blobs
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the changes of a queue that bring all items back."""
+        for shelf in self.shelves.values():
+            for _, number, deaths, blob in shelf:
+                yield "shelved", (number, deaths, [blob])
+
+    def refill(self, first: int, blobs: Sequence[Blob], odd: Sequence[Blob]) -> None:
+        """Add items that never went out, in ascending order; for a rebuilt fifo."""
+        self.next = first
+        self.push(blobs, odd)
+
+    def rebuilt(self, following: int) -> None:
+        """Note the number of the next new item: all others are here."""
+        self.next = following
 
     # -- details ---------------------------------------------------------------------------------
 
@@ -284,6 +301,31 @@ class Fifo(Ready):
             line.blobs.clear()
             line.runs.clear()
         return blobs
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield what is on shelves, then the lines, together in the order of numbers."""
+        yield from super().rebuild()
+        starts = [(first, n, line) for line in self.lines.values() for first, n in line.runs]
+        sources = {id(line): iter(line.blobs) for line in self.lines.values()}
+        for first, n, line in sorted(starts, key=itemgetter(0)):
+            blobs = islice(sources[id(line)], n)
+            for at, part in zip(range(first, first + n, CHUNK), chunks(blobs), strict=True):
+                yield "lined", (at, part)
+
+    def refill(self, first: int, blobs: Sequence[Blob], odd: Sequence[Blob]) -> None:
+        """Add items that never went out; whatever is on a shelf for their Python went out before."""
+        for version in {needs_python(blob) for blob in blobs}:
+            line = self.lines.setdefault(version, Line())
+            if not line.runs:
+                line.head = first
+        super().refill(first, blobs, odd)
+
+    def rebuilt(self, following: int) -> None:
+        """Note the number of the next new item, also for lines that have none."""
+        super().rebuilt(following)
+        for line in self.lines.values():
+            if not line.runs:
+                line.head = following
 
     def _choose(self, n: int, barred: Collection[Python], suspects: Collection[int] | None) -> list[Range]:
         versions = [version for version in {*self.lines, *self.shelves} if version not in barred]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.queue_leases import Leases
 from mpserve.core.queue_order import ORDERS, Range, Ready, Run
 from mpshared.errors import BadType, BadValue
@@ -183,6 +183,62 @@ class QueueState(Machine):
         odd = [blob for blob in blobs if type(blob) is not bytes]
         self.rich -= len(odd)
         fx.keep(odd, -1)
+
+    # -- changes of a rebuilt queue --------------------------------------------------------------
+
+    def on_shelved(self, fx: Effects, first: int, deaths: int, blobs: Sequence[Blob]) -> None:
+        """Store READY items that have been out."""
+        self._keep_odd(fx, blobs)
+        self.ready.restore([(first, deaths, blobs)], apart=True)
+
+    def on_lined(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
+        """Store READY items that have not."""
+        self.ready.refill(first, blobs, self._keep_odd(fx, blobs))
+
+    def on_out(
+        self,
+        fx: Effects,
+        session_id: str,
+        lane: int,
+        results: str,
+        first: int,
+        deaths: int,
+        blobs: Sequence[Blob],
+    ) -> None:
+        """Store items that a session has leased."""
+        self._keep_odd(fx, blobs)
+        self.leases.grant(session_id, lane, results, [(first, deaths, blobs)])
+
+    def on_died_out(self, fx: Effects, number: int, deaths: int, blob: Blob, report: dict[str, Any]) -> None:
+        """Store an item that was set aside."""
+        self._keep_odd(fx, (blob,))
+        self.dead[number] = Dead(deaths, blob, report)
+
+    def on_counted(
+        self, _fx: Effects, following: int, open_items: int, shut: bool, suspects: Sequence[int]
+    ) -> None:
+        """Note what is counted, when all items are here."""
+        self.ready.rebuilt(following)
+        self.open_items, self.shut, self.suspects = open_items, shut, set(suspects)
+
+    def _keep_odd(self, fx: Effects, blobs: Sequence[Blob]) -> list[Blob]:
+        odd = [blob for blob in blobs if type(blob) is not bytes]
+        self.rich += len(odd)
+        fx.keep(odd)
+        return odd
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield all items, then the counts."""
+        yield from self.ready.rebuild()
+        for session_id, lease in self.leases:
+            yield "out", (session_id, lease.lane, lease.results, *lease.part(lease.first, lease.last))
+        for number, item in self.dead.items():
+            yield "died_out", (number, item.deaths, item.blob, item.report)
+        yield "counted", (self.ready.next, self.open_items, self.shut, sorted(self.suspects))
+
+    def owners(self) -> Iterable[str]:
+        """Return the sessions that have leased items."""
+        return self.leases.holders
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -68,6 +68,16 @@ class Sessions:
             self._watch(fx, session)
         return session
 
+    def revive(self, fx: Effects, session: Session) -> None:
+        """Take in a session of before a restart: it has the session timeout to come back."""
+        session.heard_s = session.lost_s = fx.now_s
+        self._live[session.id] = session
+        session.restored = True
+        for lane in session.lanes.values():
+            lane.restored = True
+            self.suspend(fx, lane)
+        self._watch(fx, session)
+
     def remove(self, session: Session) -> None:
         """Forget an ended session (the engine calls this last)."""
         session.ended = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpserve.core.comparing import Number
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.places import check_slice, place
 from mpshared.errors import BadType, BadValue, Conflict, Overflow, TooBig
 
@@ -117,6 +117,10 @@ class Array(Machine):
     ) -> None:
         """Replace a slice."""
         self.numbers[slice(start, stop, step)] = array(self.typecode, numbers)
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the numbers."""
+        yield "replaced", (None, None, None, self.numbers.tolist())
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.owner import Owner
 from mpserve.core.parking import ParkingLot
 from mpshared.errors import BadType, BadValue, BrokenBarrierError
@@ -257,6 +257,20 @@ class Barrier(Machine):
                 self._break(fx, "the party that ran its action is gone")
             elif owner in self.seats:
                 self._break(fx, "one of its parties is gone")
+
+    def owners(self) -> Iterable[str]:
+        """Return the sessions that are in the round, or owe a wait."""
+        actor = () if self.actor is None else (self.actor,)
+        return {owner.session for owner in (*self.owed, *self.seats, *actor)}
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield what is owed, then the round or why there is none."""
+        if self.owed:
+            yield "acted", ([(*owner, seat) for owner, seat in self.owed.items()],)
+        if self.actor is not None:
+            yield "acts", (*self.actor, [tuple(owner) for owner in self.seats])
+        if self.broken:
+            yield "broke", (self.broken,)
 
     # -- looking ---------------------------------------------------------------------------------
 

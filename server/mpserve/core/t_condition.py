@@ -16,11 +16,11 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.mutex import Mutex
 from mpserve.core.owner import Owner
 from mpserve.core.parking import ParkingLot
@@ -253,6 +253,17 @@ class Condition(Machine):
                 fx.fail(wait.call, why)
         self.waiting.clear()
         self.woken.clear()
+
+    def owners(self) -> Iterable[str]:
+        """Return the sessions that wait, or have been notified."""
+        return {owner.session for owner in (*self.waiting, *self.woken)}
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield who waits, and who goes back for the lock."""
+        for owner, wait in (*self.woken.items(), *self.waiting.items()):
+            yield "waits", (*owner, wait.levels)
+        for owner, wait in self.woken.items():
+            yield "wakes", (*owner, wait.answer)
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from mpserve.core.comparing import (
     same,
     stands_for,
 )
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine, chunks
 from mpshared.errors import BadValue, KeyMissing
 from mpshared.values import PickledKey
 
@@ -206,6 +206,11 @@ class Dict(Machine):
         fx.keep(list(self.blobs.values()), -1)
         self.blobs.clear()
         self.originals.clear()
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield updates."""
+        for part in chunks(zip(self._wire_keys(), self.blobs.values(), strict=True)):
+            yield "updated", ([key for key, _ in part], [blob for _, blob in part])
 
     # -- looking ---------------------------------------------------------------------------------
 

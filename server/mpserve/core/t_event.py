@@ -8,10 +8,10 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.parking import ParkingLot
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Event(Machine):
     def on_turned(self, _fx: Effects, flag: bool) -> None:
         """Note the flag."""
         self.flag = flag
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the flag."""
+        yield "turned", (self.flag,)
 
     # -- looking ---------------------------------------------------------------------------------
 

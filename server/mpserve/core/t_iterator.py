@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpshared.errors import Exhausted
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Iterator(Machine):
     def on_stepped(self, _fx: Effects, by: int) -> None:
         """Move."""
         self._at += by
+
+    def rebuild(self) -> Iterating[Change]:
+        """Yield values and position."""
+        yield "filled", (self._blobs,)
+        yield "stepped", (self._at,)
 
     def stored(self) -> Iterating[Blob]:
         """Yield the whole snapshot: it is kept until the iterator is freed."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpserve.core.comparing import Number, add, find_places, number_blob, same, sorted_places
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine, chunks
 from mpserve.core.places import check_slice, clamp, place
 from mpshared.errors import BadIndex, BadValue, TooBig
 
@@ -302,6 +302,16 @@ class List(Machine):
         fx.keep(self.blobs, n - 1)
         self.blobs *= n
         self.version += 1
+
+    def on_versioned(self, _fx: Effects, version: int) -> None:
+        """Note how often it was changed."""
+        self.version = version
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield extensions, and the version."""
+        for part in chunks(self.blobs):
+            yield "extended", (part,)
+        yield "versioned", (self.version,)
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Number, add, number_blob
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpshared.errors import AttributeMissing
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Namespace(Machine):
     def on_deleted(self, fx: Effects, attribute: str) -> None:
         """Drop one value."""
         fx.keep((self.blobs.pop(attribute),), -1)
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield each attribute."""
+        for item in self.blobs.items():
+            yield "set", item
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.parking import ParkingLot
 from mpserve.core.watching import Watched
 from mpshared.errors import BadType, BrokenPipe, Conflict, EndOfPipe, NoSuchObject
@@ -224,6 +224,22 @@ class Pipe(Watched):
         self.inbox.appendleft(blob)
         self.inbox_bytes += size_bytes(blob)
         fx.keep((blob,))
+
+    def on_peered(self, _fx: Effects, ident: str, second: bool) -> None:
+        """Note the other end, which may be gone."""
+        self.peer_ident = ident
+        if second:
+            self.settings["peer"], self.explicit = ident, True
+
+    def given(self) -> dict[str, Any]:
+        """Return nothing: the end that the settings name may be gone."""
+        return {}
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the other end, and the messages."""
+        yield "peered", (self.peer_ident, self.explicit)
+        for blob in self.inbox:
+            yield "sent", (blob,)
 
     # -- looking ---------------------------------------------------------------------------------
 

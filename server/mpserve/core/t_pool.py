@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
+    from mpserve.core.machine import Change
     from mpshared.errors import MpserveError
     from mpshared.values import Blob
 
@@ -347,6 +348,32 @@ class Pool(QueueWorkers):
         self.spec_version += 1
         self.python = needs_python(blob) or self.python
         fx.keep([blob])
+
+    # -- changes of a rebuilt pool ---------------------------------------------------------------
+
+    def on_specified(self, fx: Effects, version: int, blob: Blob | None) -> None:
+        """Note the spec, and how often there was a new one."""
+        if blob is not None:
+            self.on_equip(fx, blob)
+        self.spec_version = version
+
+    def on_result(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
+        """Keep results."""
+        self._keep_results(fx, [(first, first + len(blobs) - 1)], blobs)
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield what workers must know, the jobs, the results."""
+        for item in self.functions.items():
+            yield "teach", item
+        yield "specified", (self.spec_version, self.equipment)
+        yield from super().rebuild()
+        for number, blob in self.results:
+            yield "result", (number, [blob])
+
+    def revive(self, fx: Effects) -> None:
+        """Offer the jobs that are here."""
+        super().revive(fx)
+        self.hall.note(self)
 
     # -- looking ---------------------------------------------------------------------------------
 

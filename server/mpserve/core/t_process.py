@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpserve.core.hosts import Hosts
     from mpserve.core.house import House
+    from mpserve.core.machine import Change
     from mpshared.values import Blob
 
 __all__ = ["LEAVE_S", "Process", "Stage"]
@@ -333,6 +334,23 @@ class Process(Watched):
         self.stage = Stage.ENDED
         self.exitcode = exitcode
         self.lost = lost
+
+    def owners(self) -> Iterable[str]:
+        """Return the sessions of its program, its host, and itself."""
+        return filter(None, (self.owner, self.supervisor, self.session))
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield how far it came."""
+        if self.payload is not None:
+            yield "given", (self.payload,)
+        if self.owner:
+            yield "wanted", (self.owner,)
+        if self.supervisor:
+            yield "placed", (self.supervisor,)
+        if self.session:
+            yield "taken", (self.session, *self.place)
+        if self.exitcode is not None:
+            yield "over", (self.exitcode, self.lost)
 
     # -- looking ---------------------------------------------------------------------------------
 

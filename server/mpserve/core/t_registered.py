@@ -6,9 +6,10 @@ knows. After a restart only this is left of it, and calls are told so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 
 __all__ = ["Registered"]
 
@@ -18,6 +19,10 @@ class Registered(Machine):
 
     kind: ClassVar[str] = "registered"
     SETTINGS: ClassVar[dict[str, Any]] = {"typeid": ""}
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield nothing: what the operator's class holds is not known here."""
+        return iter(())
 
     def state(self) -> str:
         """Return its typeid: all that is known here."""

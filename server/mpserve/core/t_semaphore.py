@@ -12,10 +12,10 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpserve.core.parking import ParkingLot
 from mpshared.errors import AlreadyReleased, BadType, BadValue
 
@@ -160,6 +160,18 @@ class Semaphore(Machine):
         n = self.permits.get(session.id, 0)
         if n:
             self._give_back(fx, session.id, n)
+
+    def owners(self) -> Iterable[str]:
+        """Return the sessions that have permits."""
+        return self.permits
+
+    def on_counted(self, _fx: Effects, value: int, permits: Sequence[tuple[str, int]], signal: bool) -> None:
+        """Note what is free, what is taken and by whom, and whether it is a signal."""
+        self.value, self.permits, self.signal = value, dict(permits), signal
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield all that is counted."""
+        yield "counted", (self.value, list(self.permits.items()), self.signal)
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Key, comparable, key_of, keys_of, stands_for
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine, chunks
 from mpshared.errors import KeyMissing
 
 if TYPE_CHECKING:
@@ -144,6 +144,11 @@ class Set(Machine):
         for known, key in given.items():
             if self.wire_keys.pop(known, _NOTHING) is _NOTHING:
                 self.wire_keys[known] = key
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield additions."""
+        for part in chunks(self.wire_keys.values()):
+            yield "added", (part,)
 
     # -- looking ---------------------------------------------------------------------------------
 

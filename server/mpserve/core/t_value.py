@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Number, add, number_blob, same
-from mpserve.core.machine import Machine
+from mpserve.core.machine import Change, Machine
 from mpshared.errors import BadType
 from mpshared.values import NONE, size_bytes
 
@@ -87,6 +87,10 @@ class Value(Machine):
         fx.keep((self.blob,), -1)
         self.blob = blob
         fx.keep((blob,))
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield the value."""
+        yield "set", (self.blob,)
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mpserve.engines.base import Engine
     from mpshared.log import Logger
 
-__all__ = ["Dispatcher", "Limits", "ReplyTo"]
+__all__ = ["Dispatcher", "Limits", "ReplyTo", "new_identity"]
 
 UNANSWERED_MAX = 64
 """Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual
@@ -61,6 +61,11 @@ class Limits:
     """Address to put into proxies; "" means the one the peer dialled."""
 
 
+def new_identity() -> tuple[str, str]:
+    """Return a server's id, and an epoch: it changes with every start that does not bring the state back."""
+    return secrets.token_hex(8), secrets.token_hex(8)
+
+
 class Dispatcher:
     """Between connections and the engine."""
 
@@ -74,7 +79,20 @@ class Dispatcher:
         stop: Callable[[str], None],
         session_timeout_s: float,
         grace_s: float,
+        identity: tuple[str, str] | None = None,
     ) -> None:
+        """Make a dispatcher.
+
+        Args:
+            engine: Who executes calls.
+            clock: Monotonic seconds.
+            log: For what the operator should know.
+            limits: What peers may ask for.
+            stop: Stops the server; is given the reason.
+            session_timeout_s: Told to clients.
+            grace_s: Told to clients.
+            identity: Server id and epoch of a state that outlives the server; None: new ones.
+        """
         self.engine = engine
         self.clock = clock
         self.log = log
@@ -84,9 +102,9 @@ class Dispatcher:
         self.grace_s = grace_s
         self.stopping = False
         """The server says goodbye; sessions that end now are not lost."""
-        self.server_id = secrets.token_hex(8)
-        self.epoch = secrets.token_hex(8)
-        """Changes with every start that does not bring the old state back."""
+        self.server_id, self.epoch = identity or new_identity()
+        self.durable = identity is not None
+        """The state outlives this server: clients wait for the next one."""
         self.outputs = Outputs(engine.find_session, log)
         self._free: deque[Call] = deque()
         """Calls whose lane's earlier ones are answered."""

@@ -173,7 +173,7 @@ class OwnSide:
         if ack > lane.settled:
             lane.settle(ack)
         if number != lane.last_number + 1:
-            self._call_out_of_order(lane, number)
+            self._call_out_of_order(Call(get_op(code), target, args, blobs, lane, number))
             return
         if lane.unsettled:
             self._check_unsettled(lane)
@@ -191,24 +191,34 @@ class OwnSide:
             kept = f"{kept_bytes} bytes of answers are kept for this program, {limits.kept_bytes} at most"
             raise errors.TooBig(f"{kept}; acknowledge them before asking for more")
 
-    def _call_out_of_order(self, lane: Lane, number: int) -> None:
-        if number > lane.last_number:
+    def _call_out_of_order(self, call: Call) -> None:
+        lane, number = call.lane, call.number
+        if number <= lane.last_number:
+            self._repeat(call)
+        elif lane.restored:
+            self._check_unsettled(lane)
+            lane.admit(call)
+            self._dispatcher.submit(call)
+        else:
             after = f"call {number} of lane {lane.number} came after call {lane.last_number}"
             if not lane.last_number:
                 after += "; did it have no connection for too long? Then what its thread held was handed on"
             raise ProtocolError("number", after)
-        self._repeat(lane, number)
 
-    def _repeat(self, lane: Lane, number: int) -> None:
-        """Answer a call again that was resent after a reconnect; one that is still waiting is answered when
+    def _repeat(self, repeated: Call) -> None:
+        """Answer a call again that was resent after a reconnect; one that is still under way is answered when
         it is done.
         """
+        lane, number = repeated.lane, repeated.number
         call = lane.find(number)
-        if call is None:
+        if call is None and lane.restored and not repeated.op.writes:
+            lane.unsettled[number] = repeated  # a read before a restart: it left no trace, and is done again
+            self._dispatcher.submit(repeated)
+        elif call is None:
             raise ProtocolError(
                 "number", f"call {number} of lane {lane.number} was acknowledged or abandoned"
             )
-        if call.answered:
+        elif call.answered and lane.running is not call:
             self.answer(call)
 
     def answer(self, call: Call) -> None:
@@ -279,6 +289,7 @@ class OwnSide:
                 },
                 "session_timeout_s": dispatcher.session_timeout_s,
                 "grace_s": dispatcher.grace_s,
+                "durable": dispatcher.durable,
                 "advertise": dispatcher.limits.advertise,
             }
         )

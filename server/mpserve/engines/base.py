@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session, SessionInfo
 
-__all__ = ["Deliver", "Engine", "SessionEnded", "Trouble"]
+__all__ = ["Deliver", "Engine", "SessionEnded", "StoreError", "Trouble"]
 
 Deliver: TypeAlias = "Callable[[Call], None]"
 """Is given each call when it is answered: `result` and `out`, or `error`, are set."""
@@ -32,6 +32,10 @@ SessionEnded: TypeAlias = "Callable[[Session], None]"
 """Is told when a session ended for any reason but its own goodbye."""
 Trouble: TypeAlias = "Callable[[str, Exception], None]"
 """Is told what went wrong by a mistake of ours, and the exception."""
+
+
+class StoreError(Exception):
+    """Where the state is kept cannot be used; the text says why and what to do."""
 
 
 class Engine(ABC):

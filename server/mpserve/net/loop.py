@@ -2,6 +2,7 @@
 
 RULES
 * A turn reads all ready peers first and writes afterwards: each peer gets its answers of a turn in one write.
+* What must happen once for all that a turn has read is done at its end, by `end_turn`, before the writing.
 * Nothing that a handler does blocks. What must block runs elsewhere and comes back through
   `call_soon_threadsafe`.
 * A handler that raises is our bug: it is logged and costs its own connection, never the server.
@@ -58,6 +59,7 @@ class Loop:
         self._poller: Poller = make_poller()
         self._handlers: dict[int, Handler] = {}
         self._dirty: dict[Handler, None] = {}
+        self.end_turn: Callable[[], None] | None = None
         self.trouble: Callable[[Exception], None] | None = None
         """Is told of exceptions that concern no descriptor; with None they end the loop."""
         self._calls: deque[Callable[[], None]] = deque()
@@ -133,6 +135,8 @@ class Loop:
                 self._woken()
         if deadline_s is not None and deadline_s <= self.clock():
             self._advance()
+        if self.end_turn is not None:
+            self._safely(self.end_turn)
         while self._dirty:
             dirty, self._dirty = self._dirty, {}
             for handler in dirty:

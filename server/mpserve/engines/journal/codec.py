@@ -1,0 +1,128 @@
+"""What a row of the journal is: some turns' records and answers, as msgpack.
+
+RULES
+* Nothing in a row is a pickle that anybody opens: users' values stay bytes, as everywhere on the server.
+* Every sequence comes back as a list, as on the wire; kinds accept any sequence in their changes.
+* A row carries its checksum. What does not fit it, or is not what this page says, is `Damaged`, whatever the
+  bytes.
+
+      row     [entry, …]
+      entry   [RECORD, ident, verb, args]
+            | [ANSWER, session, lane, number, ack, op, ident, took, result, values or nil, error or nil]
+      error   [code, text, fields]
+
+Where an answer gives away what the record right before it took (an item that was got), its values are not
+written twice: `took` is then `GIVEN`, and the values are what carrying out that record returns.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgpack
+
+from mpserve.core.effects import Record
+from mpshared.values import Blob, PickledKey, Value
+
+__all__ = ["GIVEN", "Answer", "Damaged", "Entry", "decode", "encode"]
+
+GIVEN: Final = "given"
+_RECORD: Final = 0
+_ANSWER: Final = 1
+_KEY: Final = 1
+_VALUE: Final = 2
+
+
+class Damaged(Exception):
+    """A row that cannot be what was written."""
+
+
+class Answer(NamedTuple):
+    """The answer of one call, kept until its client has acknowledged it."""
+
+    session: str
+    lane: int
+    number: int
+    ack: int
+    """All answers of the lane up to this number have arrived."""
+    op: int
+    ident: str
+    """The object that was called."""
+    took: Any
+    """What the call's undo would give back, or `GIVEN`."""
+    result: Any
+    out: Sequence[Blob] | None
+    error: Sequence[Any] | None
+    """(code, text, fields)"""
+
+
+Entry: TypeAlias = Record | Answer
+
+
+def encode(entries: Iterable[Entry]) -> tuple[bytes, int]:
+    """Return a row and its checksum. Cost: one pass of msgpack."""
+    rows = [(_ANSWER, *entry) if type(entry) is Answer else (_RECORD, *entry) for entry in entries]
+    data: bytes = msgpack.packb(rows, default=_plain, strict_types=True, use_bin_type=True)
+    return data, zlib.crc32(data)
+
+
+def decode(data: bytes, checksum: int) -> list[Entry]:
+    """Return the entries of a row.
+
+    Raises:
+        Damaged: The checksum is another, or it is no row.
+    """
+    if zlib.crc32(data) != checksum:
+        raise Damaged("its checksum is wrong")
+    try:
+        rows = msgpack.unpackb(data, ext_hook=_extension, strict_map_key=False, timestamp=2)
+        return [_READERS[row[0]](row) for row in rows]
+    except (ValueError, TypeError, LookupError, RecursionError, msgpack.exceptions.UnpackException) as err:
+        raise Damaged(f"it is no row of a journal ({type(err).__name__}: {err!s:.100})") from None
+
+
+def _read_record(row: Sequence[Any]) -> Record:
+    _, ident, verb, args = row
+    if type(ident) is not str or type(verb) is not str or type(args) is not list:
+        raise TypeError("no record")
+    return ident, verb, tuple(args)
+
+
+def _read_answer(row: Sequence[Any]) -> Answer:
+    answer = Answer(*row[1:])
+    if [type(field) for field in answer[:6]] != [str, int, int, int, int, str]:
+        raise TypeError("no answer")
+    return answer
+
+
+_READERS: Final[dict[int, Any]] = {_RECORD: _read_record, _ANSWER: _read_answer}
+
+
+def _plain(value: object) -> object:
+    """Return what stands for what msgpack does not know."""
+    kind = type(value)
+    if kind is Value:
+        return msgpack.ExtType(_VALUE, msgpack.packb([*map(_listed, value)], use_bin_type=True))  # type: ignore[call-overload]
+    if kind is PickledKey:
+        return msgpack.ExtType(_KEY, bytes(value))  # type: ignore[call-overload]
+    if isinstance(value, tuple):
+        return list(value)
+    raise TypeError(f"{kind.__name__} is no plain data: it cannot be kept")
+
+
+def _listed(part: Any) -> Any:
+    """Return a part of a Value as msgpack takes it; buffers may be views."""
+    if isinstance(part, tuple):
+        return [bytes(each) if isinstance(each, memoryview | bytearray) else each for each in part]
+    return part
+
+
+def _extension(code: int, data: bytes) -> PickledKey | Value:
+    if code == _KEY:
+        return PickledKey(data)
+    if code == _VALUE:
+        tag, pickled, buffers, refs = msgpack.unpackb(data, use_list=False)
+        return Value(tag, pickled, buffers, refs)
+    raise ValueError(f"unknown extension {code}")

@@ -1,0 +1,170 @@
+"""Compaction: a process beside the server that writes the state as a shorter journal, a *snapshot*.
+
+    python -m mpserve.engines.journal.compact FOLDER NUMBER
+
+It reads what the server does not write to any more (the snapshot before, and the journals before NUMBER),
+makes the state of it, and writes that as `snapshot-NUMBER.db`. The server goes on meanwhile, on another core,
+and afterwards deletes what the snapshot replaces. So the server never pauses, and what compaction costs is
+spread over the changes that made the journal long.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from mpserve.core.calls import Session
+from mpserve.engines.journal.answers import answer_of
+from mpserve.engines.journal.codec import Answer, Entry, encode
+from mpserve.engines.journal.restore import Restorer
+from mpserve.engines.journal.store import open_file, read_meta, snapshot_path, state_files
+
+__all__ = ["Compactor", "entries_of", "write_snapshot"]
+
+LEAST_BYTES: Final = 64 << 20
+"""A journal below this is read within a second: not worth the work."""
+_ROW_ENTRIES: Final = 256
+
+
+def entries_of(restorer: Restorer) -> Iterator[Entry]:
+    """Yield the shortest journal that makes the same state."""
+    for session in restorer.sessions.values():
+        yield "", "began", (session.id, session.secret, asdict(session.info))
+    for verb, args in restorer.catalogue.rebuild():
+        yield "", verb, args
+    for ident, machine in restorer.catalogue.objects.items():
+        for verb, args in machine.rebuild():
+            yield ident, verb, args
+    for session in restorer.sessions.values():
+        yield from _answers(session)
+
+
+def _answers(session: Session) -> Iterator[Answer]:
+    for lane in session.lanes.values():
+        for call in lane.unsettled.values():
+            yield answer_of(call)
+
+
+def write_snapshot(folder: Path, number: int) -> None:
+    """Write the state before journal `number`.
+
+    Raises:
+        ValueError: What is to be read is damaged; nothing is written.
+    """
+    files = state_files(folder, before=number)
+    restorer = Restorer()
+    restorer.read(files)
+    if restorer.damage:
+        raise ValueError("; ".join(restorer.damage))
+    path = snapshot_path(folder, number)
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with closing(open_file(part, "off", read_meta(files[-1]))) as file:
+        file.execute("BEGIN")
+        for row in rows_of(restorer):
+            file.execute("INSERT INTO rows (data, checksum) VALUES (?, ?)", row)
+        file.execute("COMMIT")
+    _sync(part)
+    part.rename(path)
+    _sync(folder)
+
+
+def rows_of(restorer: Restorer) -> Iterator[tuple[bytes, int]]:
+    """Yield the rows of a snapshot."""
+    batch: list[Entry] = []
+    for entry in entries_of(restorer):
+        batch.append(entry)
+        if len(batch) >= _ROW_ENTRIES:
+            yield encode(batch)
+            batch = []
+    if batch:
+        yield encode(batch)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Compactor:
+    """Starts the process when it is worth it, and waits for it, in a thread.
+
+    Args:
+        folder: The journal's.
+        done: Is given the number of a snapshot that is whole, in that thread.
+        trouble: Is told why one failed, in that thread.
+    """
+
+    def __init__(self, folder: Path, done: Callable[[int], None], trouble: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._done = done
+        self._trouble = trouble
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closing = False
+        self._snapshot_bytes = _snapshot_bytes(folder)
+        self.busy = False
+
+    def is_due(self, journal_bytes: int) -> bool:
+        """Tell whether so much journal should become a snapshot: when it is as long as the state is large."""
+        return not (self.busy or self._closing) and journal_bytes > max(LEAST_BYTES, self._snapshot_bytes)
+
+    def start(self, number: int) -> None:
+        """Have the state before journal `number` written."""
+        self.busy = True
+        threading.Thread(target=self._run, args=(number,), name="mpserve-compact", daemon=True).start()
+
+    def _run(self, number: int) -> None:
+        command = [sys.executable, "-m", "mpserve.engines.journal.compact", str(self._folder), str(number)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        _, said = self._process.communicate()
+        if self._process.returncode == 0:
+            self._snapshot_bytes = _snapshot_bytes(self._folder)
+            self._done(number)
+        elif not self._closing:
+            self._trouble(said.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        self.busy = False
+
+    def close(self) -> None:
+        """End the process: what it has written of a snapshot is cleared at the next start."""
+        self._closing = True
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+
+def _snapshot_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("snapshot-*.db"))
+
+
+def main() -> int:
+    """Write one snapshot; return the exit code."""
+    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    with suppress(OSError):
+        os.nice(10)
+    try:
+        write_snapshot(folder, number)
+    except (OSError, sqlite3.Error, ValueError) as err:
+        sys.stderr.write(f"{err}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The memory engine with a journal: no answer leaves before what it promises is durable.
+
+    submit … submit (one turn of the loop) --> end_turn --> commit thread --> loop: deliver, in order
+
+RULES
+* All answers of a turn wait for its commit, reads too: they may tell what the turn has changed. A turn that
+  changed nothing and finds nothing being written is answered at once.
+* An answer to a call that changed something is kept with the change, so that a client which asks again, also
+  after a restart, is given this one. Reads are done again.
+* While nothing can be written (the disk is full) changes are refused, before anything is done.
+* What belongs to a restored session waits for it as long as `--session-timeout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.engines.base import Deliver
+from mpserve.engines.journal.answers import answer_of
+from mpserve.engines.journal.codec import Answer, Entry
+from mpserve.engines.journal.commit import Committer, Turn
+from mpserve.engines.journal.compact import Compactor
+from mpserve.engines.journal.restore import Restorer
+from mpserve.engines.journal.store import state_files
+from mpserve.engines.memory import MemoryEngine
+from mpshared.errors import NoRoom
+
+if TYPE_CHECKING:
+    from mpserve.engines.journal.store import Store
+
+__all__ = ["JournalEngine"]
+
+
+class JournalEngine(MemoryEngine):
+    """See the file's beginning.
+
+    Args:
+        new_ident: As for `MemoryEngine`.
+        store: The folder.
+        call_soon: Runs a function in the loop's thread, soon; called by the commit thread.
+        limits: As for `MemoryEngine`.
+    """
+
+    def __init__(
+        self,
+        new_ident: Callable[[], str],
+        store: Store,
+        call_soon: Callable[[Callable[[], None]], None],
+        **limits: float,
+    ) -> None:
+        super().__init__(new_ident, recording=True, **limits)
+        self._store = store
+        self._call_soon = call_soon
+        self._calls: list[Call] = []
+        """Answered in this turn."""
+        self._answers: list[tuple[int, Answer]] = []
+        """Answers to be kept, each with the number of records before it."""
+        self._writing = 0
+        """Turns that are not durable yet."""
+        self.committer = Committer(store, self._written, self._tell_of_disk)
+        self.compactor = Compactor(store.folder, self._replace, self._tell_of_compaction)
+        self.restored = self._restore(store)
+        self.committer.start()
+
+    # -- answers ---------------------------------------------------------------------------------
+
+    @property
+    def deliver(self) -> Deliver:
+        """Is given each answer by the memory engine, and holds it."""
+        return self._hold
+
+    @deliver.setter
+    def deliver(self, deliver: Deliver) -> None:
+        self._send = deliver
+
+    def submit(self, call: Call, now_s: float) -> None:
+        """Execute one call, unless it is a change and nothing can be written."""
+        if call.op.writes and self.committer.failing:
+            self.fx.now_s = now_s
+            self.fx.fail(call, _no_room(call, self.committer.failing))
+            self._finish_turn()
+        else:
+            super().submit(call, now_s)
+
+    def _hold(self, call: Call) -> None:
+        self._calls.append(call)
+        if (call.op.writes or call.took is not None) and call.session.info.role != "stock":
+            before = (self.fx.records or ())[call.at - 1] if call.at else None
+            self._answers.append((call.at, answer_of(call, before)))
+
+    def end_turn(self) -> None:
+        """Have what this turn changed written; answer what need not wait. The loop calls it each turn."""
+        while self._calls or self.fx.records:
+            calls, self._calls = self._calls, []
+            entries = self._take_entries()
+            if entries or self._writing:
+                self._writing += 1
+                self.committer.put(Turn(entries, calls))
+                self._compact_if_due()
+            else:
+                self._release(calls)
+
+    def _take_entries(self) -> list[Entry]:
+        """Return records and answers of this turn, each answer behind the changes it tells of."""
+        records, answers = self.fx.records or [], self._answers
+        self.fx.records, self._answers = [], []
+        if not answers:
+            return list(records)
+        entries: list[Entry] = []
+        done = 0
+        for count, answer in answers:
+            entries += records[done:count]
+            entries.append(answer)
+            done = count
+        return entries + records[done:]
+
+    def _written(self, turns: list[Turn]) -> None:
+        """Have durable turns answered; in the commit thread."""
+        self._call_soon(lambda: self._answer_turns(turns))
+
+    def _answer_turns(self, turns: list[Turn]) -> None:
+        self._writing -= len(turns)
+        for turn in turns:
+            self._release(turn.calls)
+
+    def _release(self, calls: list[Call]) -> None:
+        for call in calls:
+            if call.lane.running is call:
+                self._send(call)
+
+    # -- compaction ------------------------------------------------------------------------------
+
+    def _compact_if_due(self) -> None:
+        if self.compactor.is_due(self.committer.journal_bytes):
+            self.compactor.busy = True
+            self.committer.journal_bytes = 0
+            self.committer.put(lambda store: self.compactor.start(store.begin_next()))
+
+    def _replace(self, number: int) -> None:
+        """Have what a snapshot replaces deleted; in the compactor's thread."""
+        self.committer.put(lambda store: store.adopt_snapshot(number))
+
+    def _tell_of_compaction(self, why: str) -> None:
+        text = "the journal could not be compacted: it goes on growing, and is tried again"
+        self._call_soon(lambda: self.trouble(text, OSError(why)))
+
+    # -- the disk --------------------------------------------------------------------------------
+
+    def _tell_of_disk(self, why: str) -> None:
+        """Tell the log; in the commit thread."""
+        if why:
+            text = "the journal cannot be written: changes are refused until it can"
+            self._call_soon(lambda: self.trouble(text, OSError(why)))
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    def start_session(self, session_id: str, info: SessionInfo, secret: str, now_s: float) -> Session:
+        """Begin a session, which a restart will find again."""
+        session = super().start_session(session_id, info, secret, now_s)
+        self._record("began", session_id, secret, asdict(info))
+        return session
+
+    def _disown(self, session: Session) -> None:
+        super()._disown(session)
+        self._record("over", session.id)
+
+    def _close(self, lane: Lane) -> None:
+        super()._close(lane)
+        self._record("lane_over", lane.session.id, lane.number)
+
+    def _record(self, verb: str, *args: Any) -> None:
+        if self.fx.records is not None:
+            self.fx.records.append(("", verb, args))
+
+    # -- coming back -----------------------------------------------------------------------------
+
+    def _restore(self, store: Store) -> Restorer:
+        """Bring back what the folder holds."""
+        restorer = Restorer(self.catalogue, self.fx)
+        self.fx.records = None
+        restorer.read(state_files(store.folder))
+        self.fx.records = []
+        return restorer
+
+    def revive(self, now_s: float) -> None:
+        """Go on from the restored state: sessions have time to come back, what was due is planned anew."""
+        fx = self.fx
+        fx.now_s = now_s
+        sessions = self.restored.sessions
+        for session in sessions.values():
+            self.sessions.revive(fx, session)
+        for machine in self.catalogue.objects.values():
+            for owner in machine.owners():
+                if owner in sessions:
+                    sessions[owner].held[machine] = None
+        self.catalogue.revive(fx)
+        self._end([session for session in sessions.values() if session.info.role == "stock"])
+        self._finish_turn()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether answers wait for the disk."""
+        return bool(self._writing or self._calls)
+
+    def close(self) -> bool:
+        """Write what is left and let go of the folder; returns whether all of it could be written."""
+        if not self.committer.is_alive():
+            return True
+        self.end_turn()
+        self.compactor.close()
+        complete = self.committer.close()
+        self._store.close()
+        return complete
+
+
+def _no_room(call: Call, why: str) -> NoRoom:
+    label = call.op.name
+    return NoRoom(
+        f"{label} was not done: the server cannot write its journal ({why}); reads go on, and changes are "
+        f"accepted again when there is room. Make room on the disk of --data"
+    )

@@ -1,0 +1,259 @@
+"""The folder of a journal: who may use it, which files there are, rows in and rows out.
+
+    FOLDER/lock                one server at a time (flock; its text says who)
+    FOLDER/journal-000001.db   SQLite: rows of turns, in order; the last file is the one written to
+    FOLDER/snapshot-000002.db  the state before journal-000002, as rows; what is older is not needed any more
+
+RULES
+* A file has `meta` (format, server, epoch) and `rows` (seq, checksum, data).
+* A snapshot is written under another name, synced, and renamed when it is whole. Files that it replaces are
+  deleted afterwards; what a crash leaves of either is cleared at the next start.
+* `--sync full` (the default): each commit is on the disk when it returns. `normal`: on its way there; a
+  killed process loses nothing, a power cut may lose the last moments.
+
+Sources: SQLite's pages on WAL, on `synchronous`, and on atomic commit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from mpserve.engines.base import StoreError
+
+__all__ = [
+    "FORMAT",
+    "InUse",
+    "NotAJournal",
+    "Row",
+    "Store",
+    "Sync",
+    "open_file",
+    "read_meta",
+    "read_rows",
+    "snapshot_path",
+    "state_files",
+]
+
+FORMAT: Final = 1
+Sync: TypeAlias = Literal["full", "normal", "off"]
+"""off: for files that are synced as a whole when they are complete."""
+
+_NAME: Final = re.compile(r"(journal|snapshot)-(\d{6,})\.db")
+_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS rows (seq INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, data BLOB)",
+)
+
+
+class Row(NamedTuple):
+    """One row of a file."""
+
+    seq: int
+    checksum: int
+    data: bytes
+
+
+class InUse(StoreError):
+    """Another server uses it."""
+
+
+class NotAJournal(StoreError):
+    """A file there is not ours, or of another version."""
+
+
+class Store:
+    """One server's hold on its folder.
+
+    Args:
+        folder: Made if need be.
+        sync: See above.
+        server: Id and epoch of a server that begins here; an older one's are kept.
+
+    Raises:
+        InUse, NotAJournal, StoreError: See there.
+    """
+
+    def __init__(self, folder: Path, sync: Sync, server: tuple[str, str]) -> None:
+        self.folder = folder
+        self._sync = sync
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = _lock(folder)
+        except OSError as err:
+            raise StoreError(
+                f"{folder} cannot be used for data: {err.strerror}; name another --data"
+            ) from None
+        try:
+            self._clear_leftovers()
+            numbers = self.journals()
+            self.number = numbers[-1] if numbers else 1
+            self._file = self._open(self.number, server)
+            self.server, self.epoch = _meta(self._file, "server"), _meta(self._file, "epoch")
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def journals(self) -> list[int]:
+        """Return the numbers of the journal files, ascending."""
+        return _numbers(self.folder, "journal")
+
+    def size_bytes(self) -> int:
+        """Return how much the journal files take, without the snapshot's."""
+        base = max(_numbers(self.folder, "snapshot"), default=0)
+        files = [_path(self.folder, "journal", n) for n in self.journals() if n >= base]
+        return sum(path.stat().st_size for path in files if path.exists())
+
+    def begin_next(self) -> int:
+        """Write to a new journal file from now on; return its number. The others change no more."""
+        following = self._open(self.number + 1, (self.server, self.epoch))
+        self._file.close()
+        self._file = following
+        self.number += 1
+        return self.number
+
+    def adopt_snapshot(self, number: int) -> None:
+        """Delete what the snapshot before journal `number` replaces."""
+        for kind in ("journal", "snapshot"):
+            for older in _numbers(self.folder, kind):
+                if older < number:
+                    _delete(_path(self.folder, kind, older))
+
+    def _clear_leftovers(self) -> None:
+        for path in self.folder.glob("*.part*"):
+            path.unlink()
+        snapshots = _numbers(self.folder, "snapshot")
+        if snapshots:
+            self.adopt_snapshot(snapshots[-1])
+
+    def _open(self, number: int, server: tuple[str, str]) -> sqlite3.Connection:
+        return open_file(_path(self.folder, "journal", number), self._sync, server)
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def append(self, rows: Iterable[tuple[bytes, int]]) -> None:
+        """Write (data, checksum) rows in one transaction; on return they are durable.
+
+        Raises:
+            sqlite3.Error: Nothing of it was written; a full disk, for one.
+        """
+        file = self._file
+        file.execute("BEGIN IMMEDIATE")
+        try:
+            file.executemany("INSERT INTO rows (data, checksum) VALUES (?, ?)", rows)
+            file.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                file.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._file.close()
+        os.close(self._lock)
+
+
+def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connection:
+    """Open or make one file of a journal.
+
+    Raises:
+        NotAJournal: It is something else.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would leave the mode to the umask
+        file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        file.execute("PRAGMA journal_mode=" + ("OFF" if sync == "off" else "WAL"))
+        file.execute(f"PRAGMA synchronous={sync.upper()}")
+        for statement in _SCHEMA:
+            file.execute(statement)
+        known = {"format": str(FORMAT), "server": server[0], "epoch": server[1]}
+        file.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", known.items())
+    except sqlite3.DatabaseError as err:
+        raise NotAJournal(
+            f"{path} is no journal of mpserve's ({err}); see `mpserve check {path.parent}`"
+        ) from None
+    found = _meta(file, "format")
+    if found != str(FORMAT):
+        raise NotAJournal(
+            f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it"
+        )
+    return file
+
+
+def state_files(folder: Path, before: int | None = None) -> list[Path]:
+    """Return the files that hold the state of a folder, in the order in which they are to be read.
+
+    Args:
+        folder: The journal's.
+        before: Only up to the beginning of this journal.
+    """
+    base = max(_numbers(folder, "snapshot"), default=0)
+    numbers = [n for n in _numbers(folder, "journal") if n >= base and (before is None or n < before)]
+    found = [_path(folder, "snapshot", base)] if base else []
+    return found + [_path(folder, "journal", number) for number in numbers]
+
+
+def read_meta(path: Path) -> tuple[str, str]:
+    """Return the server's id and epoch that a file names."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        return _meta(file, "server"), _meta(file, "epoch")
+
+
+def snapshot_path(folder: Path, number: int) -> Path:
+    """Return where the snapshot before journal `number` lies."""
+    return _path(folder, "snapshot", number)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield a file's rows in order.
+
+    Raises:
+        sqlite3.DatabaseError: The file is damaged from here on.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        for row in file.execute("SELECT seq, checksum, data FROM rows ORDER BY seq"):
+            yield Row(*row)
+
+
+def _numbers(folder: Path, kind: str) -> list[int]:
+    found = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return sorted(int(match[2]) for match in found if match is not None and match[1] == kind)
+
+
+def _path(folder: Path, kind: str, number: int) -> Path:
+    return folder / f"{kind}-{number:06}.db"
+
+
+def _delete(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _meta(file: sqlite3.Connection, name: str) -> str:
+    row = file.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _lock(folder: Path) -> int:
+    """Take the folder for this process; return the descriptor that holds it."""
+    import fcntl  # noqa: PLC0415 - a server without --data needs none
+
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 100).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise InUse(
+            f"{folder} is in use by another server (process {holder}); stop that one, or name another --data"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor

@@ -1,0 +1,365 @@
+"""`mpserve start --data`: a server that is killed goes on where it was, and its clients hardly notice."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from tests.integration.conftest import Server
+
+import mpclient
+from mpclient.testing import wait_until
+
+pytestmark = [pytest.mark.hosts, pytest.mark.chaos]
+
+
+@pytest.fixture
+def durable(tmp_path):
+    """A factory: servers with a journal; `restart(server)` kills one and starts it again at its address."""
+    started = []
+
+    def start(*options: str, folder=tmp_path / "data") -> Server:
+        server = Server(tmp_path / f"server{len(started)}", ("--data", str(folder), *options))
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def restart(server: Server, number: int = signal.SIGKILL) -> None:
+    server.send_signal(number)
+    server.wait()
+    server.start(port=int(server.address.rpartition(":")[2]))
+
+
+def connect(server: Server) -> mpclient.Cluster:
+    return server.connect(reconnect_timeout=20.0)
+
+
+# -- what survives --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_objects_and_values_survive(durable, number):
+    server = durable()
+    with connect(server) as cluster:
+        plain = cluster.dict({"a": 1, (1, 2): [3]}, name="d")
+        words = cluster.list(["one", "two", "three"], name="l")
+        members = cluster.set({1, "x"}, name="s")
+        space = cluster.Namespace(name="n", x=1.5)
+        number_of = cluster.Value("i", 7, name="v")
+        numbers = cluster.Array("d", [1.5, 2.5], name="a")
+        flag = cluster.Event(name="e")
+        flag.set()
+        permits = cluster.Semaphore(5, name="p")
+        permits.acquire()
+        nested = cluster.list([cluster.dict(inside=1)])
+        restart(server, number)
+        assert plain.copy() == {"a": 1, (1, 2): [3]}
+        assert list(words) == ["one", "two", "three"]
+        assert members.copy() == {1, "x"}
+        assert space.x == 1.5
+        assert number_of.value == 7
+        assert numbers[:] == [1.5, 2.5]
+        assert flag.is_set()
+        assert permits.get_value() == 4
+        assert nested[0]["inside"] == 1
+    with connect(server) as later:
+        assert later.dict(name="d")["a"] == 1
+
+
+def test_queues_survive_with_order_leases_and_counts(durable):
+    server = durable()
+    with connect(server) as cluster:
+        tasks = cluster.JoinableQueue(name="tasks")
+        tasks.put_many(range(5))
+        assert [tasks.get(), tasks.get()] == [0, 1]
+        tasks.task_done()
+        heap = cluster.PriorityQueue(name="heap")
+        for n in (3, 1, 2):
+            heap.put(n)
+        restart(server)
+        assert tasks.qsize() == 3
+        tasks.task_done()  # of item 1, which was leased before
+        assert [tasks.get() for _ in range(3)] == [2, 3, 4]
+        for _ in range(3):
+            tasks.task_done()
+        assert tasks.join(timeout=10)
+        assert [heap.get() for _ in range(3)] == [1, 2, 3]
+
+
+def test_what_a_lost_client_had_leased_comes_back(durable, program):
+    server = durable("--session-timeout", "1s")
+    run = program(
+        """
+tasks = cluster.JoinableQueue(name="tasks")
+tasks.put("job")
+tasks.get()
+say("has it")
+hear()
+""",
+        environment=server.environment,
+    )
+    line = run.line()
+    assert line == "has it", run.process.stderr.read()
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    run.kill()
+    server.start(port=int(server.address.rpartition(":")[2]))
+    with connect(server) as cluster:
+        assert cluster.JoinableQueue(name="tasks").get(timeout=20) == "job"
+
+
+def test_owners_keep_their_locks(durable, in_thread):
+    server = durable()
+    with connect(server) as cluster, connect(server) as other:
+        lock, again = cluster.Lock(name="lock"), cluster.RLock(name="again")
+        lock.acquire()
+        again.acquire()
+        again.acquire()
+        restart(server)
+        assert not other.Lock(name="lock").acquire(block=False)
+        waits = in_thread(lambda: other.Lock(name="lock").acquire(timeout=20))
+        lock.release()
+        assert waits() is True
+        again.release()
+        assert not other.RLock(name="again").acquire(block=False)
+        again.release()
+        assert other.RLock(name="again").acquire(block=False)
+
+
+def test_a_lock_of_an_owner_that_does_not_return_is_handed_on(durable, program):
+    server = durable("--session-timeout", "1s")
+    run = program(
+        'cluster.Lock(name="lock").acquire()\nsay("has it")\nhear()\n', environment=server.environment
+    )
+    line = run.line()
+    assert line == "has it", run.process.stderr.read()
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    run.kill()
+    server.start(port=int(server.address.rpartition(":")[2]))
+    with connect(server) as cluster:
+        assert cluster.Lock(name="lock").acquire(timeout=20)
+
+
+# -- a restart that nobody notices ----------------------------------------------------------------
+
+
+def test_parked_calls_go_on_waiting(durable, in_thread):
+    server = durable()
+    with connect(server) as cluster, connect(server) as other:
+        queue, flag, lock = cluster.Queue(name="q"), cluster.Event(name="e"), cluster.Lock(name="l")
+        condition = cluster.Condition(name="c")
+        assert other.Lock(name="l").acquire()
+        got, seen, held = in_thread(queue.get), in_thread(flag.wait), in_thread(lock.acquire)
+
+        def wait() -> bool:
+            with condition:
+                return condition.wait(20)
+
+        notified = in_thread(wait)
+        wait_until(lambda: sum(s["waiting"] for s in other.status()["sessions"]) >= 5)
+        restart(server)
+        other.Queue(name="q").put("there")
+        other.Event(name="e").set()
+        other.Lock(name="l").release()
+        assert (got(), seen(), held()) == ("there", True, True)
+        theirs = other.Condition(name="c")
+        with theirs:
+            theirs.notify()
+        assert notified() is True
+
+
+def test_calls_that_a_restart_breaks_are_applied_once(durable, in_thread):
+    server = durable()
+    with connect(server) as cluster:
+        counts, queue = cluster.dict(name="counts"), cluster.Queue(name="q")
+        counts["n"] = 0
+        rounds, answers = 300, []
+
+        def work() -> None:
+            for n in range(rounds):
+                answers.append(counts.incr("n", 1))
+                queue.put(n)
+
+        working = in_thread(work)
+        for least in (50, 150):
+            wait_until(lambda least=least: len(answers) >= least, 20)
+            restart(server)
+        working()
+        assert answers == list(range(1, rounds + 1))
+        assert queue.get_many(rounds + 1) == list(range(rounds))
+
+
+def test_items_that_are_got_across_restarts_come_once(durable, in_thread):
+    server = durable()
+    with connect(server) as cluster, connect(server) as other:
+        queue = cluster.Queue(name="q")
+        queue.put_many(range(400))
+        got = []
+
+        def take() -> None:
+            theirs = other.Queue(name="q")
+            while (n := theirs.get()) is not None:
+                got.append(n)
+
+        taking = in_thread(take)
+        for least in (50, 200):
+            wait_until(lambda least=least: len(got) >= least, 20)
+            restart(server)
+        queue.put(None)
+        taking()
+        assert got == list(range(400))
+
+
+def test_workers_go_on(durable, tmp_path):
+    server = durable()
+    command = [sys.executable, "-m", "mpclient.worker", "--connect", server.address, "--processes", "2"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(command, env=server.environment, stdout=log, stderr=log)
+    try:
+        with connect(server) as cluster:
+            tasks, results = cluster.JoinableQueue(name="tasks"), cluster.Queue(name="results")
+            assert cluster.cpu_count() == 2
+            for n in range(200):
+                tasks.put(_Double(n))
+                if n in {60, 120}:
+                    restart(server)
+            assert tasks.join(timeout=60)
+            found = Counter(results.get_many(1000))
+            assert found == Counter(2 * n for n in range(200))
+            for _ in range(2):
+                tasks.put(None)
+        assert worker.wait(20) == 0
+    finally:
+        worker.kill()
+        worker.wait(10)
+
+
+class _Double:
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __reduce__(self):
+        # by name from a module that workers have
+        from functools import partial
+
+        return partial, (int.__mul__, 2, self.n)
+
+
+# -- the folder -----------------------------------------------------------------------------------
+
+
+def run_mpserve(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "mpserve", *words],
+        env={**kept, "MPSERVE_AUTHKEY": "k" * 32, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_second_server_is_refused(durable, tmp_path):
+    server = durable()
+    done = run_mpserve("start", "--port", "0", "--data", str(tmp_path / "data"))
+    assert done.returncode == 8
+    assert done.stderr == (
+        f"mpserve start: --data: {tmp_path / 'data'} is in use by another server "
+        f"(process {server.process.pid}); stop that one, or name another --data\n"
+    )
+
+
+def test_a_damaged_journal_is_reported_with_what_was_recovered(durable, tmp_path):
+    server = durable()
+    with connect(server) as cluster:
+        queue = cluster.Queue(name="q")
+        for n in range(10):
+            queue.put(n)
+    server.stop()
+    file = sqlite3.connect(tmp_path / "data" / "journal-000001.db", isolation_level=None)
+    (last,) = file.execute("SELECT max(seq) FROM rows").fetchone()
+    file.execute("UPDATE rows SET data = x'00' WHERE seq > ?", (last - 4,))
+    file.close()
+    server.start(port=int(server.address.rpartition(":")[2]))
+    assert '"journal.damaged"' in server.log
+    assert "is damaged after that: its checksum is wrong" in server.log
+    with connect(server) as cluster:
+        queue = cluster.Queue(name="q")
+        left = queue.get_many(20)
+        assert left == list(range(len(left)))
+        assert 5 <= len(left) < 10
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 24 MiB, where this user may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, timeout=10)
+    except OSError:
+        pytest.skip("there is no mount command")
+    if done.returncode:
+        pytest.skip("this user may not mount a small file system")
+    yield folder
+    ctypes.CDLL(None).umount2(os.fsencode(folder), 2)  # MNT_DETACH: also while the server still runs
+
+
+def test_a_full_disk_refuses_changes_and_loses_nothing(durable, small_disk):
+    server = durable(folder=small_disk / "data")
+    with connect(server) as cluster:
+        kept, filler = cluster.dict(name="kept"), small_disk / "filler"
+        kept["before"] = 1
+        room = os.statvfs(small_disk)
+        with filler.open("wb") as file:
+            file.write(bytes(room.f_bavail * room.f_frsize - (256 << 10)))
+        acknowledged = 0
+        with pytest.raises(mpclient.NoRoom, match="the server cannot write its journal"):
+            for n in range(2000):
+                kept[f"key{n}"] = b"x" * 20_000
+                acknowledged = n + 1
+        assert kept["before"] == 1  # reads go on
+        with pytest.raises(mpclient.NoRoom):
+            kept["more"] = 1
+        filler.unlink()
+        wait_until(lambda: _accepts(kept), 20)
+        restart(server)
+        assert kept["after"] == 1
+        assert set(kept.keys()) >= {f"key{n}" for n in range(acknowledged)}
+        assert '"call.failed"' in server.log
+
+
+def _accepts(kept) -> bool:
+    try:
+        kept["after"] = 1
+    except mpclient.NoRoom:
+        return False
+    return True
+
+
+def test_a_long_journal_becomes_a_snapshot(durable, tmp_path):
+    server = durable()
+    folder = tmp_path / "data"
+    with connect(server) as cluster:
+        kept, queue = cluster.dict(name="kept"), cluster.Queue(name="q")
+        queue.put_many(range(1000))
+        for n in range(80):
+            kept[n % 3] = bytes(1 << 20)
+        wait_until((folder / "snapshot-000002.db").exists, 30)
+        wait_until(lambda: not (folder / "journal-000001.db").exists(), 30)
+        queue.put("last")
+        restart(server)
+        assert sorted(kept.keys()) == [0, 1, 2]
+        assert queue.get_many(2000) == [*range(1000), "last"]
