@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.factories import Factories
 from mpclient.objects.base import is_spawning
+from mpclient.offers import Offers
 from mpclient.pickling import ProxyBase
 from mpclient.session import Describes, Session
 from mpshared.address import Address
@@ -119,7 +120,7 @@ def _key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> byte
     return find_key(file).secret
 
 
-class Cluster(Factories, ProxyBase):
+class Cluster(Factories, Offers, ProxyBase):
     """One server, its workers, and the shared objects on it. Safe in threads; usable in forked children.
 
     Make it with `connect`. Closing it (also by `with`) says goodbye; what this program held is free then.
@@ -170,6 +171,9 @@ class Cluster(Factories, ProxyBase):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _find_cluster(self) -> Cluster:
+        return self
 
     # -- the cluster -----------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpshared.values import Blob
 
-__all__ = ["Factories"]
+__all__ = ["Factories", "lock_setting", "whole"]
 
 _OPEN: Final = BY_NAME["cluster.open"]
 
@@ -144,9 +144,8 @@ class Factories:
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802
         """Return the two ends of a new pipe; without `duplex` one only receives and the other only sends."""
         modes = ("rw", "rw") if duplex else ("r", "w")
-        first = self._open("pipe", "", {}, (), None, False, None, mode=modes[0])
-        peer = {"peer": first._handle.ident}  # noqa: SLF001 - its own kind
-        second = self._open("pipe", "", peer, (), None, False, None, mode=modes[1])
+        first = self.make("pipe", "", {}, mode=modes[0])
+        second = self.make("pipe", "", {"peer": first._handle.ident}, mode=modes[1])  # noqa: SLF001 - its own kind
         return first, second  # type: ignore[return-value]
 
     # -- locks and signals -----------------------------------------------------------------------
@@ -182,8 +181,7 @@ class Factories:
         ttl: float | None = None,
     ) -> Condition:
         """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
-        given = {} if lock is None else {"lock": _mutex(lock)._handle.ident}  # noqa: SLF001 - its own kind
-        return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("condition", "", lock_setting(lock), (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
         """Return a flag to wait for."""
@@ -210,7 +208,7 @@ class Factories:
             ttl: Seconds after its last use at which a named one is deleted.
         """
         given = _given(
-            parties=_whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
+            parties=whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
         )
         return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[return-value]
 
@@ -319,10 +317,25 @@ class Factories:
     def _lock_for(self, kind: str, lock: bool | Mutex, name: str | None) -> Mutex | None:
         """Return the lock of a Value or Array; that of a named one is found under a name made of its."""
         if lock is True:
-            return self.RLock(name=None if name is None else f"{name} (lock of the {kind})")
+            name = None if name is None else f"{name} (lock of the {kind})"
+            return self._open("rlock", "mp.RLock", {}, (), name, False, None)  # type: ignore[return-value]
         return None if lock is False else _mutex(lock)
 
     # -- making objects --------------------------------------------------------------------------
+
+    def make(
+        self, kind: str, flavour: str, settings: Mapping[str, Any], values: Iterable[Any] = (), **more: Any
+    ) -> Proxy:
+        """Make an object without a name.
+
+        Args:
+            kind: As in the server's table.
+            flavour: Which class it has here; see `mpclient.objects`.
+            settings: As its kind has them.
+            values: What it begins with.
+            more: For the class.
+        """
+        return self._open(kind, flavour, settings, self._blobs(values), None, False, None, **more)
 
     def _open(
         self,
@@ -351,7 +364,12 @@ def _given(**settings: Any) -> _dict[str, Any]:
 
 def _asked(value: int) -> int | None:
     """Return a semaphore's permits; None if the caller left it at the default."""
-    return None if isinstance(value, _Usual) else _whole(value, "value")
+    return None if isinstance(value, _Usual) else whole(value, "value")
+
+
+def lock_setting(lock: Mutex | None) -> _dict[str, Any]:
+    """Return the settings of a condition on `lock`; None: on one of its own."""
+    return {} if lock is None else {"lock": _mutex(lock)._handle.ident}  # noqa: SLF001 - its own kind
 
 
 def _mutex(lock: Any) -> Mutex:
@@ -363,7 +381,7 @@ def _mutex(lock: Any) -> Mutex:
     raise TypeError(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
 
 
-def _whole(value: Any, what: str) -> int:
+def whole(value: Any, what: str) -> int:
     """Return a whole number, also from what only behaves as one (numpy's)."""
     import operator  # noqa: PLC0415
 

@@ -3,7 +3,8 @@
 `make` turns what travels in a value (kind, flavour, ident) into a live object. A *flavour* is what one kind
 can look
 like: the kind "queue" is Queue, JoinableQueue, SimpleQueue, LifoQueue or PriorityQueue. It travels behind the
-kind: ``queue/JoinableQueue``; without one the first class of the kind is meant.
+kind: ``queue/JoinableQueue``; without one the first class of the kind is meant. A flavour ``mp.…`` is what
+the standard library's names make: its class is in the module of that name (`mpclient.queues`, …).
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ _MODULES: Final = {
     "value": "t_value",
 }
 
+_NAMED_MODULES: Final = {
+    **dict.fromkeys(("lock", "rlock", "condition", "semaphore"), "mpclient.synchronize"),
+    **dict.fromkeys(("value", "array"), "mpclient.managers"),
+    "queue": "mpclient.queues",
+}
+"""Where flavours ``mp.…`` are."""
+
 
 def find_class(kind: str, flavour: str = "") -> type[Proxy]:
     """Return the class of a kind and flavour.
@@ -43,8 +51,11 @@ def find_class(kind: str, flavour: str = "") -> type[Proxy]:
     Raises:
         NotSupported: There is none: the value comes from a newer version.
     """
-    module = _MODULES.get(kind)
-    classes: dict[str, type[Proxy]] = import_module(f"mpclient.objects.{module}").CLASSES if module else {}
+    if flavour.startswith("mp."):
+        module = _NAMED_MODULES.get(kind)
+    else:
+        module = f"mpclient.objects.{_MODULES[kind]}" if kind in _MODULES else None
+    classes: dict[str, type[Proxy]] = import_module(module).CLASSES if module else {}
     try:
         return classes[flavour] if flavour else next(iter(classes.values()))
     except (KeyError, StopIteration):

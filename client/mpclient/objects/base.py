@@ -10,11 +10,11 @@ RULES
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mpclient.pickling import ProxyBase, loads
-from mpshared.errors import NoSuchObject, ServerRestarted
+from mpshared.errors import NoSuchObject, NotSupported, ServerRestarted
 from mpshared.values import open_ref
 
 if TYPE_CHECKING:
@@ -99,6 +99,24 @@ class Proxy(ProxyBase):
     @property
     def _label(self) -> str:
         return f"{self.kind} {self._name!r}" if self._name else f"{self.kind} {self._handle.ident}"
+
+    # -- as the standard library's proxies -------------------------------------------------------
+
+    def _callmethod(
+        self, methodname: str, args: Sequence[Any] = (), kwds: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a method by its name, as `multiprocessing.managers.BaseProxy` has it.
+
+        Raises:
+            AttributeError: There is none of that name.
+        """
+        if methodname.startswith("_") and not methodname.endswith("__"):
+            raise AttributeError(f"the {self._label} has no method {methodname!r} to be called")
+        return getattr(self, methodname)(*args, **(kwds or {}))
+
+    def _getvalue(self) -> Any:
+        """Return a plain copy of what it stands for; what has none refuses."""
+        raise NotSupported(f"the {self._label} lives on the server, and there is no copy of it to be had")
 
     # -- in pickles ------------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ TYPECODES: Final = INTEGERS + "fd" + "cu"
 _CTYPES: Final = TYPECODES + "?"
 """Those of ctypes: "?" is `ctypes.c_bool`, which has no type code that one could give."""
 
+_LOCKS: Final = {"lock": "mp.Lock", "rlock": "mp.RLock"}
+"""What `get_lock` returns: the lock with the arguments of `multiprocessing`."""
+
 ARRAY_CODES: Final = {"c": "B", "u": "I", "?": "B"}
 """What the server's array holds for those that are no numbers: bytes, code points, 0 and 1."""
 
@@ -120,7 +123,7 @@ class Typed(Proxy):
         if not rest:
             return cls(handle, typecode=typecode)
         ident, kind = rest
-        lock: Any = find_class(kind)(handle.session.adopt(ident))
+        lock: Any = find_class(kind, _LOCKS[kind])(handle.session.adopt(ident))
         return cls(handle, typecode=typecode, lock=lock)
 
     def _details(self) -> str:

@@ -66,6 +66,9 @@ class RawArray(Typed):
     def __str__(self) -> str:
         return str(self[:])
 
+    def _getvalue(self) -> Any:
+        return self[:]
+
     # -- bytes and characters --------------------------------------------------------------------
 
     @property

@@ -158,6 +158,8 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         """Return a plain dict of the moment."""
         return dict(self.items())
 
+    _getvalue = copy
+
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return the pair that was inserted last.
 

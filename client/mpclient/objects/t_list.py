@@ -171,6 +171,8 @@ class List(Proxy, MutableSequence[Any]):
         """Return a plain list of the moment."""
         return self[:]  # type: ignore[no-any-return]
 
+    _getvalue = copy
+
     def __eq__(self, other: object) -> bool:
         return self.copy() == other if isinstance(other, list) else Proxy.__eq__(self, other)
 

@@ -53,6 +53,11 @@ class Namespace(Proxy):
         """Return a plain dict of the attributes of the moment."""
         return self._call(_ITEMS, read=self._read_items)  # type: ignore[no-any-return]
 
+    def _getvalue(self) -> Any:
+        from multiprocessing.managers import Namespace as PlainNamespace  # noqa: PLC0415 - heavy, and rare
+
+        return PlainNamespace(**self._asdict())
+
     def _incr(self, attribute: str, n: float = 1) -> Any:
         """Add `n` to a number, a missing one counting as 0; return the sum. One step on the server."""
         return self._call(_INCR, attribute, n).result

@@ -153,6 +153,8 @@ class Set(Proxy, MutableSet[Any]):
     def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:
         return set(it)  # what `a | b` gives is a plain set
 
+    _getvalue = copy
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, AbstractSet) and not isinstance(other, Proxy):
             return self.copy() == other

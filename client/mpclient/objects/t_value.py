@@ -42,6 +42,8 @@ class RawValue(Typed):
         """Return the number."""
         return self._call(_GET, read=self._read_value)
 
+    _getvalue = get
+
     def set(self, value: Any) -> None:
         """Store a number.
 

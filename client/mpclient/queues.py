@@ -1,0 +1,77 @@
+"""`multiprocessing.queues`: queues as `multiprocessing` has them, buffered and with its arguments.
+
+RULES
+* Behind them are the same objects as behind a `Cluster`'s or a `Manager`'s queues; only what arguments mean
+  (a timeout below 0 does not wait) and what `close` does (nothing is taken any more, either) is different.
+* They are made by functions: `mpclient.Queue()`, or a context's.
+"""
+
+from __future__ import annotations
+
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from mpclient.objects import t_queue
+from mpclient.objects.made import Made
+
+if TYPE_CHECKING:
+    from mpclient.objects.base import Proxy
+
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+
+
+class Queue(Made, t_queue.Queue):
+    """A line of items that any host puts to and any host gets from."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.Queue"
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item, waiting for a free place if need be.
+
+        Raises:
+            Full: No place within `timeout` seconds (None: for ever; below 0: at once), or at once without
+                `block`.
+            ValueError: This program closed the queue.
+        """
+        super().put(obj, bool(block), _not_below_0(timeout) if block else None)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the next item, waiting for one if need be.
+
+        Raises:
+            Empty: None within `timeout` seconds (None: for ever; below 0: at once), or at once without
+                `block`.
+            ValueError: This program closed the queue.
+        """
+        self._check_open()
+        return super().get(bool(block), _not_below_0(timeout) if block else None)
+
+    def join_thread(self) -> None:
+        """Wait until everything put is with the server. Only after `close`."""
+        assert self._closed, f"Queue {self!r} not closed"
+        super().join_thread()
+
+
+class JoinableQueue(Queue, t_queue.JoinableQueue):
+    """A queue whose items are leased: each returns if its taker dies before `task_done()`."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.JoinableQueue"
+
+
+class SimpleQueue(Made, t_queue.SimpleQueue):
+    """An unbounded queue with few methods (`put get empty close`); the others are there, too."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.SimpleQueue"
+
+
+def _not_below_0(timeout: float | None) -> float | None:
+    return timeout if timeout is None else max(0, timeout)
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {kind.flavour: kind for kind in (Queue, JoinableQueue, SimpleQueue)}

@@ -1,0 +1,301 @@
+"""The module `mpclient` in place of `multiprocessing`: which cluster its names mean, and what they make."""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+import multiprocessing.managers
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import mpclient
+import mpclient.context
+import mpclient.default
+import mpclient.managers
+import mpclient.queues
+import mpclient.sharedctypes
+import mpclient.synchronize
+
+HEAVY = {"multiprocessing", "socket", "msgpack", "cloudpickle", "ctypes", "rich", "structlog", "logging"}
+
+
+def run_python(source, environment=None):
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class TestTheModule:
+    def test_has_the_standard_names(self):
+        names = set(multiprocessing.__all__) - {"Process", "reducer"}
+        assert names - set(mpclient.__all__) == set()
+        assert names - set(dir(mpclient)) == set()
+
+    @pytest.mark.parametrize("name", sorted(set(multiprocessing.__all__) - {"Process", "reducer"}))
+    def test_has_the_standard_signatures(self, name):
+        """Arguments of ours are by keyword, and behind."""
+        standard, ours = getattr(multiprocessing, name), getattr(mpclient, name)
+        if inspect.isclass(standard):
+            assert ours is standard
+            return
+        wanted, offered = (list(inspect.signature(of).parameters.values()) for of in (standard, ours))
+        for left, right in zip(wanted, offered, strict=False):
+            assert (left.name, left.kind, left.default) == (right.name, right.kind, right.default)
+        assert len(wanted) == len(offered)
+
+    def test_imports_little(self):
+        loaded = run_python("import sys, mpclient; print(' '.join(sys.modules))").split()
+        assert set(loaded) & HEAVY == set()
+
+    def test_a_name_that_is_not_there(self):
+        with pytest.raises(AttributeError, match="no attribute 'Pol'"):
+            mpclient.Pol  # noqa: B018
+        with pytest.raises(ImportError):
+            from mpclient import Pol  # noqa: F401
+
+    def test_submodules_without_an_import(self):
+        source = "import mpclient as m; print(m.managers.SyncManager.__name__, m.queues.Empty.__name__)"
+        assert run_python(source) == "SyncManager Empty"
+
+    @pytest.mark.parametrize(
+        ("call", "words"),
+        [
+            (lambda: mpclient.set_executable("/bin/python"), "mpworker"),
+            (lambda: mpclient.set_forkserver_preload(["numpy"]), "leave this call out"),
+            (lambda: mpclient.reducer, "copyreg"),
+            (lambda: mpclient.context.default_context.reducer, "copyreg"),
+            (lambda: mpclient.shared_memory.SharedMemory(create=True, size=10), "mpclient.Array"),
+            (lambda: mpclient.shared_memory.ShareableList([1]), r"Manager\(\).list"),
+            (mpclient.managers.SharedMemoryManager, "Manager"),
+            (lambda: mpclient.sharedctypes.synchronized(object()), "Value"),
+            (lambda: mpclient.sharedctypes.copy(object()), "Array"),
+            (lambda: mpclient.queues.Queue(5, ctx=mpclient.get_context()), r"mpclient.Queue\(\)"),
+            (lambda: mpclient.synchronize.Lock(ctx=mpclient.get_context()), r"mpclient.Lock\(\)"),
+        ],
+    )
+    def test_what_is_refused_says_what_to_do(self, call, words):
+        with pytest.raises(mpclient.NotSupported, match=words):
+            call()
+
+
+class TestStartMethods:
+    def test_as_in_the_standard_library(self):
+        for context in (
+            mpclient.context.DefaultContext(),
+            multiprocessing.context.DefaultContext(multiprocessing.get_context("spawn")),
+        ):
+            assert context.get_start_method(allow_none=True) is None
+            context.set_start_method("forkserver")
+            assert context.get_start_method() == "forkserver"
+            with pytest.raises(RuntimeError, match="context has already been set"):
+                context.set_start_method("spawn")
+            context.set_start_method("spawn", force=True)
+            assert context.get_start_method() == "spawn"
+            context.set_start_method(None, force=True)
+            assert context.get_start_method(True) is None
+            assert context.get_context().get_start_method() == "spawn"
+            assert context.get_start_method(True) == "spawn"
+
+    def test_contexts(self):
+        for module in (mpclient, multiprocessing):
+            context = module.get_context("forkserver")
+            assert context.get_start_method() == "forkserver"
+            assert context.get_context() is context
+            assert module.get_context("forkserver") is context
+            assert context.get_context("spawn").get_start_method() == "spawn"
+            with pytest.raises(ValueError, match="cannot set start method of concrete context"):
+                context.set_start_method("spawn")
+            with pytest.raises(ValueError, match="cannot find context for 'spoon'"):
+                module.get_context("spoon")
+
+    @pytest.mark.parametrize(
+        "of", [mpclient, mpclient.get_context("spawn"), mpclient.context.DefaultContext()]
+    )
+    def test_fork_is_refused_with_a_reason(self, of):
+        with pytest.raises(ValueError, match="another machine.*spawn"):
+            of.get_context("fork")
+        assert "fork" not in of.get_all_start_methods()
+
+    def test_also_as_a_class(self):
+        with pytest.raises(ValueError, match="another machine.*spawn"):
+            mpclient.context.ForkContext  # noqa: B018
+
+    def test_making_something_settles_it(self, cluster):
+        context = mpclient.context.DefaultContext(cluster)
+        context.Lock()
+        with pytest.raises(RuntimeError, match="already been set"):
+            context.set_start_method("spawn")
+
+
+class TestWhatIsMade:
+    def test_has_the_classes_of_the_modules(self, cluster):
+        context = cluster.get_context()
+        for name in ("Queue", "JoinableQueue", "SimpleQueue"):
+            assert type(getattr(context, name)()) is getattr(mpclient.queues, name)
+        for name in ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event"):
+            assert type(getattr(context, name)()) is getattr(mpclient.synchronize, name)
+        assert type(context.Barrier(2)) is mpclient.synchronize.Barrier
+
+    def test_keeps_its_class_on_its_way(self, cluster):
+        context = cluster.get_context()
+        manager = cluster.Manager()
+        made = [
+            *(context.Queue(), context.JoinableQueue(), context.SimpleQueue(), context.Queue(3)),
+            *(context.Lock(), context.RLock(), context.Condition(), context.Semaphore()),
+            *(context.BoundedSemaphore(), manager.Value("x", "y"), manager.Array("d", [1])),
+        ]
+        box = cluster.Queue()
+        for one in made:
+            box.put(one)
+            copy = box.get()
+            assert type(copy) is type(one)
+            assert copy == one
+            assert type(pickle.loads(pickle.dumps(one))) is type(one)
+
+    def test_queues_are_buffered_unless_they_have_a_bound(self, cluster):
+        context = cluster.get_context()
+        assert context.Queue()._buffer is not None
+        assert context.JoinableQueue()._buffer is not None
+        assert context.SimpleQueue()._buffer is not None
+        assert context.Queue(1)._buffer is None
+        assert cluster.Manager().Queue()._buffer is None
+
+    def test_the_lock_of_a_value_has_the_arguments_of_multiprocessing(self, cluster):
+        box = cluster.Queue()
+        box.put(cluster.get_context().Value("i", 5))
+        for value in (cluster.Value("i"), box.get()):
+            assert type(value.get_lock()) is mpclient.synchronize.RLock
+            assert value.get_lock().acquire(False, 1) is True
+
+
+class TestManager:
+    def test_names_are_keys_and_attributes(self, cluster):
+        with cluster.Manager() as manager:
+            assert dict(manager.dict(name=1, fresh=2, ttl=3)) == {"name": 1, "fresh": 2, "ttl": 3}
+            namespace = manager.Namespace(name=1, fresh=2, ttl=3)
+            assert (namespace.name, namespace.fresh, namespace.ttl) == (1, 2, 3)
+
+    def test_what_was_made_goes_on(self, cluster):
+        with cluster.Manager() as manager:
+            shared = manager.dict(x=1)
+        assert shared["x"] == 1
+        with pytest.raises(AssertionError, match="not yet started"):
+            manager.dict()
+        with pytest.raises(multiprocessing.ProcessError):
+            manager.start()
+        manager.join(0)
+
+    def test_connects(self, server):
+        manager = mpclient.managers.SyncManager(
+            ("127.0.0.1", int(server.address.rpartition(":")[2])), server.key
+        )
+        manager.connect()
+        assert manager.address == ("127.0.0.1", int(server.address.rpartition(":")[2]))
+        with pytest.raises(multiprocessing.ProcessError):
+            manager.connect()
+        assert list(manager.list("ab")) == ["a", "b"]
+        manager.shutdown()
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda: mpclient.managers.SyncManager(serializer="xmlrpclib"),
+            lambda: mpclient.managers.SyncManager(("", 0)).start(),
+            lambda: mpclient.managers.SyncManager().start(print),
+            lambda: mpclient.managers.SyncManager().get_server(),
+            lambda: mpclient.managers.SyncManager.register("X", object),
+        ],
+    )
+    def test_what_is_refused(self, call):
+        with pytest.raises(mpclient.NotSupported):
+            call()
+
+    def test_proxies_as_the_standard_library_has_them(self, cluster):
+        manager = cluster.Manager()
+        shared = manager.dict(x=1)
+        assert shared._callmethod("get", ("y", 5)) == 5
+        assert shared._callmethod("setdefault", args=("y",), kwds={"default": 6}) == 6
+        assert shared._getvalue() == {"x": 1, "y": 6}
+        assert manager.list([1])._getvalue() == [1]
+        plain = manager.Namespace(x=1)._getvalue()
+        assert type(plain) is multiprocessing.managers.Namespace
+        assert plain.x == 1
+        assert manager.Value("i", "any")._getvalue() == "any"
+        with pytest.raises(AttributeError):
+            shared._callmethod("_call")
+        with pytest.raises(mpclient.NotSupported, match="no copy"):
+            manager.Lock()._getvalue()
+
+    def test_base_manager_is_the_standard_one(self):
+        assert mpclient.managers.BaseManager is multiprocessing.managers.BaseManager
+        with pytest.raises(AttributeError):
+            mpclient.managers.Nothing  # noqa: B018
+
+
+# -- which cluster ---------------------------------------------------------------------------------
+
+
+def test_the_default_cluster_is_the_one_at_the_address(program, cluster, unique):
+    source = "from mpclient.default import default_cluster as cluster\n"
+    program(f"{source}cluster().Queue(name={unique!r}).put('mpclient')", connected=False).finish()
+    assert cluster.Queue(name=unique).get(timeout=10) == "mpclient"
+
+
+def test_the_first_connection_is_the_default(program, server):
+    source = """
+import mpclient
+from mpclient.default import default_cluster
+implicit = default_cluster()
+assert mpclient.connect() is implicit, "what was chosen already is made explicit"
+one = mpclient.connect(name="one")
+assert default_cluster() is one
+two = mpclient.connect(name="two")
+assert default_cluster() is one
+one.close()
+assert default_cluster() is two
+with two:
+    queue = mpclient.Queue()
+assert default_cluster() is implicit
+with mpclient.connect(): pass
+assert default_cluster() not in (implicit, one, two)
+print("good")
+"""
+    assert program(source, connected=False).finish() == "good"
+
+
+def test_a_fork_has_the_default_of_its_parent(program):
+    source = """
+import os, mpclient
+lock, queue = mpclient.Lock(), mpclient.Queue()
+if os.fork() == 0:
+    with lock:
+        queue.put(mpclient.Semaphore(3).get_value())
+    raise SystemExit(0)
+print(queue.get(timeout=10))
+os.wait()
+"""
+    assert program(source, connected=False).finish() == "3"
+
+
+def test_without_an_address_and_a_main_guard(tmp_path):
+    """The embedded cluster starts at the first use; the children of the program do not run it again."""
+    source = """
+import mpclient as multiprocessing
+queue = multiprocessing.Queue()
+queue.put([1, 2])
+with multiprocessing.Manager() as manager:
+    shared = manager.dict()
+    shared["x"] = queue.get()
+    print(shared)
+"""
+    path = tmp_path / "program.py"
+    path.write_text(source)
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == ("{'x': [1, 2]}\n", "")
