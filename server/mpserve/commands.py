@@ -5,6 +5,7 @@ What goes wrong is one line on standard error and an exit code of `mpshared.exit
 
 # No `from __future__ import annotations`: typer evaluates the annotations.
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ ANSWER_S = 10.0
 
 app = make_app("mpserve", "Serve multiprocessing's objects to every machine you have.")
 Connect = Annotated[Any, option(settings.ADDRESS)]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of --data.", show_default=False)]
 KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
 
 
@@ -119,6 +121,39 @@ def keyfile() -> None:
         say(str(default_key_file()))
     except KeyProblem as err:
         fail("mpserve keyfile", ExitCode.BAD_KEY, str(err))
+
+
+@app.command()
+def check(folder: Folder) -> int:
+    """Tell what is in a folder of --data, and whether it is whole; no server may use it meanwhile."""
+    from mpserve import data  # noqa: PLC0415 - loads SQLite, as the two below
+
+    return data.check(folder)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Where to; standard output unless given.", show_default=False),
+    ] = None,
+) -> int:
+    """Write what is in a folder of --data as lines of JSON."""
+    from mpserve import data  # noqa: PLC0415
+
+    return data.export(folder, file)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export.", show_default=False)],
+    folder: Folder,
+) -> int:
+    """Make a new folder for --data of an export."""
+    from mpserve import data  # noqa: PLC0415
+
+    return data.import_(file, folder)
 
 
 def _ask(address: Address | None, key_file: str | None, question: Callable[[Inquiry], Any]) -> Any:

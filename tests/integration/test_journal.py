@@ -363,3 +363,73 @@ def test_a_long_journal_becomes_a_snapshot(durable, tmp_path):
         restart(server)
         assert sorted(kept.keys()) == [0, 1, 2]
         assert queue.get_many(2000) == [*range(1000), "last"]
+
+
+# -- check, export, import ------------------------------------------------------------------------
+
+
+def test_an_export_makes_the_same_server_elsewhere(durable, tmp_path):
+    server = durable()
+    with connect(server) as cluster:
+        cluster.dict({"a": 1, (1, 2): b"bytes"}, name="d")
+        tasks = cluster.JoinableQueue(name="tasks")
+        tasks.put_many(range(10))
+        tasks.get()
+    server.stop()
+    folder, file, other = tmp_path / "data", tmp_path / "export.jsonl", tmp_path / "other"
+    checked = run_mpserve("check", str(folder))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.splitlines()[-1] == "nothing is damaged"
+    assert run_mpserve("export", str(folder), str(file)).returncode == 0
+    assert run_mpserve("export", str(folder)).stdout == file.read_text()
+    made = run_mpserve("import", str(file), str(other))
+    assert made.returncode == 0
+    assert f"mpserve start --data {other}" in made.stdout
+    assert run_mpserve("export", str(other)).stdout == file.read_text()
+    again = durable(folder=other)
+    with connect(again) as cluster:
+        assert cluster.dict(name="d").copy() == {"a": 1, (1, 2): b"bytes"}
+        assert cluster.JoinableQueue(name="tasks").get_many(20) == list(range(10))
+
+
+def test_check_names_what_is_damaged(durable, tmp_path):
+    server = durable()
+    with connect(server) as cluster:
+        cluster.dict({"a": 1}, name="d")
+    server.stop()
+    folder = tmp_path / "data"
+    file = sqlite3.connect(folder / "journal-000001.db", isolation_level=None)
+    file.execute("UPDATE rows SET checksum = 0 WHERE seq = 2")
+    file.close()
+    for word in ("check", "export"):
+        done = run_mpserve(word, str(folder))
+        assert done.returncode == 8
+        assert done.stderr.startswith(
+            "mpserve: journal-000001.db is damaged after that: its checksum is wrong"
+        )
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("check", "{}/none"), 8, "holds no data of a server"),
+        (("export", "{}/none"), 8, "holds no data of a server"),
+        (("import", "{}/none", "{}/new"), 1, "none: No such file or directory"),
+        (("import", "{}/file", "{}/new"), 8, "the export cannot be used: line 1 is no JSON"),
+        (("import", "{}/file", "{}"), 2, "is not empty"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(words, code, said, tmp_path):
+    (tmp_path / "file").write_text("no export")
+    done = run_mpserve(*(word.format(tmp_path) for word in words))
+    assert done.returncode == code
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_in_use_is_not_read(durable, tmp_path):
+    durable()
+    done = run_mpserve("check", str(tmp_path / "data"))
+    assert done.returncode == 8
+    assert "in use by another server" in done.stderr
