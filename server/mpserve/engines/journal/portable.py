@@ -69,9 +69,8 @@ def _entries(lines: Iterator[str]) -> Iterator[Entry]:
         loaded = _load(line, number)
         if isinstance(loaded, dict):
             if loaded.get("end") != number - 2:
-                raise NoExport(
-                    f"line {number}: it should end after {loaded.get('end')!r:.20} entries, here are {number - 2}"
-                )
+                says = f"it should end after {loaded.get('end')!r:.20} entries"
+                raise NoExport(f"line {number}: {says}, here are {number - 2}")
             return
         yield _entry(loaded, number)
     raise NoExport(f"it is incomplete: it breaks off after line {number}")
