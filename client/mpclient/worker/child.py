@@ -53,6 +53,8 @@ class Child:
         self.why: str | None = None
         """Why it says it ends (`channel.Why`); None while it has said nothing."""
         self.text = ""
+        self.refused = False
+        """Whether it asked for its slot to be lent, and that could not be."""
         self.given_up = ""
         """Why the server does not want it any more."""
         self.job = 0
@@ -159,7 +161,7 @@ class Child:
             return None
         ended = Exit.from_wait(status, usage)
         self._process.returncode = ended.code
-        self.job, self.pool = self.mark.get(), self.mark.pool()
+        self.job, self.pool = self.mark.number[0], self.mark.pool()
         return ended
 
     def close(self) -> None:

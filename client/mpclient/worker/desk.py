@@ -6,8 +6,8 @@
 RULES
 * Jobs are run in the order in which they were leased: when this process dies, the server takes the oldest
   one for the one it was at.
-* The main thread runs jobs; the tender takes from both ends meanwhile. Every method holds the lock and
-  waits for nothing.
+* The main thread runs jobs; the tender takes from both sides meanwhile. Jobs and results are moved one by one
+  by single steps of a deque, so that each goes one way only, without a lock for each; only pills need one.
 * `leased` names everything that may still be this session's. What is on it and was finished meanwhile is
   passed over by the server, so handing all of it back is always right.
 """
@@ -17,14 +17,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from operator import eq
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from mpshared.values import NONE, Blob, size_bytes
 
 __all__ = ["NOTHING", "Desk", "Finished", "Range", "ranges_of"]
 
 Range: TypeAlias = tuple[int, int]
+T = TypeVar("T")
 
 
 class Finished(NamedTuple):
@@ -48,6 +52,8 @@ NOTHING: Final = Finished((), (), ())
 
 def ranges_of(numbers: Sequence[int]) -> list[Range]:
     """Return numbers, mostly ascending, as ranges with both ends included."""
+    if numbers and all(map(eq, numbers, range(numbers[0], numbers[0] + len(numbers)))):
+        return [(numbers[0], numbers[-1])]
     ranges: list[Range] = []
     first = last = -1
     for number in numbers:
@@ -67,16 +73,16 @@ class Desk:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: deque[tuple[int, Blob]] = deque()
-        self._numbers: list[int] = []
-        self._results: list[Blob] = []
-        self._alive: list[Any] = []
+        self._done: deque[tuple[int, Blob, Any]] = deque()
+        self.next_job: Callable[[], tuple[int, Blob]] = self._jobs.popleft
+        """Takes the next job; raises `IndexError` when there is none."""
+        self.finish: Callable[[tuple[int, Blob, Any]], None] = self._done.append
+        """Puts down (number, result, what must not be dropped before the server has it, or None)."""
         self.leased: list[Range] = []
         self.pool: str | None = None
         """The pool that the batch is from; None: the recipe queue."""
         self.spec_version = 0
         """Of that pool."""
-        self.result_bytes = 0
-        """Of the results that wait here."""
         self.began_s = 0.0
         """When the batch was received, monotonic."""
         self._pill: int | None = None
@@ -90,49 +96,30 @@ class Desk:
         spec_version: int = 0,
     ) -> int:
         """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these."""
-        numbers = [number for first, last, _ in runs for number in range(first, last + 1)]
-        with self._lock:
-            self.leased = [(first, last) for first, last, _ in runs]
-            self.pool, self.spec_version = pool, spec_version
-            self.began_s = time.monotonic()
-            if pool is None and blobs and blobs[-1] == NONE:
-                self._pill = numbers[-1]
-            self._jobs.extend(zip(numbers, blobs, strict=True))
-            if self._pill is not None:
-                self._jobs.pop()
-        return sum(map(size_bytes, blobs))
-
-    def next_job(self) -> tuple[int, Blob] | None:
-        """Take the next job, or None."""
-        with self._lock:
-            return self._jobs.popleft() if self._jobs else None
-
-    def finish(self, number: int, result: Blob, alive: Any) -> None:
-        """Put down the result of a job; `alive` is kept until the server has it, unless None."""
-        with self._lock:
-            self._numbers.append(number)
-            self._results.append(result)
-            self.result_bytes += len(result) if type(result) is bytes else size_bytes(result)
-            if alive is not None:
-                self._alive.append(alive)
+        self.leased = [(first, last) for first, last, _ in runs]
+        self.pool, self.spec_version = pool, spec_version
+        self.began_s = time.monotonic()
+        numbers = chain.from_iterable([range(first, last + 1) for first, last, _ in runs])
+        jobs = list(zip(numbers, blobs, strict=True))
+        if pool is None and jobs and jobs[-1][1] == NONE:
+            self._pill = jobs.pop()[0]
+        self._jobs.extend(jobs)
+        return sum([len(blob) if type(blob) is bytes else size_bytes(blob) for blob in blobs])
 
     def collect(self) -> Finished:
         """Take what is finished off the desk."""
-        with self._lock:
-            finished = Finished(self._numbers, self._results, self._alive, self.pool)
-            self._numbers, self._results, self._alive = [], [], []
-            self.result_bytes = 0
-        return finished
+        done = list(_emptied(self._done.popleft))
+        if not done:
+            return NOTHING
+        numbers, results, alive = zip(*done, strict=True)
+        return Finished(numbers, results, [thing for thing in alive if thing is not None], self.pool)
 
     def clear(self) -> list[Range]:
         """Take what was not begun off the desk; returns its numbers."""
-        with self._lock:
-            numbers = [number for number, _ in self._jobs]
-            if self._pill is not None:
-                numbers.append(self._pill)
-                self._pill = None
-            self._jobs.clear()
-        return ranges_of(numbers)
+        numbers = [number for number, _ in _emptied(self._jobs.pop)]
+        numbers.reverse()
+        pill = self.take_pill()
+        return ranges_of(numbers if pill is None else [*numbers, pill])
 
     def take_pill(self) -> int | None:
         """Take the pill off the desk; None: the tender handed it back meanwhile."""
@@ -153,4 +140,11 @@ class Desk:
     @property
     def to_tend(self) -> bool:
         """Whether there is more than the one job that is running."""
-        return bool(self._jobs or self._numbers)
+        return bool(self._jobs or self._done)
+
+
+def _emptied(take: Callable[[], T]) -> Iterator[T]:
+    """Yield what `take` returns until it raises IndexError."""
+    with suppress(IndexError):
+        while True:
+            yield take()

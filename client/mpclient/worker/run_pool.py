@@ -13,9 +13,9 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import CALL, MAP
-from mpclient.pickling import dumps, loads
+from mpclient.pickling import PLAIN, Dumper, loads
 from mpshared.errors import MpserveError, ServerGone
-from mpshared.values import Blob, needs_python
+from mpshared.values import NONE, Blob, needs_python
 
 if TYPE_CHECKING:
     from mpclient.session import Session
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolRunner"]
 
 _HERE: Final = sys.version_info[:2]
+_PROTOCOL: Final = 5
 _FETCH_S: Final = 5.0
 """A stop breaks the fetching of a function that takes longer than this."""
 
@@ -46,6 +47,7 @@ class PoolRunner:
         self._pools = pools
         self._failures = failures
         self._breaker = breaker
+        self._dumper = Dumper(session)
         self.versions: Sequence[Sequence[int]] = ()
         """The Pythons of the workers, [[major, minor], …], as the server told last."""
 
@@ -91,14 +93,19 @@ class PoolRunner:
                 answer = list(starmap(function, job[2]))
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
             return _kept(self._failures.passed_on(function, err, self._session), err)
+        if answer is None:
+            return NONE, None
+        if type(answer) in PLAIN:
+            return pickle.dumps(answer, _PROTOCOL), None
         return self._pickled(function, answer)
 
     # -- its parts -------------------------------------------------------------------------------
 
     def _pickled(self, function: object, answer: object) -> tuple[Blob, Any]:
         try:
-            result = dumps(answer, self._session)
+            result = self._dumper.dumps(answer)
         except BaseException as err:  # noqa: BLE001 - users' __reduce__ and __getstate__
+            self._dumper = Dumper(self._session)
             return self._failures.not_sent(function, answer, err, self._session), None
         return (result, None) if type(result) is bytes else _kept(result, answer)
 

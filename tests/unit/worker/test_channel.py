@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 from mpclient.worker.channel import Channel
-from mpclient.worker.mark import Mark, new_mark
 
 
 def pair() -> tuple[Channel, Channel]:
@@ -41,14 +39,3 @@ def test_nothing_to_receive_without_waiting():
     assert right.receive() == []
     left.close()
     right.close()
-
-
-def test_a_mark_is_read_by_the_other_side():
-    descriptor = new_mark()
-    other = os.dup(descriptor)
-    writing, reading = Mark(descriptor), Mark(other)
-    assert reading.get() == 0
-    writing.set(1 << 40)
-    assert reading.get() == 1 << 40
-    writing.close()
-    reading.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,21 +27,20 @@ def test_jobs_come_in_the_order_of_the_lease():
     desk = Desk()
     assert desk.receive([[3, 4, 1], [1, 1, 2]], [b"c", b"dd", b"a"]) == 4
     assert desk.leased == [(3, 4), (1, 1)]
-    assert [desk.next_job() for _ in range(4)] == [(3, b"c"), (4, b"dd"), (1, b"a"), None]
+    assert [desk.next_job() for _ in range(3)] == [(3, b"c"), (4, b"dd"), (1, b"a")]
+    with pytest.raises(IndexError):
+        desk.next_job()
 
 
 def test_finished_jobs_are_collected_once():
     desk = Desk()
     desk.receive([[1, 2, 1]], [b"a", b"b"])
     desk.next_job()
-    desk.finish(1, Value(0, b"A", (b"more",), ("ident",)), "kept alive")
-    assert desk.result_bytes == 5
+    result = Value(0, b"A", (b"more",), ("ident",))
+    desk.finish((1, result, "kept alive"))
     assert desk.to_tend
-    finished = desk.collect()
-    assert finished.numbers == [1]
-    assert finished.alive == ["kept alive"]
-    assert desk.collect() == Finished([], [], [])
-    assert desk.result_bytes == 0
+    assert desk.collect() == Finished((1,), (result,), ["kept alive"])
+    assert desk.collect() == NOTHING
     assert len(NOTHING.numbers) == 0
 
 
@@ -55,7 +55,7 @@ def test_a_pill_comes_after_the_jobs():
     assert not desk.is_at_pill
     desk.next_job()
     desk.next_job()
-    assert desk.next_job() is None
+    assert desk.is_empty
     assert desk.is_at_pill
     assert desk.take_pill() == 3
     assert not desk.is_at_pill
@@ -67,7 +67,7 @@ def test_what_was_not_begun_goes_back_with_the_pill():
     desk.receive([[1, 3, 1], [7, 7, 1]], [b"a", b"b", b"c", NONE])
     desk.next_job()
     assert desk.clear() == [(2, 3), (7, 7)]
-    assert desk.next_job() is None
+    assert desk.is_empty
     assert not desk.is_at_pill
     assert desk.take_pill() is None
 
@@ -78,9 +78,10 @@ def test_a_batch_of_a_pool_has_no_pills_and_says_where_its_results_go():
     assert (desk.pool, desk.spec_version) == ("pool", 3)
     assert [desk.next_job(), desk.next_job()] == [(1, b"a"), (2, NONE)]
     assert not desk.is_at_pill
-    desk.finish(1, b"A", None)
+    desk.finish((1, b"A", None))
     assert desk.collect().pool == "pool"
     desk.receive([[1, 1, 1]], [b"a"])
+    desk.finish((1, b"A", None))
     assert desk.collect().pool is None
 
 
