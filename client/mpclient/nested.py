@@ -6,8 +6,8 @@ is outstanding here, and lends the slot (`docs/explanation/worker.md`).
 RULES
 * Pools count here in every process: `submitted` before jobs are sent, `settled` when their results have come,
   when they were cancelled, or when the pool is given up. In programs nobody watches, and that is all.
-* When a slot cannot be lent, everybody who `listen`s hears why: whoever waits for such jobs raises
-  `NoWorkers` with that text instead of waiting for ever.
+* When a slot cannot be lent and nobody else runs the jobs, everybody who `listen`s hears why: whoever waits
+  for such jobs raises `NoWorkers` with that text instead of waiting for ever.
 * A forked child has submitted nothing.
 """
 

@@ -52,7 +52,8 @@ def hear_refusal() -> str:
 
     listener = Listener()
     nested.listen(listener)
-    nested.submitted(1)
+    inner = RawPool(mpclient.connect())
+    inner.call(os.getpid)
     testing.wait_until(lambda: bool(listener.text))
     nested.settled(1)
     return listener.text
@@ -85,6 +86,15 @@ def test_at_the_bound_there_is_an_error_that_says_so(mpworker, server, unique, p
     assert "small cannot start another process" in (text := pool.result())
     assert "--max-spawned is 0" in text
     host.wait_for("worker.cannot_lend")
+
+
+def test_at_the_bound_other_hosts_do(mpworker, server, unique, pool):
+    options = "--pythonpath", str(ROOT), "--max-spawned", "0"
+    for _ in range(2):
+        mpworker(server, *options, queue=unique).ready()
+    pool = pool()
+    pool.call(dig, 1)
+    assert len(set(pool.result())) == 2
 
 
 def test_a_stop_lets_a_job_wait_for_its_own(host, pool, cluster):

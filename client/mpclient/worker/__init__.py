@@ -19,6 +19,7 @@
 | pace          | how many jobs to ask for                                          | a worker process  |
 | exchange      | the round trip to the server, and what can go wrong with it       | a worker process  |
 | tender        | the thread that listens to the supervisor and watches slow batches | a worker process |
+| stuck         | whether nested jobs without a slot get anywhere                   | a worker process  |
 | run, failures | one recipe job: opened, called, its answer pickled; what failed   | a worker process  |
 | run_pool      | one job of a pool: the same, or the exception itself              | a worker process  |
 | pools         | what is known of pools: functions, initializer, how many jobs     | a worker process  |

@@ -285,7 +285,9 @@ class Supervisor:
         refusal = self._lending.lend(child, others=0)
         if refusal is not None:
             child.channel.send("cannot_lend", text=refusal)
-            self.log.warning("worker.cannot_lend", worker=slot.name, pid=child.pid, why=refusal)
+            if not child.refused:  # it asks again and again
+                self.log.warning("worker.cannot_lend", worker=slot.name, pid=child.pid, why=refusal)
+        child.refused = refusal is not None
 
     def _answer_for_all(self) -> None:
         self._link.answer_for([child.session for _, child in self._children() if child.session])

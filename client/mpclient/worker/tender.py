@@ -6,8 +6,8 @@ RULES
   is sent, what was not begun is handed back for others. Only the job that runs stays.
 * While a single job runs, or none, it sleeps until the supervisor says something: no wake-up, no
   contention.
-* A job that has waited for jobs of its own (`mpclient.nested`) for a while has its slot lent; it is told when
-  that cannot be.
+* A job that has waited for jobs of its own (`mpclient.nested`) for a while has its slot lent. It is told when
+  that cannot be and nobody else runs them (`stuck`).
 * When the supervisor is gone, however that happened, this process stops as if it had been told to.
 """
 
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpclient import nested
 from mpclient.worker.channel import Why
 from mpclient.worker.signals import Breaker
+from mpclient.worker.stuck import Stuck
 from mpshared.errors import MpserveError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _SLOW_S: Final = 0.1
 """When a batch is relieved: five times what it was planned to take."""
 _NESTED_S: Final = 0.1
 """When a slot is lent: shorter waits than this are over before another process has started."""
+_AGAIN_S: Final = 1.0
+"""When it is asked for again if there was none."""
 _IDLE_TICKS: Final = 3
 
 
@@ -59,6 +62,7 @@ class Tender(threading.Thread):
         self._relief: threading.Thread | None = None
         self._nested_since_s: float | None = None
         self._lends = False
+        self._stuck = Stuck(session)
         self.stopping = False
         """Whether this process is to end after its current job."""
         self.breaker = Breaker(self._ask_stop)
@@ -124,7 +128,9 @@ class Tender(threading.Thread):
     def _heed(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
             if message["kind"] == "cannot_lend":
-                nested.refuse(message["text"])
+                self._lends = False
+                self._nested_since_s = time.monotonic() + _AGAIN_S - _NESTED_S
+                self._stuck.heard(message["text"])
                 continue
             self.stopping = True
             if message["kind"] == "quit":
@@ -142,6 +148,7 @@ class Tender(threading.Thread):
         """Have the supervisor lend this slot while a job waits for jobs of its own, and no longer."""
         if not nested.outstanding() or self.breaker.is_entered:
             self._nested_since_s = None
+            self._stuck.forget()
             if self._lends:
                 self._lends = False
                 self._channel.send("unlend")
