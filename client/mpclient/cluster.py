@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from builtins import dict as _dict
 from builtins import list as _list
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.factories import Factories
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mpclient.executor import Executor
     from mpclient.local import LocalCluster
     from mpclient.pool import Pool
+    from mpclient.process import Process
 
 __all__ = ["Cluster", "connect", "make_cluster"]
 
@@ -159,10 +162,17 @@ class Cluster(Factories, Offers, ProxyBase):
         """
         if self._borrowed:
             return
+        self._finish_processes()
         self.session.close()
         owns, self._owns = self._owns, None
         if owns is not None:
             owns.stop()
+
+    def _finish_processes(self, *, interrupted: bool = False) -> None:
+        """Terminate daemons, wait for the other Processes: as a program's end does."""
+        process = sys.modules.get("mpclient.process")
+        if process is not None and not self.session.closed:
+            process.finish(self.session, interrupted=interrupted)
 
     def __enter__(self) -> Self:
         return self
@@ -170,6 +180,8 @@ class Cluster(Factories, Offers, ProxyBase):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._borrowed:
+            self._finish_processes(interrupted=exc_type is KeyboardInterrupt)
         self.close()
 
     def _find_cluster(self) -> Cluster:
@@ -194,6 +206,13 @@ class Cluster(Factories, Offers, ProxyBase):
         return _dict(self.session.call(_STATUS, "", []).result)
 
     # -- work ------------------------------------------------------------------------------------
+
+    @cached_property
+    def Process(self) -> type[Process]:  # noqa: N802 - the standard library's name
+        """The class of processes that run on this cluster's hosts; see `mpclient.process.Process`."""
+        from mpclient.process import bound_to  # noqa: PLC0415 - most programs start none
+
+        return bound_to(self)
 
     def Pool(  # noqa: N802 - the standard library's name
         self,

@@ -44,7 +44,9 @@ _PREFIX: Final = "mpserve-"
 _QUICK_S: Final = 1.0
 _QUICK_MOST: Final = 5
 """Workers that end at once, this often in a row, are not started again."""
-_KEPT_SETTINGS: Final = frozenset({"MPSERVE_WORKER_PROCESSES", "MPSERVE_LOG_LEVEL", "MPSERVE_WORKER_WAIT"})
+_KEPT_SETTINGS: Final = frozenset(
+    {"MPSERVE_WORKER_PROCESSES", "MPSERVE_MAX_SPAWNED", "MPSERVE_LOG_LEVEL", "MPSERVE_WORKER_WAIT"}
+)
 
 
 def start_local(name: str = "", **limits: float) -> Cluster:

@@ -120,8 +120,16 @@ class _Pickler(pickle.Pickler):
         if isinstance(obj, ProxyBase):
             return self._writer.mention(obj)
         if isinstance(obj, (type, FunctionType)) and not importable(obj):
+            if (reduced := _reduce_bound(obj)) is not None:
+                return reduced
             raise _CodeInside
         return _reduce_stream(obj) if isinstance(obj, _TextStream) else NotImplemented
+
+
+def _reduce_bound(obj: object) -> tuple[Any, ...] | None:
+    """Write a class that is bound to a cluster of this program as the one that it was made from."""
+    travels_as = vars(obj).get("_travels_as") if isinstance(obj, type) else None
+    return None if travels_as is None else (travels_as, ())
 
 
 _TextStream: Final[Any] = io.TextIOWrapper.__base__
@@ -248,6 +256,8 @@ def _code_pickler() -> Any:
                     return self._writer.mention(obj)
                 if isinstance(obj, CodeType):
                     return _with_file_name(self.dispatch_table[CodeType](obj), obj.co_filename)
+                if (bound := _reduce_bound(obj)) is not None:
+                    return bound
                 reduced = _reduce_stream(obj) if isinstance(obj, _TextStream) else NotImplemented
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 

@@ -20,7 +20,15 @@ import pytest
 
 from mpclient.testing import wait_until
 
-__all__ = ["WorkerHost", "is_alive", "mpworker", "other_pythons", "processes_of"]
+__all__ = [
+    "WorkerHost",
+    "children_of",
+    "is_alive",
+    "mpworker",
+    "nursery_of",
+    "other_pythons",
+    "processes_of",
+]
 
 COMMAND = Path(sys.executable).with_name("mpworker")
 LIMIT_S = 20.0
@@ -75,7 +83,7 @@ class WorkerHost:
 
     def end(self) -> None:
         if self.process.poll() is None:
-            pids = processes_of(self.process.pid)
+            pids = children_of(self.process.pid)
             self.process.kill()
             self.process.wait(LIMIT_S)
             for pid in pids:
@@ -83,14 +91,29 @@ class WorkerHost:
                     os.kill(pid, signal.SIGKILL)
 
 
-def processes_of(supervisor: int) -> list[int]:
-    """Return the pids of a supervisor's worker processes."""
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children."""
     try:
-        return [
-            int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-        ]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+def nursery_of(supervisor: int) -> list[int]:
+    """Return the pid of a supervisor's nursery, if it has one."""
+    return [child for child in children_of(supervisor) if b".nursery" in _command_line(child)]
+
+
+def processes_of(supervisor: int) -> list[int]:
+    """Return the pids of a supervisor's worker processes."""
+    return [child for child in children_of(supervisor) if b".nursery" not in _command_line(child)]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def is_alive(pid: int) -> bool:

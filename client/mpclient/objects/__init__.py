@@ -30,6 +30,7 @@ _MODULES: Final = {
     "lock": "t_lock",
     "namespace": "t_namespace",
     "pipe": "t_pipe",
+    "process": "t_process",
     "queue": "t_queue",
     "rlock": "t_rlock",
     "semaphore": "t_semaphore",

@@ -29,7 +29,7 @@ from mpshared.reports import MAX_LINES
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
 
-__all__ = ["Child"]
+__all__ = ["Child", "environment"]
 
 _READ_BYTES: Final = 1 << 16
 _DRAIN_READS: Final = 64
@@ -79,7 +79,7 @@ class Child:
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
                 cwd=options.chdir,
-                env=_environment(options),
+                env=environment(options),
                 pass_fds=(theirs.fileno(), mark),
                 start_new_session=True,
             )
@@ -173,7 +173,7 @@ class Child:
         self.streams.clear()
 
 
-def _environment(options: Options) -> dict[str, str]:
+def environment(options: Options) -> dict[str, str]:
     """Return its environment: jobs that call `mpclient.connect()` find the key where the supervisor did."""
     environment = dict(os.environ)
     if options.key.file is not None:

@@ -47,6 +47,7 @@ def work(
     _version: Annotated[bool, version_option("mpworker")] = False,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
     respawn: Annotated[bool, typer.Option("--respawn", hidden=True)] = False,
+    no_fork: Annotated[bool, typer.Option("--no-fork", hidden=True)] = False,
 ) -> None:
     """Run jobs from a server's queue, until a pill has stopped each worker process.
 
@@ -67,6 +68,7 @@ def work(
         connect_timeout_s=connect_timeout,
         lifeline=_lifeline(lifeline),
         respawn=respawn,
+        **({"fork": False} if no_fork else {}),
     )
     code, text = Supervisor(options, partial(make_logger, "mpworker", log_format, log_level)).run()
     if text:

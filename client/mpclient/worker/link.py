@@ -17,7 +17,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from mpclient.dialling import Lost, dial
@@ -34,6 +36,8 @@ __all__ = ["Command", "Down", "GaveUp", "Link", "LinkEvent", "Refused", "Unreach
 _OPEN: Final = BY_NAME["cluster.open"]
 _NEXT_COMMAND: Final = BY_NAME["cluster.next_command"]
 _REPORT_DEATH: Final = BY_NAME["cluster.report_death"]
+_ENDED: Final = BY_NAME["process.ended"]
+_REFUSED: Final = BY_NAME["process.refused"]
 
 _DIAL_S: Final = 5.0
 _COMMAND_S: Final = 600.0
@@ -102,7 +106,7 @@ class Link:
         self._options = options
         self._post = post
         self._closing = threading.Event()
-        self._reports: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         describes = Describes(
             "supervisor",
             options.name,
@@ -128,7 +132,17 @@ class Link:
 
     def report(self, session: str, report: dict[str, Any]) -> None:
         """Have the server told that a worker process died."""
-        self._reports.put((session, report))
+        self._reports.put(partial(self._session.call, _REPORT_DEATH, "", [session, report]))
+
+    def refuse(self, process: str, why: str) -> None:
+        """Have the server told that a Process cannot be started here."""
+        self._reports.put(partial(self._session.call, _REFUSED, process, [why]))
+
+    def tell_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
+        """Have the server told how a Process ended; its session is over, whether somebody joins it or not."""
+        self._reports.put(partial(self._session.call, _ENDED, process, [exitcode, report]))
+        if session:
+            self.report(session, report)
 
     def close(self) -> None:
         """Say goodbye. Returns within seconds, also when the server is gone."""
@@ -188,11 +202,10 @@ class Link:
     # -- the reports' thread ---------------------------------------------------------------------
 
     def _report_all(self) -> None:
-        while (item := self._reports.get()) is not None:
-            try:
-                self._session.call(_REPORT_DEATH, "", list(item))
-            except MpserveError:  # the session is over, and with it the dead worker's: nothing to report
-                continue
+        while (report := self._reports.get()) is not None:
+            # Where the session is over, so is the dead one's; a Process that nobody can join is forgotten.
+            with suppress(MpserveError):
+                report()
 
 
 def _code_of(err: MpserveError) -> ExitCode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ class Options:
     """Reading end of a pipe; its end is this worker host's end. -1: none."""
     respawn: bool = False
     """Start fresh worker processes when pills have stopped all of them."""
+    fork: bool = sys.platform == "linux"
+    """Processes are forks of a prepared process, not fresh interpreters; elsewhere that is not safe."""
 
     def for_process(self, worker: str, supervisor: str, *, serves_queue: bool) -> dict[str, Any]:
         """Return what a worker process is told: plain data, the key included; for the socket pair only.
@@ -55,6 +58,14 @@ class Options:
             "results": self.results if serves_queue else None,
             "max_tasks": self.max_tasks,
             "max_memory_bytes": self.max_memory_bytes,
+            "pythonpath": list(self.pythonpath),
+        }
+
+    def for_spawned(self) -> dict[str, Any]:
+        """Return what a Process is told: plain data, the key included; for the socket pairs only."""
+        return {
+            "address": str(self.address),
+            "key": self.key.secret,
             "pythonpath": list(self.pythonpath),
         }
 

@@ -37,7 +37,7 @@ from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
 
-__all__ = ["main"]
+__all__ = ["OneTerm", "main", "prepare"]
 
 _CONNECT_S = 5.0
 """The supervisor has just spoken with the server; longer than this is its matter."""
@@ -60,7 +60,7 @@ def main() -> None:
     given = channel.receive_first()
     if given is None:
         return
-    _prepare(given)
+    prepare(given)
     try:
         why, text = _work(channel, given, Mark(mark))
     except ServerGone as err:
@@ -70,7 +70,7 @@ def main() -> None:
     channel.send("ended", why=why, text=text)
 
 
-def _prepare(given: dict[str, Any]) -> None:
+def prepare(given: dict[str, Any]) -> None:
     """Make this process a place for jobs."""
     faulthandler.enable(all_threads=False)  # a job that crashes the interpreter says where
     for stream in (sys.stdout, sys.stderr):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mpshared.reports import MAX_LINES, ending
 
-__all__ = ["Exit", "died_report"]
+__all__ = ["Exit", "died_report", "ended_report"]
 
 
 class Exit(NamedTuple):
@@ -38,6 +38,11 @@ def _how(ended: Exit) -> dict[str, Any]:
     return {"signal": -ended.code} if ended.code < 0 else {"exit_code": ended.code}
 
 
+def ended_report(ended: Exit) -> dict[str, Any]:
+    """Return the report for `process.ended`: how a Process ended."""
+    return {**_how(ended), "peak_memory_bytes": ended.peak_memory_bytes}
+
+
 def died_report(ended: Exit, output: Iterable[str], place: str, job: int) -> dict[str, Any]:
     """Return the report for `cluster.report_death`.
 
@@ -48,8 +53,7 @@ def died_report(ended: Exit, output: Iterable[str], place: str, job: int) -> dic
         job: The number of the job that it began last, 0 for none.
     """
     return {
-        **_how(ended),
-        "peak_memory_bytes": ended.peak_memory_bytes,
+        **ended_report(ended),
         "output": list(output)[-MAX_LINES:],
         **({"running": [place, job]} if job else {}),
     }

@@ -29,6 +29,7 @@ from mpclient.worker.channel import Why
 from mpclient.worker.child import Child
 from mpclient.worker.lending import Lending, LentSlot
 from mpclient.worker.link import Command, Down, GaveUp, Link, LinkEvent, Refused, Unreachable, Up
+from mpclient.worker.nursing import Nursing
 from mpclient.worker.reports import died_report
 from mpclient.worker.signals import SupervisorSignals
 from mpclient.worker.slots import START_TRIES, Slot
@@ -71,6 +72,7 @@ class Supervisor:
         self._signals = SupervisorSignals()
         self._link = Link(options, self._post)
         self._lending = Lending(options.name, options.max_spawned)
+        self._nursing = Nursing(options, self._link, self._selector, lambda: self.log, self._answer_for_all)
         self._said_ready = False
         self._stopping = False
         self._outcome = (ExitCode.OK, "")
@@ -137,13 +139,15 @@ class Supervisor:
             if self._outcome[0] is not ExitCode.INTERRUPTED:
                 self._outcome = ExitCode.INTERRUPTED, ""
                 self._end_all("quit", _QUIT_S, signal.Signals(stops[-1]).name)
+                self._nursing.dismiss_all()
         elif stops and not self._stopping:
             self._end_all("stop", None, signal.Signals(stops[0]).name)
 
     def _end_all(self, how: str, within_s: float | None, why: str) -> None:
         self._stopping = True
         children = self._children()
-        self.log.info("worker.stopping", why=why, how=how, processes=len(children))
+        about = {"processes": len(children), "spawned": self._nursing.count}
+        self.log.info("worker.stopping", why=why, how=how, **about)
         for slot, child in children:
             if not slot.is_lent or how == "quit":  # a job that waits for nested ones must be able to finish
                 child.end(how, within_s)
@@ -152,6 +156,7 @@ class Supervisor:
         """End at once: the program that this was started for is gone, and with it who wanted the results."""
         self._selector.unregister(self._options.lifeline)
         self._stopping = True
+        self._nursing.close()
         for _, child in self._children():
             child.kill()
 
@@ -159,12 +164,13 @@ class Supervisor:
         """End with an error, after the current jobs."""
         self._outcome = code, text
         self._stopping = True
+        self._nursing.dismiss_all()
         for slot, child in self._children():
             if not slot.is_lent:
                 child.end("stop")
 
     def _look_for_the_end(self) -> None:
-        if self._children():
+        if self._children() or self._nursing.count:
             return
         if self._stopping:
             self._over = True
@@ -184,6 +190,7 @@ class Supervisor:
             child.kill()
             child.wait(block=True)
             self._forget(child)
+        self._nursing.close()
         self._link.close()
         self._selector.close()
 
@@ -201,6 +208,7 @@ class Supervisor:
 
     def _down(self, event: Down) -> None:
         self._session = None
+        self._nursing.dismiss_all()
         self.log.warning("server.lost", address=str(self._options.address), why=event.why)
 
     def _unreachable(self, event: Unreachable) -> None:
@@ -215,13 +223,31 @@ class Supervisor:
         self._give_up(event.code, event.why)
 
     def _command(self, event: Command) -> None:
+        """Do what the server wants."""
+        match event.body:
+            case {"command": "end_process", "session": str(session)}:
+                self._end_worker(session, str(event.body.get("why") or "silent for too long"))
+            case {"command": "start_process", "process": str(ident), "name": str(name)}:
+                self._start_process(ident, name)
+            case {"command": "signal_process", "process": str(ident), "signal": int(number)}:
+                self._nursing.signal(ident, number)
+            case {"command": "dismiss_process", "process": str(ident)}:
+                self._nursing.dismiss(ident)
+            case _:
+                self.log.warning("worker.unknown_command", command=repr(event.body))
+
+    def _start_process(self, ident: str, name: str) -> None:
+        """Start a program's Process beside the worker processes, if there is room."""
+        if self._stopping or self._session is None:
+            self._link.refuse(ident, "it is stopping")
+        else:
+            self._nursing.start(ident, name, self._session, others=len(self._lending.slots))
+
+    def _end_worker(self, session: str, why: str) -> None:
         """Kill a process that the server has given up: its jobs run elsewhere."""
-        if event.body.get("command") != "end_process":
-            self.log.warning("worker.unknown_command", command=repr(event.body))
-            return
         for slot, child in self._children():
-            if child.session and child.session == event.body.get("session"):
-                child.given_up = str(event.body.get("why") or "silent for too long")
+            if child.session and child.session == session:
+                child.given_up = why
                 self.log.warning("worker.given_up", worker=slot.name, pid=child.pid, why=child.given_up)
                 child.kill()
 
@@ -282,7 +308,7 @@ class Supervisor:
             write(message["event"], worker=slot.name, pid=child.pid, **message["fields"])
 
     def _lend(self, slot: Slot, child: Child) -> None:
-        refusal = self._lending.lend(child, others=0)
+        refusal = self._lending.lend(child, others=self._nursing.count)
         if refusal is not None:
             child.channel.send("cannot_lend", text=refusal)
             if not child.refused:  # it asks again and again
@@ -290,12 +316,14 @@ class Supervisor:
         child.refused = refusal is not None
 
     def _answer_for_all(self) -> None:
-        self._link.answer_for([child.session for _, child in self._children() if child.session])
+        workers = [child.session for _, child in self._children() if child.session]
+        self._link.answer_for([*workers, *self._nursing.sessions])
 
     def _say_ready(self) -> None:
         if self._said_ready or not all(slot.has_worked for slot in self._slots):
             return
         self._said_ready = True
+        self._warm_nursery()
         options = self._options
         self.log.info(
             "worker.ready",
@@ -306,6 +334,14 @@ class Supervisor:
             queue=options.queue,
             python="{}.{}.{}".format(*sys.version_info),
         )
+
+    def _warm_nursery(self) -> None:
+        """Have the first Process find a nursery. Not earlier: worker processes come first."""
+        if self._options.max_spawned and not self._stopping:
+            try:
+                self._nursing.warm()
+            except OSError as err:
+                self.log.warning("worker.no_nursery", why=str(err))
 
     def _read(self, slot: Slot, child: Child, reading: int) -> None:
         lines = child.read(reading)

@@ -1,0 +1,89 @@
+"""Process, as the server knows it: placed on a host, running, ended. What programs use is `mpclient.process`.
+
+It is also the `sentinel` of a Process: `mpclient.connection.wait` takes it, and it may be sent to others, who
+then can wait for its end, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, NoReturn
+
+from mpclient.objects.base import Proxy
+from mpclient.objects.waiting import event_timeout
+from mpshared.errors import NotSupported
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpclient.references import Handle
+    from mpshared.ops import Op
+
+__all__ = ["CLASSES", "Look", "RemoteProcess"]
+
+_START: Final[Op] = BY_NAME["process.start"]
+_WAIT: Final[Op] = BY_NAME["process.wait"]
+_SIGNAL: Final[Op] = BY_NAME["process.signal"]
+_LOOK: Final[Op] = BY_NAME["process.look"]
+
+
+class Look(NamedTuple):
+    """What the server knows of a Process."""
+
+    stage: str
+    """pending, placed, running, ended"""
+    host: str
+    pid: int
+    exitcode: int | None
+    lost: str
+    """Why nobody saw its end, else empty."""
+
+
+class RemoteProcess(Proxy):
+    """One process on one of the worker hosts."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "process"
+
+    def start(self, timeout_s: float | None) -> tuple[str, int]:
+        """Have it placed and started; return host and pid.
+
+        Args:
+            timeout_s: How long to wait for a worker host while there is none.
+
+        Raises:
+            NoWorkers: None came, or none has the Python that it needs.
+            NotAllowed: No host may have one more.
+        """
+        host, pid = self._call(_START, timeout_s).result
+        return str(host), int(pid)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for its end; return the exit code, None if `timeout` seconds passed first."""
+        code: int | None = self._call(_WAIT, event_timeout(timeout)).result
+        return code
+
+    def signal(self, number: int) -> bool:
+        """Send it a signal; return whether it runs."""
+        return bool(self._call(_SIGNAL, int(number)).result)
+
+    def look(self) -> Look:
+        """Return what the server knows of it."""
+        return Look(*self._call(_LOOK).result)
+
+    def fileno(self) -> NoReturn:
+        """Refuse: it is no descriptor.
+
+        Raises:
+            NotSupported: Always.
+        """
+        raise NotSupported(
+            "a Process on another host has no file descriptor: wait for its sentinel with "
+            "mpclient.connection.wait, not with select or selectors"
+        )
+
+    def _watch(self) -> Handle:
+        """Return what `mpclient.connection.wait` asks the server about."""
+        return self._handle
+
+
+CLASSES: Final[dict[str, type[Proxy]]] = {"RemoteProcess": RemoteProcess}

@@ -1,0 +1,137 @@
+"""A Process from its birth to its end: a fork of the nursery, or ``python -m mpclient.worker.newborn FD``.
+
+    session begun --take--> its payload is here, `start()` returns --run--> exit code --flush, goodbye--> end
+
+RULES
+* Its session is its own, is never renewed, and outlives what its program closes: its last words (a traceback)
+  still go home.
+* How it ends is the standard library's affair (`BaseProcess._bootstrap`): SystemExit, tracebacks, its own
+  children, threads that are not daemons. Then exit handlers run, and the process leaves without tearing down
+  what its modules hold.
+* A payload that never came is told to the nursery: another host may start it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from mpclient.session import Describes
+from mpclient.worker.channel import Channel
+from mpclient.worker.process import OneTerm, prepare
+from mpclient.worker.streams import install
+from mpshared.address import Address
+from mpshared.errors import MpserveError
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    from mpshared.values import Blob
+    from mpshared.wire.own.frames import Reply
+
+__all__ = ["live", "load"]
+
+_TAKE: Final = BY_NAME["process.take"]
+_CONNECT_S: Final = 5.0
+"""The supervisor has just spoken with the server; longer than this is its matter."""
+_FAILED: Final = 1
+
+
+class _OwnSession(OneTerm):
+    """The session of this process: it ends with it, not when the program closes what it has connected to."""
+
+    def close(self) -> None:
+        """Go on: see `leave`."""
+
+    def leave(self) -> None:
+        """Say goodbye."""
+        super().close()
+
+
+def load() -> None:
+    """Load what every Process needs, before it is forked."""
+    for name in ("cloudpickle", "multiprocessing.context", "mpclient.objects", "mpclient.process"):
+        import_module(name)
+
+
+def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
+    """Be a Process, to the end.
+
+    Args:
+        sock: One end of a pair; the other is the nursery's, until the program is gone.
+        given: As for a worker process, and `process`, `name`, `supervisor`.
+    """
+    code = _FAILED
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        prepare(given)
+        code = _live(sock, given)
+    finally:
+        _flush()
+        os._exit(code & 0xFF)
+
+
+def _live(sock: socket.socket, given: dict[str, Any]) -> int:
+    describes = Describes("process", given["name"], given["supervisor"])
+    session = _OwnSession(
+        Address.parse(given["address"]), given["key"], describes, connect_timeout_s=_CONNECT_S
+    )
+    channel = Channel(sock)
+    streams = install(session)
+    try:
+        channel.send("session", session=session.id)
+        reply: Reply = session.call(_TAKE, given["process"], [])
+    except MpserveError as err:
+        channel.send("refused", why=str(err))
+        return _FAILED
+    streams.route(reply.result)
+    try:
+        code = _run(reply.blobs[0], session, given["name"], sock.fileno())
+        atexit._run_exitfuncs()  # noqa: SLF001 - what spawned children of the standard library do, too
+    finally:
+        _flush()
+        streams.flush()  # also where the program has put something of its own in their place
+        with suppress(MpserveError):
+            session.leave()
+    return code
+
+
+def _run(payload: Blob, session: _OwnSession, name: str, parent_sentinel: int) -> int:
+    """Run what the program sent; return the exit code."""
+    from mpclient.process import unpack  # noqa: PLC0415 - loaded by `load`, in a fork
+
+    try:
+        process = unpack(payload, session)
+    except BaseException:  # noqa: BLE001 - users' modules and __setstate__ run in there
+        import traceback  # noqa: PLC0415 - only for failures
+
+        sys.stderr.write(f"Process {name}:\n")
+        traceback.print_exc()
+        return _FAILED
+    code: int = process._bootstrap(parent_sentinel=parent_sentinel)  # noqa: SLF001 - as its `Popen` does
+    return code
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # somebody put something of his own there
+            stream.flush()
+
+
+def main() -> None:
+    """Begin in a fresh interpreter: what to do comes over the socket."""
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    sock = socket.socket(fileno=descriptor)
+    given = Channel(sock).receive_first()
+    if given is not None:
+        live(sock, given)
+
+
+if __name__ == "__main__":
+    main()

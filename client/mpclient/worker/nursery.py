@@ -1,0 +1,276 @@
+"""The nursery: a process that starts Processes, ``python -m mpclient.worker.nursery FD``.
+
+It has loaded what a Process needs and nothing else, has one thread and no connection to the server: so it can
+be forked safely, and a fork is there in milliseconds. Where forking is not safe (outside Linux) it executes a
+fresh interpreter instead.
+
+| from       | message                         | meaning                                                   |
+|------------|---------------------------------|-----------------------------------------------------------|
+| supervisor | `begin`, given, fork            | the first message: what each Process is told              |
+| supervisor | `start`, process, name, supervisor | start one                                              |
+| supervisor | `signal`, process, number       | send it a signal                                          |
+| supervisor | `dismiss`, process, kill_s      | SIGTERM now, SIGKILL after `kill_s` seconds               |
+| nursery    | `born`, process, pid            | it is there                                               |
+| nursery    | `session`, process, session     | it has this session                                       |
+| nursery    | `refused`, process, why         | it could not be started, or never had its payload         |
+| nursery    | `ended`, process, code, peak    | exit code as in `subprocess`; peak of its memory, bytes   |
+
+RULES
+* When the supervisor is gone, all are killed. When the nursery is killed, the kernel kills them (Linux), or
+  the supervisor does.
+* Each has one end of a socket pair: it tells its session there, and its end tells it that its program is gone
+  (`parent_process()`).
+* They are waited for here, by whoever started them; so a signal never meets a stranger with the same pid.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, NoReturn
+
+from mpclient.worker import newborn
+from mpclient.worker.channel import Channel
+from mpclient.worker.reports import Exit
+
+__all__ = ["Nursery", "main"]
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class _Born:
+    """A Process that lives."""
+
+    def __init__(self, process: str, pid: int, sock: socket.socket) -> None:
+        self.process = process
+        self.pid = pid
+        self.channel: Channel | None = Channel(sock)
+        """None once its program is gone."""
+        self.kill_at_s: float | None = None
+        self.refused = False
+        """It said that it never had its payload."""
+
+
+class Nursery:
+    """See the file's beginning.
+
+    Args:
+        channel: To the supervisor.
+        given: What each Process is told; the rest comes with `start`.
+        fork: Whether they are forks of this process.
+    """
+
+    def __init__(self, channel: Channel, given: dict[str, Any], *, fork: bool) -> None:
+        self._channel = channel
+        self._given = given
+        self._bear = self._fork if fork else self._execute
+        self._born: dict[str, _Born] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel, selectors.EVENT_READ, self._hear)
+        self._ear, self._bell = socket.socketpair()
+        for end in (self._ear, self._bell):
+            end.setblocking(False)
+        self._selector.register(self._ear, selectors.EVENT_READ, partial(self._ear.recv, 4096))
+        signal.signal(signal.SIGCHLD, _look_up)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        self._die_with_us = _death_signal() if fork else _nothing
+        self._over = False
+
+    def run(self) -> None:
+        """Serve until the supervisor is gone."""
+        self._obey(self._channel.early)
+        while not self._over:
+            for key, _ in self._selector.select(self._sleep_s()):
+                key.data()
+            self._reap()
+            self._kill_due()
+        for born in self._born.values():
+            _kill(born.pid)
+
+    def _sleep_s(self) -> float | None:
+        due = [born.kill_at_s for born in self._born.values() if born.kill_at_s is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    # -- the supervisor --------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        messages = self._channel.receive()
+        if messages is None:
+            self._over = True
+        else:
+            self._obey(messages)
+
+    def _obey(self, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            kind, process = message.pop("kind"), message["process"]
+            if kind == "start":
+                self._start(process, message)
+            elif (born := self._born.get(process)) is None:
+                continue
+            elif kind == "signal":
+                os.kill(born.pid, message["number"])
+            else:
+                self._dismiss(born, message["kill_s"])
+
+    def _dismiss(self, born: _Born, kill_s: float) -> None:
+        if born.kill_at_s is None:
+            self._part(born)
+            os.kill(born.pid, signal.SIGTERM)
+            born.kill_at_s = time.monotonic() + kill_s
+
+    def _kill_due(self) -> None:
+        now_s = time.monotonic()
+        for born in self._born.values():
+            if born.kill_at_s is not None and born.kill_at_s <= now_s:
+                born.kill_at_s = None
+                _kill(born.pid)
+
+    # -- births ----------------------------------------------------------------------------------
+
+    def _start(self, process: str, order: dict[str, Any]) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            pid = self._bear(theirs, ours, {**self._given, **order})
+        except OSError as err:
+            ours.close()
+            self._channel.send("refused", process=process, why=f"it cannot be started: {err}")
+            return
+        finally:
+            theirs.close()
+        born = self._born[process] = _Born(process, pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ, partial(self._listen, born))
+        self._channel.send("born", process=process, pid=pid)
+
+    def _fork(self, theirs: socket.socket, ours: socket.socket, given: dict[str, Any]) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            self._leave_home(ours, parent)
+            self._become(theirs, given)
+        finally:
+            os._exit(1)
+
+    def _leave_home(self, ours: socket.socket, parent: int) -> None:
+        """Make a fork independent of this process: whatever it kept open would hide the end of another."""
+        os.setsid()
+        self._die_with_us()
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        for born in self._born.values():
+            self._close(born)
+        for end in (self._channel, self._ear, self._bell, ours):
+            end.close()
+
+    def _become(self, theirs: socket.socket, given: dict[str, Any]) -> NoReturn:
+        self._born.clear()
+        newborn.live(theirs, given)
+
+    def _execute(self, theirs: socket.socket, ours: socket.socket, given: dict[str, Any]) -> int:
+        """Start a fresh interpreter, which reads what it is told from its socket."""
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mpclient.worker.newborn", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+        process.returncode = 0  # it is waited for by pid
+        Channel(ours).send("begin", **given)
+        return process.pid
+
+    # -- lives -----------------------------------------------------------------------------------
+
+    def _listen(self, born: _Born) -> None:
+        """Pass on what a Process says of itself."""
+        messages = born.channel.receive() if born.channel is not None else None
+        if messages is None:
+            self._part(born)
+            return
+        for message in messages:
+            born.refused = born.refused or message["kind"] == "refused"
+            self._channel.send(message.pop("kind"), process=born.process, **message)
+
+    def _part(self, born: _Born) -> None:
+        """Close our end: it hears that its program is gone."""
+        if born.channel is not None:
+            self._selector.unregister(born.channel)
+            self._close(born)
+
+    def _close(self, born: _Born) -> None:
+        channel, born.channel = born.channel, None
+        if channel is not None:
+            channel.close()
+
+    def _reap(self) -> None:
+        """Tell the ends of those that have ended. What they said last comes first."""
+        for born in list(self._born.values()):
+            pid, status, usage = os.wait4(born.pid, os.WNOHANG)
+            if not pid:
+                continue
+            if born.channel is not None:
+                self._listen(born)
+                self._part(born)
+            del self._born[born.process]
+            ended = Exit.from_wait(status, usage)
+            if not born.refused:
+                peak = ended.peak_memory_bytes
+                self._channel.send("ended", process=born.process, code=ended.code, peak=peak)
+
+
+def _look_up(_number: int, _frame: object) -> None:
+    """Do nothing: a handler, so that the wakeup descriptor is written."""
+
+
+def _kill(pid: int) -> None:
+    """Kill a Process, and what it has started in its group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _nothing() -> None:
+    """Stand in for `_death_signal` where the kernel has none."""
+
+
+def _death_signal() -> Callable[[], object]:
+    """Return what has the kernel kill the calling process when its parent is gone."""
+    try:
+        import ctypes  # noqa: PLC0415 - not everywhere
+
+        prctl = ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):
+        return _nothing
+    return partial(prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def main() -> None:
+    """Serve the supervisor at the other end of the descriptor."""
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    channel = Channel(socket.socket(fileno=descriptor))
+    begin = channel.receive_first()
+    if begin is None:
+        return
+    newborn.load()
+    gc.collect()
+    gc.freeze()  # forks share this memory: no collection of theirs shall touch it
+    Nursery(channel, begin["given"], fork=begin["fork"]).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""The Processes of a worker host, as its supervisor sees them: orders to the nursery, news to the server.
+
+    start_process --> ORDERED --born--> BORN --ended--> the server is told
+                         |                '--- dismissed: SIGTERM, `KILL_S`, SIGKILL
+                         '--refused, nursery dead--> the server places it elsewhere
+
+RULES
+* The nursery is started when the worker processes are at work, or at the first order, and again when it died.
+* There are never more Processes than `--max-spawned` leaves room for; what cannot be started is refused at
+  once, so that another host is tried.
+* When the server is lost, or when it has another session for this supervisor, nobody can join them any more:
+  they are dismissed.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mpclient.worker.channel import Channel
+from mpclient.worker.child import environment
+from mpclient.worker.output import Lines
+from mpclient.worker.reports import Exit, ended_report
+from mpshared.reports import MAX_LINES
+
+if TYPE_CHECKING:
+    from mpclient.worker.options import Options
+    from mpshared.log import Logger
+
+__all__ = ["KILL_S", "Nursing", "Tells"]
+
+KILL_S: Final = 2.0
+"""How long a dismissed Process may take after SIGTERM."""
+_END_S: Final = 2.0
+_READ_BYTES: Final = 1 << 16
+_KILLED: Final = -signal.SIGKILL
+
+
+class Tells(Protocol):
+    """The link, as far as Processes are concerned. All of it without waiting."""
+
+    def refuse(self, process: str, why: str) -> None:
+        """Have the server told that a Process cannot be started here."""
+
+    def tell_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
+        """Have the server told how a Process ended."""
+
+
+@dataclass(slots=True)
+class _Process:
+    """One that was ordered, and has not ended."""
+
+    name: str
+    pid: int = 0
+    session: str = ""
+
+
+class _NurseryProcess:
+    """The nursery, running.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, options: Options) -> None:
+        ours, theirs = socket.socketpair()
+        pipes = [os.pipe(), os.pipe()]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mpclient.worker.nursery", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=pipes[0][1],
+                stderr=pipes[1][1],
+                cwd=options.chdir,
+                env=environment(options),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            for reading, _ in pipes:
+                os.close(reading)
+            raise
+        finally:
+            theirs.close()
+            for _, writing in pipes:
+                os.close(writing)
+        self.pid = self._process.pid
+        self.channel = Channel(ours)
+        last: deque[str] = deque(maxlen=MAX_LINES)
+        self.streams = {
+            reading: (name, Lines(last))
+            for (reading, _), name in zip(pipes, ("stdout", "stderr"), strict=True)
+        }
+        """Reading ends of the output of all Processes: the stream's name, and what cuts it into lines."""
+        for reading in self.streams:
+            os.set_blocking(reading, False)
+        self.channel.send("begin", given=options.for_spawned(), fork=options.fork)
+
+    def end(self) -> None:
+        """Have it kill all Processes and end, and wait for it."""
+        self.channel.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for reading in self.streams:
+            os.close(reading)
+
+
+class Nursing:
+    """See the file's beginning.
+
+    Args:
+        options: What to do.
+        tells: Where news go.
+        selector: Where its descriptors are watched; the data of a key is what to call.
+        log: Returns the log.
+        changed: Is called when `sessions` may have changed.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        tells: Tells,
+        selector: selectors.BaseSelector,
+        log: Callable[[], Logger],
+        changed: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._tells = tells
+        self._selector = selector
+        self._log = log
+        self._changed = changed
+        self._nursery: _NurseryProcess | None = None
+        self._processes: dict[str, _Process] = {}
+
+    @property
+    def count(self) -> int:
+        """How many Processes there are, those included that are being started."""
+        return len(self._processes)
+
+    @property
+    def sessions(self) -> list[str]:
+        """The sessions of those that have one."""
+        return [process.session for process in self._processes.values() if process.session]
+
+    @property
+    def pid(self) -> int:
+        """The nursery's process, 0 for none."""
+        return 0 if self._nursery is None else self._nursery.pid
+
+    # -- the nursery -----------------------------------------------------------------------------
+
+    def warm(self) -> None:
+        """Start the nursery, if there is none.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        if self._nursery is not None:
+            return
+        nursery = self._nursery = _NurseryProcess(self._options)
+        self._selector.register(nursery.channel, selectors.EVENT_READ, self._hear)
+        for reading in nursery.streams:
+            self._selector.register(reading, selectors.EVENT_READ, partial(self._read, nursery, reading))
+
+    def _hear(self) -> None:
+        assert self._nursery is not None
+        messages = self._nursery.channel.receive()
+        for message in messages or ():
+            process = self._processes.get(message["process"])
+            if process is not None:
+                _ON_NEWS[message["kind"]](self, message["process"], process, message)
+        self._changed()
+        if messages is None:
+            self._lost_nursery()
+
+    def _lost_nursery(self) -> None:
+        """End what was in a nursery that died: on Linux the kernel has done so already."""
+        pids = [process.pid for process in self._processes.values() if process.pid]
+        self._log().error("worker.nursery_died", pid=self.pid, processes=len(self._processes))
+        self._close_nursery()
+        for pid in pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for ident, process in list(self._processes.items()):
+            del self._processes[ident]
+            report = {"reason": "killed: the nursery it came from had died"}
+            self._tells.tell_end(ident, process.session, _KILLED, report)
+
+    def _close_nursery(self) -> None:
+        nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            for descriptor in (nursery.channel.fileno(), *nursery.streams):
+                if descriptor in self._selector.get_map():
+                    self._selector.unregister(descriptor)
+            nursery.end()
+
+    def _read(self, nursery: _NurseryProcess, reading: int) -> None:
+        """Log what Processes write past their streams: libraries in C, programs they start, crashes."""
+        name, lines = nursery.streams[reading]
+        try:
+            data = os.read(reading, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._selector.unregister(reading)
+        for line in lines.feed(data) if data else lines.finish():
+            self._log().info(
+                "worker.output", worker=f"{self._options.name}/processes", stream=name, line=line
+            )
+
+    # -- orders ----------------------------------------------------------------------------------
+
+    def start(self, ident: str, name: str, supervisor: str, *, others: int) -> None:
+        """Start a Process, or refuse it.
+
+        Args:
+            ident: The object at the server.
+            name: Its name.
+            supervisor: Session of this supervisor.
+            others: How many processes use up `--max-spawned` besides Processes.
+        """
+        if self.count + others >= self._options.max_spawned:
+            self._refuse(ident, f"it runs {self.count + others} processes, as many as --max-spawned allows")
+            return
+        try:
+            self.warm()
+        except OSError as err:
+            self._refuse(ident, f"its nursery cannot be started: {err}")
+            return
+        self._processes[ident] = _Process(name)
+        self._order("start", ident, name=name, supervisor=supervisor)
+
+    def _refuse(self, ident: str, why: str) -> None:
+        self._log().warning("process.refused", process=ident, why=why)
+        self._tells.refuse(ident, why)
+
+    def signal(self, ident: str, number: int) -> None:
+        """Send a signal to a Process."""
+        self._order("signal", ident, number=number)
+
+    def dismiss(self, ident: str) -> None:
+        """End a Process that nobody can join any more."""
+        self._order("dismiss", ident, kill_s=KILL_S)
+
+    def dismiss_all(self) -> None:
+        """End all of them."""
+        for ident in self._processes:
+            self.dismiss(ident)
+
+    def _order(self, kind: str, ident: str, **fields: Any) -> None:
+        if self._nursery is not None and ident in self._processes:
+            self._nursery.channel.send(kind, process=ident, **fields)
+
+    def close(self) -> None:
+        """Kill all of them, and the nursery."""
+        self._close_nursery()
+        self._processes.clear()
+
+    # -- news ------------------------------------------------------------------------------------
+
+    def _was_born(self, _ident: str, process: _Process, news: dict[str, Any]) -> None:
+        process.pid = news["pid"]
+
+    def _has_session(self, _ident: str, process: _Process, news: dict[str, Any]) -> None:
+        process.session = news["session"]
+
+    def _was_refused(self, ident: str, _process: _Process, news: dict[str, Any]) -> None:
+        del self._processes[ident]
+        self._refuse(ident, news["why"])
+
+    def _has_ended(self, ident: str, process: _Process, news: dict[str, Any]) -> None:
+        del self._processes[ident]
+        ended = Exit(news["code"], news["peak"])
+        if ended.code < 0:
+            about = {"name": process.name, "pid": process.pid, "how": ended.text}
+            self._log().info("process.killed", process=ident, **about)
+        self._tells.tell_end(ident, process.session, ended.code, ended_report(ended))
+
+
+_ON_NEWS: Final[dict[str, Callable[[Nursing, str, _Process, dict[str, Any]], None]]] = {
+    "born": Nursing._was_born,  # noqa: SLF001 - its own table
+    "session": Nursing._has_session,  # noqa: SLF001
+    "refused": Nursing._was_refused,  # noqa: SLF001
+    "ended": Nursing._has_ended,  # noqa: SLF001
+}
