@@ -30,6 +30,7 @@ from mpshared.wire.own.frames import (
     Event,
     Failed,
     FrameDecoder,
+    Reply,
     Type,
     encode_control,
 )
@@ -42,6 +43,7 @@ _RECV_LARGE_BYTES: Final = 1 << 18
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
 _IOVECS_MAX: Final = 1000  # Linux takes 1024
 _HANDSHAKE_S: Final = 10.0
+_CLOSED: Final = "the server closed the connection"
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """Seconds (the last: milliseconds) by which a vanished host is noticed. What a system lacks is left out."""
 
@@ -184,6 +186,30 @@ class Connection:
             _let_pass(err)
             raise Lost(f"the connection broke while sending ({err})") from None
 
+    def ask(self, pieces: Sequence[bytes]) -> Event:
+        """Write a frame and return the next one that comes, waiting for it; see `send` and `next_event`.
+
+        Nearly every answer is one small frame that one read brings whole: its way is short.
+        """
+        if len(pieces) > 1 or self._early:
+            self.send(pieces)
+            return self.next_event()
+        sock = self._sock
+        try:
+            sock.sendall(pieces[0])
+            data = sock.recv(_RECV_BYTES)
+        except OSError as err:
+            _let_pass(err)
+            raise Lost(f"the connection broke ({err})") from None
+        if not data:
+            raise Lost(_CLOSED)
+        taken = self._decoder.take(data)
+        if type(taken) is Reply:
+            return taken
+        if taken is not None:
+            raise ProtocolViolation("the server sent a call; only clients do")
+        return self.next_event()
+
     def next_event(self) -> Event:
         """Return the next frame, waiting for it as long as it takes.
 
@@ -218,7 +244,7 @@ class Connection:
             _let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not data:
-            raise Lost("the server closed the connection")
+            raise Lost(_CLOSED)
         self._decoder.receive_data(data)
         return len(data)
 

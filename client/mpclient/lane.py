@@ -39,7 +39,7 @@ from mpshared.errors import (
 from mpshared.ops import BY_CODE, Op
 from mpshared.values import Blob
 from mpshared.wire.errors import CannotSend, MessageTooLarge
-from mpshared.wire.own.frames import Failed, Reply, Type, encode_call, encode_control
+from mpshared.wire.own.frames import Event, Failed, Reply, Type, encode_call, encode_control
 
 if TYPE_CHECKING:
     from mpclient.session import Session, Term
@@ -135,15 +135,18 @@ class Lane:
         connection = self._connection or self._attach_patiently(_deadline_s(op, args))
         number = self._sent + 1
         pieces = self._encode(op, number, target, args, blobs)
-        deadline_s = _deadline_s(op, args)
+        deadline_s = _deadline_s(op, args) if op.code in _TIMEOUT_AT else None
         answer: Reply | Failed | None = None
         self._sent = number
         try:
             try:
                 if self._session.outgoing is not None:
                     pieces = self._with_output(connection, pieces)
-                connection.send(pieces)
-                answer = self._answer(connection, number)
+                event = connection.ask(pieces)
+                if type(event) is Reply and event.number == number:
+                    answer = event
+                else:
+                    answer = self._answer(connection, number, event)
             except Lost as lost:
                 answer = self._ask_again(lost, op, target, args, blobs, deadline_s)
             except SessionExpired as err:
@@ -187,10 +190,11 @@ class Lane:
             return pieces
         return [*outgoing.ahead(connection), *pieces]
 
-    def _answer(self, connection: Connection, number: int) -> Reply | Failed:
-        """Wait for the answer to `number`; late answers to abandoned calls are dropped."""
+    def _answer(self, connection: Connection, number: int, event: Event) -> Reply | Failed:
+        """Return `event` if it answers `number`, or wait for the answer; late ones to abandoned calls are
+        dropped.
+        """
         while True:
-            event = connection.next_event()
             kind = type(event)
             if kind is Reply or kind is Failed:
                 if event.number == number:
@@ -202,6 +206,7 @@ class Lane:
                     raise ProtocolViolation(asked)
             elif self._session.outgoing is not None:
                 self._session.outgoing.hear(event)
+            event = connection.next_event()
 
     @property
     def sent(self) -> int:
@@ -236,8 +241,8 @@ class Lane:
                 if deadline_s is not None:
                     args[_TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())
                 pieces = self._encode(op, number, target, args, blobs)
-                connection.send(self._with_output(connection, pieces))
-                return self._answer(connection, number)
+                event = connection.ask(self._with_output(connection, pieces))
+                return self._answer(connection, number, event)
             except Lost as err:
                 lost = err
 

@@ -26,7 +26,16 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from mpshared.errors import BadValue
-from mpshared.values import NONE, PICKLE, Blob, PickledKey, Value, by_value_tag, needs_python, ref_ids
+from mpshared.values import (
+    NONE,
+    PICKLE,
+    Blob,
+    PickledKey,
+    Value,
+    by_value_tag,
+    needs_python,
+    ref_ids,
+)
 
 if TYPE_CHECKING:
     from mpclient.session import Session
@@ -302,7 +311,14 @@ def loads(blob: Blob, session: Session) -> Any:
     """
     if blob == NONE:
         return None
-    return loads_all((blob,), session)[0]
+    if type(blob) is not bytes:
+        return loads_all((blob,), session)[0]
+    before = _reading.session
+    _reading.session = session
+    try:
+        return pickle.loads(blob)
+    finally:
+        _reading.session = before
 
 
 def loads_all(blobs: Sequence[Blob], session: Session) -> list[Any]:

@@ -92,7 +92,7 @@ class World:
 
     def pass_s(self, seconds):
         self.now_s += seconds
-        self.dispatcher.advance(self.now_s)
+        self.engine.advance(self.now_s)
 
     @property
     def alive(self):

@@ -126,10 +126,13 @@ class Mutex(Machine):
     # -- ownership -------------------------------------------------------------------------------
 
     def _hand_to(self, fx: Effects, call: Call) -> None:
-        claim = None if call.waiter is None else call.waiter.note
-        self.acquirers.forget(call)
-        self.change(fx, "held", call.session.id, call.lane.number, 1 if claim is None else claim.levels)
-        call.session.held[self] = None
+        claim = None
+        if call.waiter is not None:
+            claim = call.waiter.note
+            self.acquirers.forget(call)
+        lane = call.lane
+        self.change(fx, "held", lane.session.id, lane.number, 1 if claim is None else claim.levels)
+        lane.session.held[self] = None
         call.took = self.fence
         if claim is None:
             fx.reply(call, True)

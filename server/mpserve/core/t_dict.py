@@ -74,7 +74,8 @@ class Dict(Machine):
 
     def set(self, fx: Effects, call: Call, key: Key) -> None:
         """Set the value of a key. Cost: O(1)."""
-        key_of(self, key)  # a key that cannot be one is refused before the change is recorded
+        if type(key) is PickledKey:
+            key_of(self, key)  # a key that cannot be one is refused before the change is recorded
         self.change(fx, "set", key, call.blobs[0])
         fx.reply(call)
 
@@ -177,12 +178,14 @@ class Dict(Machine):
         """Store one value."""
         known = key_of(self, key)
         old = self.blobs.get(known)
-        if old is not None:
+        if old is None:
+            if type(key) is PickledKey:
+                self.originals[known] = key
+        elif type(old) is not bytes:
             fx.keep((old,), -1)
-        elif isinstance(key, PickledKey):
-            self.originals[known] = key
         self.blobs[known] = blob
-        fx.keep((blob,))
+        if type(blob) is not bytes:
+            fx.keep((blob,))
 
     def on_updated(self, fx: Effects, keys: Sequence[Key], blobs: Sequence[Blob]) -> None:
         """Store many values."""

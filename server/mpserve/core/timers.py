@@ -54,9 +54,10 @@ class Timers:
 
     def next_s(self) -> float | None:
         """Return the earliest deadline, or None."""
-        while self._heap and self._heap[0][2].action is None:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap and heap[0][2].action is None:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
 
     def due(self, now_s: float) -> Iterator[Timer]:
         """Yield, earliest first, the timers that are due; each is removed before it is yielded."""

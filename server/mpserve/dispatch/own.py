@@ -43,7 +43,7 @@ matter."""
 class OwnSide:
     """One authenticated connection that speaks our protocol."""
 
-    __slots__ = ("_decoder", "_dispatcher", "_lanes", "_left", "_over", "_session", "_transport")
+    __slots__ = ("_decoder", "_dispatcher", "_lanes", "_over", "_session", "_transport", "attentive")
 
     def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
         self._dispatcher = dispatcher
@@ -52,7 +52,7 @@ class OwnSide:
         self._session: Session | None = None
         self._lanes: dict[int, Lane] = {}
         self._over = False
-        self._left = False
+        self.attentive = False
         """Calls are left unread until the peer has read what it was told."""
 
     # -- bytes -----------------------------------------------------------------------------------
@@ -89,10 +89,10 @@ class OwnSide:
         return self._decoder.room is not None
 
     def _act_on_all(self) -> None:
-        self._left = False
+        self.attentive = False
         while not self._over:
             if self._transport.full:
-                self._left = True
+                self.attentive = True
                 return
             event = self._decoder.next_event()
             if event is None:
@@ -113,7 +113,7 @@ class OwnSide:
 
     def drained(self) -> None:
         """Go on with the calls that were left unread."""
-        if self._left:
+        if self.attentive:
             self._go_on()
 
     def closed(self) -> None:

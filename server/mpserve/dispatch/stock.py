@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.faces import FACES, Plan
+from mpserve.dispatch.faces.base import only
 from mpserve.dispatch.faces.creation import CREATORS
 from mpserve.dispatch.faces.dicts import Default, NewProxy
 from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.registered import Made, Registered
     from mpserve.dispatch.transport import Transport
+    from mpshared.values import Blob
 
 __all__ = ["StockSide"]
 
@@ -47,9 +49,15 @@ _ARGUMENTS: Final = frozenset({tuple, list, str})
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _BARE: Final = {value: pickle.dumps((RETURN, value), 4) for value in (None, True, False)}
 """The commonest replies, ready-made."""
-_LOADS: Final = b"\x80\x04\x8c\x07#RETURNc_pickle\nloads\n"
-"""The beginning of a reply whose value the client unpickles itself; the value follows as bytes. The commonest
-reply by far."""
+_PAIR: Final = b"\x80\x04\x8c\x07#RETURN"
+"""The beginning of a reply; a value follows, as an opcode that makes it."""
+_PAIR_ENDS: Final = b"\x86."
+_LOADS: Final = _PAIR + b"c_pickle\nloads\n"
+"""The beginning of a reply whose value the client unpickles itself; the value follows as bytes."""
+_PICKLE: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_WITHIN_BYTES: Final = 1 << 12
+_REQUEST_BYTES: Final = 128
+_REQUESTS: Final = 32
 
 
 _ELSEWHERE: Final = Plan("")
@@ -58,6 +66,8 @@ _ELSEWHERE: Final = Plan("")
 
 class StockSide:
     """One authenticated connection of a standard-library client."""
+
+    attentive = True
 
     def __init__(self, dispatcher: Dispatcher, transport: Transport, registered: Registered) -> None:
         self._dispatcher = dispatcher
@@ -71,6 +81,9 @@ class StockSide:
         self._plan: Plan | None = None
         self._kinds: dict[str, str] = {}
         """Kinds of idents seen on this connection."""
+        self._known: dict[bytes, tuple[Any, str, tuple[Any, ...], dict[str, Any]]] = {}
+        """Requests without arguments that came before: a program that takes turns at a lock, or empties a
+        queue, sends the same bytes again and again."""
         self._over = False
         dispatcher.engine.connected(self._session, dispatcher.clock())
 
@@ -154,10 +167,15 @@ class StockSide:
         if self._plan is not None:
             raise ProtocolError("request", "a second request before the reply to the first")
         try:
-            ident, method, args, kwds = _read_request(payload)
-            self._act(self._start(ident, method, args, kwds))
+            self._act(self._start(*(self._known.get(payload) or self._read(payload))))
         except Exception as err:  # noqa: BLE001 - whatever it is, the peer is told and the server goes on
             self._reply_failure(err, None)
+
+    def _read(self, payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:
+        request = _read_request(payload)
+        if len(payload) <= _REQUEST_BYTES and len(self._known) < _REQUESTS and not (request[2] or request[3]):
+            self._known[payload] = request
+        return request
 
     def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         if not self._persistent:
@@ -203,6 +221,9 @@ class StockSide:
             return
         if call.error is not None:
             self._fail(plan, call.error)
+            return
+        if plan.then is only and (data := _pair_around(call.out[0])):
+            self._transport.send(stock_frame(data))
             return
         try:
             outcome = plan.then(call.result, call.out)
@@ -271,7 +292,7 @@ class StockSide:
             return pickle.dumps((kind, value), 4)
         if kind is RETURN and type(value) is Opaque and not value.buffers:
             size = struct.pack("<Q", len(value.data))
-            return b"".join((_LOADS, b"\x8e", size, value.data, b"\x85R\x86."))
+            return b"".join((_LOADS, b"\x8e", size, value.data, b"\x85R", _PAIR_ENDS))
         return symbolic.dump((kind, value), face=self._face())
 
     def _address(self) -> Any:
@@ -335,6 +356,16 @@ class StockSide:
 
     def _shutdown(self) -> Plan:
         return Plan("cluster.shutdown", then=lambda _r, _o: None)
+
+
+def _pair_around(blob: Blob) -> bytes:
+    """Return the reply with this value, whose pickle becomes a part of the reply's; b"" where that is not
+    done: a large one would be copied.
+    """
+    if type(blob) is not bytes or len(blob) > _WITHIN_BYTES:
+        return b""
+    whole = blob.startswith(_PICKLE) and blob.endswith(b".")
+    return b"".join((_PAIR, blob[:-1], _PAIR_ENDS)) if whole else b""
 
 
 def _no_object(ident: Any) -> errors.NoSuchObject:

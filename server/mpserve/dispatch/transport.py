@@ -31,6 +31,9 @@ class Transport(Protocol):
 class Side(Protocol):
     """One authenticated connection: what dispatch does with its bytes."""
 
+    attentive: bool
+    """Wants to hear when everything has left (`drained`)."""
+
     def receive_data(self, data: bytes) -> bool:
         """Take bytes and act on every whole message in them; tell whether there is `room` for more."""
 

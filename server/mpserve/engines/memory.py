@@ -67,7 +67,12 @@ class MemoryEngine(Engine):
         fx.now_s = now_s
         op = call.op
         try:
-            call.machine = machine = self._find(call, op)
+            machine = self.catalogue.objects.get(call.target)
+            if machine is None or machine.kind != op.kind:
+                machine = self._find(call, op)
+            elif machine.ttl_s is not None:
+                machine.used_s = now_s
+            call.machine = machine
             args = check_args(op, call.args, len(call.blobs))
             if op.objects:
                 args = self._find_objects(op, args)
@@ -103,14 +108,9 @@ class MemoryEngine(Engine):
             self.trouble(what, err)
 
     def _find(self, call: Call, op: Op) -> Machine:
-        machine = self.catalogue.objects.get(call.target)
-        if machine is None or machine.kind != op.kind:
-            if op.kind == "cluster":
-                return self.catalogue
-            return self.catalogue.get(call.target, op.kind)  # raises: it is not there, or of another kind
-        if machine.ttl_s is not None:
-            machine.used_s = self.fx.now_s
-        return machine
+        if op.kind == "cluster":
+            return self.catalogue
+        return self.catalogue.get(call.target, op.kind)  # raises: it is not there, or of another kind
 
     def _find_objects(self, op: Op, args: list[Any]) -> list[Any]:
         """Return the arguments with the objects themselves for their idents."""

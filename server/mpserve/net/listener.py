@@ -194,6 +194,8 @@ class Listener:
 class Greeting:
     """The side of a peer that has not authenticated yet."""
 
+    attentive = False
+
     def __init__(self, peer: Peer, authkey: bytes, listener: Listener, *, md5_allowed: bool) -> None:
         self._peer = peer
         self._authkey = authkey

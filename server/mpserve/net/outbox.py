@@ -44,11 +44,12 @@ class Outbox:
         Raises:
             OSError: The connection is broken. (A full socket is not an error.)
         """
+        pieces = self._pieces
         try:
             while self.size_bytes:
-                sent = self._send(sock)
+                sent = sock.send(pieces[0]) if len(pieces) == 1 else self._send(sock)
                 if sent == self.size_bytes:
-                    self._pieces.clear()
+                    pieces.clear()
                     self.size_bytes = 0
                     return
                 self._cut(sent)
@@ -62,8 +63,6 @@ class Outbox:
 
     def _send(self, sock: socket.socket) -> int:
         pieces = self._pieces
-        if len(pieces) == 1:
-            return sock.send(pieces[0])
         if self.size_bytes <= JOIN_BYTES or not _GATHERS:
             joined = b"".join(pieces)
             pieces.clear()

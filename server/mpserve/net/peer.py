@@ -184,8 +184,8 @@ class Peer:
             else:
                 self.close_now()
             return
-        elif self.side is not None:
-            self.side.drained()
+        elif (side := self.side) is not None and side.attentive:
+            side.drained()
         if interest != self._interest and not self._closed:
             self._interest = interest
             self._loop.change(self._fd, interest)

@@ -63,7 +63,8 @@ class FrameReader(Assembler):
         return (
             0 < size <= _JOINED_MAX_BYTES
             and _SHORT.unpack_from(data)[0] == size
-            and self.idle
+            and self._pos >= len(self._chunk)
+            and self._room is None
             and size <= self.max_bytes
         )
 

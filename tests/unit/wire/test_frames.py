@@ -134,9 +134,9 @@ def test_arguments_that_are_no_plain_data_are_refused():
 
 
 def test_a_message_over_4_gib_is_refused_before_it_is_put_together(monkeypatch):
-    monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 1000)
+    monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 1 << 16)
     with pytest.raises(MessageTooLarge, match="send smaller parts"):
-        encode_call(1, 1, 1, 0, "t", [], [b"x" * 1000])
+        encode_call(1, 1, 1, 0, "t", [], [b"x" * (1 << 16)])
 
 
 # -- lies -----------------------------------------------------------------------------------------

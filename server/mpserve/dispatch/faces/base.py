@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from mpshared import symbolic
+from mpshared.ops import BY_NAME
 from mpshared.symbolic import Named, Opaque, Own, Ref
 from mpshared.values import NONE, PICKLE, TASK_ERROR, Blob, PickledKey, Value
 
@@ -84,6 +86,8 @@ class Face:
     title: ClassVar[str] = ""
     """What messages about wrong arguments call the class."""
     _methods: ClassVar[dict[str, Callable[..., Any]]] = {}
+    _ops: ClassVar[dict[str, str]] = {}
+    """Names of the kind's operations, by their methods."""
 
     def __init_subclass__(cls) -> None:
         for name, function in vars(cls).items():
@@ -92,6 +96,7 @@ class Face:
         names = {*cls.EXPOSED, "__str__", "__repr__"}
         cls._methods = {name: getattr(cls, "m" + name if name.startswith("__") else name) for name in names}
         cls._methods["#GETVALUE"] = cls.getvalue
+        cls._ops = {op.method: op.name for op in BY_NAME.values() if op.kind == cls.kind}
 
     def __init__(self, ident: str) -> None:
         self._ident = ident
@@ -104,7 +109,7 @@ class Face:
         then: Then = result_itself,
         key: Any = None,
     ) -> Plan:
-        return Plan(f"{self.kind}.{method}", list(args), list(values), then, self._ident, key)
+        return Plan(self._ops[method], list(args), list(values) if values else [], then, self._ident, key)
 
     def invoke(self, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Return the plan of a stock call.
@@ -145,6 +150,7 @@ def kind_of(ref: Ref) -> str:
 
 
 _OWN: Final = Own(kind_of)
+_PROTOCOL: Final = 4
 _SCALARS: Final = frozenset({bytes, str, int, float, bool})
 _MARK: Final = b"open_ref"
 """Stands in every pickle that mentions a shared object; only such a pickle is read again for its
@@ -155,8 +161,10 @@ def store(obj: Any) -> Blob:
     """Return a symbolically loaded object as a value of its own."""
     if obj is None:
         return NONE
+    if type(obj) in _SCALARS:
+        return pickle.dumps(obj, _PROTOCOL)
     data = symbolic.dump(obj, face=_OWN)
-    if type(obj) in _SCALARS or _MARK not in data:  # a large bytes object is not searched
+    if _MARK not in data:  # a large bytes object is not searched
         return data
     _, refs = symbolic.load_with_refs(data)
     return Value(PICKLE, data, (), tuple(refs)) if refs else data

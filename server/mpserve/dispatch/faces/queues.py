@@ -4,12 +4,10 @@ left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mpserve.dispatch.faces.arguments import duration_s, flag
-from mpserve.dispatch.faces.base import Face, nothing, show, store
-from mpshared.values import Blob
+from mpserve.dispatch.faces.base import Face, nothing, only, store
 
 __all__ = ["QueueFace"]
 
@@ -24,10 +22,6 @@ def _wait_s(block: Any, timeout: Any) -> float | None:
     if wait_s < 0:
         raise ValueError("'timeout' must be a non-negative number")
     return wait_s
-
-
-def _item(_result: Any, out: Sequence[Blob]) -> Any:
-    return show(out[0])
 
 
 class QueueFace(Face):
@@ -55,7 +49,7 @@ class QueueFace(Face):
         return self.put(item, block=False)
 
     def get(self, block: Any = True, timeout: Any = None) -> Any:
-        return self._plan("get", _wait_s(block, timeout), False, then=_item)
+        return self._plan("get", _wait_s(block, timeout), False, then=only)
 
     def get_nowait(self) -> Any:
         return self.get(block=False)

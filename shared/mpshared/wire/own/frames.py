@@ -186,6 +186,12 @@ def encode_call(
 
     Cost: about 1.5 µs with one small value, which is one piece; values of 32 KiB and more are not copied.
     """
+    blob = b"" if not blobs else blobs[0] if len(blobs) == 1 else None
+    if type(blob) is bytes and len(blob) < SEPARATE_BYTES:  # nearly all
+        head = pack([target, args, [len(blob)] if blobs else []])
+        if len(head) < SEPARATE_BYTES:
+            size = len(head) + len(blob)
+            return [_HEADER.pack(size, _CALL, 0, op, lane, number, ack, len(head)) + head + blob]
     metas, parts = _describe(blobs)
     return _frame(_CALL, op, lane, number, ack, pack([target, args, metas]), parts)
 
@@ -227,8 +233,6 @@ def encode_control(
 
 def _describe(blobs: Sequence[Blob]) -> tuple[list[Any], Sequence[bytes]]:
     """Return the metas of some values, and their bytes."""
-    if not blobs:
-        return [], ()
     if len(blobs) == 1 and type(blobs[0]) is bytes:
         return [len(blobs[0])], blobs  # type: ignore[return-value]
     kinds = {*map(type, blobs)}
