@@ -80,6 +80,8 @@ class Jobs:
         self.done = threading.Event()
         self._begin()
         self._spec = Spec()
+        self._moving = False
+        """Whether the sender is between taking jobs and having noted them."""
         self._closing = False
         self._next = 1
         self._vigil = Vigil(session)
@@ -230,11 +232,13 @@ class Jobs:
 
     def _send_from(self, source: Source) -> None:
         source.rung = False
+        self._moving = True
         parcel = source.take()
         if parcel is not None:
             self._submit(parcel)
             if source.has_waiting and not source.rung:
                 self.ring(source)
+        self._moving = False
         if isinstance(source, Flow):
             self.flow_ended(source)
         self.check_done()
@@ -353,7 +357,8 @@ class Jobs:
         if not self._closing:
             return
         with self.lock:
-            if self.over is not None or self.spans or self.flows or self.singles.has_waiting:
+            # In this order: what the sender moves is found at one of these places.
+            if self.over is not None or self.singles.has_waiting or self.flows or self._moving or self.spans:
                 return
             self.over = PoolClosed("the pool was closed")
         self._leave()
