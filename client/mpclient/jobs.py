@@ -29,10 +29,10 @@ from mpclient.jobs_format import Spec, dump_spec
 from mpclient.pickling import PLAIN, dumps, own_buffers
 from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
-from mpclient.pooling.outcomes import open_all
+from mpclient.pooling.outcomes import failures, open_all
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.requests import Abandoned, Cancel
-from mpclient.pooling.sources import Parcel, Singles, Tickets, failures
+from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
@@ -269,11 +269,13 @@ class Jobs:
         with self.lock:
             self.spans.remove(span)
         nested.settled(len(parcel.blobs))
-        if len(parcel.blobs) == 1 or self.over is not None:
+        if self.over is not None and isinstance(parcel.sink, Flow):
+            parcel.sink.end(failures(err, 1)[0].error)
+        elif len(parcel.blobs) == 1 or self.over is not None:
             parcel.sink.deliver(parcel.base, failures(err, len(parcel.blobs)))
-            return
-        for half in parcel.halves():
-            self._submit(half)
+        else:
+            for half in parcel.halves():
+                self._submit(half)
 
     # -- the collector ---------------------------------------------------------------------------
 
@@ -395,7 +397,7 @@ class Jobs:
             if isinstance(span.sink, Tickets):
                 span.sink.deliver(span.base, failures(error, span.last - span.first + 1))
         for flow in flows:
-            flow.end(error)
+            flow.end(failures(error, 1)[0].error)
         self.done.set()
 
     def _drop_singles(self, error: BaseException) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpshared.values import Blob
 
-__all__ = ["Failure", "JobCancelled", "open_all"]
+__all__ = ["Failure", "JobCancelled", "failures", "open_all"]
 
 
 class JobCancelled(MpserveError, CancelledError):
@@ -32,6 +32,13 @@ class Failure:
 
     def __repr__(self) -> str:
         return f"Failure({self.error!r})"
+
+
+def failures(error: BaseException, n: int) -> list[Failure]:
+    """Return `n` failures of one cause, each with an exception of its own: raising adds to it."""
+    if isinstance(error, MpserveError):
+        return [Failure(type(error)(error.text, **error.fields)) for _ in range(n)]
+    return [Failure(type(error)(*error.args)) for _ in range(n)]
 
 
 def open_all(blobs: Sequence[Blob], session: Session) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.outcomes import Failure, JobCancelled, failures
 from mpclient.pooling.sources import DROPPED, Tickets
 from mpshared.ops import BY_NAME
 
@@ -64,9 +64,9 @@ class Cancel:
             flows = [flow for flow in jobs.flows_under_way() if self._sink in {None, flow}]
         if self._sink is None:
             for ticket in jobs.singles.drop():
-                ticket.settle(Failure(error))
+                ticket.settle(failures(error, 1)[0])
         for flow in flows:
-            flow.cancel(error)
+            flow.cancel(failures(error, 1)[0].error)
         if ranges:
             self._remove(jobs, ranges)
 
@@ -78,7 +78,7 @@ class Cancel:
             for span, low, high in parts:
                 if self._error is None and isinstance(span.sink, Tickets):
                     span.sink.forget(low - span.first)
-                jobs.settle(span, low, [Failure(self._error or JobCancelled())] * (high - low + 1))
+                jobs.settle(span, low, failures(self._error or JobCancelled(), high - low + 1))
             self.count += last - first + 1
 
 

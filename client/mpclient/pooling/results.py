@@ -244,6 +244,7 @@ class Stream:
         """How many have ever been in `items`."""
         self._length: int | None = None
         self._error: BaseException | None = None
+        self._failed = False
         self._unread = False
         """Whether nobody will ever take anything."""
         self._changed = threading.Condition(threading.Lock())
@@ -253,6 +254,8 @@ class Stream:
         if self._progress is not None:
             self._note(outcomes)
         with self._changed:
+            if self._failed:
+                return
             if self._ordered and index != self._arrived:
                 self._unsorted[index] = outcomes
                 return
@@ -274,14 +277,15 @@ class Stream:
     def finish(self, n: int) -> None:
         """See `flow.Outlet`."""
         with self._changed:
-            self._length = n
+            if not self._failed:
+                self._length = n
             self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
         """See `flow.Outlet`. What has arrived can still be taken."""
         with self._changed:
-            if self._length is None or self._arrived < self._length:
-                self._error = error
+            if not self._failed and (self._length is None or self._arrived < self._length):
+                self._failed, self._error = True, error
             self._changed.notify_all()
 
     def taken(self) -> int:

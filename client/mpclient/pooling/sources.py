@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from mpclient.pooling.outcomes import Failure
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ __all__ = [
     "Source",
     "Ticket",
     "Tickets",
-    "failures",
 ]
 
 MOST_JOBS: Final = 1024
@@ -145,8 +143,3 @@ class Tickets:
     def forget(self, index: int) -> None:
         """Forget a ticket: who holds it knows its outcome."""
         self._tickets[index] = None
-
-
-def failures(error: BaseException, n: int) -> list[Failure]:
-    """Return `n` failures of one cause."""
-    return [Failure(error)] * n
