@@ -4,6 +4,7 @@ server      one for the whole run; tests use anonymous objects, or names that co
 cluster     this test's own connection to it
 fresh_server   a factory: servers that a test may stop, kill or start with options
 program     runs a Python program as a client in a process of its own
+crew        a module's own cluster with two worker processes, which find the modules of this folder
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import mpclient
-from mpclient.testing import wait_until
+from mpclient.testing import running_cluster, wait_until
 
 READY = re.compile(r'"address": "([^"]+)"')
 ROOT = Path(__file__).parents[2]
@@ -141,6 +142,14 @@ def fresh_server(tmp_path) -> Iterator[Callable[..., Server]]:
 def cluster(server) -> Iterator[mpclient.Cluster]:
     with server.connect(name="test") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def crew() -> Iterator[mpclient.Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+        with running_cluster(2) as cluster:
+            yield cluster
 
 
 @pytest.fixture
