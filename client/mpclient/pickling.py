@@ -21,9 +21,9 @@ import io
 import pickle
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpshared.errors import BadValue
 from mpshared.values import (
@@ -302,8 +302,12 @@ def current_session() -> Session | None:
     return _reading.session
 
 
-def loads(blob: Blob, session: Session) -> Any:
-    """Open one value that `session` was given.
+Load: TypeAlias = Callable[..., Any]
+"""What opens a pickle: ``load(data, buffers=…)``."""
+
+
+def loads(blob: Blob, session: Session, load: Load = pickle.loads) -> Any:
+    """Open one value that `session` was given, by `load`.
 
     Raises:
         BadValue: It holds code of another Python version.
@@ -312,28 +316,28 @@ def loads(blob: Blob, session: Session) -> Any:
     if blob == NONE:
         return None
     if type(blob) is not bytes:
-        return loads_all((blob,), session)[0]
+        return loads_all((blob,), session, load)[0]
     before = _reading.session
     _reading.session = session
     try:
-        return pickle.loads(blob)
+        return load(blob)
     finally:
         _reading.session = before
 
 
-def loads_all(blobs: Sequence[Blob], session: Session) -> list[Any]:
+def loads_all(blobs: Sequence[Blob], session: Session, load: Load = pickle.loads) -> list[Any]:
     """Open many values; see `loads`. The references of all are claimed even if one cannot be opened."""
     claimed = [session.claim(ident) for ident in ref_ids(blobs)]
     before = _reading.session
     _reading.session = session
     try:
-        return [pickle.loads(blob) if type(blob) is bytes else _open_value(blob) for blob in blobs]
+        return [load(blob) if type(blob) is bytes else _open_value(blob, load) for blob in blobs]
     finally:
         _reading.session = before
         claimed.clear()  # a traceback may keep this frame
 
 
-def _open_value(value: Blob) -> Any:
+def _open_value(value: Blob, load: Load) -> Any:
     needed, ours = needs_python(value), sys.version_info[:2]
     if needed is not None and needed != ours:
         raise BadValue(
@@ -344,9 +348,9 @@ def _open_value(value: Blob) -> Any:
             here=list(ours),
         )
     if isinstance(value, bytes):
-        return pickle.loads(value)
+        return load(value)
     # A bytearray each: what was writable there is writable here (pickle wraps the others itself).
-    return pickle.loads(value.data, buffers=map(bytearray, value.buffers))
+    return load(value.data, buffers=map(bytearray, value.buffers))
 
 
 # -- keys -----------------------------------------------------------------------------------------

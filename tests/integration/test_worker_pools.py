@@ -154,6 +154,52 @@ def test_an_initializer_runs_once_in_each_process(host, pool, cluster):
     assert host.events("worker.ended") == []
 
 
+MAIN = """
+from tests.integration.raw_pools import RawPool
+
+counter = None
+settings = {}
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+    def times(self, n):
+        return scale.factor * n
+
+def set_up(n):
+    global counter, scale
+    counter = n
+    settings["made"] = True
+    scale = Scale(n)
+
+def helper():
+    return counter
+
+def job():
+    global counter
+    counter += 1
+    return helper(), settings, isinstance(scale, Scale)
+
+pool = RawPool(cluster)
+pool.equip(initializer=pool.teach((set_up, (5,))))
+pool.call(job)
+print(pool.result())
+pool.call(job)
+print(pool.result())
+pool.call(Scale(2).times, 3)
+print(pool.result())
+other = RawPool(cluster)
+other.call(helper)
+print(other.result())
+"""
+
+
+@pytest.mark.usefixtures("host")
+def test_what_an_initializer_leaves_in_globals_is_there_for_its_functions(program):
+    said = program(MAIN, environment={"PYTHONPATH": str(ROOT)}).finish()
+    assert said.split("\n") == ["(6, {'made': True}, True)", "(7, {'made': True}, True)", "15", "None"]
+
+
 def test_an_initializer_that_fails_is_the_result_of_each_job(host, pool):
     pool = pool()
 
@@ -167,6 +213,7 @@ def test_an_initializer_that_fails_is_the_result_of_each_job(host, pool):
         assert "initialize, the initializer of pool 'Pool-7', failed on" in err.text
         assert "ValueError: not today" in err.text
         assert "in initialize" in err.traceback
+        assert "mpclient" not in err.traceback
         assert err.fields["initializer"].endswith("initialize")
     assert host.events("worker.died") == []
 

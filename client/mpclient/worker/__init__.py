@@ -23,6 +23,7 @@
 | run, failures | one recipe job: opened, called, its answer pickled; what failed   | a worker process  |
 | run_pool      | one job of a pool: the same, or the exception itself              | a worker process  |
 | pools         | what is known of pools: functions, initializer, how many jobs     | a worker process  |
+| left_behind   | what an initializer left in its globals, for its pool's functions | a worker process  |
 | shipped       | modules that a program brought along                              | a worker process  |
 | streams       | what jobs print, on its way to their program                      | a worker process  |
 """

@@ -1,7 +1,8 @@
 """What a worker process knows of the pools whose jobs it runs: settings, spec, functions, how far it is.
 
 RULES
-* Nothing is asked of the server twice: a pool's spec once per version, a function once per program.
+* Nothing is asked of the server twice: a pool's spec once per version, a function once per program (of pools
+  with an initializer: once per pool).
 * A process that ran an initializer of a program, or imported modules that it brought along, is that program's
   from then on (`owner`). Given anybody else's jobs, or a spec that means other modules of the same names, it
   must hand them back and end: `Unfit`.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import Spec, load_source, load_spec
 from mpclient.pickling import loads
+from mpclient.worker.left_behind import Space, Watching
 from mpclient.worker.shipped import Finder
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.ops import BY_NAME
@@ -42,7 +44,7 @@ class Unfit(Exception):
 
 
 class Functions:
-    """The functions of one program, by digest; those learned first go first."""
+    """The functions of one program, or of one pool, by digest; those learned first go first."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
@@ -81,12 +83,21 @@ class Pool:
     """How many of its jobs were run here."""
     ready: bool = field(init=False)
     """Whether jobs can begin: there is no initializer, or it has run."""
+    left_behind: Space | None = None
+    """What its initializer has left in its globals, once it has run."""
     failure: Blob | None = None
     """The result of every job of it in this process: it cannot run any."""
 
     def __post_init__(self) -> None:
         self.label = f"pool {self.spec.name or self.ident!r}"
         self.ready = self.spec.initializer is None
+
+    def take_over(self, before: Pool) -> None:
+        """Go on as the same pool under its spec of before did."""
+        self.run = before.run
+        if before.spec.initializer == self.spec.initializer:
+            self.ready, self.failure = before.ready, before.failure
+            self.functions, self.left_behind = before.functions, before.left_behind
 
     @property
     def left(self) -> int | None:
@@ -136,12 +147,11 @@ class Pools:
         settings, version = reply.result
         spec = load_spec(reply.blobs[0]) if reply.blobs else Spec()
         program = settings["program"]
-        functions = self._functions.setdefault(program, Functions())
+        own = spec.initializer is not None  # its functions find what the initializer left behind
+        functions = Functions() if own else self._functions.setdefault(program, Functions())
         pool = Pool(ident, program, settings["max_tasks"], version, spec, functions)
         if before is not None:
-            pool.run = before.run
-            if before.spec.initializer == spec.initializer:
-                pool.ready, pool.failure = before.ready, before.failure
+            pool.take_over(before)
         return pool
 
     def _forget(self, ident: str) -> None:
@@ -158,15 +168,18 @@ class Pools:
             raise Unfit
         self.taken = module if verdict == "taken" else ""
 
-    def open_initializer(self, pool: Pool, blob: Blob) -> tuple[Any, tuple[Any, ...]]:
-        """Return function and arguments of a pool's initializer; the process is its program's from now on.
+    def open_initializer(self, pool: Pool, blob: Blob) -> tuple[Any, tuple[Any, ...], Watching]:
+        """Return a pool's initializer, its arguments, and who knows where it leaves things behind.
+
+        The process is its program's from now on.
 
         Raises:
             Whatever opening them raises.
         """
         self.owner = pool.program
-        function, arguments = loads(blob, self._session)
-        return function, tuple(arguments)
+        watching = Watching()
+        function, arguments = loads(blob, self._session, watching.load)
+        return function, tuple(arguments), watching
 
     def fetch(self, pool: Pool, digest: str) -> Blob:
         """Return what a pool keeps under a digest.
@@ -184,9 +197,15 @@ class Pools:
         Raises:
             Whatever opening it raises.
         """
-        function = loads(blob, self._session)
+        function = self.open(pool, blob)
         pool.functions.add(digest, function, size_bytes(blob))
         return function
+
+    def open(self, pool: Pool, blob: Blob) -> Any:
+        """Open a function or a job of a pool; functions by value find what the initializer left behind."""
+        if type(blob) is bytes or pool.left_behind is None:
+            return loads(blob, self._session)
+        return loads(blob, self._session, Watching(pool.left_behind).load)
 
     # -- shipped modules -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import CALL, MAP
-from mpclient.pickling import PLAIN, Dumper, loads
+from mpclient.pickling import PLAIN, Dumper
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
 
@@ -111,7 +111,7 @@ class PoolRunner:
 
     def _open(self, number: int, blob: Blob) -> Any:
         try:
-            return pickle.loads(blob) if type(blob) is bytes else loads(blob, self._session)
+            return pickle.loads(blob) if type(blob) is bytes else self._pools.open(self._pool, blob)
         except BaseException as err:  # noqa: BLE001 - users' __setstate__ and modules run in there
             raise _Failed(self._failures.unreadable(number, err)) from None
 
@@ -150,8 +150,9 @@ class PoolRunner:
         pool.ready = True
         function: Any = None
         try:
-            function, arguments = self._pools.open_initializer(pool, blob)
+            function, arguments, watching = self._pools.open_initializer(pool, blob)
             function(*arguments)
+            pool.left_behind = watching.left()
         except BaseException as err:  # noqa: BLE001 - users' code
             pool.failure = self._failures.initializer(function, err)
 
