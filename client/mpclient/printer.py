@@ -70,6 +70,11 @@ class Printer:
     def _acknowledge(self) -> None:
         self._post(encode_control(Type.OUTPUT, body=[self.printed, []]))
 
+    @property
+    def used(self) -> bool:
+        """Whether there ever was something to print."""
+        return self._received > 0
+
     # -- from callers ----------------------------------------------------------------------------
 
     def wait(self, number: int) -> None:
