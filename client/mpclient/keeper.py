@@ -240,7 +240,8 @@ class Keeper(threading.Thread):
             patience.wait(lost)
             try:
                 self._control = self._session.dial()
-                self._control.attach(self._term.body(0))
+                attached = self._control.attach(self._term.body(0))
+                self._term.printer.resume(attached.get("run", ""))
                 for number in list(self._open):
                     self._send_call(number)
                 for event in self._control.unheard():
