@@ -274,6 +274,28 @@ class TestDeaths:
                 processes[0].join()
         gone(*pids)
 
+    def test_a_server_that_is_restarted_with_its_state(self, fresh_server, mpworker, in_thread, tmp_path):
+        server = fresh_server("--data", str(tmp_path / "data"))
+        with server.connect(reconnect_timeout=20.0) as cluster:
+            mpworker(server).ready()
+            (process,), _, gate = begun(cluster)
+            joined = in_thread(process.join)
+            testing.wait_until(lambda: testing.waiters(cluster, process.sentinel) == 1)
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            server.start(port=int(server.address.rpartition(":")[2]))
+            assert process.is_alive()
+            gate.set()
+            joined()
+            assert process.exitcode == 0
+            (process,), (pid,), _ = begun(cluster)
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            os.kill(pid, signal.SIGTERM)
+            server.start(port=int(server.address.rpartition(":")[2]))
+            process.join(20)
+            assert process.exitcode == -signal.SIGTERM
+
     def test_a_stopped_host_lets_them_end(self, cluster, own, mpworker):
         host = mpworker(own).ready()
         (process,), _, gate = begun(cluster)
