@@ -19,6 +19,7 @@ RULES
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -70,6 +71,7 @@ class Lane:
         "_busy",
         "_connection",
         "_lock",
+        "_pid",
         "_sent",
         "_session",
         "number",
@@ -83,6 +85,7 @@ class Lane:
         self.term = term
         self.number = term.new_lane(self)
         self._connection: Connection | None = None
+        self._pid = os.getpid()
         self._sent = 0
         self._acked = 0
         self.settled = 0
@@ -326,7 +329,8 @@ class Lane:
     def __del__(self) -> None:
         """Tell the server that the thread has ended: what belongs to the thread alone is handed on."""
         connection = getattr(self, "_connection", None)
-        if getattr(self, "_sent", 0) and self.term.over is None:
+        # A forked child frees what its parent's other threads hold before it can be told of anything.
+        if getattr(self, "_sent", 0) and self.term.over is None and self._pid == os.getpid():
             closed = encode_control(Type.LANE_CLOSED, self.number, ack=self.settled)
             try:
                 if connection is None:

@@ -431,6 +431,21 @@ class TestFork:
         run.process.send_signal(signal.SIGKILL)
         assert lock.acquire(timeout=10)
 
+    def test_a_child_does_not_speak_for_the_parents_other_threads(self, program):
+        run = program(
+            "shared, asked, answered = cluster.list(), threading.Event(), threading.Event()\n"
+            "def work():\n"
+            "    shared.append(1); answered.set(); asked.wait(10); shared.append(2)\n"
+            "thread = threading.Thread(target=work)\n"
+            "thread.start(); answered.wait(10)\n"
+            "pid = os.fork()\n"
+            "if pid == 0:\n"
+            "    os._exit(0)\n"
+            "os.waitpid(pid, 0)\n"
+            "asked.set(); thread.join(10); say(shared.copy())\n"
+        )
+        assert run.finish() == "[1, 2]"
+
     def test_an_object_made_before_a_fork_lives_as_long_as_the_child(self, program, cluster):
         run = program(
             "shared = cluster.list([1])\n"
