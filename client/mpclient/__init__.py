@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     )
     from mpclient.context import default_context as _context
     from mpclient.objects.t_dict import MISSING
-    from mpclient.process import Process
     from mpshared.errors import (
         AlreadyReleased,
         AttributeMissing,
@@ -128,7 +127,6 @@ __all__ = [
     "Overflow",
     "Pipe",
     "Pool",
-    "Process",
     "ProcessError",
     "ProtocolViolation",
     "Queue",
@@ -169,7 +167,6 @@ _HOMES: Final = {
     "Cluster": "mpclient.cluster",
     "connect": "mpclient.cluster",
     "MISSING": "mpclient.objects.t_dict",
-    "Process": "mpclient.process",
 }
 """Where a name lives. Errors are `mpshared.errors`'; all other names belong to the default context."""
 _MODULES: Final = frozenset(

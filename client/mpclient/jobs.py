@@ -80,6 +80,7 @@ class Jobs:
         self.done = threading.Event()
         self._begin()
         self._spec = Spec()
+        self._forked: RuntimeError | None = None
         self._moving = False
         """Whether the sender is between taking jobs and having noted them."""
         self._closing = False
@@ -202,11 +203,14 @@ class Jobs:
         return threading.current_thread() in self._threads
 
     def check_may_wait(self) -> None:
-        """Refuse to wait in a callback.
+        """Refuse to wait where no result can come.
 
         Raises:
-            RuntimeError: The result that it would wait for is brought by this very thread.
+            RuntimeError: This is a callback, and the result would be brought by this very thread; or a forked
+                child, and it will be brought to the parent.
         """
+        if self._forked is not None:
+            raise self._forked
         if self.is_own_thread:
             raise RuntimeError(
                 "a callback of a pool cannot wait for a result of the same pool: the thread that it runs in "
@@ -438,7 +442,7 @@ class Jobs:
         self.functions.forked()
         self.done = threading.Event()
         self.done.set()
-        self.over = RuntimeError(
+        self.over = self._forked = RuntimeError(
             "this pool belongs to the parent process; a forked child cannot use it: open another one here"
         )
         flows, spans = self.flows_under_way(), self.spans.clear()
