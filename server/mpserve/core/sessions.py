@@ -61,7 +61,9 @@ class Sessions:
     def start(self, fx: Effects, session_id: str, info: SessionInfo, secret: str) -> Session:
         """Begin a session; from now on it must be heard."""
         session = Session(session_id, info, secret, fx.now_s)
-        self._add(session)
+        self._live[session_id] = session
+        if info.role == "supervisor":
+            self.supervisors[session_id] = session
         if info.role != "stock":
             self._watch(fx, session)
         return session
@@ -69,17 +71,12 @@ class Sessions:
     def revive(self, fx: Effects, session: Session) -> None:
         """Take in a session of before a restart: it has the session timeout to come back."""
         session.heard_s = session.lost_s = fx.now_s
-        self._add(session)
+        self._live[session.id] = session
         session.restored = True
         for lane in session.lanes.values():
             lane.restored = True
             self.suspend(fx, lane)
         self._watch(fx, session)
-
-    def _add(self, session: Session) -> None:
-        self._live[session.id] = session
-        if session.info.role == "supervisor":
-            self.supervisors[session.id] = session
 
     def remove(self, session: Session) -> None:
         """Forget an ended session (the engine calls this last)."""

@@ -1,0 +1,208 @@
+"""Executors where they promise more than the standard library's, or differ from them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import itertools
+import os
+import threading
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+from tests.integration.pool_jobs import add, fail_at_five, process_id, square, touch, wait_for_file
+
+from mpclient import WorkerDied, testing
+from mpclient.executor import Executor
+
+pytestmark = pytest.mark.hosts
+LIMIT_S = 20
+
+
+@pytest.fixture
+def executor(crew):
+    """One process at a time, so that a test can hold up what comes later."""
+    with crew.executor(1) as executor:
+        yield executor
+
+
+@pytest.fixture
+def held(executor, tmp_path):
+    """A call that runs until its test, or this fixture, lets it go on."""
+    path = tmp_path / "held"
+    future = executor.submit(touch, str(path))
+    testing.wait_until(path.exists, LIMIT_S)
+    yield future, lambda: path.with_suffix(".go").write_text("go")
+    path.with_suffix(".go").write_text("go")
+
+
+def test_it_is_an_executor(executor):
+    assert isinstance(executor, concurrent.futures.Executor)
+    assert isinstance(executor.submit(square, 2), concurrent.futures.Future)
+    assert Executor.__module__ == "mpclient.executor"
+
+
+def test_what_has_not_begun_is_cancelled(executor, held):
+    running, go_on = held
+    called = []
+    waiting = [executor.submit(square, n) for n in range(5)]
+    waiting[1].add_done_callback(called.append)
+    assert waiting[1].cancel()
+    assert (waiting[1].cancelled(), waiting[1].done(), waiting[1].running()) == (True, True, False)
+    assert waiting[1].cancel()
+    assert called == [waiting[1]]
+    with pytest.raises(concurrent.futures.CancelledError):
+        waiting[1].result(LIMIT_S)
+    done, _ = concurrent.futures.wait(waiting, LIMIT_S, concurrent.futures.FIRST_COMPLETED)
+    assert done == {waiting[1]}
+    assert not running.cancel()
+    assert running.running()
+    go_on()
+    assert [future.result(LIMIT_S) for n, future in enumerate(waiting) if n != 1] == [0, 4, 9, 16]
+    assert running.result(LIMIT_S)
+    assert not running.cancel()
+
+
+def test_a_call_is_cancelled_right_after_it_was_submitted(executor, held):
+    _, go_on = held
+    futures = [executor.submit(square, n) for n in range(2000)]
+    assert all(future.cancel() for future in reversed(futures))
+    last = executor.submit(square, 3)
+    go_on()
+    assert last.result(LIMIT_S) == 9
+    assert all(future.cancelled() for future in futures)
+
+
+def test_shutting_down_cancels_what_has_not_begun(executor, held):
+    running, go_on = held
+    waiting = [executor.submit(square, n) for n in range(500)]
+    stream = executor.map(square, itertools.count(), buffersize=10)
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert all(future.cancelled() for future in waiting)
+    assert not running.done()
+    with pytest.raises(concurrent.futures.CancelledError):
+        next(stream)
+    go_on()
+    executor.shutdown()
+    assert running.result(0)
+
+
+def test_map_takes_its_iterables_as_far_as_the_buffer_reaches(executor):
+    taken = []
+
+    def numbers():
+        for number in itertools.count():
+            taken.append(number)
+            yield number
+
+    results = executor.map(add, numbers(), itertools.count(5), buffersize=6)
+    assert [next(results) for _ in range(4)] == [(n, n + 5, 100) for n in range(4)]
+    testing.wait_until(lambda: len(taken) >= 9, LIMIT_S)
+    assert len(taken) <= 10
+    results.close()
+    assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (1.5, TypeError)])
+def test_a_buffer_that_is_none(executor, size, error):
+    with pytest.raises(error, match="buffersize must be"):
+        executor.map(square, [1], buffersize=size)
+
+
+def test_what_follows_a_failure_in_map_is_cancelled(executor, held):
+    _, go_on = held
+    results = executor.map(fail_at_five, range(4000))
+    go_on()
+    with pytest.raises(Exception, match="five"):
+        list(results)
+    assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+def test_a_map_that_takes_too_long_cancels_the_rest(executor, held, crew):
+    _, go_on = held
+    results = executor.map(square, range(100), timeout=0.05)
+    with pytest.raises(TimeoutError):
+        next(results)
+    ident = executor._jobs.ident
+    testing.wait_until(
+        lambda: next(o for o in crew.status()["objects"] if o["ident"] == ident)["ready"] == 0, LIMIT_S
+    )
+    go_on()
+
+
+def test_a_worker_that_dies_costs_one_call(crew):
+    with crew.executor(max_attempts=1) as executor:
+        died, other = executor.submit(os._exit, 5), executor.submit(square, 4)
+        with pytest.raises(BrokenProcessPool) as caught:
+            died.result(LIMIT_S)
+        assert isinstance(caught.value, WorkerDied)
+        assert other.result(LIMIT_S) == 16
+        assert executor.submit(square, 3).result(LIMIT_S) == 9
+
+
+def test_a_process_is_replaced_after_its_tasks(crew):
+    with crew.executor(1, max_tasks_per_child=2) as executor:
+        assert len({executor.submit(process_id).result(LIMIT_S) for _ in range(6)}) >= 3
+
+
+def test_what_cannot_travel_is_refused_where_it_is_submitted(executor):
+    with pytest.raises(TypeError, match=r"job\.kwds\['lock'\] \(a lock\) cannot travel"):
+        executor.submit(square, lock=threading.Lock())
+
+
+def test_an_executor_that_nobody_refers_to_finishes(crew):
+    future = crew.executor().submit(square, 7)
+    assert future.result(LIMIT_S) == 49
+    testing.wait_until(lambda: all(o["kind"] != "pool" for o in crew.status()["objects"]), LIMIT_S)
+
+
+def test_a_task_that_is_cancelled_cancels_its_call(executor, held):
+    _, go_on = held
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        waiting = loop.run_in_executor(executor, square, 3)
+        done, _ = await asyncio.wait([waiting], timeout=0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return done
+
+    assert asyncio.run(main()) == set()
+    go_on()
+    assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+def test_many_threads_submit_and_cancel(crew):
+    with crew.executor() as executor:
+        outcomes = []
+
+        def work(base):
+            futures = [executor.submit(square, base + n) for n in range(200)]
+            for future in futures[::7]:
+                future.cancel()
+            outcomes.extend((n + base, future) for n, future in enumerate(futures))
+
+        threads = [threading.Thread(target=work, args=(base,)) for base in range(0, 1600, 200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT_S)
+        for number, future in outcomes:
+            if not future.cancelled():
+                assert future.result(LIMIT_S) == number * number
+        assert len(outcomes) == 1600
+
+
+def test_a_done_callback_cancels_another_call(executor, held, tmp_path):
+    _, go_on = held
+    first = executor.submit(square, 1)
+    blocker = executor.submit(wait_for_file, str(tmp_path / "second"))
+    other = executor.submit(square, 2)
+    cancelled = []
+    first.add_done_callback(lambda _: cancelled.append(other.cancel()))
+    go_on()
+    testing.wait_until(lambda: bool(cancelled), LIMIT_S)
+    (tmp_path / "second").write_text("go")
+    assert cancelled == [True]
+    assert blocker.result(LIMIT_S)
