@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from mpclient.context import default_context as _context
     from mpclient.objects.t_dict import MISSING
+    from mpclient.process import Process
     from mpshared.errors import (
         AlreadyReleased,
         AttributeMissing,
@@ -127,6 +128,7 @@ __all__ = [
     "Overflow",
     "Pipe",
     "Pool",
+    "Process",
     "ProcessError",
     "ProtocolViolation",
     "Queue",
@@ -167,6 +169,7 @@ _HOMES: Final = {
     "Cluster": "mpclient.cluster",
     "connect": "mpclient.cluster",
     "MISSING": "mpclient.objects.t_dict",
+    "Process": "mpclient.process",
 }
 """Where a name lives. Errors are `mpshared.errors`'; all other names belong to the default context."""
 _MODULES: Final = frozenset(

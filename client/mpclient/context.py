@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpclient.objects.t_pipe import Connection
     from mpclient.objects.t_value import Value
     from mpclient.pool import Pool
+    from mpclient.process import Process
     from mpclient.queues import JoinableQueue, Queue, SimpleQueue
     from mpclient.session import Session
     from mpclient.synchronize import BoundedSemaphore, Condition, Lock, RLock, Semaphore
@@ -68,7 +69,14 @@ class BaseContext(Offers):
         """Return how many jobs the cluster can run at once; see `Cluster.cpu_count`."""
         return self._find_cluster().cpu_count()
 
-    def Pool(  # noqa: N802 - the standard library's names
+    @property
+    def Process(self) -> type[Process]:  # noqa: N802 - the standard library's names
+        """The class of processes that run on the cluster's hosts; see `mpclient.process.Process`."""
+        from mpclient.process import Process  # noqa: PLC0415 - not every program has one
+
+        return Process if self._cluster is None else self._cluster.Process
+
+    def Pool(  # noqa: N802
         self,
         processes: int | None = None,
         initializer: Callable[..., object] | None = None,
@@ -224,4 +232,6 @@ def context_for(method: str, of: Offers) -> BaseContext:
 def __getattr__(name: str) -> Any:
     if name in {"ForkContext", "ForkProcess"}:
         check_method("fork")
+    if name in {"Process", "SpawnProcess", "ForkServerProcess"}:
+        return default_context.Process
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

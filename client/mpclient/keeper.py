@@ -36,11 +36,14 @@ __all__ = ["Keeper"]
 
 _LEND: Final = BY_NAME["cluster.lend"]
 _DROP: Final = BY_NAME["cluster.drop"]
+_COUNT: Final = BY_NAME["cluster.count"]
 _GATHER_S: Final = 0.05
 """Finalisers come in swarms; one message for all that come within this time."""
 _OUTPUT_S: Final = 0.1
 """The same for what is printed: a call that comes soon takes it along."""
 _STOP_S: Final = 2.0
+_HELD_UP_S: Final = 1.0
+"""How long the goodbye waits for the next line to be printed."""
 _OPEN_MAX: Final = 32
 """Calls of lane 0 under way at once; the server takes 64."""
 
@@ -60,6 +63,8 @@ class Keeper(threading.Thread):
         self._sent = 0
         self._open: dict[int, tuple[Op, list[Any]]] = {}
         """Calls of lane 0 that are not answered, by number."""
+        self._named = 0
+        """The number of the last piece of output that the server has for this program, as it said last."""
         self._beat_due_s = time.monotonic() + term.beat_s
         self._flush_due_s: float | None = None
         self._output_due_s: float | None = None
@@ -77,10 +82,15 @@ class Keeper(threading.Thread):
             self._bell.send(b"\0")
 
     def stop(self) -> None:
-        """Wait until the goodbye is said, `_STOP_S` at most; the term must be over."""
+        """Wait until the goodbye is said, while lines are printed and `_STOP_S` longer; the term must be
+        over.
+        """
         self.wake()
         if threading.current_thread() is not self:
-            self.join(_STOP_S)
+            printed = -1
+            while self.is_alive() and printed != self._term.printer.printed:
+                printed = self._term.printer.printed
+                self.join(_STOP_S)
 
     def disown(self) -> None:
         """Close this process's copies of the sockets: it is a fork, and the keeper's thread is not in it."""
@@ -130,12 +140,16 @@ class Keeper(threading.Thread):
 
     def _wait(self) -> bool:
         """Sleep until something is due; return whether the server has said something."""
+        dues_s = self._beat_due_s, self._flush_due_s, self._output_due_s
+        due_s = min(due_s for due_s in dues_s if due_s is not None)
+        return self._listen(max(0.0, due_s - time.monotonic()))
+
+    def _listen(self, seconds: float) -> bool:
+        """Sleep until somebody wakes this thread; return whether the server has said something."""
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(self._ear.fileno(), select.POLLIN)
-        dues_s = self._beat_due_s, self._flush_due_s, self._output_due_s
-        due_s = min(due_s for due_s in dues_s if due_s is not None)
-        ready = dict(poll.poll(max(0.0, due_s - time.monotonic()) * 1000 + 1))
+        ready = dict(poll.poll(seconds * 1000 + 1))
         if self._ear.fileno() in ready:
             self._ear.recv(4096)
         return self._control.fileno() in ready
@@ -149,6 +163,7 @@ class Keeper(threading.Thread):
             if event.number == 0 and isinstance(event, Failed):
                 raise self._session.refused(self._term, make(event.code, event.text, event.fields))
             self._open.pop(event.number, None)
+            self._named = event.ack
         elif isinstance(event, Control) and event.type is Type.OUTPUT:
             self._term.printer.take(*event.body)
         elif self._session.outgoing is not None:
@@ -156,9 +171,7 @@ class Keeper(threading.Thread):
 
     def _speak(self) -> None:
         """Send what is due."""
-        while self._outbox:
-            self._control.send(self._outbox[0])
-            self._outbox.popleft()
+        self._send_outbox()
         now_s = time.monotonic()
         self._flush(now_s)
         if self._session.outgoing is not None:
@@ -167,6 +180,11 @@ class Keeper(threading.Thread):
             self._beat_due_s = now_s + self._term.beat_s
             self._acknowledge()
             self._control.send(encode_control(Type.HEARTBEAT, body=list(self._session.speaks_for)))
+
+    def _send_outbox(self) -> None:
+        while self._outbox:
+            self._control.send(self._outbox[0])
+            self._outbox.popleft()
 
     def _flush(self, now_s: float) -> None:
         """Tell the references, a moment after the first of a swarm."""
@@ -222,7 +240,8 @@ class Keeper(threading.Thread):
             patience.wait(lost)
             try:
                 self._control = self._session.dial()
-                self._control.attach(self._term.body(0))
+                attached = self._control.attach(self._term.body(0))
+                self._term.printer.resume(attached.get("run", ""))
                 for number in list(self._open):
                     self._send_call(number)
                 for event in self._control.unheard():
@@ -242,7 +261,25 @@ class Keeper(threading.Thread):
             self._control.send(pieces)
         if lent := self._session.references.take_lent():
             self._call(_LEND, [lent])
+        if self._term.printer.used:
+            self._print_rest()
         self._control.send(encode_control(Type.GOODBYE, body="bye"))
         with suppress(Lost):
             while True:  # until the server closes: then everything is freed
                 self._heed(self._control.next_event())
+
+    def _print_rest(self) -> None:
+        """Have everything printed that workers have printed for this program, for as long as that goes on."""
+        printer = self._term.printer
+        self._call(_COUNT, [])  # the answer says how much there is
+        number = self._sent
+        printed, deadline_s = -1, 0.0
+        while number in self._open or printer.printed < self._named:
+            if printer.printed != printed:
+                printed, deadline_s = printer.printed, time.monotonic() + _HELD_UP_S
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return
+            self._send_outbox()
+            if self._listen(left_s):
+                self._hear()

@@ -27,6 +27,8 @@ __all__ = ["Printer"]
 
 Entry: TypeAlias = Sequence[Any]
 """[stream, bytes]"""
+_Page: TypeAlias = tuple[str, int, list[Entry]]
+"""Run of the server, number of the last entry, entries."""
 
 _WAIT_S: Final = 1.0
 _STDOUT: Final = 1
@@ -38,12 +40,14 @@ class Printer:
 
     Args:
         post: Has a frame sent to the server.
+        run: Which run of the server counts the entries.
     """
 
-    def __init__(self, post: Callable[[list[bytes]], None]) -> None:
+    def __init__(self, post: Callable[[list[bytes]], None], run: str = "") -> None:
         self._post = post
+        self._run_id = run
         self._changed = threading.Condition()
-        self._pages: deque[tuple[int, list[Entry]]] = deque()
+        self._pages: deque[_Page] = deque()
         self._thread: threading.Thread | None = None
         self._held_up = False
         self._over = False
@@ -61,14 +65,26 @@ class Printer:
             return
         with self._changed:
             self._received = last
-            self._pages.append((last, entries[max(0, known) :]))
+            self._pages.append((self._run_id, last, entries[max(0, known) :]))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mpserve-printer", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
+    def resume(self, run: str) -> None:
+        """Note which run of the server goes on: one that was restarted counts anew."""
+        if run != self._run_id:
+            with self._changed:
+                self._run_id = run
+                self._received = self.printed = 0
+
     def _acknowledge(self) -> None:
         self._post(encode_control(Type.OUTPUT, body=[self.printed, []]))
+
+    @property
+    def used(self) -> bool:
+        """Whether there ever was something to print."""
+        return self._received > 0
 
     # -- from callers ----------------------------------------------------------------------------
 
@@ -97,16 +113,16 @@ class Printer:
 
     def _run(self) -> None:
         while (page := self._next_page()) is not None:
-            last, entries = page
-            for stream, run in groupby(entries, itemgetter(0)):
-                _write(sys.stdout if stream == _STDOUT else sys.stderr, b"".join(data for _, data in run))
+            run, last, entries = page
+            for stream, part in groupby(entries, itemgetter(0)):
+                _write(sys.stdout if stream == _STDOUT else sys.stderr, b"".join(data for _, data in part))
             with self._changed:
-                self.printed = last
+                self.printed = last if run == self._run_id else self.printed
                 self._held_up = False
                 self._changed.notify_all()
             self._acknowledge()
 
-    def _next_page(self) -> tuple[int, list[Entry]] | None:
+    def _next_page(self) -> _Page | None:
         with self._changed:
             while not self._pages:
                 if self._over:

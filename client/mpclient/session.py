@@ -261,7 +261,7 @@ class Session:
             raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
         control, attached = self._dial_first(limit_s)
-        term = Term(attached, Printer(self.post))
+        term = Term(attached, Printer(self.post, attached.get("run", "")))
         if self.outgoing is not None:
             self.outgoing.renew()
         self.advertise = attached.get("advertise") or ""

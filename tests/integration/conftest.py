@@ -166,7 +166,7 @@ def program(server, tmp_path) -> Iterator[Callable[..., Program]]:
         source: str, *args: str, connected: bool = True, environment: dict[str, str] | None = None
     ) -> Program:
         """Run `source`, which has a connected `cluster` at hand, and `say`/`hear` to speak with the test."""
-        path = tmp_path / "program.py"
+        path = tmp_path / f"program{len(started)}.py"
         path.write_text(PRELUDE + source if connected else source)
         process = subprocess.Popen(
             [sys.executable, str(path), *args],

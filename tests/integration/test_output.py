@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import threading
+
 import pytest
+from tests.integration import workers
+from tests.integration.relay import Relay
+
+import mpclient
+from mpclient.testing import wait_until
+
+mpworker = workers.mpworker
+hosts = pytest.mark.hosts
 
 # A process that prints for `program`, as workers do: `out` leads there.
 WORKER = """
 from mpclient.worker import streams
-program, go, done = hear(), cluster.Queue(name=hear()), cluster.Queue(name=hear())
+program, done = hear(), cluster.Queue(name=hear())
 streams.install(cluster.session).route(program)
 """
 
 
 @pytest.fixture
 def worker(program, cluster, unique):
-    """Start a process that prints for `cluster`'s program what the given source says."""
+    """Start a process that prints for a program (`cluster`'s) what the given source says."""
 
-    def start(source):
+    def start(source, session=None):
         process = program(WORKER + source)
-        for line in (cluster.session.id, unique + " go", unique + " done"):
-            process.say(line)
+        process.say(session or cluster.session.id)
+        process.say(unique)
         return process
 
     return start
@@ -27,7 +40,15 @@ def worker(program, cluster, unique):
 
 @pytest.fixture
 def done(cluster, unique):
-    return cluster.Queue(name=unique + " done")
+    return cluster.Queue(name=unique)
+
+
+@pytest.fixture
+def relay(server):
+    host, port = server.address.rsplit(":", 1)
+    relay = Relay((host, int(port)))
+    yield relay
+    relay.close()
 
 
 def test_no_answer_overtakes_a_print(worker, done, capsys):
@@ -38,3 +59,170 @@ def test_no_answer_overtakes_a_print(worker, done, capsys):
         printed += capsys.readouterr().out
         assert f"line {n}\n" in printed
     assert printed == "".join(f"line {n}\n" for n in range(200))
+
+
+LINES = """
+for n in range(2000):
+    if n % 200 == 0:
+        go.get(timeout=20)
+    print("line", n, "." * 100)
+done.put(0)
+"""
+"""Prints a part, of over 20 KB, each time it is told to."""
+
+
+def cut_and_print(relay, direction, go):
+    """Have each part printed, and the connections cut in the middle of it."""
+    for after_bytes in range(0, 20_000, 2000):
+        cuts = relay.cuts
+        relay.arm(direction, 7 + after_bytes)
+        go.put(1)
+        wait_until(lambda cuts=cuts: relay.cuts > cuts)
+
+
+def test_a_program_that_reconnects_prints_each_line_once(worker, relay, server, cluster, unique, capsys):
+    with mpclient.connect(relay.address, server.key, reconnect_timeout=10) as program:
+        done = program.Queue(name=unique)
+        process = worker(f'go = cluster.Queue(name="go {unique}")\n{LINES}', program.session.id)
+        cut_and_print(relay, "down", cluster.Queue(name=f"go {unique}"))
+        assert done.get(timeout=20) == 0
+        process.finish()
+    assert relay.cuts == 10
+    assert capsys.readouterr().out == "".join(f"line {n} {'.' * 100}\n" for n in range(2000))
+
+
+def test_a_worker_that_reconnects_sends_each_line_once(program, relay, cluster, done, unique, capsys):
+    source = f'{WORKER}go = cluster.Queue(name="go {unique}")\n{LINES}'
+    process = program(source, environment={"MPSERVE_ADDRESS": relay.address})
+    process.say(cluster.session.id)
+    process.say(unique)
+    cut_and_print(relay, "up", cluster.Queue(name=f"go {unique}"))
+    assert done.get(timeout=20) == 0
+    process.finish()
+    assert relay.cuts == 10
+    assert capsys.readouterr().out == "".join(f"line {n} {'.' * 100}\n" for n in range(2000))
+
+
+def test_a_program_that_does_not_read_holds_up_its_own_workers_only(program, cluster, unique):
+    """Its standard output is a pipe that nobody empties until the end."""
+    reader = program("say(cluster.session.id)\ncluster.Queue(name=hear()).get(timeout=60)\n")
+    session = reader.line()
+    reader.say(f"{unique} done")
+    printer = program(WORKER + 'for n in range(60_000):\n    print("line", n, "." * 90)\ndone.put(0)\n')
+    printer.say(session)
+    printer.say(f"{unique} done")
+    other = program(WORKER + 'print("quick")\ndone.put(1)\n')
+    other.say(cluster.session.id)
+    other.say(f"{unique} other")
+    assert cluster.Queue(name=f"{unique} other").get(timeout=20) == 1
+    assert cluster.Queue(name=f"{unique} done").empty()
+    lines = reader.finish(60).splitlines()
+    assert [line.split()[1] for line in lines] == [str(n) for n in range(60_000)]
+
+
+# -- jobs of pools --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool(mpworker, server, cluster, unique):
+    """Make pools on a worker host with two processes."""
+    mpworker(server, queue=unique, processes=2).ready()
+    pools = []
+
+    def make(*args, **how):
+        pools.append(cluster.Pool(*args, **how))
+        return pools[-1]
+
+    yield make
+    for one in pools:
+        one.terminate()
+        one.join()
+
+
+@hosts
+def test_jobs_print_at_home_before_they_return(pool, capsys):
+    def speak(n):
+        print("job", n)
+        print("trouble", n, file=sys.stderr)
+        return n
+
+    pool = pool()
+    for n in range(20):
+        assert pool.apply(speak, (n,)) == n
+        assert capsys.readouterr() == (f"job {n}\n", f"trouble {n}\n")
+
+
+@hosts
+def test_lines_of_many_jobs_do_not_mix(pool, capsys):
+    def lines(n):
+        for k in range(50):
+            print("job", n, "line", k, "." * (k * 37))
+
+    pool().map(lines, range(20), chunksize=1)
+    found = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert all(line[0] == "job" and line[2] == "line" and len(line) <= 5 for line in found)
+    for n in range(20):
+        assert [int(line[3]) for line in found if int(line[1]) == n] == list(range(50))
+
+
+@hosts
+def test_whatever_way_a_job_prints(pool, capsys):
+    def job(stream):
+        stream.write("argument\n")
+        sys.__stdout__.write("original\n")
+        os.write(1, b"not through Python\n")
+        sys.stdout.buffer.write("bytes \N{SNOWMAN}\n".encode())
+        logging.getLogger("job").warning("careful")
+        thread = threading.Thread(target=print, args=("thread",))
+        thread.start()
+        thread.join()
+        sys.stdout.write("no end")
+
+    pool().apply(job, (sys.stdout,))
+    out, err = capsys.readouterr()
+    assert out == "argument\noriginal\nbytes \N{SNOWMAN}\nthread\nno end"
+    assert err == "careful\n"
+
+
+@hosts
+def test_what_an_initializer_prints_comes_home_too(pool, capsys):
+    pool = pool(1, initializer=print, initargs=("begun",))
+    pool.apply(print, ("job",))
+    assert capsys.readouterr().out == "begun\njob\n"
+
+
+@hosts
+def test_a_job_that_forks_prints_nothing_twice(pool, capsys):
+    def job():
+        print("before")
+        print("piece", end="")
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print(" and rest")
+
+    pool().apply(job)
+    assert capsys.readouterr().out == "before\npiece and rest\n"
+
+
+@hosts
+def test_failing_jobs_print_first(pool, capsys):
+    def job():
+        print("soon", end="")
+        raise KeyError("late")
+
+    with pytest.raises(KeyError):
+        pool().apply(job)
+    assert capsys.readouterr().out == "soon"
+
+
+@hosts
+def test_pools_in_jobs_print_at_the_submitter(pool, capsys):
+    def outer():
+        with mpclient.connect() as inner, inner.Pool(1) as nested:
+            nested.apply(print, ("inner",))
+        print("outer")
+
+    pool().apply(outer)
+    assert capsys.readouterr().out == "inner\nouter\n"

@@ -322,6 +322,19 @@ class TestAround:
         assert process.host == os.uname().nodename
         process.join(20)
 
+    def test_names_for_it(self, cluster, ours):
+        assert mpclient.Process is mpclient.get_context("spawn").Process is Process
+        assert mpclient.context.SpawnProcess is Process
+        assert cluster.get_context("forkserver").Process is cluster.Process is ours.Process
+        assert issubclass(cluster.Process, Process)
+
+    def test_the_module_uses_the_default_cluster(self, cluster):
+        process: Any = mpclient.Process(target=targets.end, args=("exit", 3))
+        process.start()
+        process.join(20)
+        assert process.exitcode == 3
+        assert process.sentinel._handle.session is cluster.session
+
     def test_the_sentinel(self, ours):
         from mpclient.connection import wait
 

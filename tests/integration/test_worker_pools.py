@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import operator
 import os
 import sys
 import threading
 import time
+import weakref
 from functools import partial
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ignore[attr-defined]
 
@@ -15,6 +17,7 @@ import pytest
 from tests.integration import raw_pools, workers
 from tests.integration.conftest import ROOT
 
+from mpclient import testing
 from mpclient.jobs_format import CALL, Shipped
 from mpshared.errors import NoWorkers, TaskError, WorkerDied
 
@@ -200,6 +203,29 @@ def test_what_an_initializer_leaves_in_globals_is_there_for_its_functions(progra
     assert said.split("\n") == ["(6, {'made': True}, True)", "(7, {'made': True}, True)", "15", "None"]
 
 
+@pytest.mark.usefixtures("host")
+def test_what_an_initializer_made_goes_with_its_pool(pool, cluster):
+    class Model:
+        pass
+
+    def load():
+        globals()["model"] = Model()
+        vars(sys)["model"] = weakref.ref(globals()["model"])
+
+    def is_there():
+        gc.collect()
+        return vars(sys)["model"]() is not None
+
+    first, second = pool(), pool()
+    first.equip(initializer=first.teach((load, ())))
+    first.call(is_there)
+    assert first.result() is True
+    first.close()
+    testing.wait_until(lambda: all(one["ident"] != first.ident for one in cluster.status()["objects"]))
+    second.call(is_there)
+    assert second.result() is False
+
+
 def test_an_initializer_that_fails_is_the_result_of_each_job(host, pool):
     pool = pool()
 
@@ -366,3 +392,15 @@ def test_code_by_value_goes_to_its_own_python_only(mpworker, server, unique, poo
     digest = second.teach(lambda: sys.version_info[:2])
     second.submit([(CALL, digest, (), {})] * 20)
     assert set(second.collect(20).values()) == {sys.version_info[:2]}
+
+
+def test_code_by_value_that_only_another_python_could_run_fails_clearly(mpworker, server, unique, pool):
+    others = workers.other_pythons()
+    if not others:
+        pytest.skip("no second Python (MPSERVE_TEST_PYTHONS)")
+    version, python = next(iter(others.items()))
+    pool = pool()
+    pool.call(lambda: None)
+    mpworker(server, queue=unique, python=python)
+    with pytest.raises(TaskError, match=rf"holds code from Python .* and this is a Python {version}"):
+        pool.result()

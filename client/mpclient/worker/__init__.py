@@ -6,6 +6,7 @@
 | supervisor    | decides: who is started, replaced, stopped, and when all is over  | the supervisor    |
 | slots, child  | one place for a worker process, and the process in it             | the supervisor    |
 | lending       | processes beside the slots, while jobs wait for jobs of their own | the supervisor    |
+| nursing       | programs' Processes: orders to the nursery, news to the server    | the supervisor    |
 | link          | the connection to the server: finding it, commands, death reports | the supervisor    |
 | reports       | what is told of a process that died                               | the supervisor    |
 | output        | bytes to lines, and the last of them                              | the supervisor    |
@@ -25,5 +26,7 @@
 | pools         | what is known of pools: functions, initializer, how many jobs     | a worker process  |
 | left_behind   | what an initializer left in its globals, for its pool's functions | a worker process  |
 | shipped       | modules that a program brought along                              | a worker process  |
-| streams       | what jobs print, on its way to their program                      | a worker process  |
+| streams       | what jobs print, on its way to their program                      | worker, Process  |
+| nursery       | starts Processes, waits for them, sends them signals              | the nursery       |
+| newborn       | a Process from its birth to its end                               | a Process         |
 """

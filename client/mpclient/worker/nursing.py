@@ -233,6 +233,8 @@ class Nursing:
             supervisor: Session of this supervisor.
             others: How many processes use up `--max-spawned` besides Processes.
         """
+        if ident in self._processes:
+            return  # a server that was restarted cannot know that it had said so before
         if self.count + others >= self._options.max_spawned:
             self._refuse(ident, f"it runs {self.count + others} processes, as many as --max-spawned allows")
             return

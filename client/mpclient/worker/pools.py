@@ -6,6 +6,8 @@ RULES
 * A process that ran an initializer of a program, or imported modules that it brought along, is that program's
   from then on (`owner`). Given anybody else's jobs, or a spec that means other modules of the same names, it
   must hand them back and end: `Unfit`.
+* What belongs to a pool that is gone, the things that its initializer made included, is dropped before the
+  next new pool is served.
 * An initializer runs in the middle of the first job, so that a process killed by it has an attempt of that
   job counted. It is not tried again: what it raised is the result of each job of its pool here.
 """
@@ -13,13 +15,14 @@ RULES
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import Spec, load_source, load_spec
 from mpclient.pickling import loads
 from mpclient.worker.left_behind import Space, Watching
 from mpclient.worker.shipped import Finder
-from mpshared.errors import MpserveError, ServerGone
+from mpshared.errors import MpserveError, NoSuchObject, ServerGone
 from mpshared.ops import BY_NAME
 from mpshared.values import Blob, size_bytes
 
@@ -31,8 +34,6 @@ __all__ = ["Functions", "Pool", "Pools", "Unfit"]
 _SPEC: Final = BY_NAME["pool.spec"]
 _LEARN: Final = BY_NAME["pool.learn"]
 
-_MOST_POOLS: Final = 1000
-"""Those that were served longest ago are forgotten: by then their programs are gone."""
 _MOST_FUNCTIONS: Final = 1000
 _MOST_FUNCTION_BYTES: Final = 256 << 20
 """Of their pickles. A function may carry a model of 100 MiB; a program that makes a new one for each call
@@ -133,10 +134,10 @@ class Pools:
         """
         pool = self._known.pop(ident, None)
         if pool is None or pool.version < version:
+            if pool is None:
+                self._forget_the_gone()
             pool = self._ask(ident, pool)
         self._known[ident] = pool
-        while len(self._known) > _MOST_POOLS:
-            self._forget(next(iter(self._known)))
         self._current = pool
         self._check(pool)
         self._finder.offer(pool.spec.shipped)
@@ -154,10 +155,17 @@ class Pools:
             pool.take_over(before)
         return pool
 
-    def _forget(self, ident: str) -> None:
-        program = self._known.pop(ident).program
-        if all(pool.program != program for pool in self._known.values()):
-            self._functions.pop(program, None)
+    def _forget_the_gone(self) -> None:
+        """Look whether those that were served longest ago still exist; two for each new one keep up."""
+        for ident in list(islice(self._known, 2)):
+            pool = self._known.pop(ident)
+            try:
+                self._session.call(_SPEC, ident, [])
+            except NoSuchObject:
+                if all(other.program != pool.program for other in self._known.values()):
+                    self._functions.pop(pool.program, None)
+            else:
+                self._known[ident] = pool
 
     def _check(self, pool: Pool) -> None:
         """Raise `Unfit` where another process has to run this pool's jobs."""

@@ -61,9 +61,7 @@ class Sessions:
     def start(self, fx: Effects, session_id: str, info: SessionInfo, secret: str) -> Session:
         """Begin a session; from now on it must be heard."""
         session = Session(session_id, info, secret, fx.now_s)
-        self._live[session_id] = session
-        if info.role == "supervisor":
-            self.supervisors[session_id] = session
+        self._add(session)
         if info.role != "stock":
             self._watch(fx, session)
         return session
@@ -71,12 +69,17 @@ class Sessions:
     def revive(self, fx: Effects, session: Session) -> None:
         """Take in a session of before a restart: it has the session timeout to come back."""
         session.heard_s = session.lost_s = fx.now_s
-        self._live[session.id] = session
+        self._add(session)
         session.restored = True
         for lane in session.lanes.values():
             lane.restored = True
             self.suspend(fx, lane)
         self._watch(fx, session)
+
+    def _add(self, session: Session) -> None:
+        self._live[session.id] = session
+        if session.info.role == "supervisor":
+            self.supervisors[session.id] = session
 
     def remove(self, session: Session) -> None:
         """Forget an ended session (the engine calls this last)."""

@@ -145,9 +145,11 @@ class Process(Watched):
             return
         self.change(fx, "placed", host.id)
         host.held[self] = None
-        self.hosts.command(
-            fx, host.id, command="start_process", process=self.ident, name=self.settings["name"]
-        )
+        self._order_start(fx)
+
+    def _order_start(self, fx: Effects) -> None:
+        name = self.settings["name"]
+        self.hosts.command(fx, self.supervisor, command="start_process", process=self.ident, name=name)
 
     def _no_host(self, fx: Effects, call: Call) -> None:
         """Answer who waited long enough; on a host, let it wait on."""
@@ -273,6 +275,20 @@ class Process(Watched):
     def _check_left(self, fx: Effects) -> None:
         if self.stage is Stage.RUNNING:
             self._dismiss(fx)
+
+    def revive(self, fx: Effects) -> None:
+        """Go on after a restart: commands were lost with it, and ends of sessions may have been."""
+        if self.stage is Stage.PLACED and self.hosts.is_alive(self.supervisor):
+            self._order_start(fx)  # a host that had it passes over it
+        elif self.stage is Stage.PLACED:
+            self._move(fx, "it was lost before the process ran")
+        elif self.stage is Stage.RUNNING and not self._is_watched():
+            self._look_after_itself(fx)
+        if self.owner and not self.hosts.is_alive(self.owner):
+            self._dismiss(fx)
+
+    def _is_watched(self) -> bool:
+        return self.hosts.is_alive(self.supervisor) and self.hosts.is_alive(self.session)
 
     def _dismiss(self, fx: Effects) -> None:
         """Have its host end it: nobody can join it any more."""

@@ -7,10 +7,12 @@ RULES
 * That frames have arrived is told on the connection they came by; where the program has too much to print
   already, it is told later, on the sender's control: so whoever prints much goes at its pace.
 * What is printed for a program that is gone is dropped.
+* A server that was restarted with its state begins to count output anew, under another `run`.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +42,7 @@ class Outputs:
     """
 
     def __init__(self, find_session: Callable[[str], Session | None], log: Logger) -> None:
+        self.run = secrets.token_hex(4)
         self._find_session = find_session
         self._log = log
         self._owed: dict[str, dict[str, Session]] = {}

@@ -291,6 +291,7 @@ class OwnSide:
                 "grace_s": dispatcher.grace_s,
                 "durable": dispatcher.durable,
                 "advertise": dispatcher.limits.advertise,
+                "run": dispatcher.outputs.run,
             }
         )
 
@@ -312,9 +313,11 @@ class OwnSide:
         lane = session.lane(number)
         lane.settle(ack)
         self._carry(lane)
-        self._attached({"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch})
+        attached = {"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch}
+        outputs = self._dispatcher.outputs
+        self._attached({**attached, "run": outputs.run} if number == 0 else attached)
         if number == 0:
-            self._dispatcher.outputs.resumed(session)
+            outputs.resumed(session)
 
     def _join(self, session: Session) -> None:
         if self._session is None:

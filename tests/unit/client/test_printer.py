@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import sys
 import threading
 
@@ -69,6 +70,27 @@ def test_what_comes_again_is_not_printed_again(home, call, capsys):
     call()
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
     wait_until(lambda: home.printed == [2, 3, 3])
+
+
+def test_a_server_that_was_restarted_counts_anew(peer, home, call, session, capsys):
+    home.say(2, (1, b"one\n"), (1, b"two\n"))
+    call()
+    before = peer.script
+
+    def script(event):
+        if isinstance(event, Control) and event.type is Type.ATTACH:
+            return encode_control(Type.ATTACHED, body={"last": event.body["lane"], "run": "another"})
+        return before(event)
+
+    peer.script = script
+    for sock in peer._open:
+        sock.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: any(body.get("lane") == 0 for body in peer.attaches))
+    home.ack = 0
+    call()
+    home.say(1, (1, b"three\n"))
+    call()
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
 class Slow(io.StringIO):

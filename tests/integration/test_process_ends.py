@@ -1,0 +1,423 @@
+"""Processes on real worker hosts: output that comes home, and ends of everything that can end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration import workers
+
+from mpclient import NotAllowed, NoWorkers, testing
+
+mpworker = workers.mpworker
+pytestmark = [
+    pytest.mark.hosts,
+    pytest.mark.chaos,
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc"),
+]
+
+
+@pytest.fixture
+def own(fresh_server) -> Any:
+    """A server of the test's own: Processes go to its worker hosts and nowhere else."""
+    return fresh_server("--grace", "60s")  # what is passed on before that is passed on by reports
+
+
+@pytest.fixture
+def cluster(own) -> Iterator[Any]:
+    with own.connect(name="test") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def run(own, program) -> Callable[..., Any]:
+    """Run a program that has `cluster`, `Process`, and the functions that its Processes run."""
+
+    def run(source: str, *args: str, **environment: str) -> Any:
+        return program(TARGETS + textwrap.dedent(source), *args, environment=own.environment | environment)
+
+    return run
+
+
+TARGETS = """\
+from mpclient.process import Process, active_children
+import signal
+def wait(*words):
+    print(*words, os.getpid(), flush=True)
+    time.sleep(600)
+def stubborn():
+    signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+    wait()
+"""
+
+
+def begun(cluster, n: int = 1) -> tuple[list[Any], list[int], Any]:
+    """Start Processes that wait for a gate; return them, their pids, and the gate."""
+    ready, gate = cluster.Queue(), cluster.Event()
+
+    def work():
+        ready.put(os.getpid())
+        gate.wait()
+
+    processes = [cluster.Process(target=work) for _ in range(n)]
+    for process in processes:
+        process.start()
+    return processes, [ready.get(timeout=20) for _ in processes], gate
+
+
+def gone(*pids: int) -> None:
+    testing.wait_until(lambda: not any(map(workers.is_alive, pids)), 20)
+
+
+class TestOutput:
+    def test_lines_come_home_whole_and_before_the_join(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("""
+            def chatter(number):
+                for line in range(200):
+                    print(number, "line", line)
+                    print(number, "error", line, file=sys.stderr)
+                print(number, "last", end="")
+            processes = [Process(target=chatter, args=(n,)) for n in range(4)]
+            for p in processes: p.start()
+            for n, p in enumerate(processes):
+                p.join()
+                print("joined", n)
+            """)
+        out, err = program.process.communicate(timeout=60)
+        assert program.process.returncode == 0, err
+        assert sorted(err.splitlines()) == sorted(f"{n} error {i}" for n in range(4) for i in range(200))
+        for number in range(4):
+            said = out[: out.index(f"joined {number}")]
+            lines = [line for line in said.splitlines() if line.startswith(f"{number} line")]
+            assert lines == [f"{number} line {i}" for i in range(200)]
+            assert f"{number} last" in said
+
+    def test_a_traceback_is_told_where_the_program_is(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("""
+            def fail():
+                print("to stdout"); sys.stderr.write("to stderr\\n")
+                raise ValueError("some text")
+            p = Process(target=fail, name="failing")
+            p.start(); p.join()
+            print(p.exitcode)
+            """)
+        out, err = program.process.communicate(timeout=30)
+        assert out.splitlines() == ["to stdout", "1"]
+        lines = err.splitlines()
+        assert lines[:3] == ["to stderr", "Process failing:", "Traceback (most recent call last):"]
+        assert lines[-1] == "ValueError: some text"
+        assert "in fail" in err
+
+    def test_what_cannot_be_opened_is_a_traceback_too(self, run, own, mpworker, tmp_path):
+        (tmp_path / "only_here.py").write_text("def f(): pass")
+        mpworker(own, "--chdir", "/").ready()
+        program = run("""
+            import only_here
+            p = Process(target=only_here.f)
+            p.start(); p.join(); print(p.exitcode)
+            """)
+        out, err = program.process.communicate(timeout=30)
+        assert out.split() == ["1"]
+        assert err.splitlines()[0] == "Process Process-1:"
+        assert "No module named 'only_here'" in err
+
+    def test_standard_streams_as_arguments(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("""
+            def write(out, err): print("out", file=out); print("err", file=err)
+            p = Process(target=write, args=(sys.stdout, sys.stderr)); p.start(); p.join()
+            """)
+        assert program.process.communicate(timeout=30) == ("out\n", "err\n")
+
+    def test_nested_output_goes_through_all_parents(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("""
+            def nest(depth):
+                print("depth", depth)
+                if depth:
+                    p = Process(target=nest, args=(depth - 1,)); p.start(); p.join()
+                print("back", depth)
+            p = Process(target=nest, args=(2,)); p.start(); p.join()
+            """)
+        said = "depth 2, depth 1, depth 0, back 0, back 1, back 2"
+        assert program.finish().splitlines() == said.split(", ")
+
+
+class TestTheProgramsEnd:
+    def test_it_waits_for_its_processes_and_terminates_daemons(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("""
+            ready = cluster.Event()
+            def last(): ready.set(); wait()
+            def late(): ready.wait(); print("done")
+            daemon = Process(target=last, daemon=True)
+            daemon.start(); Process(target=late).start()
+            say(daemon.pid)
+            """)
+        daemon = int(program.line())
+        assert program.finish().splitlines()[-1] == "done"
+        gone(daemon)
+
+    def test_ctrl_c_interrupts_its_processes(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("Process(target=wait, args=('child',)).start()\nsay(hear())\n")
+        child = int(program.line().split()[1])
+        program.process.send_signal(signal.SIGINT)
+        _, err = program.process.communicate(timeout=20)
+        assert err.count("KeyboardInterrupt") == 2
+        assert "Process Process-1:" in err
+        gone(child)
+
+    @pytest.mark.parametrize("target", ["wait", "stubborn"])
+    def test_a_killed_program_leaves_none_behind(self, run, fresh_server, mpworker, program, target):
+        server = fresh_server()
+        mpworker(server).ready()
+        started = program(
+            f"{TARGETS}Process(target={target}).start()\nhear()", environment=server.environment
+        )
+        pid = int(started.line().split()[-1])
+        started.kill()
+        gone(pid)
+        with server.connect() as cluster:
+            testing.wait_until(lambda: not cluster.status()["objects"][2:])
+
+    def test_a_child_hears_that_its_parent_is_gone(self, fresh_server, mpworker, program, tmp_path):
+        server = fresh_server()
+        mpworker(server).ready()
+        started = program(
+            TARGETS
+            + textwrap.dedent(f"""
+            def watch():
+                import mpclient
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                parent = mpclient.parent_process()
+                print(parent.is_alive(), flush=True)
+                parent.join()
+                open({str(tmp_path / "told")!r}, "w").write(str(parent.is_alive()))
+            Process(target=watch).start()
+            hear()
+            """),
+            environment=server.environment,
+        )
+        assert started.line() == "True"
+        started.kill()
+        testing.wait_until(lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_text() != "")
+        assert (tmp_path / "told").read_text() == "False"
+
+
+class TestDeaths:
+    def test_locks_of_a_killed_process_are_free_when_it_is_joined(self, cluster, own, mpworker, in_thread):
+        mpworker(own).ready()
+        lock, ready = cluster.Lock(), cluster.Event()
+
+        def hold():
+            lock.acquire()
+            ready.set()
+            cluster.Event().wait()
+
+        process = cluster.Process(target=hold)
+        process.start()
+        assert ready.wait(20)
+        waiting = in_thread(lambda: lock.acquire(timeout=20))
+        testing.wait_until(lambda: testing.waiters(cluster, lock) == 1)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert testing.waiters(cluster, lock) == 0
+        assert (waiting(), process.exitcode) == (True, -9)
+
+    def test_a_lost_host(self, fresh_server, mpworker, capfd):
+        server = fresh_server()
+        with server.connect() as cluster:
+            host = mpworker(server).ready()
+            processes, pids, _ = begun(cluster, 2)
+            (nursery,) = workers.nursery_of(host.process.pid)
+            host.process.kill()
+            for process in processes:
+                process.join(20)
+            assert [process.exitcode for process in processes] == [-9, -9]
+            gone(*pids, nursery)
+        told = capfd.readouterr().err.splitlines()
+        lost = f"is lost: its worker host {os.uname().nodename} was lost"
+        assert told == [f"mpclient: process {p.name} (pid {p.pid}) {lost}" for p in processes]
+
+    def test_a_killed_nursery(self, cluster, own, mpworker, capfd):
+        host = mpworker(own).ready()
+        processes, pids, _ = begun(cluster, 2)
+        (nursery,) = workers.nursery_of(host.process.pid)
+        os.kill(nursery, signal.SIGKILL)
+        for process in processes:
+            process.join(20)
+        assert [process.exitcode for process in processes] == [-9, -9]
+        gone(*pids)
+        host.wait_for("worker.nursery_died", processes=2)
+        (process,), _, gate = begun(cluster)
+        gate.set()
+        process.join(20)
+        assert process.exitcode == 0
+        assert capfd.readouterr().err == ""
+
+    def test_a_lost_server(self, fresh_server, mpworker):
+        server = fresh_server()
+        with server.connect(reconnect_timeout=0.1) as cluster:
+            mpworker(server).ready()
+            processes, pids, _ = begun(cluster)
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            with pytest.raises(ConnectionError):
+                processes[0].join()
+        gone(*pids)
+
+    def test_a_server_that_is_restarted_with_its_state(self, fresh_server, mpworker, in_thread, tmp_path):
+        server = fresh_server("--data", str(tmp_path / "data"))
+        with server.connect(reconnect_timeout=20.0) as cluster:
+            mpworker(server).ready()
+            (process,), _, gate = begun(cluster)
+            joined = in_thread(process.join)
+            testing.wait_until(lambda: testing.waiters(cluster, process.sentinel) == 1)
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            server.start(port=int(server.address.rpartition(":")[2]))
+            assert process.is_alive()
+            gate.set()
+            joined()
+            assert process.exitcode == 0
+            (process,), (pid,), _ = begun(cluster)
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            os.kill(pid, signal.SIGTERM)
+            server.start(port=int(server.address.rpartition(":")[2]))
+            process.join(20)
+            assert process.exitcode == -signal.SIGTERM
+
+    def test_a_stopped_host_lets_them_end(self, cluster, own, mpworker):
+        host = mpworker(own).ready()
+        (process,), _, gate = begun(cluster)
+        host.send_signal(signal.SIGTERM)
+        host.wait_for("worker.stopping", spawned=1)
+        with pytest.raises(NotAllowed, match="it is stopping"):
+            cluster.Process(target=gate.set).start()
+        gate.set()
+        process.join(20)
+        assert (process.exitcode, host.wait()) == (0, 0)
+
+    def test_stopped_twice_it_ends_them(self, cluster, own, mpworker):
+        host = mpworker(own).ready()
+        (process,), _, _ = begun(cluster)
+        host.send_signal(signal.SIGTERM)
+        host.wait_for("worker.stopping")
+        host.send_signal(signal.SIGTERM)
+        process.join(20)
+        assert (process.exitcode, host.wait()) == (-15, 7)
+
+
+class TestHosts:
+    def test_without_one_it_waits_and_says_so(self, run, own, mpworker):
+        program = run("""
+            p = Process(target=print, args=("here",))
+            p.start(); p.join()
+            """)
+        assert f"mpworker --connect {own.address}" in program.process.stderr.readline()
+        mpworker(own)
+        assert program.finish() == "here"
+
+    def test_none_comes(self, cluster, monkeypatch):
+        monkeypatch.setenv("MPSERVE_WORKER_WAIT", "0.1")
+        process = cluster.Process(target=print)
+        with pytest.raises(NoWorkers, match="mpworker --connect"):
+            process.start()
+        assert (process.pid, process.is_alive(), process.exitcode) == (None, False, None)
+
+    def test_another_python(self, cluster, own, mpworker):
+        others = workers.other_pythons()
+        if not others:
+            pytest.skip("needs another Python (MPSERVE_TEST_PYTHONS)")
+        version, python = others.popitem()
+        mpworker(own, python=python).ready()
+        with pytest.raises(NoWorkers, match=f"have Python {version}") as raised:
+            cluster.Process(target=lambda: None).start()
+        assert raised.value.fields["versions"] == [[int(part) for part in version.split(".")]]
+        plain = cluster.Process(target=print, args=("any Python",))
+        plain.start()
+        plain.join(20)
+        assert plain.exitcode == 0
+
+    def test_as_many_as_allowed(self, cluster, own, mpworker):
+        mpworker(own, "--max-spawned", "2", "--name", "small").ready()
+        processes, _, gate = begun(cluster, 2)
+        with pytest.raises(NotAllowed, match=r"small has all 2 processes that its --max-spawned allows"):
+            cluster.Process(target=print).start()
+        gate.set()
+        for process in processes:
+            process.join(20)
+        (process,), _, gate = begun(cluster)
+        gate.set()
+
+    def test_none_allowed(self, cluster, own, mpworker):
+        host = mpworker(own, environment={"MPSERVE_MAX_SPAWNED": "0"}).ready()
+        with pytest.raises(NotAllowed, match="max-spawned"):
+            cluster.Process(target=print).start()
+        assert workers.nursery_of(host.process.pid) == []
+
+    def test_more_on_the_larger_host(self, cluster, own, mpworker):
+        hosts = [mpworker(own, "--name", name, processes=n).ready() for name, n in (("one", 1), ("two", 2))]
+        processes, pids, gate = begun(cluster, 6)
+        births = [workers.children_of(workers.nursery_of(host.process.pid)[0]) for host in hosts]
+        assert [len(set(born) & set(pids)) for born in births] == [2, 4]
+        gate.set()
+        for process in processes:
+            process.join(20)
+
+    def test_they_need_no_slot(self, cluster, own, mpworker):
+        mpworker(own, processes=1).ready()
+        barrier = cluster.Barrier(8)
+        processes = [cluster.Process(target=barrier.wait) for _ in range(7)]
+        for process in processes:
+            process.start()
+        barrier.wait(20)
+        for process in processes:
+            process.join(20)
+        assert [process.exitcode for process in processes] == [0] * 7
+
+    def test_without_fork(self, run, cluster, own, mpworker):
+        """As outside Linux: a fresh interpreter each."""
+        host = mpworker(own, "--no-fork").ready()
+        program = run("""
+            def work(): print("child", os.getpid()); raise SystemExit(3)
+            p = Process(target=work); p.start(); p.join(); print(p.exitcode)
+            """)
+        assert program.finish().splitlines()[1] == "3"
+        (process,), (pid,), _ = begun(cluster)
+        assert b"newborn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        process.terminate()
+        process.join(20)
+        assert process.exitcode == -15
+        _, pids, _ = begun(cluster, 2)
+        os.kill(workers.nursery_of(host.process.pid)[0], signal.SIGKILL)
+        gone(*pids)
+
+    def test_what_is_written_past_the_streams_is_in_the_hosts_log(self, cluster, own, mpworker):
+        host = mpworker(own).ready()
+        process = cluster.Process(target=os.write, args=(2, b"from C\n"))
+        process.start()
+        process.join(20)
+        host.wait_for("worker.output", line="from C", stream="stderr")
+
+    def test_status_shows_them(self, cluster, own, mpworker):
+        mpworker(own).ready()
+        (process,), _, gate = begun(cluster)
+        status = cluster.status()
+        (row,) = [o for o in status["objects"] if o["kind"] == "process"]
+        assert (row["stage"], row["pid"], row["process"]) == ("running", process.pid, process.name)
+        (session,) = [s for s in status["sessions"] if s["role"] == "process"]
+        assert (session["pid"], session["name"]) == (process.pid, process.name)
+        gate.set()
+        process.join(20)
+        process.close()
+        testing.wait_until(lambda: "process" not in {o["kind"] for o in cluster.status()["objects"]})
