@@ -10,22 +10,26 @@ RULES
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
-from mpclient.pickling import ProxyBase, loads
-from mpshared.errors import NoSuchObject, NotSupported, ServerRestarted
+from mpclient.pickling import ProxyBase, dumps_key, loads
+from mpshared.errors import KeyMissing, NoSuchObject, NotSupported, ServerRestarted
 from mpshared.values import open_ref
 
 if TYPE_CHECKING:
-    from mpclient.lane import Read
     from mpclient.references import Handle
     from mpclient.session import Session
     from mpshared.ops import Op
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["Proxy", "is_spawning"]
+__all__ = ["REQUIRED", "Proxy", "is_spawning", "missing"]
+
+
+T = TypeVar("T")
+REQUIRED: Final = object()
+"""Stands for a default that was not given."""
 
 
 class Proxy(ProxyBase):
@@ -49,13 +53,39 @@ class Proxy(ProxyBase):
 
     # -- calling ---------------------------------------------------------------------------------
 
-    def _call(self, op: Op, *args: Any, blobs: Sequence[Blob] = (), read: Read | None = None) -> Any:
-        """Make one call on the object; returns the `Reply`, or what `read` makes of it."""
+    def _call(self, op: Op, *args: Any, blobs: Sequence[Blob] = (), read: Callable[[Reply], T]) -> T:
+        """Make one call on the object; return what `read` makes of the answer."""
         handle = self._handle
         try:
-            return handle.session.call(op, handle.ident, list(args), blobs, read)
+            return handle.session.call(op, handle.ident, list(args), blobs, read)  # type: ignore[no-any-return]
         except NoSuchObject as err:
             raise self._gone(err) from None
+
+    def _take(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
+        """Make a call that takes something: the server takes it back if the caller is interrupted."""
+        before = self._before()
+        try:
+            return self._call(op, *args, read=read)
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)
+            raise
+
+    def _look_up(
+        self,
+        op: Op,
+        key: Any,
+        *args: Any,
+        blobs: Sequence[Blob] = (),
+        read: Callable[[Reply], T],
+        default: Any = REQUIRED,
+    ) -> T:
+        """Make a call about one key; one that is missing is a KeyError, or `default` where that is given."""
+        try:
+            return self._call(op, dumps_key(key), *args, blobs=blobs, read=read)
+        except KeyMissing as err:
+            return missing(key, err, default)  # type: ignore[no-any-return]
 
     def _before(self) -> int:
         """Return the number before that of the next call, for `_take_back`.
@@ -165,6 +195,15 @@ class Proxy(ProxyBase):
 
     def __hash__(self) -> int:
         return hash(self._handle.ident)
+
+
+def missing(key: Any, err: KeyMissing, default: Any) -> Any:
+    """Return `default`, or raise what says which key is missing."""
+    if default is not REQUIRED:
+        return default
+    error = KeyError(key)
+    error.add_note(err.text)
+    raise error from None
 
 
 def is_spawning() -> bool:

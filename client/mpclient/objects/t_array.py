@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from mpclient.objects.readers import as_int, nothing, plain
 from mpclient.objects.synchronized import ARRAY_CODES, Synchronized, Typed, held, shown, typecode_of
 from mpclient.objects.t_list import wire_index, wire_slice
 from mpshared.ops import BY_NAME
@@ -12,6 +13,7 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from mpclient.objects.base import Proxy
     from mpshared.ops import Op
+    from mpshared.wire.own.frames import Reply
 
 __all__ = ["CLASSES", "Array", "RawArray", "array_settings", "typecode_of"]
 
@@ -32,21 +34,20 @@ class RawArray(Typed):
     flavour: ClassVar[str] = "RawArray"
 
     def __len__(self) -> int:
-        return int(self._call(_LEN).result)
+        return self._call(_LEN, read=as_int)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return self._joined(self._items(index))
-        return shown(self._typecode, self._call(_GET, wire_index(index, "array")).result)
+            return self._call(_GET_SLICE, wire_slice(index), read=self._read_joined)
+        return self._call(_GET, wire_index(index, "array"), read=self._read_one)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
             numbers = [self._number(number) for number in value]
             if len(numbers) != len(range(*index.indices(len(self)))):
                 raise ValueError("Can only assign sequence of same size")  # the words of ctypes arrays
-            self._call(_SET_SLICE, wire_slice(index), numbers)
-        else:
-            self._call(_SET, wire_index(index, "array"), self._number(value))
+            return self._call(_SET_SLICE, wire_slice(index), numbers, read=nothing)
+        return self._call(_SET, wire_index(index, "array"), self._number(value), read=nothing)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._items())
@@ -61,7 +62,7 @@ class RawArray(Typed):
     def incr(self, index: int, n: float = 1) -> Any:
         """Add `n` to the number at `index`; return the sum. One step on the server."""
         self._check_counts()
-        return self._call(_INCR, wire_index(index, "array"), n).result
+        return self._call(_INCR, wire_index(index, "array"), n, read=plain)
 
     def __str__(self) -> str:
         return str(self[:])
@@ -113,12 +114,21 @@ class RawArray(Typed):
         numbers = [self._number(item) for item in text]
         if ended and len(text) < length:
             numbers.append(0)
-        self._call(_SET_SLICE, wire_slice(slice(0, len(numbers))), numbers)
+        self._call(_SET_SLICE, wire_slice(slice(0, len(numbers))), numbers, read=nothing)
 
     # -- what travels ----------------------------------------------------------------------------
 
     def _items(self, part: slice = slice(None)) -> list[Any]:
-        numbers: list[Any] = self._call(_GET_SLICE, wire_slice(part)).result
+        return self._call(_GET_SLICE, wire_slice(part), read=self._read_items)
+
+    def _read_one(self, reply: Reply) -> Any:
+        return shown(self._typecode, reply.result)
+
+    def _read_joined(self, reply: Reply) -> Any:
+        return self._joined(self._read_items(reply))
+
+    def _read_items(self, reply: Reply) -> list[Any]:
+        numbers: list[Any] = reply.result
         if self._typecode in ARRAY_CODES:
             return [shown(self._typecode, number) for number in numbers]
         return numbers

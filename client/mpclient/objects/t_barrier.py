@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import nothing, plain
 from mpclient.objects.waiting import event_timeout
 from mpclient.pickling import dumps, loads
 from mpshared.errors import BrokenBarrierError
@@ -16,6 +17,7 @@ from mpshared.values import PICKLE, Value
 if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpshared.ops import Op
+    from mpshared.wire.own.frames import Reply
 
 __all__ = ["CLASSES", "Barrier"]
 
@@ -59,7 +61,7 @@ class Barrier(Proxy):
             BrokenBarrierError: It is broken, breaks, or is reset. If the action raised, that is raised in the
                 party that ran it.
         """
-        index, must_act = self._call(_WAIT, event_timeout(timeout)).result
+        index, must_act = self._call(_WAIT, event_timeout(timeout), read=plain)
         if must_act:
             self._act()
         return int(index)
@@ -76,30 +78,38 @@ class Barrier(Proxy):
             self._action()
             done = True
         finally:
-            self._call(_ACTION_DONE, done)
+            self._call(_ACTION_DONE, done, read=nothing)
 
     def reset(self) -> None:
         """Begin anew; who waits gets `BrokenBarrierError`."""
-        self._call(_RESET)
+        return self._call(_RESET, read=nothing)
 
     def abort(self) -> None:
         """Break it: who waits, and who comes, gets `BrokenBarrierError`."""
-        self._call(_ABORT)
+        return self._call(_ABORT, read=nothing)
 
     @property
     def parties(self) -> int:
         """How many must be here."""
-        return int(self._call(_STATUS).result[0])
+        return self._status()[0]
 
     @property
     def n_waiting(self) -> int:
         """How many are here."""
-        return int(self._call(_STATUS).result[1])
+        return self._status()[1]
 
     @property
     def broken(self) -> bool:
         """Whether it is broken."""
-        return bool(self._call(_STATUS).result[2])
+        return self._status()[2]
+
+    def _status(self) -> tuple[int, int, bool]:
+        return self._call(_STATUS, read=_read_status)
+
+
+def _read_status(reply: Reply) -> tuple[int, int, bool]:
+    parties, waiting, broken = reply.result
+    return int(parties), int(waiting), bool(broken)
 
 
 def _write_action(handle: Handle, action: Action) -> str:

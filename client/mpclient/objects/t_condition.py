@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
+from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.t_lock import Mutex
 from mpclient.objects.waiting import event_timeout
 from mpshared.errors import MpserveError
@@ -53,13 +54,13 @@ class Condition(Mutex):
         session = self._handle.session
         before = self._before()
         try:
-            return bool(self._call(_WAIT, timeout_s).result)
+            return self._call(_WAIT, timeout_s, read=as_bool)
         except MpserveError:
             raise
         except BaseException:
             self._take_back(before)
             if session.calls() != before:
-                self._call(self._ACQUIRE, None)
+                self._call(self._ACQUIRE, None, read=nothing)
             raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
@@ -83,11 +84,11 @@ class Condition(Mutex):
         Raises:
             NotHeld: This thread does not hold the lock (a RuntimeError).
         """
-        self._call(_NOTIFY, n)
+        return self._call(_NOTIFY, n, read=nothing)
 
     def notify_all(self) -> None:
         """Wake everybody who waits; see `notify`."""
-        self._call(_NOTIFY_ALL)
+        return self._call(_NOTIFY_ALL, read=nothing)
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"Condition": Condition}

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import REQUIRED, Proxy
+from mpclient.objects.readers import as_bool, as_int, nothing, plain
 from mpclient.pickling import dumps, dumps_key, loads_all, loads_key
-from mpshared.errors import KeyMissing
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -64,29 +64,20 @@ class Dict(Proxy, MutableMapping[Any, Any]):
     # -- one key ---------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        try:
-            return self._call(_GET, dumps_key(key), read=self._read_value)
-        except KeyMissing as err:
-            raise self._missing(key, err) from None
+        return self._look_up(_GET, key, read=self._read_value)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the value of a key, or `default`."""
-        try:
-            return self._call(_GET, dumps_key(key), read=self._read_value)
-        except KeyMissing:
-            return default
+        return self._look_up(_GET, key, read=self._read_value, default=default)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._call(_SET, dumps_key(key), blobs=(self._blob(value),))
+        return self._call(_SET, dumps_key(key), blobs=(self._blob(value),), read=nothing)
 
     def __delitem__(self, key: Any) -> None:
-        try:
-            self._call(_DELETE, dumps_key(key))
-        except KeyMissing as err:
-            raise self._missing(key, err) from None
+        return self._look_up(_DELETE, key, read=nothing)
 
     def __contains__(self, key: object) -> bool:
-        return bool(self._call(_CONTAINS, dumps_key(key)).result)
+        return self._call(_CONTAINS, dumps_key(key), read=as_bool)
 
     def pop(self, key: Any, default: Any = MISSING) -> Any:
         """Remove a key and return its value, or `default` if one is given.
@@ -94,12 +85,8 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         Raises:
             KeyError: No such key, and no default.
         """
-        try:
-            return self._call(_POP, dumps_key(key), read=self._read_value)
-        except KeyMissing as err:
-            if default is MISSING:
-                raise self._missing(key, err) from None
-            return default
+        given = REQUIRED if default is MISSING else default
+        return self._look_up(_POP, key, read=self._read_value, default=given)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """Return the value of a key; a missing one is set to `default` first. One step on the server."""
@@ -112,7 +99,7 @@ class Dict(Proxy, MutableMapping[Any, Any]):
             TypeError: What is stored is no number.
             OverflowError: The sum leaves 64 bits.
         """
-        return self._call(_INCR, dumps_key(key), n).result
+        return self._call(_INCR, dumps_key(key), n, read=plain)
 
     def cas(self, key: Any, old: Any, new: Any) -> bool:
         """Compare and swap: store `new` if the key has the value `old`; return whether it had.
@@ -124,14 +111,13 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         """
         given = [value for value in (old, new) if value is not MISSING]
         blobs = [self._blob(value) for value in given]
-        return bool(
-            self._call(_CAS, dumps_key(key), old is not MISSING, new is not MISSING, blobs=blobs).result
-        )
+        given_both = old is not MISSING, new is not MISSING
+        return self._call(_CAS, dumps_key(key), *given_both, blobs=blobs, read=as_bool)
 
     # -- all keys --------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return int(self._call(_LEN).result)
+        return self._call(_LEN, read=as_int)
 
     def __bool__(self) -> bool:
         return len(self) > 0
@@ -144,19 +130,19 @@ class Dict(Proxy, MutableMapping[Any, Any]):
 
     def keys(self) -> list[Any]:  # type: ignore[override]
         """Return a list of the keys of the moment, as a manager's dict does."""
-        return [loads_key(key) for key in self._call(_KEYS).result]
+        return self._call(_KEYS, read=read_keys)
 
     def values(self) -> list[Any]:  # type: ignore[override]
         """Return a list of the values of the moment."""
-        return self._call(_VALUES, read=self._read_values)  # type: ignore[no-any-return]
+        return self._call(_VALUES, read=self._read_values)
 
     def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]
         """Return a list of the (key, value) pairs of the moment."""
-        return self._call(_ITEMS, read=self._read_items)  # type: ignore[no-any-return]
+        return self._call(_ITEMS, read=self._read_items)
 
     def copy(self) -> dict[Any, Any]:
         """Return a plain dict of the moment."""
-        return dict(self.items())
+        return self._call(_ITEMS, read=self._read_dict)
 
     _getvalue = copy
 
@@ -166,18 +152,17 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         Raises:
             KeyError: It is empty.
         """
-        return self._call(_POPITEM, read=lambda reply: self._read_items(reply)[0])  # type: ignore[no-any-return]
+        return self._call(_POPITEM, read=self._read_item)
 
     def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /, **others: Any) -> None:  # type: ignore[override]
         """Set many keys, all of them in one step."""
         new = dict(other.items() if isinstance(other, Mapping) else other, **others)
-        if new:
-            keys = [dumps_key(key) for key in new]
-            self._call(_UPDATE, keys, blobs=[self._blob(value) for value in new.values()])
+        keys = [dumps_key(key) for key in new]
+        return self._call(_UPDATE, keys, blobs=[self._blob(value) for value in new.values()], read=nothing)
 
     def clear(self) -> None:
         """Remove everything."""
-        self._call(_CLEAR)
+        return self._call(_CLEAR, read=nothing)
 
     def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         return self.copy() | dict(other)
@@ -210,10 +195,16 @@ class Dict(Proxy, MutableMapping[Any, Any]):
     def _read_items(self, reply: Reply) -> list[tuple[Any, Any]]:
         return list(zip(map(loads_key, reply.result), self._read_values(reply), strict=True))
 
-    def _missing(self, key: Any, err: KeyMissing) -> KeyError:
-        error = KeyError(key)
-        error.add_note(err.text)
-        return error
+    def _read_item(self, reply: Reply) -> tuple[Any, Any]:
+        return self._read_items(reply)[0]
+
+    def _read_dict(self, reply: Reply) -> dict[Any, Any]:
+        return dict(self._read_items(reply))
+
+
+def read_keys(reply: Reply) -> list[Any]:
+    """Return the keys of an answer."""
+    return [loads_key(key) for key in reply.result]
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"Dict": Dict}

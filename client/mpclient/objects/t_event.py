@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import event_timeout
 from mpshared.ops import BY_NAME
 
@@ -28,19 +29,19 @@ class Event(Proxy):
 
     def set(self) -> None:
         """Set the flag; everybody who waits goes on."""
-        self._call(_SET)
+        return self._call(_SET, read=nothing)
 
     def clear(self) -> None:
         """Clear the flag."""
-        self._call(_CLEAR)
+        return self._call(_CLEAR, read=nothing)
 
     def is_set(self) -> bool:
         """Return the flag."""
-        return bool(self._call(_IS_SET).result)
+        return self._call(_IS_SET, read=as_bool)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the flag is set; return False if `timeout` seconds passed first."""
-        return bool(self._call(_WAIT, event_timeout(timeout)).result)
+        return self._call(_WAIT, event_timeout(timeout), read=as_bool)
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"Event": Event}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, as_int, nothing, plain
 from mpclient.pickling import dumps, loads_all
 from mpshared.errors import Conflict, NotSupported
 from mpshared.ops import BY_NAME
@@ -68,15 +69,13 @@ class List(Proxy, MutableSequence[Any]):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
-            self._call(_SET_SLICE, wire_slice(index), blobs=self._blobs(value))
-        else:
-            self._call(_SET, wire_index(index, "list"), blobs=(self._blob(value),))
+            return self._call(_SET_SLICE, wire_slice(index), blobs=self._blobs(value), read=nothing)
+        return self._call(_SET, wire_index(index, "list"), blobs=(self._blob(value),), read=nothing)
 
     def __delitem__(self, index: Any) -> None:
         if isinstance(index, slice):
-            self._call(_DELETE_SLICE, wire_slice(index))
-        else:
-            self._call(_DELETE, wire_index(index, "list"))
+            return self._call(_DELETE_SLICE, wire_slice(index), read=nothing)
+        return self._call(_DELETE, wire_index(index, "list"), read=nothing)
 
     def incr(self, index: int, n: float = 1) -> Any:
         """Add `n` to the number at `index`; return the sum.
@@ -85,25 +84,25 @@ class List(Proxy, MutableSequence[Any]):
             IndexError: No such item.
             TypeError: It is no number.
         """
-        return self._call(_INCR, wire_index(index, "list"), n).result
+        return self._call(_INCR, wire_index(index, "list"), n, read=plain)
 
     def cas(self, index: int, old: Any, new: Any) -> bool:
         """Compare and swap: store `new` at `index` if `old` (by structure) is there; return whether."""
-        return bool(self._call(_CAS, wire_index(index, "list"), blobs=self._blobs((old, new))).result)
+        return self._call(_CAS, wire_index(index, "list"), blobs=self._blobs((old, new)), read=as_bool)
 
     # -- growing and shrinking -------------------------------------------------------------------
 
     def append(self, value: Any) -> None:
         """Add an item at the end."""
-        self._call(_APPEND, blobs=(self._blob(value),))
+        return self._call(_APPEND, blobs=(self._blob(value),), read=nothing)
 
     def extend(self, values: Iterable[Any]) -> None:
         """Add items at the end, all in one step."""
-        self._call(_EXTEND, blobs=self._blobs(values))
+        return self._call(_EXTEND, blobs=self._blobs(values), read=nothing)
 
     def insert(self, index: int, value: Any) -> None:
         """Add an item before the one at `index`."""
-        self._call(_INSERT, wire_index(index, "list"), blobs=(self._blob(value),))
+        return self._call(_INSERT, wire_index(index, "list"), blobs=(self._blob(value),), read=nothing)
 
     def pop(self, index: int = -1) -> Any:
         """Remove the item at `index` and return it.
@@ -119,18 +118,18 @@ class List(Proxy, MutableSequence[Any]):
         Raises:
             ValueError: There is none.
         """
-        self._call(_REMOVE, blobs=(self._blob(value),))
+        return self._call(_REMOVE, blobs=(self._blob(value),), read=nothing)
 
     def clear(self) -> None:
         """Remove everything."""
-        self._call(_CLEAR)
+        return self._call(_CLEAR, read=nothing)
 
     def __iadd__(self, values: Iterable[Any]) -> Self:
         self.extend(values)
         return self
 
     def __imul__(self, n: int) -> Self:
-        self._call(_REPEAT, wire_index(n, "list"))
+        self._call(_REPEAT, wire_index(n, "list"), read=nothing)
         return self
 
     def __add__(self, other: Iterable[Any]) -> list[Any]:
@@ -144,7 +143,7 @@ class List(Proxy, MutableSequence[Any]):
     # -- looking ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return int(self._call(_LEN).result)
+        return self._call(_LEN, read=as_int)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.copy())
@@ -153,7 +152,7 @@ class List(Proxy, MutableSequence[Any]):
         return iter(self.copy()[::-1])
 
     def __contains__(self, value: object) -> bool:
-        return bool(self._call(_CONTAINS, blobs=(self._blob(value),)).result)
+        return self._call(_CONTAINS, blobs=(self._blob(value),), read=as_bool)
 
     def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
         """Return where the first item is that equals `value`, by structure.
@@ -161,15 +160,15 @@ class List(Proxy, MutableSequence[Any]):
         Raises:
             ValueError: There is none between `start` and `stop`.
         """
-        return int(self._call(_INDEX, start, stop, blobs=(self._blob(value),)).result)
+        return self._call(_INDEX, start, stop, blobs=(self._blob(value),), read=as_int)
 
     def count(self, value: Any) -> int:
         """Return how many items equal `value`, by structure."""
-        return int(self._call(_COUNT, blobs=(self._blob(value),)).result)
+        return self._call(_COUNT, blobs=(self._blob(value),), read=as_int)
 
     def copy(self) -> list[Any]:
         """Return a plain list of the moment."""
-        return self[:]  # type: ignore[no-any-return]
+        return self._call(_GET_SLICE, wire_slice(slice(None)), read=self._read_values)
 
     _getvalue = copy
 
@@ -185,7 +184,7 @@ class List(Proxy, MutableSequence[Any]):
 
     def reverse(self) -> None:
         """Turn the order round."""
-        self._call(_REVERSE)
+        return self._call(_REVERSE, read=nothing)
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Sort in place, stably.
@@ -199,7 +198,7 @@ class List(Proxy, MutableSequence[Any]):
         """
         if key is None:
             try:
-                self._call(_SORT, bool(reverse))
+                self._call(_SORT, bool(reverse), read=nothing)
             except NotSupported:
                 self._sort_here(None, reverse)
         else:
@@ -211,7 +210,7 @@ class List(Proxy, MutableSequence[Any]):
             ranks = items if key is None else [key(item) for item in items]
             order = sorted(range(len(items)), key=ranks.__getitem__, reverse=reverse)
             # The values go back as they came: what cannot be pickled again need not be.
-            if self._call(_REPLACE, version, blobs=[blobs[i] for i in order]).result:
+            if self._call(_REPLACE, version, blobs=[blobs[i] for i in order], read=plain):
                 return
         raise Conflict(
             f"the {self._label} was changed by others each of the {_SORT_TRIES} times it was sorted here; "

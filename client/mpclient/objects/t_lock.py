@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import lock_timeout
 from mpshared.ops import BY_NAME
 
@@ -39,14 +40,7 @@ class Mutex(Proxy):
             ValueError: A timeout without blocking, or a negative one that `threading` refuses.
         """
         timeout_s = lock_timeout(blocking, timeout, block)
-        before = self._before()
-        try:
-            return bool(self._call(self._ACQUIRE, timeout_s).result)
-        except Exception:
-            raise
-        except BaseException:
-            self._take_back(before)
-            raise
+        return self._take(self._ACQUIRE, timeout_s, read=as_bool)
 
     def release(self) -> None:
         """Release the lock; the one who waits longest has it then.
@@ -54,11 +48,11 @@ class Mutex(Proxy):
         Raises:
             NotHeld: Nobody holds it (a RuntimeError and a ValueError).
         """
-        self._call(self._RELEASE)
+        return self._call(self._RELEASE, read=nothing)
 
     def locked(self) -> bool:
         """Return whether somebody holds it."""
-        return bool(self._call(self._LOCKED).result)
+        return self._call(self._LOCKED, read=as_bool)
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -66,7 +60,7 @@ class Mutex(Proxy):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call(self._RELEASE)
+        return self._call(self._RELEASE, read=nothing)
 
 
 class Lock(Mutex):

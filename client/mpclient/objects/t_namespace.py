@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import nothing, plain
 from mpclient.pickling import dumps, loads_all
 from mpshared.ops import BY_NAME
 
@@ -41,17 +42,17 @@ class Namespace(Proxy):
         if attribute.startswith("_"):
             object.__setattr__(self, attribute, value)
         else:
-            self._call(_SET, attribute, blobs=(dumps(value, self._handle.session),))
+            self._call(_SET, attribute, blobs=(dumps(value, self._handle.session),), read=nothing)
 
     def __delattr__(self, attribute: str) -> None:
         if attribute.startswith("_"):
             object.__delattr__(self, attribute)
         else:
-            self._call(_DELETE, attribute)
+            self._call(_DELETE, attribute, read=nothing)
 
     def _asdict(self) -> dict[str, Any]:
         """Return a plain dict of the attributes of the moment."""
-        return self._call(_ITEMS, read=self._read_items)  # type: ignore[no-any-return]
+        return self._call(_ITEMS, read=self._read_items)
 
     def _getvalue(self) -> Any:
         from multiprocessing.managers import Namespace as PlainNamespace  # noqa: PLC0415 - heavy, and rare
@@ -60,7 +61,7 @@ class Namespace(Proxy):
 
     def _incr(self, attribute: str, n: float = 1) -> Any:
         """Add `n` to a number, a missing one counting as 0; return the sum. One step on the server."""
-        return self._call(_INCR, attribute, n).result
+        return self._call(_INCR, attribute, n, read=plain)
 
     def _read_items(self, reply: Reply) -> dict[str, Any]:
         return dict(zip(reply.result, loads_all(reply.blobs, self._handle.session), strict=True))

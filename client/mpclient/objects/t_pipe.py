@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 from weakref import WeakKeyDictionary, WeakSet
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import event_timeout
 from mpclient.pickling import dumps, loads
 from mpshared.errors import ServerGone
@@ -73,14 +73,14 @@ class Connection(Proxy):
             OSError: This one is, or is read-only.
         """
         self._check_writable()
-        self._call(_SEND, blobs=(dumps(obj, self._session()),))
+        return self._call(_SEND, blobs=(dumps(obj, self._session()),), read=nothing)
 
     def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
         """Send bytes: `size` of them (None: all) from `offset` on; see `send`."""
         self._check_writable()
         with memoryview(buf) as given:
             view = given.cast("B") if given.itemsize > 1 else given
-            self._call(_SEND, blobs=(bytes(view[_part(view.nbytes, offset, size)]),))
+            return self._call(_SEND, blobs=(bytes(view[_part(view.nbytes, offset, size)]),), read=nothing)
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ class Connection(Proxy):
             OSError: This one is, or is write-only.
         """
         self._check_readable()
-        return self._receive(self._read_value)
+        return self._take(_RECV, read=self._read_value)
 
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
         """Return the next message as bytes; see `recv`.
@@ -103,7 +103,7 @@ class Connection(Proxy):
         self._check_readable()
         if maxlength is not None and maxlength < 0:
             raise ValueError("negative maxlength")
-        message: bytes = self._receive(self._read_bytes)
+        message = self._take(_RECV, read=self._read_bytes)
         if maxlength is not None and len(message) > maxlength:
             self._refuse_more()
         return message
@@ -120,7 +120,7 @@ class Connection(Proxy):
                 raise ValueError("negative offset")
             if offset > given.nbytes:
                 raise ValueError("offset too large")
-            message: bytes = self._receive(self._read_bytes)
+            message = self._take(_RECV, read=self._read_bytes)
             end = offset + len(message)
             if end > given.nbytes:
                 from multiprocessing import BufferTooShort  # noqa: PLC0415 - heavy, and rare
@@ -132,17 +132,7 @@ class Connection(Proxy):
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Return whether `recv` need not wait, waiting up to `timeout` seconds (None: for ever) until so."""
         self._check_readable()
-        return bool(self._call(_POLL, event_timeout(timeout)).result)
-
-    def _receive(self, read: Callable[[Reply], Any]) -> Any:
-        before = self._before()
-        try:
-            return self._call(_RECV, read=read)
-        except Exception:
-            raise
-        except BaseException:
-            self._take_back(before)
-            raise
+        return self._call(_POLL, event_timeout(timeout), read=as_bool)
 
     def _read_bytes(self, reply: Reply) -> bytes:
         blob = reply.blobs[0]

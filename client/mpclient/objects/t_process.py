@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, NoReturn
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, plain
 from mpclient.objects.waiting import event_timeout
 from mpshared.errors import NotSupported
 from mpshared.ops import BY_NAME
@@ -54,21 +55,21 @@ class RemoteProcess(Proxy):
             NoWorkers: None came, or none has the Python that it needs.
             NotAllowed: No host may have one more.
         """
-        host, pid = self._call(_START, timeout_s).result
+        host, pid = self._call(_START, timeout_s, read=plain)
         return str(host), int(pid)
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for its end; return the exit code, None if `timeout` seconds passed first."""
-        code: int | None = self._call(_WAIT, event_timeout(timeout)).result
+        code: int | None = self._call(_WAIT, event_timeout(timeout), read=plain)
         return code
 
     def signal(self, number: int) -> bool:
         """Send it a signal; return whether it runs."""
-        return bool(self._call(_SIGNAL, int(number)).result)
+        return self._call(_SIGNAL, int(number), read=as_bool)
 
     def look(self) -> Look:
         """Return what the server knows of it."""
-        return Look(*self._call(_LOOK).result)
+        return Look(*self._call(_LOOK, read=plain))
 
     def fileno(self) -> NoReturn:
         """Refuse: it is no descriptor.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from mpclient.objects.base import Proxy
 from mpclient.objects.buffer import Buffer
 from mpclient.objects.no_worker import PATIENCE_S, SERVED, say_if_no_worker
+from mpclient.objects.readers import as_bool, as_int, is_zero, nothing, plain
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpclient.pickling import dumps, loads_all, own_buffers
 from mpshared.errors import BadValue, Full
@@ -84,13 +85,12 @@ class Queue(Proxy):
         blob = dumps(obj, self._handle.session)
         self._check_open()
         if self._buffer is not None:
-            self._buffer.put(blob)
-        else:
-            self._call(_PUT, timeout_s, blobs=(blob,))
+            return self._buffer.put(blob)
+        return self._call(_PUT, timeout_s, blobs=(blob,), read=nothing)
 
     def put_nowait(self, obj: Any) -> None:
         """Put an item without waiting; see `put`."""
-        self.put(obj, block=False)
+        return self.put(obj, block=False)
 
     def put_many(self, items: Iterable[Any], block: bool = True, timeout: float | None = None) -> None:
         """Put many items, in few messages.
@@ -137,7 +137,7 @@ class Queue(Proxy):
         if self._buffer is not None:
             self._buffer.flush()
         try:
-            self._call(_PUT_MANY, timeout_s, blobs=batch)
+            self._call(_PUT_MANY, timeout_s, blobs=batch, read=nothing)
         except BadValue:
             if len(batch) == 1:
                 raise
@@ -160,14 +160,7 @@ class Queue(Proxy):
             ValueError: A negative timeout.
         """
         timeout_s = queue_timeout(block, timeout)
-        before = self._before()
-        try:
-            return self._call(_GET, timeout_s, self.leases, read=self._read_value)
-        except Exception:
-            raise
-        except BaseException:
-            self._take_back(before)
-            raise
+        return self._take(_GET, timeout_s, self.leases, read=self._read_value)
 
     def get_nowait(self) -> Any:
         """Take the next item if there is one; see `get`."""
@@ -181,14 +174,7 @@ class Queue(Proxy):
             ShutDown: None, and none will come.
         """
         timeout_s = queue_timeout(block, timeout)
-        before = self._before()
-        try:
-            return self._call(_GET_MANY, n, timeout_s, self.leases, read=self._read_values)  # type: ignore[no-any-return]
-        except Exception:
-            raise
-        except BaseException:
-            self._take_back(before)
-            raise
+        return self._take(_GET_MANY, n, timeout_s, self.leases, read=self._read_values)
 
     def _read_values(self, reply: Reply) -> list[Any]:
         try:
@@ -205,7 +191,7 @@ class Queue(Proxy):
         Raises:
             ValueError: Called more often than items were put.
         """
-        self._call(_TASK_DONE, n)
+        return self._call(_TASK_DONE, n, read=nothing)
 
     def join(self, timeout: float | None = None) -> bool | None:
         """Wait until all items that were put are finished.
@@ -217,34 +203,34 @@ class Queue(Proxy):
         left_s = join_timeout(timeout)
         finished = False
         if self._name == SERVED and (left_s is None or left_s > PATIENCE_S):
-            finished = bool(self._call(_JOIN, PATIENCE_S).result)
+            finished = self._call(_JOIN, PATIENCE_S, read=as_bool)
             left_s = None if left_s is None else left_s - PATIENCE_S
             if not finished:
                 say_if_no_worker(self._handle.session)
-        finished = finished or bool(self._call(_JOIN, left_s).result)
+        finished = finished or self._call(_JOIN, left_s, read=as_bool)
         return None if timeout is None else finished
 
     def clear(self) -> int:
         """Forget what nobody has taken yet; return how many items that were."""
-        return int(self._call(_CLEAR).result)
+        return self._call(_CLEAR, read=as_int)
 
     def shutdown(self, immediate: bool = False) -> None:
         """Have every `put` raise `ShutDown`, and every `get` once it is empty; `immediate` empties it."""
-        self._call(_SHUTDOWN, immediate)
+        return self._call(_SHUTDOWN, immediate, read=nothing)
 
     # -- looking ---------------------------------------------------------------------------------
 
     def qsize(self) -> int:
         """Return how many items are there to be taken."""
-        return int(self._call(_QSIZE).result)
+        return self._call(_QSIZE, read=as_int)
 
     def empty(self) -> bool:
         """Return whether there is nothing to be taken."""
-        return self.qsize() == 0
+        return self._call(_QSIZE, read=is_zero)
 
     def full(self) -> bool:
         """Return whether a `put` would have to wait."""
-        return bool(self._call(_FULL).result)
+        return self._call(_FULL, read=as_bool)
 
     @property
     def dead(self) -> DeadItems:
@@ -332,15 +318,15 @@ class DeadItems:
 
     def list(self) -> list[dict[str, Any]]:
         """Return a report for each item, oldest first: number, attempts, how its last process died."""
-        return list(self._queue._call(_DEAD_LIST).result)  # noqa: SLF001 - a part of it
+        return list(self._queue._call(_DEAD_LIST, read=plain))  # noqa: SLF001 - a part of it
 
     def requeue(self, numbers: Iterable[int] = ()) -> int:
         """Give items (by number; none named: all) new attempts; return how many."""
-        return int(self._queue._call(_DEAD_REQUEUE, list(numbers)).result)  # noqa: SLF001
+        return self._queue._call(_DEAD_REQUEUE, list(numbers), read=as_int)  # noqa: SLF001
 
     def drop(self, numbers: Iterable[int] = ()) -> int:
         """Delete items (by number; none named: all); return how many."""
-        return int(self._queue._call(_DEAD_DROP, list(numbers)).result)  # noqa: SLF001
+        return self._queue._call(_DEAD_DROP, list(numbers), read=as_int)  # noqa: SLF001
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, as_int, nothing
 from mpclient.objects.waiting import semaphore_timeout
 from mpshared.ops import BY_NAME
 
@@ -41,14 +42,7 @@ class Semaphore(Proxy):
             ValueError: A timeout without blocking.
         """
         timeout_s = semaphore_timeout(blocking, timeout, block)
-        before = self._before()
-        try:
-            return bool(self._call(_ACQUIRE, timeout_s).result)
-        except Exception:
-            raise
-        except BaseException:
-            self._take_back(before)
-            raise
+        return self._take(_ACQUIRE, timeout_s, read=as_bool)
 
     def release(self, n: int = 1) -> None:
         """Give back `n` permits.
@@ -56,11 +50,11 @@ class Semaphore(Proxy):
         Raises:
             ValueError: `n` is less than one; or a bounded one would have more than it began with.
         """
-        self._call(_RELEASE, n)
+        return self._call(_RELEASE, n, read=nothing)
 
     def get_value(self) -> int:
         """Return how many permits are free."""
-        return int(self._call(_GET_VALUE).result)
+        return self._call(_GET_VALUE, read=as_int)
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -68,7 +62,7 @@ class Semaphore(Proxy):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call(_RELEASE, 1)
+        return self._call(_RELEASE, 1, read=nothing)
 
 
 class BoundedSemaphore(Semaphore):

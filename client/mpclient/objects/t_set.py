@@ -7,12 +7,13 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import Proxy
+from mpclient.objects.readers import as_bool, as_int, nothing
 from mpclient.pickling import dumps_key, loads_key
-from mpshared.errors import KeyMissing
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpshared.ops import Op
+    from mpshared.wire.own.frames import Reply
 
 __all__ = ["CLASSES", "Set"]
 
@@ -41,11 +42,11 @@ class Set(Proxy, MutableSet[Any]):
 
     def add(self, value: Any) -> None:
         """Add a member."""
-        self._call(_ADD, dumps_key(value))
+        return self._call(_ADD, dumps_key(value), read=nothing)
 
     def discard(self, value: Any) -> None:
         """Remove a member if it is there."""
-        self._call(_DISCARD, dumps_key(value))
+        return self._call(_DISCARD, dumps_key(value), read=nothing)
 
     def remove(self, value: Any) -> None:
         """Remove a member.
@@ -53,12 +54,7 @@ class Set(Proxy, MutableSet[Any]):
         Raises:
             KeyError: It is not there.
         """
-        try:
-            self._call(_REMOVE, dumps_key(value))
-        except KeyMissing as err:
-            error = KeyError(value)
-            error.add_note(err.text)
-            raise error from None
+        return self._look_up(_REMOVE, value, read=nothing)
 
     def pop(self) -> Any:
         """Remove a member and return it.
@@ -66,46 +62,44 @@ class Set(Proxy, MutableSet[Any]):
         Raises:
             KeyError: It is empty.
         """
-        return loads_key(self._call(_POP).result[0])
+        return self._call(_POP, read=_read_member)
 
     def __contains__(self, value: object) -> bool:
-        return bool(self._call(_CONTAINS, dumps_key(value)).result)
+        return self._call(_CONTAINS, dumps_key(value), read=as_bool)
 
     # -- all members -----------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return int(self._call(_LEN).result)
+        return self._call(_LEN, read=as_int)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([loads_key(key) for key in self._call(_MEMBERS).result])
+        return iter(self.copy())
 
     def copy(self) -> set[Any]:
         """Return a plain set of the moment."""
-        return set(self)
+        return self._call(_MEMBERS, read=_read_members)
 
     def clear(self) -> None:
         """Remove everything."""
-        self._call(_CLEAR)
+        return self._call(_CLEAR, read=nothing)
 
     def update(self, *others: Iterable[Any]) -> None:
         """Add the members of `others`."""
-        if keys := _keys(*others):
-            self._call(_UPDATE, keys)
+        return self._call(_UPDATE, _keys(*others), read=nothing)
 
     def difference_update(self, *others: Iterable[Any]) -> None:
         """Remove the members of `others`."""
-        if keys := _keys(*others):
-            self._call(_DIFFERENCE_UPDATE, keys)
+        return self._call(_DIFFERENCE_UPDATE, _keys(*others), read=nothing)
 
     def intersection_update(self, *others: Iterable[Any]) -> None:
         """Keep only what is in all `others`."""
         if others:
             kept = set(others[0]).intersection(*others[1:])
-            self._call(_INTERSECTION_UPDATE, _keys(kept))
+            self._call(_INTERSECTION_UPDATE, _keys(kept), read=nothing)
 
     def symmetric_difference_update(self, other: Iterable[Any]) -> None:
         """Remove what is in `other` too, add what is only there."""
-        self._call(_SYMMETRIC_DIFFERENCE_UPDATE, _keys(set(other)))
+        return self._call(_SYMMETRIC_DIFFERENCE_UPDATE, _keys(set(other)), read=nothing)
 
     def __ior__(self, other: AbstractSet[Any]) -> Self:  # type: ignore[misc]
         self.update(other)
@@ -164,6 +158,14 @@ class Set(Proxy, MutableSet[Any]):
 
     def __str__(self) -> str:
         return str(self.copy())
+
+
+def _read_member(reply: Reply) -> Any:
+    return loads_key(reply.result[0])
+
+
+def _read_members(reply: Reply) -> set[Any]:
+    return {loads_key(key) for key in reply.result}
 
 
 def _keys(*members: Iterable[Any]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from mpclient.objects.readers import as_bool, nothing, plain
 from mpclient.objects.synchronized import Synchronized, Typed, held, shown, typecode_of
 from mpclient.pickling import dumps
 from mpshared.ops import BY_NAME
@@ -51,16 +52,16 @@ class RawValue(Typed):
             TypeError: It is no number of the value's type.
             OverflowError: It does not fit.
         """
-        self._call(_SET, blobs=(self._blob(value),))
+        return self._call(_SET, blobs=(self._blob(value),), read=nothing)
 
     def incr(self, n: float = 1) -> Any:
         """Add `n`; return the sum. One step on the server."""
         self._check_counts()
-        return self._call(_INCR, n).result
+        return self._call(_INCR, n, read=plain)
 
     def cas(self, old: Any, new: Any) -> bool:
         """Compare and swap: store `new` if the number is `old`; return whether it was."""
-        return bool(self._call(_CAS, blobs=(self._blob(old), self._blob(new))).result)
+        return self._call(_CAS, blobs=(self._blob(old), self._blob(new)), read=as_bool)
 
     def _blob(self, value: Any) -> Blob:
         given = _converted(self._typecode, value) if self._typecode else value
