@@ -142,9 +142,9 @@ class Offers:
 
     def active_children(self) -> list[BaseProcess]:
         """Return the living child processes of this one; those that have ended are joined."""
-        import multiprocessing  # noqa: PLC0415 - heavy
+        from mpclient import process  # noqa: PLC0415 - heavy
 
-        return multiprocessing.active_children()
+        return process.active_children()
 
     def get_logger(self) -> Logger:
         """Return the logger that `multiprocessing` has."""

@@ -20,12 +20,12 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.process import (
     BaseProcess,
-    active_children,
     current_process,
     parent_process,
 )
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.pickling import dumps, loads
-from mpshared.errors import MpserveError, NoWorkers, ServerGone
+from mpshared.errors import MpserveError, NoSuchObject, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ __all__ = ["Process", "active_children", "bound_to", "current_process", "parent_
 _standard: Final[Any] = import_module("multiprocessing.process")
 _util: Final[Any] = import_module("multiprocessing.util")
 _OPEN: Final = BY_NAME["cluster.open"]
+_WAIT_FOR: Final = BY_NAME["cluster.wait"]
 _SAY_S: Final = 3.0
 """How long a start waits for a worker host before it says so."""
 _KILLED: Final = -9
@@ -58,10 +59,6 @@ class Process(BaseProcess):
 
     It is placed on the host with the fewest Processes per slot, outside the job slots, within that host's
     `--max-spawned`. It never runs twice: when its host is lost, its exit code is -9.
-
-    Raises (`start`):
-        NoWorkers: No worker host came in time, or none has this Python, which code of ``__main__`` needs.
-        NotAllowed: All hosts have as many processes as they may.
     """
 
     _start_method = None
@@ -86,6 +83,16 @@ class Process(BaseProcess):
 
         return default_cluster()
 
+    def start(self) -> None:
+        """Start it; returns when it runs.
+
+        Raises:
+            NoWorkers: No worker host came in time, or none has this Python, which code of ``__main__`` needs.
+            NotAllowed: All hosts have as many processes as they may.
+        """
+        with _sweep:  # it looks which of its siblings have ended
+            super().start()
+
     @staticmethod
     def _Popen(process_obj: Process) -> _Remote:  # noqa: N802 - the standard library's name
         return _Remote(process_obj)
@@ -109,9 +116,13 @@ class _Remote:
         self.sentinel = RemoteProcess(self.session.claim(ident), self._name)
         self.host, self.pid = _start(self.sentinel, self.session)
         self.returncode: int | None = None
+        self._lost: str | None = None
+        """Why the server cannot say how it ended; None: it can."""
 
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""
+        if self.returncode is None and _sweep.spares(self):
+            return None
         return self.wait(0)
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -126,13 +137,16 @@ class _Remote:
     def _ask(self, timeout: float | None) -> int | None:
         try:
             return self.sentinel.wait(timeout)
+        except NoSuchObject:
+            self._lost = "the server had given this program up, and ended what belonged to it"
         except ServerGone:
-            if self.session.closed:
-                return _KILLED  # the server had it ended when this program said goodbye
-            raise
+            if not self.session.closed:
+                raise
+            self._lost = ""  # the server had it ended when this program said goodbye
+        return _KILLED
 
     def _say_if_lost(self) -> None:
-        lost = "" if self.session.closed else self.sentinel.look().lost
+        lost = self.sentinel.look().lost if self._lost is None else self._lost
         if lost:
             _say(f"process {self._name} (pid {self.pid}) is lost: {lost}")
 
@@ -151,6 +165,48 @@ class _Remote:
 
     def close(self) -> None:
         """Do nothing: the server frees what nothing refers to any more."""
+
+
+class _Sweep(threading.local):
+    """Looks after all Processes of this one in one call to each server; in use while `with` lasts."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._ended: dict[Session, set[str]] = {}
+
+    def __enter__(self) -> None:
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._ended.clear()
+
+    def spares(self, remote: _Remote) -> bool:
+        """Tell whether it was running when the sweep first looked: then it need not be asked for."""
+        if not self._depth:
+            return False
+        if remote.session not in self._ended:
+            self._ended[remote.session] = self._look(remote.session)
+        return remote.sentinel._handle.ident not in self._ended[remote.session]
+
+    def _look(self, session: Session) -> set[str]:
+        """Return those that have ended, or have to be asked one by one."""
+        popens = [child._popen for child in _children_of(session)]
+        idents = [popen.sentinel._handle.ident for popen in popens if popen and popen.returncode is None]
+        try:
+            return set(session.call(_WAIT_FOR, "", [idents, 0]).result)
+        except NoSuchObject:
+            return set(idents)
+
+
+_sweep: Final = _Sweep()
+
+
+def active_children() -> list[BaseProcess]:
+    """Return the living child processes of this one; those that have ended are joined."""
+    with _sweep:
+        return _standard.active_children()  # type: ignore[no-any-return]
 
 
 def _start(remote: RemoteProcess, session: Session) -> tuple[str, int]:

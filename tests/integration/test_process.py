@@ -315,6 +315,50 @@ class TestAround:
         testing.wait_until(lambda: process not in multiprocessing.active_children())
         assert process.exitcode == 0
 
+    def test_those_that_have_ended_are_joined_by_whatever_looks(self, ours):
+        started = [ours.waiting() for _ in range(4)]
+        processes = [process for process, _ in started]
+        assert set(processes) <= set(mpclient.active_children())
+        for process, gate in started[:2]:
+            gate.set()
+            process._popen.sentinel.wait(20)
+        process = ours.start(targets.end, "return")
+        known: Any = vars(multiprocessing.process)["_children"]
+        assert {process, *processes[2:]} <= known
+        assert not set(processes[:2]) & known
+        assert [process.exitcode for process in processes] == [0, 0, None, None]
+        process.join(20)
+        assert set(processes[2:]) <= set(mpclient.active_children())
+
+    def test_a_pipe_between_two(self, cluster, ours):
+        here, there = cluster.Pipe()
+
+        def answer(end):
+            while (word := end.recv()) != "stop":
+                end.send(word.upper())
+
+        process = ours.start(answer, there)
+        del there
+        here.send("word")
+        assert here.recv() == "WORD"
+        here.send("stop")
+        process.join(20)
+        with pytest.raises(EOFError):
+            here.recv()
+
+    def test_pills_leave_workers_for_its_jobs(self):
+        """The embedded workers are started again, although their host has a Process to wait for."""
+        with testing.running_cluster(1) as cluster:
+            tasks, results = cluster.JoinableQueue(name="tasks"), cluster.Queue(name="results")
+            gate = cluster.Event()
+            process = cluster.Process(target=gate.wait)
+            process.start()
+            for _ in range(2):
+                tasks.put_many([partial(pow, 2, 3), None])
+                assert results.get(timeout=20) == 8
+            gate.set()
+            process.join(20)
+
     def test_where_it_runs(self, ours):
         process = ours.make(target=targets.end, args=("return",))
         assert process.host is None

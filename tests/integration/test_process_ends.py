@@ -136,6 +136,17 @@ class TestOutput:
             """)
         assert program.process.communicate(timeout=30) == ("out\n", "err\n")
 
+    def test_the_log_of_multiprocessing(self, run, own, mpworker):
+        mpworker(own).ready()
+        program = run("""
+            import logging
+            mpclient.log_to_stderr(logging.INFO)
+            p = Process(target=print, name="logs"); p.start(); p.join()
+            """)
+        out, err = program.process.communicate(timeout=30)
+        assert out == "\n"
+        assert "[INFO/logs] child process calling self.run()" in err.splitlines()
+
     def test_nested_output_goes_through_all_parents(self, run, own, mpworker):
         mpworker(own).ready()
         program = run("""
@@ -174,6 +185,29 @@ class TestTheProgramsEnd:
         assert err.count("KeyboardInterrupt") == 2
         assert "Process Process-1:" in err
         gone(child)
+
+    def test_a_program_that_was_given_up_has_none_any_more(self, fresh_server, mpworker, program):
+        server = fresh_server("--session-timeout", "1s")
+        mpworker(server).ready()
+        started = program(
+            TARGETS
+            + textwrap.dedent("""
+            p = Process(target=wait, args=("child",)); p.start()
+            say(hear())
+            try: p.join()
+            except mpclient.SessionExpired: p.join()
+            say(p.exitcode)
+            """),
+            environment=server.environment,
+        )
+        child = int(started.line().split()[1])
+        started.process.send_signal(signal.SIGSTOP)
+        gone(child)
+        started.process.send_signal(signal.SIGCONT)
+        started.say()
+        out, err = started.process.communicate(timeout=20)
+        assert out.split() == ["go", "-9"]
+        assert f"(pid {child}) is lost: the server had given this program up" in err
 
     @pytest.mark.parametrize("target", ["wait", "stubborn"])
     def test_a_killed_program_leaves_none_behind(self, run, fresh_server, mpworker, program, target):

@@ -48,6 +48,7 @@ _QUIT_S: Final = 1.5
 _END_S: Final = 5.0
 """How long a process that holds nothing any more may take to end: jobs leave threads and exit handlers."""
 _START_S: Final = 60.0
+_ANEW_S: Final = 1.0
 _FOR_GOOD: Final = frozenset({Why.PILL, Why.SHUT})
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error"})
 
@@ -170,20 +171,22 @@ class Supervisor:
                 child.end("stop")
 
     def _look_for_the_end(self) -> None:
-        if self._children() or self._nursing.count:
+        if self._children():
             return
         if self._stopping:
-            self._over = True
+            self._over = not self._nursing.count
         elif all(slot.finished for slot in self._slots):
             if self._options.respawn:
                 self._begin_anew()
-            else:
+            elif not self._nursing.count:
                 self._over = True
+            elif self._options.lifeline >= 0:  # a program of its own: its Processes may have jobs for them
+                self._begin_anew(_ANEW_S)
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, delay_s: float = 0.0) -> None:
         """Start fresh processes: pills stopped all, and another queue of that name may come."""
         for slot in self._slots:
-            slot.begin_anew()
+            slot.begin_anew(delay_s)
 
     def _close(self) -> None:
         for _, child in self._children():
