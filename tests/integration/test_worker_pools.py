@@ -8,7 +8,6 @@ import operator
 import os
 import sys
 import threading
-import time
 import weakref
 from functools import partial
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ignore[attr-defined]
@@ -297,22 +296,22 @@ def test_max_tasks_counts_jobs_and_a_chunk_is_one(host, pool):
 
 def test_processes_bounds_how_many_work_at_once(mpworker, server, unique, pool, cluster):
     mpworker(server, queue=unique, processes=3).ready()
-    running, most = cluster.Value("i", 0), cluster.Value("i", 0)
-    lock = cluster.Lock()
+    begun, gate = cluster.Queue(), cluster.Event()
 
     def job():
-        with lock:
-            running.value += 1
-            most.value = max(most.value, running.value)
-        time.sleep(0.02)
-        with lock:
-            running.value -= 1
+        begun.put(os.getpid())
+        gate.wait()
 
-    pool = pool(processes=2)
-    digest = pool.teach(job)
-    pool.submit([(CALL, digest, (), {})] * 20)
-    assert set(pool.collect(20).values()) == {None}
-    assert most.value == 2
+    bounded, other = pool(processes=2), pool()
+    digest = bounded.teach(job)
+    bounded.submit([(CALL, digest, (), {})] * 4)
+    pids = {begun.get(timeout=10) for _ in range(2)}
+    other.call(os.getpid)
+    assert other.result() not in pids
+    (told,) = (one for one in cluster.status()["objects"] if one["ident"] == bounded.ident)
+    assert (told["leased"], told["ready"]) == (2, 2)
+    gate.set()
+    assert set(bounded.collect(4).values()) == {None}
 
 
 # -- code -----------------------------------------------------------------------------------------

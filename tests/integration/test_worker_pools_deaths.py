@@ -157,7 +157,7 @@ from tests.integration.raw_pools import RawPool
 pool = RawPool(cluster)
 def job(begun):
     begun.put(os.getpid())
-    time.sleep(1000)
+    threading.Event().wait()
 pool.call(job, cluster.Queue(name=sys.argv[1]))
 say("submitted")
 hear()

@@ -244,7 +244,8 @@ class Loop:
         self._streams.flush()
         failures = self._failures
         if failures.count:
-            self._tell("warning", "job.failed", jobs=failures.count, last=failures.last)
+            level = "warning" if self._pool is None else "info"  # a pool's program is told, and decides
+            self._tell(level, "job.failed", jobs=failures.count, last=failures.last)
             failures.count = 0
 
     # -- the end ---------------------------------------------------------------------------------
