@@ -20,6 +20,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, TypeVar, cast
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
@@ -55,6 +56,7 @@ class World:
         """Stored mentions by ident, as `Effects.keep` counted them."""
         self._shadow_fx = Effects()
         self._lanes: Counter[str] = Counter()
+        self._numbers = count()
         self._answered: set[int] = set()
         self._calls: list[Call] = []
 
@@ -65,7 +67,7 @@ class World:
 
     def add(self, of: type[M], *blobs: Blob, name: str | None = None, **settings: Any) -> M:
         """Create an object from its class, settings and initial values."""
-        ident = f"{of.kind}-{len(self.machines)}"
+        ident = f"{of.kind}-{next(self._numbers)}"
         machine = of(ident, name, settings)
         self.machines[ident] = machine
         self.shadows[ident] = of(ident, name, dict(settings))
@@ -191,7 +193,8 @@ class World:
         for lane in session.lanes.values():
             self._undo_unsettled(lane)
         for machine in list(session.held):
-            machine.forget_session(self.fx, session)
+            if self.machines.get(machine.ident) is machine:
+                machine.forget_session(self.fx, session)
         session.held.clear()
         self.house.hall.leave(self.fx, session)
         self.registry.remove(session)

@@ -1,0 +1,206 @@
+"""Who takes from a queue, and waits for items: consumers, and workers, whose jobs may also come from pools.
+
+RULES
+* An item goes to the getter that waited longest, of those that may have it.
+* Taken without a lease: gone at once; if the answer is lost the item is stored again.
+* A worker waits here for jobs of pools as well, which come to it from the `hall`. While both have some they
+  alternate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mpserve.core.hall import Hall
+from mpserve.core.parking import ParkingLot
+from mpserve.core.queue_order import Run
+from mpserve.core.queue_wants import JOBS, MANY, ONE, Want, reply_jobs, takes_pool_jobs
+from mpserve.core.queue_workers import QueueWorkers
+from mpshared.errors import Empty, ShutDown
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call
+    from mpserve.core.effects import Effects
+    from mpserve.core.house import House
+
+__all__ = ["QueueGetters"]
+
+_ONE = Want(1, ONE, lease=False)
+_ONE_LEASED = Want(1, ONE, lease=True)
+
+
+class QueueGetters(QueueWorkers):
+    """A queue as those see it who take from it."""
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self.getters = ParkingLot()
+        self.hall = Hall()
+        self._pools_turn = False
+
+    def enter(self, house: House) -> None:
+        """Find where jobs of pools are, for workers that wait here."""
+        self.hall = house.hall
+
+    def leave(self) -> None:
+        """Have no workers any more: it is deleted."""
+        self.hall.close(self)
+
+    # -- getting ---------------------------------------------------------------------------------
+
+    def get(self, fx: Effects, call: Call, timeout_s: float | None, lease: bool) -> None:
+        """Answer one item, or park the call until there is one.
+
+        With `lease` it stays the session's until it is acknowledged, and the answer is [number, attempt] (the
+        first attempt is 1); without, None.
+
+        Raises:
+            Empty: Nothing within `timeout_s` (None: wait for ever, 0: do not wait).
+            ShutDown: Nothing, and nothing will come.
+
+        Cost: O(1). Source: queue.Queue.get.
+        """
+        self._get(fx, call, timeout_s, _ONE_LEASED if lease else _ONE)
+
+    def get_many(self, fx: Effects, call: Call, n: int, timeout_s: float | None, lease: bool) -> None:
+        """Answer what is there, up to `n` items and at least one; wait and fail as `get` does.
+
+        With `lease` the answer is [[first, last, attempt], …]: runs of numbers, in the order of the values.
+        """
+        want = Want(n, MANY, lease)
+        if n:
+            self._get(fx, call, timeout_s, want)
+        else:
+            self._answer(fx, call, want, ())
+
+    def _go_on(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
+        if want.n:
+            self._get(fx, call, timeout_s, want)
+        else:
+            self._answer(fx, call, want, ())
+
+    def _get(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
+        pools = bool(self.hall.pools) and not self._is_over and takes_pool_jobs(call, want)
+        if pools:
+            self._pools_turn = not self._pools_turn or self.hall.holds(fx, call.session)
+            if self._pools_turn and self.hall.serve(fx, call, want.n, want.lost):
+                return
+        if self.ready.size and self._hand(fx, call, want):
+            if self.maxsize or self.shut:
+                self.settle(fx)
+        elif pools and self.hall.serve(fx, call, want.n, want.lost):
+            pass
+        elif timeout_s == 0 or self._is_over:
+            self._found_nothing(want, fx, call)
+        else:
+            self.getters.park(fx, call, timeout_s, partial(self._found_nothing, want), want)
+            if takes_pool_jobs(call, want):
+                self.hall.wait_at(self)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.shut and not self.ready.size
+
+    def idle_workers(self) -> Iterator[tuple[Call, int, int]]:
+        """Yield workers that wait here and take jobs of pools: (call, n, lost), longest first."""
+        for call in self.getters.awake():
+            want = call.waiter.note if call.waiter is not None else _ONE
+            if takes_pool_jobs(call, want):
+                yield call, want.n, want.lost
+
+    def _hand(self, fx: Effects, call: Call, want: Want) -> bool:
+        """Give the caller what it wants, as far as it is there. False: nothing that it may have."""
+        session, ready = call.lane.session, self.ready
+        barred = self.barred_for(session) if ready.versions else ()
+        ranges = ready.choose(want.n, barred, self.suspects if want.style == JOBS else None)
+        if not ranges:
+            return False
+        if call.waiter is not None:
+            self.getters.forget(call)
+        if want.lease:
+            runs = self.change(fx, "lease", session.id, call.lane.number, want.results, ranges)
+            session.held[self] = None
+        else:
+            runs = self.change(fx, "take", ranges)
+        call.took = (want.lease, runs, self)
+        self._answer(fx, call, want, runs)
+        return True
+
+    def _answer(self, fx: Effects, call: Call, want: Want, runs: Sequence[Run]) -> None:
+        if want.style == ONE:
+            first, deaths, out = runs[0]
+            fx.reply(call, [first, deaths + 1] if want.lease else None, out)
+            return
+        if want.style == JOBS:
+            reply_jobs(fx, call, runs, want.lost, self.versions, ended=self._is_over)
+            return
+        out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
+        jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
+        fx.reply(call, jobs if want.lease else None, out)
+
+    def _found_nothing(self, want: Want, fx: Effects, call: Call) -> None:
+        if want.style == JOBS:
+            self._answer(fx, call, want, ())
+        elif self._is_over:
+            fx.fail(call, self._closed("get from"))
+        else:
+            fx.fail(call, Empty(f"{self.label} is empty; wait longer, or for ever with timeout=None"))
+
+    def undo_get(self, fx: Effects, call: Call) -> None:
+        """Put back what a call took whose answer never arrived. What an exchange brought stands."""
+        if call.took is not None:
+            owner: QueueWorkers
+            (leased, runs, owner), call.took = call.took, None
+            if self.machines.get(owner.ident) is owner:
+                owner.take_back(fx, call.session, leased, runs)
+
+    # -- handing on ------------------------------------------------------------------------------
+
+    def _closed(self, what: str) -> ShutDown:
+        means = "it takes nothing new and ends when it is empty"
+        anew = "; fresh=True makes a new one of that name" if self.name else ""
+        return ShutDown(f"{what} {self.label}, which was shut down: {means}{anew}")
+
+    def offer_workers(self, fx: Effects) -> None:
+        """Let workers that wait here have jobs of pools: one of them may be awake again."""
+        if self.getters:
+            self.hall.wait_at(self)
+            self.hall.feed_all(fx)
+
+    def _feed(self, fx: Effects) -> bool:
+        """Hand items to getters; return whether any went."""
+        fed = False
+        while self.ready.size and (call := self.getters.first()) is not None:
+            if not self._hand_to_waiter(fx, call):
+                return self._feed_past(fx) or fed
+            fed = True
+        return fed
+
+    def _feed_past(self, fx: Effects) -> bool:
+        """Look for getters that may have what the first may not. Cost: O(getters), only with barred items."""
+        fed = False
+        for call in self.getters:
+            if self.ready.size and not call.lane.suspended:
+                fed = self._hand_to_waiter(fx, call) or fed
+        return fed
+
+    def _hand_to_waiter(self, fx: Effects, call: Call) -> bool:
+        return call.waiter is not None and self._hand(fx, call, call.waiter.note)
+
+    def _close_getters(self, fx: Effects) -> None:
+        for call in self.getters:
+            want: Want = _ONE if call.waiter is None else call.waiter.note
+            self.getters.forget(call)
+            self._found_nothing(want, fx, call)
+
+    def validate(self) -> None:
+        """Raise AssertionError when a getter waits that need not, or one is forgotten."""
+        super().validate()
+        assert self.versions == sorted(set(self.servers.values()))
+        assert not (self._is_over and len(self.getters))
+        for call in self.getters:
+            barred = sum(self.ready.versions[version] for version in self.barred_for(call.session))
+            assert call.lane.suspended or self.ready.size == barred
+        assert self in self.hall.queues or not any(self.idle_workers())
