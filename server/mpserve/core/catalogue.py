@@ -350,6 +350,8 @@ class Catalogue(References):
 
     def revive(self, fx: Effects) -> None:
         """Plan anew what is due at a certain time: all objects were just rebuilt from their records."""
+        for session in self.sessions:
+            self.house.hall.arrive(session)
         for machine in list(self.objects.values()):
             if machine.ttl_s is not None:
                 self._watch(fx, machine)

@@ -1,4 +1,4 @@
-"""The hall: where work and workers meet. One for each engine, owned by the catalogue.
+"""The hall: where work and workers meet. One for each engine, in the `House`.
 
     pools with READY jobs, in turn  <--->  workers, who wait on their recipe queues
 
@@ -8,14 +8,18 @@ RULES
   sessions as it may have are at work for it, does not stand in the line.
 * Nobody waits for what is there: a worker that comes is given jobs at once, jobs that come go to the worker
   that waited longest. So what is open here fits none of those who wait.
+* A process that has run jobs of an equipped pool (one with an initializer or modules of its own) is *bound*
+  to that program, and is replaced before it serves another. So it stays with its program for `STAY_S`, as
+  far as there is work, and those who are not bound are woken before those bound to others.
 * No state: all of it follows from the objects and the sessions.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -23,7 +27,13 @@ if TYPE_CHECKING:
     from mpserve.core.queue_order import Python, Range
     from mpserve.core.sessions import Sessions
 
-__all__ = ["Hall", "JobPool", "WorkersQueue"]
+__all__ = ["STAY_S", "Hall", "JobPool", "WorkersQueue"]
+
+STAY_S: Final = 1.0
+"""A new process takes some 0.2 s to start: at most a sixth of a worker's time goes into changing programs."""
+
+Idle: TypeAlias = "tuple[Call, int, int]"
+"""A worker's call that waits, how many jobs it asks for, and how many of those it brought were not its."""
 
 
 class JobPool(Protocol):
@@ -34,6 +44,13 @@ class JobPool(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether it has jobs, and may have one more worker."""
+
+    @property
+    def owner(self) -> str | None:
+        """The program that its workers are bound to; None: to none."""
+
+    def next_for(self, session: Session, n: int) -> list[Range]:
+        """Say which jobs a worker would get that asks for `n`."""
 
     def check_done(self, call: Call, done: list[Range]) -> None:
         """Raise unless `done` and the call's values can be finished jobs and their results."""
@@ -51,8 +68,15 @@ class JobPool(Protocol):
 class WorkersQueue(Protocol):
     """What the hall knows of a recipe queue."""
 
-    def idle_workers(self) -> Iterator[tuple[Call, int, int]]:
-        """Yield workers that wait here and take jobs of pools: (call, n, lost), longest first."""
+    def idle_workers(self) -> Iterator[Idle]:
+        """Yield workers that wait here and take jobs of pools, longest first."""
+
+
+class Bond(NamedTuple):
+    """The program that a worker process has code or an initializer of."""
+
+    program: str
+    since_s: float
 
 
 class Hall:
@@ -66,29 +90,42 @@ class Hall:
         """Those on which workers may wait who take jobs of pools; more than true is allowed, less is not."""
         self.workers: dict[str, Session] = {}
         """Sessions that take jobs of pools, and supervisors of such; by id."""
+        self.crew = 0
+        """How many of these are workers."""
+        self._pythons: dict[Python, int] = {}
+        """How many of them have which."""
         self.versions: list[Python] = []
         """Their Pythons, ascending. Replaced, never changed: answers hold it."""
+        self.bonds: dict[str, Bond] = {}
+        """Of workers, by session id."""
 
     # -- who is there ----------------------------------------------------------------------------
 
     def arrive(self, session: Session) -> None:
         """Note a session that began."""
-        if session.info.pools:
+        if session.info.pools and session.id not in self.workers:
             self.workers[session.id] = session
-            self._count_versions()
+            self._count(session, 1)
 
     def leave(self, fx: Effects, session: Session) -> None:
         """Forget a session that ended. Jobs that were kept for its Python may go to others now."""
         if self.workers.pop(session.id, None) is not None:
-            before = self.versions
-            self._count_versions()
-            if self.versions != before:
+            self.bonds.pop(session.id, None)
+            if self._count(session, -1):
                 self.feed_all(fx)
 
-    def _count_versions(self) -> None:
-        versions = sorted({session.info.python for session in self.workers.values()})
-        if versions != self.versions:
-            self.versions = versions
+    def _count(self, session: Session, change: int) -> bool:
+        """Count a session that came or went; return whether the Pythons are others now."""
+        if session.info.role == "worker":
+            self.crew += change
+        python = session.info.python
+        left = self._pythons[python] = self._pythons.get(python, 0) + change
+        if not left:
+            del self._pythons[python]
+        if len(self._pythons) == len(self.versions):
+            return False
+        self.versions = sorted(self._pythons)
+        return True
 
     def note(self, pool: JobPool) -> None:
         """Take note of a pool that changed."""
@@ -113,7 +150,18 @@ class Hall:
 
     def serve(self, fx: Effects, call: Call, n: int, lost: int) -> bool:
         """Give a worker the next jobs of a pool, if it may have any."""
-        return any(self._give(fx, pool, call, n, lost) for pool in list(self.pools))
+        pools = list(self.pools)
+        bond = self.bonds.get(call.session.id)
+        if bond is not None and fx.now_s < bond.since_s + STAY_S:
+            pools.sort(key=lambda pool: pool.owner != bond.program)
+        return any(self._give(fx, pool, call, n, lost) for pool in pools)
+
+    def holds(self, fx: Effects, session: Session) -> bool:
+        """Tell whether a worker should go on with the pools of a program: for other jobs it is replaced."""
+        bond = self.bonds.get(session.id)
+        if bond is None or fx.now_s >= bond.since_s + STAY_S:
+            return False
+        return any(pool.owner == bond.program for pool in self.pools)
 
     def feed(self, fx: Effects, pool: JobPool) -> None:
         """Give jobs of a pool to workers that wait. Cost: O(1) when none waits."""
@@ -126,21 +174,36 @@ class Hall:
             pass
 
     def _feed_one(self, fx: Effects, pool: JobPool) -> bool:
-        for queue in list(self.queues):
-            found = False
-            for call, n, lost in queue.idle_workers():
-                found = True
-                if self._give(fx, pool, call, n, lost):
-                    return True
-            if not found:
-                del self.queues[queue]
-        return False
+        return any(self._give(fx, pool, call, n, lost) for call, n, lost in self._idle_for(pool))
+
+    def _idle_for(self, pool: JobPool) -> Iterable[Idle]:
+        """Return workers that wait, in the order in which they are to be woken."""
+        idle = chain.from_iterable(self._idle_at(queue) for queue in list(self.queues))
+        if not self.bonds:
+            return idle
+        ranks = {pool.owner: 0, None: 1}
+        return sorted(idle, key=lambda one: ranks.get(self._bound_to(one[0].session), 2))
+
+    def _bound_to(self, session: Session) -> str | None:
+        bond = self.bonds.get(session.id)
+        return None if bond is None else bond.program
+
+    def _idle_at(self, queue: WorkersQueue) -> Iterator[Idle]:
+        found = False
+        for one in queue.idle_workers():
+            found = True
+            yield one
+        if not found:
+            self.queues.pop(queue, None)
 
     def _give(self, fx: Effects, pool: JobPool, call: Call, n: int, lost: int) -> bool:
-        given = pool.hand(fx, call, n, lost)
-        if given and pool in self.pools:
+        if not pool.hand(fx, call, n, lost):
+            return False
+        if pool in self.pools:
             self.pools.move_to_end(pool)
-        return given
+        if pool.owner is not None and call.session.id not in self.bonds:
+            self.bonds[call.session.id] = Bond(pool.owner, fx.now_s)
+        return True
 
     # -- parting ---------------------------------------------------------------------------------
 
@@ -154,8 +217,17 @@ class Hall:
             self._sessions.end(fx, session, why)
             self._sessions.tell_supervisor(fx, session, why)
 
+    # -- looking ---------------------------------------------------------------------------------
+
     def validate(self) -> None:
-        """Raise AssertionError when somebody waits who need not, or the line is wrong."""
-        assert self.versions == sorted({session.info.python for session in self.workers.values()})
+        """Raise AssertionError when the line is wrong, or a worker waits for what is there."""
+        infos = [session.info for session in self.workers.values()]
+        assert self.versions == sorted({info.python for info in infos})
+        assert self.crew == sum(info.role == "worker" for info in infos)
         assert all(not session.ended for session in self.workers.values())
-        assert all(pool.is_open for pool in self.pools)
+        assert self.bonds.keys() <= self.workers.keys()
+        for pool in self.pools:
+            assert pool.is_open
+            for queue in self.queues:
+                for call, n, _ in queue.idle_workers():
+                    assert not pool.next_for(call.session, n), f"{call!r} waits, and {pool!r} has jobs"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import TypeAlias
+from itertools import accumulate, chain
+from typing import Final, TypeAlias
 
 from mpserve.core.queue_order import Range
-from mpshared.values import Blob
+from mpshared.values import Blob, size_bytes
 
-__all__ = ["Finished", "Results", "those_of"]
+__all__ = ["MOST_BYTES", "Finished", "Results", "bytes_of", "those_of"]
+
+MOST_BYTES: Final = 1 << 20
+"""Of the values in one answer, unless a single one is larger: then another worker, or the caller's next call,
+has to wait only as long as it takes to move this."""
 
 Finished: TypeAlias = tuple[int, Sequence[Blob]]
 """Number of the first job, and the results of this and the jobs after it. Never changed: answers hold it."""
@@ -19,31 +23,49 @@ Finished: TypeAlias = tuple[int, Sequence[Blob]]
 class Results:
     """A line of runs; no object for each result."""
 
-    __slots__ = ("_runs", "count")
+    __slots__ = ("count", "rich", "runs")
 
     def __init__(self) -> None:
-        self._runs: deque[Finished] = deque()
+        self.runs: deque[Finished] = deque()
         self.count = 0
+        self.rich = 0
+        """How many are more than plain bytes; while 0 nobody looks for them."""
 
     def __iter__(self) -> Iterator[tuple[int, Blob]]:
         """Yield (number, result) of all, in order."""
-        return chain.from_iterable(enumerate(blobs, first) for first, blobs in self._runs)
+        return chain.from_iterable(enumerate(blobs, first) for first, blobs in self.runs)
 
-    def add(self, ranges: Sequence[Range], blobs: Sequence[Blob]) -> None:
-        """Add one result for each number in `ranges`, in the same order. Cost: O(ranges), and a copy."""
+    def add(self, ranges: Sequence[Range], blobs: Sequence[Blob]) -> Sequence[Blob]:
+        """Add one result for each number in `ranges`, in the same order; return those that are not plain.
+
+        Cost: O(ranges), and a copy where they are several.
+        """
         self.count += len(blobs)
-        if len(ranges) == 1:
-            self._runs.append((ranges[0][0], blobs))
-            return
         at = 0
         for lo, hi in ranges:
             n = hi - lo + 1
-            self._runs.append((lo, blobs[at : at + n]))
+            self.runs.append((lo, blobs if n == len(blobs) else blobs[at : at + n]))
             at += n
+        odd = [blob for blob in blobs if type(blob) is not bytes]
+        self.rich += len(odd)
+        return odd
 
-    def take(self, n: int) -> list[Finished]:
-        """Remove the first up to `n` results."""
-        runs = self._runs
+    def fitting(self, n: int) -> int:
+        """Return how many of the first `n` fit into one answer: at least one if there is one."""
+        count = size = 0
+        for _, blobs in self.runs:
+            part = blobs[: n - count]
+            size += bytes_of(part, plain=not self.rich)
+            if size > MOST_BYTES:
+                return count or _fitting(part)
+            count += len(part)
+            if count == n:
+                break
+        return count
+
+    def take(self, n: int) -> tuple[list[Finished], Sequence[Blob]]:
+        """Remove the first up to `n` results; return them, and which of them are not plain."""
+        runs = self.runs
         taken: list[Finished] = []
         while runs and n > 0:
             first, blobs = runs.popleft()
@@ -53,18 +75,35 @@ class Results:
             taken.append((first, blobs))
             n -= len(blobs)
             self.count -= len(blobs)
-        return taken
+        return taken, self._count_rich(taken, -1) if self.rich else ()
 
-    def put_back(self, runs: Sequence[Finished]) -> None:
-        """Return results that were taken, before all others."""
-        self._runs.extendleft(reversed(runs))
+    def put_back(self, runs: Sequence[Finished]) -> Sequence[Blob]:
+        """Return results that were taken, before all others; return which of them are not plain."""
+        self.runs.extendleft(reversed(runs))
         self.count += sum([len(blobs) for _, blobs in runs])
+        return self._count_rich(runs, 1)
+
+    def _count_rich(self, runs: Sequence[Finished], sign: int) -> Sequence[Blob]:
+        odd = [blob for _, blobs in runs for blob in blobs if type(blob) is not bytes]
+        self.rich += sign * len(odd)
+        return odd
 
     def validate(self) -> None:
-        """Raise AssertionError when the count is wrong or a job has two results."""
+        """Raise AssertionError when a count is wrong or a job has two results."""
         numbers = [number for number, _ in self]
         assert self.count == len(numbers) == len(set(numbers))
-        assert all(blobs for _, blobs in self._runs)
+        assert self.rich == sum(type(blob) is not bytes for _, blob in self)
+        assert all(blobs for _, blobs in self.runs)
+
+
+def bytes_of(blobs: Sequence[Blob], *, plain: bool) -> int:
+    """Return how much of a message values take; `plain`: all of them are plain bytes."""
+    return sum(map(len, blobs)) if plain else sum(map(size_bytes, blobs))
+
+
+def _fitting(blobs: Sequence[Blob]) -> int:
+    sizes = accumulate(map(size_bytes, blobs))
+    return max(1, sum(size <= MOST_BYTES for size in sizes))
 
 
 def those_of(

@@ -1,0 +1,231 @@
+"""What a pool *is*: its jobs, their results, what its workers must know; every change that can happen to it.
+
+RULES
+* As in `queue_state`: each method named ``on_…`` is one change, and nobody is answered here.
+* A job is READY, LEASED, or has a result; one that was cancelled or collected is gone.
+* The hall takes note of every change of what is READY and who works: it is an index of the pools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mpserve.core.hall import Hall, JobPool
+from mpserve.core.pool_results import Finished, Results, those_of
+from mpserve.core.queue_leases import count_of
+from mpserve.core.queue_order import Python, Range, Run
+from mpserve.core.queue_workers import QueueWorkers
+from mpshared.errors import BadType, BadValue
+from mpshared.values import needs_python
+
+if TYPE_CHECKING:
+    from mpserve.core.effects import Effects
+    from mpserve.core.house import House
+    from mpserve.core.machine import Change
+    from mpshared.values import Blob
+
+__all__ = ["PoolState"]
+
+
+class PoolState(QueueWorkers, JobPool):
+    """Jobs and results."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {"processes": 0, "max_tasks": 0, "max_attempts": 0, "program": ""}
+    """processes: so many sessions may work for it at once, 0: any. max_tasks: jobs in a batch, 0: any.
+    max_attempts: 0: the server's. program: session id of who opened it; the server fills it in."""
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self.results = Results()
+        self.functions: dict[str, Blob] = {}
+        """What was taught, by digest."""
+        self.equipment: Blob | None = None
+        """What its workers are told first: the spec."""
+        self.spec_version = 0
+        self.python: Python | None = None
+        """The only Python that may open what was taught; None: any."""
+        self.hall = Hall()
+
+    def _check_settings(self) -> None:
+        if self.name is not None:
+            raise BadValue(f"a pool belongs to the program that opens it and has no name, got {self.name!r}")
+        numbers = [value for key, value in self.settings.items() if key != "program"]
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise BadType(f"processes, max_tasks and max_attempts are whole numbers, got {numbers!r:.80}")
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"pool {self.ident}"
+
+    @property
+    def address(self) -> str:
+        """What supervisors call it."""
+        return self.ident
+
+    def enter(self, house: House) -> None:
+        """Find where the workers are."""
+        self.hall = house.hall
+
+    def leave(self) -> None:
+        """Offer nothing any more: it is deleted."""
+        self.hall.forget(self)
+
+    # -- what the hall asks ----------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has READY jobs, and may have one more session work for it."""
+        most: int = self.settings["processes"]
+        return self.ready.size > 0 and (not most or len(self.leases.holders) < most)
+
+    @property
+    def owner(self) -> str | None:
+        """The program that a process belongs to from its first job on; None: it is any program's after."""
+        return None if self.equipment is None else self.settings["program"]
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def on_put(self, fx: Effects, blobs: Sequence[Blob]) -> None:
+        """Store new jobs."""
+        super().on_put(fx, blobs)
+        self.hall.note(self)
+
+    def on_lease(
+        self, fx: Effects, session_id: str, lane: int, results: str, ranges: list[Range]
+    ) -> list[Run]:
+        """Move READY jobs to a session."""
+        runs = super().on_lease(fx, session_id, lane, results, ranges)
+        self.hall.note(self)
+        return runs
+
+    def on_back(self, fx: Effects, session_id: str, ranges: list[Range]) -> int:
+        """Return leased jobs unharmed."""
+        found = super().on_back(fx, session_id, ranges)
+        self.hall.note(self)
+        return found
+
+    def on_died(self, fx: Effects, session_id: str, counted: list[Range], spared: list[Range]) -> None:
+        """Return the jobs of a dead session."""
+        super().on_died(fx, session_id, counted, spared)
+        self.hall.note(self)
+
+    def on_finish(self, fx: Effects, session_id: str, ranges: list[Range], blobs: Sequence[Blob]) -> int:
+        """Move leased jobs to the results; return how many of `ranges` were leased to the session."""
+        runs: list[Run] = self.leases.give_up(session_id, ranges)
+        if self.rich or self.suspects:
+            self._lose(fx, runs)
+        found = sum([len(given) for _, _, given in runs])
+        self.open_items -= found
+        if found != len(blobs):
+            held = [(first, first + len(given) - 1) for first, _, given in runs]
+            ranges, blobs = those_of(held, ranges, blobs)
+        if blobs:
+            fx.keep(self.results.add(ranges, blobs))
+        self.hall.note(self)
+        return found
+
+    def on_give_up(self, fx: Effects, session_id: str, number: int, blob: Blob) -> None:
+        """Set a leased job aside; `blob` is its result."""
+        self.on_finish(fx, session_id, [(number, number)], [blob])
+
+    def on_collect(self, fx: Effects, n: int) -> list[Finished]:
+        """Give the first results away."""
+        runs, odd = self.results.take(n)
+        fx.keep(odd, -1)
+        return runs
+
+    def on_uncollect(self, fx: Effects, runs: Sequence[Finished]) -> None:
+        """Store results again that were given away."""
+        fx.keep(self.results.put_back(runs))
+
+    def on_cancel(self, fx: Effects, ranges: list[Range]) -> None:
+        """Delete READY jobs."""
+        self._lose(fx, self.ready.take(ranges))
+        self.open_items -= count_of(ranges)
+        self.hall.note(self)
+
+    def on_teach(self, fx: Effects, digest: str, blob: Blob) -> None:
+        """Keep a function or source."""
+        self.functions[digest] = blob
+        self.python = needs_python(blob) or self.python
+        fx.keep([blob])
+
+    def on_equip(self, fx: Effects, blob: Blob) -> None:
+        """Keep the spec, in place of the one before."""
+        fx.keep([] if self.equipment is None else [self.equipment], -1)
+        self.equipment = blob
+        self.spec_version += 1
+        self.python = needs_python(blob) or self.python
+        fx.keep([blob])
+
+    # -- changes of a rebuilt pool ---------------------------------------------------------------
+
+    def on_specified(self, fx: Effects, version: int, blob: Blob | None) -> None:
+        """Note the spec, and how often there was a new one."""
+        if blob is not None:
+            self.on_equip(fx, blob)
+        self.spec_version = version
+
+    def on_result(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
+        """Keep results."""
+        fx.keep(self.results.add([(first, first + len(blobs) - 1)], blobs))
+
+    def rebuild(self) -> Iterator[Change]:
+        """Yield what workers must know, the jobs, the results."""
+        for item in self.functions.items():
+            yield "teach", item
+        yield "specified", (self.spec_version, self.equipment)
+        yield from super().rebuild()
+        for run in self.results.runs:
+            yield "result", run
+
+    def revive(self, fx: Effects) -> None:
+        """Offer the jobs that are here."""
+        super().revive(fx)
+        self.hall.note(self)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def stored(self) -> Iterator[Blob]:
+        """Yield the values of jobs, results, functions and the spec."""
+        yield from super().stored()
+        for _, blob in self.results:
+            yield blob
+        yield from self.functions.values()
+        if self.equipment is not None:
+            yield self.equipment
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many jobs are in each state, and whose they are."""
+        return {
+            "ready": self.ready.size,
+            "leased": self.leases.count,
+            "results": self.results.count,
+            "unfinished": self.open_items,
+            "sessions": len(self.leases.holders),
+            "processes": self.settings["processes"],
+            "program": self.settings["program"],
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return jobs, results, and what workers must know."""
+        return {
+            **super().state(),
+            "results": list(self.results),
+            "functions": dict(self.functions),
+            "spec": (self.spec_version, self.equipment),
+        }
+
+    def validate(self) -> None:
+        """Raise AssertionError when a count is wrong, or a job is in two places."""
+        super().validate()
+        self.results.validate()
+        assert not self.dead
+        assert self.open_items == self.ready.size + self.leases.count
+        waiting = {number for number, _, _ in self.ready} | {leased[3] for leased in self._leased()}
+        assert not waiting & {number for number, _ in self.results}
+        most = self.settings["processes"]
+        assert not most or len(self.leases.holders) <= most
+        assert (self in self.hall.pools) == self.is_open

@@ -1,0 +1,136 @@
+"""What a pool should do, told from its records: where each job is, and what each worker should have got."""
+
+from tests.property.queue_model import expand
+
+from mpshared.values import needs_python
+
+READY, DONE, COLLECTED, CANCELLED = "ready", "done", "collected", "cancelled"
+
+
+class PoolModel:
+    def __init__(self, settings, max_attempts, workers):
+        self.settings, self.max_attempts, self.workers = settings, max_attempts, workers
+        """`workers`: Python by session id, of those who live; shared with the machine."""
+        self.blobs, self.deaths, self.where = {}, {}, {}
+        self.suspects, self.out, self.results, self.python = set(), [], [], None
+        self.wants = {}
+        """How many jobs each (session, lane) asks for."""
+
+    def may_have(self, session, python):
+        return python is None or python == self.workers[session] or python not in self.workers.values()
+
+    def numbers(self, where):
+        return [number for number, at in self.where.items() if at == where]
+
+    def holders(self):
+        return {session for session, _, _ in self.out}
+
+    def next_for(self, session, lane):
+        if not self.may_have(session, self.python):
+            return []
+        crew, most = len(self.workers), self.settings
+        sharers = min(crew, most["processes"] or crew)
+        ready = self.numbers(READY)
+        n = min(self.wants[session, lane], most["max_tasks"] or 99, -(-len(ready) // max(1, sharers)))
+        batch = [number for number in ready if self.may_have(session, needs_python(self.blobs[number]))][:n]
+        for i, number in enumerate(batch):
+            if number in self.suspects:
+                return batch[: i or 1]
+        return batch
+
+    def give_up(self, session, ranges):
+        asked = expand(ranges)
+        held = [number for holder, _, number in self.out if holder == session]
+        numbers = [number for number in asked if number in held]
+        self.out = [entry for entry in self.out if entry[0] != session or entry[2] not in numbers]
+        return numbers
+
+    # -- one method for each verb -------------------------------------------------------------------
+
+    def put(self, blobs):
+        for blob in blobs:
+            number = len(self.blobs) + 1
+            self.blobs[number], self.deaths[number], self.where[number] = blob, 0, READY
+
+    def lease(self, session, lane, _results, ranges):
+        numbers = expand(ranges)
+        assert numbers == self.next_for(session, lane)
+        most = self.settings["processes"]
+        assert not most or len(self.holders() - {session}) < most
+        self.out += [(session, lane, number) for number in numbers]
+        for number in numbers:
+            self.where[number] = session
+
+    def back(self, session, ranges):
+        for number in self.give_up(session, ranges):
+            self.where[number] = READY
+
+    def died(self, session, counted, spared):
+        for number in expand(counted):
+            self.deaths[number] += 1
+            assert self.deaths[number] < self.max_attempts
+        numbers = self.give_up(session, [*counted, *spared])
+        assert session not in self.holders()
+        self.suspects.update(numbers)
+        for number in numbers:
+            self.where[number] = READY
+
+    def finish(self, session, ranges, blobs):
+        given = {}
+        for number, blob in zip(expand(ranges), blobs, strict=True):
+            given.setdefault(number, blob)
+        for number in dict.fromkeys(self.give_up(session, ranges)):
+            self.results.append((number, given[number]))
+            self.leave(number, DONE)
+
+    def give_up_job(self, session, number, blob):
+        self.deaths[number] += 1
+        assert self.deaths[number] == self.max_attempts
+        self.finish(session, [(number, number)], [blob])
+
+    def collect(self, n):
+        for number, _ in self.results[:n]:
+            self.where[number] = COLLECTED
+        del self.results[:n]
+
+    def uncollect(self, runs):
+        back = [(number, blob) for first, blobs in runs for number, blob in enumerate(blobs, first)]
+        for number, _ in back:
+            assert self.where[number] == COLLECTED
+            self.where[number] = DONE
+        self.results[:0] = back
+
+    def cancel(self, ranges):
+        for number in expand(ranges):
+            assert self.where[number] == READY
+            self.leave(number, CANCELLED)
+
+    def teach(self, _digest, blob):
+        self.python = needs_python(blob) or self.python
+
+    def leave(self, number, where):
+        self.where[number] = where
+        self.suspects.discard(number)
+
+    # -- comparing ----------------------------------------------------------------------------------
+
+    def state(self):
+        return {
+            "ready": {(n, self.deaths[n], self.blobs[n]) for n in self.numbers(READY)},
+            "out": {(s, lane, n, self.deaths[n], self.blobs[n]) for s, lane, n in self.out},
+            "results": self.results,
+            "suspects": self.suspects,
+            "unfinished": len(self.numbers(READY)) + len(self.out),
+        }
+
+
+def seen(pool):
+    """Return the state of a real pool in the model's form."""
+    state = pool.state()
+    return {
+        "ready": set(state["ready"]),
+        "out": {(s, lane, n, deaths, blob) for s, lane, _, n, deaths, blob in state["leases"]},
+        "results": state["results"],
+        "suspects": state["suspects"],
+        "unfinished": state["unfinished"],
+    }

@@ -1,0 +1,136 @@
+"""Workers die with a pool's jobs: each job has its attempts, and then a `WorkerDied` for a result."""
+
+import pickle
+
+import pytest
+from tests.unit.core.harness import World
+from tests.unit.core.pools import collect, exchange, submit, worker
+
+from mpserve.core.t_pool import Pool
+from mpserve.core.t_queue import Queue
+from mpshared.errors import WorkerDied
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def lane(world):
+    return world.lane()
+
+
+@pytest.fixture
+def tasks(world):
+    return world.add(Queue, name="tasks")
+
+
+@pytest.fixture
+def pool(world):
+    return world.add(Pool)
+
+
+def died(blob):
+    error = pickle.loads(blob.data)
+    assert isinstance(error, WorkerDied)
+    return error
+
+
+def test_the_jobs_of_a_dead_worker_run_again(world, lane, pool, tasks):
+    submit(world, lane, pool, b"a", b"b", b"c")
+    dying = worker(world)
+    exchange(world, dying, tasks)
+    waiting = exchange(world, worker(world), tasks, timeout_s=None)
+    world.end_session(dying.session)
+    assert waiting.result[0] == [[1, 1, 2]]
+    assert pool.suspects == {1, 2, 3}
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_killer_is_found_out_and_its_neighbours_are_done(world, lane, tasks, place):
+    pool = world.add(Pool, max_attempts=2)
+    jobs = [b"job %d" % n for n in range(4)]
+    jobs[place] = b"killer"
+    submit(world, lane, pool, *jobs)
+    results, deaths = {}, 0
+    while pool.open_items:
+        w = worker(world)
+        call = exchange(world, w, tasks)
+        if b"killer" in call.out:
+            [[first, _, _]] = call.result[0]
+            w.session.report = {"running": [pool.ident, first + list(call.out).index(b"killer")], "signal": 9}
+            world.end_session(w.session)
+            deaths += 1
+        else:
+            exchange(world, w, tasks, [job[:2] for job in call.result[0]], 0, pool=pool.ident, blobs=call.out)
+            world.end_session(w.session)
+        results |= collect(world, lane, pool)[0]
+    assert deaths == 2
+    assert [results.pop(n + 1) for n in range(4) if n != place] == [job for job in jobs if job != b"killer"]
+    error = died(results[place + 1])
+    assert error.fields["attempts"] == 2
+    assert f"job {place + 1} of {pool.label} was set aside" in str(error)
+    assert "submit it anew" in str(error)
+    assert "dead" not in str(error)
+    assert "signal 9" in str(error)
+
+
+@pytest.mark.parametrize("told", [["pool-1", 3], ["pool-2", 3], ["tasks", 3], ["pool-1", 9], None])
+def test_the_job_that_the_supervisor_names_is_blamed(world, lane, tasks, told):
+    pool = world.add(Pool, max_attempts=1)
+    assert pool.ident == "pool-1"
+    submit(world, lane, pool, *[b"%d" % n for n in range(1, 6)])
+    w = worker(world, host="far", pid=7)
+    exchange(world, w, tasks)
+    w.session.report = {"running": told}
+    collector = world.call(lane, pool, "collect", 9, None)
+    world.end_session(w.session)
+    blamed = 3 if told == ["pool-1", 3] else 1
+    assert collector.result == [[[blamed, blamed]], 4]
+    error = died(collector.out[0])
+    assert (error.host, error.pid) == ("far", 7)
+    assert pool.suspects == {1, 2, 3, 4, 5} - {blamed}
+
+
+def test_the_servers_number_of_attempts(world, lane, pool, tasks, monkeypatch):
+    monkeypatch.setattr(Pool, "DEFAULT_MAX_ATTEMPTS", 2)
+    submit(world, lane, pool, b"a")
+    for _ in range(2):
+        w = worker(world)
+        exchange(world, w, tasks)
+        world.end_session(w.session)
+    [(number, blob)], unfinished = collect(world, lane, pool)
+    assert (number, unfinished, died(blob).fields["attempts"]) == (1, 0, 2)
+
+
+def test_an_answer_that_a_dead_worker_never_had_counts_as_an_attempt(world, lane, tasks):
+    """Nobody knows whether it had it: a job that kills at once would be tried for ever."""
+    pool = world.add(Pool, max_attempts=1)
+    submit(world, lane, pool, b"a")
+    w = worker(world)
+    call = exchange(world, w, tasks)
+    assert call.lane.unsettled
+    world.end_session(w.session)
+    assert died(collect(world, lane, pool)[0][0][1])
+
+
+def test_a_suspect_can_be_cancelled(world, lane, pool, tasks):
+    submit(world, lane, pool, b"a", b"b", b"c")
+    dying = worker(world)
+    exchange(world, dying, tasks, n=2)
+    world.end_session(dying.session)
+    assert world.ask(lane, pool, "cancel", [[2, 3]]) == [[2, 3]]
+    assert pool.suspects == {1}
+    assert exchange(world, worker(world), tasks).result[0] == [[1, 1, 2]]
+
+
+def test_a_worker_that_served_several_pools_leaves_nothing_behind(world, lane, tasks):
+    pools = [world.add(Pool) for _ in range(3)]
+    w = worker(world)
+    for pool in pools:
+        submit(world, lane, pool, b"a")
+        exchange(world, w, tasks)
+    world.end_session(w.session)
+    for pool in pools:
+        assert (pool.ready.size, pool.leases.count) == (1, 0)
