@@ -276,8 +276,14 @@ def _pack(process: Process, session: Session) -> Blob:
     process._config = {key: value for key, value in config.items() if key not in _LEFT_BEHIND}
     try:
         return dumps((surroundings, process), session)
+    except Exception as err:  # noqa: BLE001 - it is raised below, with the path to the culprit
+        from mpclient.pooling.refusal import explained  # noqa: PLC0415 - only for failures
+
+        parts = [(f"process.{name.removeprefix('_')}", part) for name, part in vars(process).items()]
+        refusal = explained(err, parts, session)
     finally:
         process._config = config
+    raise refusal
 
 
 def unpack(blob: Blob, session: Session) -> Process:
