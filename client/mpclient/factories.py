@@ -215,7 +215,13 @@ class Factories:
     # -- containers ------------------------------------------------------------------------------
 
     def dict(
-        self, *args: Any, name: str | None = None, fresh: bool = False, ttl: float | None = None, **items: Any
+        self,
+        /,
+        *args: Any,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+        **items: Any,
     ) -> Dict:
         """Return a shared dict, with the arguments of the builtin one.
 

@@ -17,6 +17,8 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
+from mpclient.objects import t_queue
+from mpclient.objects.made import Made
 from mpclient.objects.synchronized import typecode_of
 from mpclient.objects.t_array import RawArray, array_settings
 from mpclient.objects.t_barrier import Barrier as BarrierProxy
@@ -36,19 +38,20 @@ if TYPE_CHECKING:
 
     from mpclient.cluster import Cluster
     from mpclient.objects.base import Proxy
-    from mpclient.objects.t_queue import JoinableQueue, Queue
     from mpclient.objects.t_rlock import RLock
     from mpclient.objects.t_semaphore import BoundedSemaphore, Semaphore
     from mpclient.offers import Offers
-
+    from mpclient.pool import Pool
 __all__ = [
     "ArrayProxy",
     "BarrierProxy",
     "ConditionProxy",
     "DictProxy",
     "EventProxy",
+    "JoinableQueueProxy",
     "ListProxy",
     "NamespaceProxy",
+    "QueueProxy",
     "SetProxy",
     "SharedMemoryManager",
     "SyncManager",
@@ -74,7 +77,7 @@ _STANDARD: Final = frozenset(
 _INITIAL, _STARTED, _SHUTDOWN = range(3)
 
 
-class ValueProxy(RawValue):
+class ValueProxy(Made, RawValue):
     """One shared value of any type, which a manager makes."""
 
     __slots__ = ()
@@ -82,7 +85,7 @@ class ValueProxy(RawValue):
     flavour: ClassVar[str] = "mp.Value"
 
 
-class ArrayProxy(RawArray):
+class ArrayProxy(Made, RawArray):
     """A shared `array.array` of fixed length, which a manager makes; its slices are arrays."""
 
     __slots__ = ()
@@ -91,6 +94,30 @@ class ArrayProxy(RawArray):
 
     def _joined(self, items: list[Any]) -> Any:
         return array(self._typecode, items)
+
+
+class QueueProxy(Made, t_queue.Queue):
+    """A queue as `queue.Queue`, which a manager makes."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.QueueProxy"
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item; see `Queue.put` of a `Cluster`."""
+        super().put(item, block, timeout)
+
+    def put_nowait(self, item: Any) -> None:
+        """Put an item without waiting."""
+        super().put(item, block=False)
+
+
+class JoinableQueueProxy(QueueProxy, t_queue.JoinableQueue):
+    """A queue as `queue.Queue`, whose items are leased until `task_done`."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.JoinableQueueProxy"
 
 
 class SyncManager:
@@ -217,7 +244,7 @@ class SyncManager:
 
     # -- what it makes ---------------------------------------------------------------------------
 
-    def dict(self, *args: Any, **items: Any) -> DictProxy:
+    def dict(self, /, *args: Any, **items: Any) -> DictProxy:
         """Return a shared dict, with the arguments of the builtin one."""
         return self._made_on.dict(dict(*args, **items))
 
@@ -236,13 +263,17 @@ class SyncManager:
             setattr(namespace, attribute, value)
         return namespace
 
-    def Queue(self, maxsize: int = 0) -> Queue:  # noqa: N802
+    def Queue(self, maxsize: int = 0) -> QueueProxy:  # noqa: N802
         """Return a queue, as `queue.Queue`: `put` returns when the server has the item."""
-        return self._made_on.Queue(maxsize)
+        made = self._made_on.make("queue", "mp.QueueProxy", {"maxsize": max(0, maxsize)})
+        assert isinstance(made, QueueProxy)
+        return made
 
-    def JoinableQueue(self, maxsize: int = 0) -> JoinableQueue:  # noqa: N802
+    def JoinableQueue(self, maxsize: int = 0) -> JoinableQueueProxy:  # noqa: N802
         """Return a queue whose items are leased until `task_done`."""
-        return self._made_on.JoinableQueue(maxsize)
+        made = self._made_on.make("queue", "mp.JoinableQueueProxy", {"maxsize": max(0, maxsize)})
+        assert isinstance(made, JoinableQueueProxy)
+        return made
 
     def Event(self) -> EventProxy:  # noqa: N802
         """Return a flag to wait for."""
@@ -273,6 +304,16 @@ class SyncManager:
     ) -> BarrierProxy:
         """Return a meeting point, as `threading.Barrier`; the action runs in one of the programs."""
         return self._made_on.Barrier(parties, action, timeout)
+
+    def Pool(  # noqa: N802
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> Pool:
+        """Return the cluster's workers as a Pool; see `mpclient.pool.Pool`."""
+        return self._made_on.Pool(processes, initializer, initargs, maxtasksperchild)
 
     def Value(self, typecode: Any, value: Any, lock: bool = True) -> ValueProxy:  # noqa: N802
         """Return one shared value of any type; as in the standard library nothing comes of the other two.
@@ -315,7 +356,9 @@ class SharedMemoryManager:
         refuse("SharedMemoryManager", "Manager()")
 
 
-CLASSES: Final[dict[str, type[Proxy]]] = {kind.flavour: kind for kind in (ValueProxy, ArrayProxy)}
+CLASSES: Final[dict[str, type[Proxy]]] = {
+    kind.flavour: kind for kind in (ValueProxy, ArrayProxy, QueueProxy, JoinableQueueProxy)
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -98,7 +98,7 @@ class Offers:
         return self._start_method
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
-        """Settle the start method.
+        """Settle the start method; None with `force` takes back what was settled.
 
         Raises:
             RuntimeError: It is settled already, and `force` is not given.
@@ -106,7 +106,10 @@ class Offers:
         """
         if self._start_method is not None and not force:
             raise RuntimeError("context has already been set")
-        self._start_method = None if method is None and force else check_method(method)
+        if method is None:
+            self._start_method = None if force else METHODS[0]
+        else:
+            self._start_method = check_method(method)
 
     def get_all_start_methods(self) -> list[str]:
         """Return the start methods, the usual one first."""

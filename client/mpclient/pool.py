@@ -437,9 +437,9 @@ def _name_of(function: Any) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "ThreadPool":
+    if name not in {"MaybeEncodingError", "RemoteTraceback", "ThreadPool"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from multiprocessing.pool import ThreadPool  # noqa: PLC0415 - only for who asks: its threads are local
+    import multiprocessing.pool  # noqa: PLC0415 - only for who asks
 
-    globals()[name] = ThreadPool
-    return ThreadPool
+    found = globals()[name] = getattr(multiprocessing.pool, name)
+    return found

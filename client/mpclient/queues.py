@@ -69,6 +69,20 @@ class SimpleQueue(Made, t_queue.SimpleQueue):
 
     flavour: ClassVar[str] = "mp.SimpleQueue"
 
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the next item, waiting for one; arguments as `mpclient.queues.Queue` (the standard library's
+        has none).
+
+        Raises:
+            OSError: This program closed the queue.
+        """
+        self._check_open()
+        return super().get(bool(block), _not_below_0(timeout) if block else None)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OSError("handle is closed")
+
 
 def _not_below_0(timeout: float | None) -> float | None:
     return timeout if timeout is None else max(0, timeout)

@@ -39,11 +39,13 @@ _MODULES: Final = {
 }
 
 _NAMED_MODULES: Final = {
-    **dict.fromkeys(("lock", "rlock", "condition", "semaphore"), "mpclient.synchronize"),
-    **dict.fromkeys(("value", "array"), "mpclient.managers"),
-    "queue": "mpclient.queues",
+    "Queue": "mpclient.queues",
+    "JoinableQueue": "mpclient.queues",
+    "SimpleQueue": "mpclient.queues",
+    **dict.fromkeys(("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"), "mpclient.synchronize"),
+    **dict.fromkeys(("Value", "Array", "QueueProxy", "JoinableQueueProxy"), "mpclient.managers"),
 }
-"""Where flavours ``mp.…`` are."""
+"""Where flavours ``mp.…`` are, by what follows."""
 
 
 def find_class(kind: str, flavour: str = "") -> type[Proxy]:
@@ -53,7 +55,7 @@ def find_class(kind: str, flavour: str = "") -> type[Proxy]:
         NotSupported: There is none: the value comes from a newer version.
     """
     if flavour.startswith("mp."):
-        module = _NAMED_MODULES.get(kind)
+        module = _NAMED_MODULES.get(flavour.removeprefix("mp."))
     else:
         module = f"mpclient.objects.{_MODULES[kind]}" if kind in _MODULES else None
     classes: dict[str, type[Proxy]] = import_module(module).CLASSES if module else {}

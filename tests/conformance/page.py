@@ -1,0 +1,81 @@
+"""docs/reference/compatibility.md: what was compared, and with what outcome (`scripts/compatibility`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tests.conformance.harness import CASES, PAGE_PYTHON, Case, Result, render
+
+__all__ = ["PAGE", "all_cases", "make_page", "sections"]
+
+PAGE = Path(__file__).parents[2] / "docs/reference/compatibility.md"
+
+_SECTIONS = (
+    ("The module and its contexts", "module"),
+    ("Processes", "process"),
+    ("Pools", "pool"),
+    ("Queues", "queues"),
+    ("Pipes and connections", "connection"),
+    ("Locks and signals", "sync"),
+    ("Shared numbers", "numbers"),
+    ("Managers", "managers"),
+)
+"""Headings, and the file of their cases."""
+
+_PYTHON = ".".join(map(str, PAGE_PYTHON))
+_HEAD = f"""# Compatibility
+
+<!-- Made by scripts/compatibility. Change the cases in tests/conformance/ instead. -->
+
+What `mpclient` does in place of `multiprocessing`, name by name. Each line was found by calling both
+with the same arguments: the standard library of Python {_PYTHON}, and `mpclient` on a real server with
+workers. What they returned and raised was compared, exceptions and their texts included. The numbers
+tell how many calls; a test repeats all of them and fails if one has another outcome than it has here.
+
+| word | meaning |
+| --- | --- |
+| same | the same values, the same exceptions with the same texts, in all calls that are not named |
+| other text | the same exception with another text: ours, and the standard library's |
+| differs | another outcome, and why |
+| refused | an error that says why, and what to do instead |
+
+What holds everywhere:
+
+- Values are pickled and sent, never shared as memory: who changes a copy changes that copy. Code of
+  `__main__`, lambdas and local classes travel along.
+- An exception of ours is of more than one class: an `Empty` is a `queue.Empty`, a lock that is not held
+  a `RuntimeError` and a `ValueError`.
+- The names below have the standard library's arguments and no others. `name=`, `fresh=`, `ttl=` and such
+  belong to the methods of a `Cluster` (`mpclient.connect()`), whose locks and queues otherwise follow
+  those of a Manager.
+- Without a bound, the queues of the module are buffered, as the standard library's: `put` does not wait.
+  What cannot be pickled is refused by `put` itself, not by a thread that prints it later.
+- The classes in `multiprocessing.queues` and `multiprocessing.synchronize` are there for `isinstance`;
+  objects are made by functions, and nothing can be derived from these classes.
+"""
+
+
+def all_cases() -> list[Case]:
+    """Return all cases, in the order of the page."""
+    if not CASES:
+        for _, name in _SECTIONS:
+            import_module(f"tests.conformance.cases_{name}")
+    return CASES
+
+
+def make_page(results: Sequence[Result]) -> str:
+    """Return the page for the results of `all_cases`, in their order."""
+    parts = [_HEAD]
+    for heading, name in _SECTIONS:
+        of = [
+            result for result in results if result.case.steps.__module__ == f"tests.conformance.cases_{name}"
+        ]
+        parts += [f"## {heading}\n", *map(render, of)]
+    return "\n".join(parts)
+
+
+def sections(page: str) -> list[str]:
+    """Return the headings of the cases on a page."""
+    return [line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")]
