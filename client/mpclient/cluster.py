@@ -249,7 +249,7 @@ class Cluster(Factories, Offers, ProxyBase):
         )
 
     def ship(self, module_or_path: ModuleType | str | os.PathLike[str]) -> _list[str]:
-        """Have the workers of this program's pools find a module or package that only this host has.
+        """Have this program's pools and Processes find a module or package that only this host has.
 
         Returns:
             The names of its modules; see `mpclient.ship.ship`.

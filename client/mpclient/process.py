@@ -253,6 +253,7 @@ class _Surroundings:
             "authkey": None if key == session.key else key,
             "log_level": None if _util._logger is None else _util._logger.getEffectiveLevel(),
             "log_to_stderr": _util._log_to_stderr,
+            "shipped": _shipped_by(session),
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -268,6 +269,37 @@ def _settle_in(facts: dict[str, Any]) -> None:
         _util.get_logger().setLevel(facts["log_level"])
     if facts["log_to_stderr"]:
         _util.log_to_stderr()
+    if facts["shipped"]:
+        _offer(facts["shipped"])
+
+
+_brought: Final[list[Any]] = []
+"""Modules that came along with this Process: Processes that it starts need them, too."""
+
+
+def _shipped_by(session: Session) -> list[Any]:
+    ship = sys.modules.get("mpclient.ship")
+    return [*_brought, *(ship.shipped_now(session) if ship is not None else ())]
+
+
+def _offer(shipped: list[Any]) -> None:
+    """Have Python find the modules that came along.
+
+    Raises:
+        ImportError: One of them has the name of a module that every Process needs.
+    """
+    from mpclient.jobs_format import Shipped  # noqa: PLC0415 - only for what is shipped
+    from mpclient.worker.shipped import Finder  # noqa: PLC0415 - as above
+
+    _brought.extend(shipped)
+    sources = {module: (source, path) for module, _, source, path in shipped}
+    modules = [Shipped(module, module, is_package) for module, is_package, _, _ in shipped]
+    finder = Finder(sources.__getitem__, lambda: None)
+    verdict, name = finder.judge(modules)
+    if verdict != "good":
+        raise ImportError(f"the module {name} was shipped, and Processes have one of that name themselves")
+    finder.install()
+    finder.offer(modules)
 
 
 def _pack(process: Process, session: Session) -> Blob:

@@ -1,7 +1,8 @@
 """Source code that only this program has, brought along to the workers: `cluster.ship`.
 
 RULES
-* What is shipped belongs to the session: every pool opened after it, and those open then, have it.
+* What is shipped belongs to the session: every pool opened after it, and those open then, have it; and every
+  Process started after it, with the source of that moment.
 * Files are read when they are shipped, and again by each pool that is opened: a pool never begins with an
   older source than there is on disk. `ship` again tells the pools that are open already.
 * Shipping a package ships its Python files, subpackages included.
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mpclient.pooling.functions import Functions
     from mpclient.session import Session
 
-__all__ = ["is_shipping", "ship", "shipped_to"]
+__all__ = ["is_shipping", "ship", "shipped_now", "shipped_to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ _shipments: Final[weakref.WeakKeyDictionary[Session, _Shipment]] = weakref.WeakK
 
 
 def ship(session: Session, module_or_path: ModuleType | str | os.PathLike[str]) -> list[str]:
-    """Have the workers of this program's pools find a module or package here.
+    """Have the workers of this program's pools, and its Processes, find a module or package here.
 
     Args:
         session: This process at the server.
@@ -83,6 +84,13 @@ def shipped_to(functions: Functions, session: Session) -> Iterator[Shipped]:
     for source in list(shipment.sources.values()) if shipment is not None else ():
         digest = functions.teach(dump_source(source.read(), str(source.path)))
         yield Shipped(source.module, digest, source.is_package)
+
+
+def shipped_now(session: Session) -> list[tuple[str, bool, bytes, str]]:
+    """Return (module, is it a package, source, path) of all that is shipped, as it is on disk now."""
+    shipment = _shipments.get(session)
+    sources = list(shipment.sources.values()) if shipment is not None else []
+    return [(source.module, source.is_package, source.read(), str(source.path)) for source in sources]
 
 
 def _sources_of(given: ModuleType | str | os.PathLike[str]) -> Iterator[_Source]:

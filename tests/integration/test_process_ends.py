@@ -128,6 +128,32 @@ class TestOutput:
         assert err.splitlines()[0] == "Process Process-1:"
         assert "No module named 'only_here'" in err
 
+    def test_what_is_shipped_can_be_opened(self, run, own, mpworker, tmp_path):
+        (tmp_path / "only_here.py").write_text("def f(q): q.put((__name__, __file__))")
+        mpworker(own, "--chdir", "/").ready()
+        program = run("""
+            import only_here
+            cluster.ship(only_here)
+            q = cluster.Queue()
+            def nest(): p = Process(target=only_here.f, args=(q,)); p.start(); p.join()
+            for target, args in ((only_here.f, (q,)), (nest, ())):
+                p = Process(target=target, args=args); p.start(); p.join()
+                print(p.exitcode, q.get(timeout=5) == ("only_here", only_here.__file__))
+            """)
+        assert program.finish().splitlines() == ["0 True"] * 2
+
+    def test_a_module_that_processes_need_cannot_be_shipped(self, run, own, mpworker, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere/msgpack.py").write_text("")
+        mpworker(own).ready()
+        program = run("""
+            cluster.ship(sys.argv[1])
+            p = Process(target=print); p.start(); p.join(); print(p.exitcode)
+            """, str(tmp_path / "elsewhere/msgpack.py"))  # fmt: skip
+        out, err = program.process.communicate(timeout=30)
+        assert out.split() == ["1"]
+        assert "the module msgpack was shipped, and Processes have one" in err
+
     def test_standard_streams_as_arguments(self, run, own, mpworker):
         mpworker(own).ready()
         program = run("""

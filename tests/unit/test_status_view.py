@@ -43,6 +43,17 @@ def told():
             thing("event", "go", set=True, waiters=0),
             thing("barrier", "gate", parties=3, waiters=2, broken=False),
             thing("array", typecode="d", length=8),
+            thing(
+                "process",
+                process="Consumer-1",
+                daemon=False,
+                stage="ended",
+                host="two",
+                pid=23,
+                exitcode=-9,
+                owner="s1",
+                waiters=1,
+            ),
         ],
     }
 
@@ -80,6 +91,10 @@ def test_workers_stand_under_their_host(shown):
     ]
 
 
+def test_processes(shown):
+    assert row(shown, "Consumer-1")[1:] == ["ended", "two", "23", "-9", "s1", "1"]
+
+
 def test_other_objects(shown):
     assert row(shown, "go")[1:] == ["event", "set", "0", "1"]
     assert row(shown, "gate")[1:] == ["barrier", "2", "of", "3", "2", "1"]
@@ -97,7 +112,7 @@ def test_names_are_escaped_and_lines_are_whole(shown):
 def test_the_asking_session_and_secrets_are_not_shown(told, shown):
     assert "mpserve command" not in "\n".join(shown)
     assert "hush" not in json.dumps(resolve(told))
-    assert "4 sessions, 9 objects" in shown
+    assert "4 sessions, 10 objects" in shown
 
 
 def test_json_is_what_the_server_told_with_holders_resolved(told, capsys):
