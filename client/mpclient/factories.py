@@ -11,7 +11,7 @@ from __future__ import annotations
 from builtins import dict as _dict
 from builtins import list as _list
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mpclient.objects import find_class
 from mpclient.pickling import dumps
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = ["Factories", "lock_setting", "whole"]
+
+OwnerDeath: TypeAlias = Literal["release", "raise", "hold"]
+"""What becomes of a lock whose holder dies; see `Factories.Lock`."""
 
 _OPEN: Final = BY_NAME["cluster.open"]
 
@@ -150,13 +153,38 @@ class Factories:
 
     # -- locks and signals -----------------------------------------------------------------------
 
-    def Lock(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Lock:  # noqa: N802
-        """Return a lock that anybody may release."""
-        return self._open("lock", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
+    def Lock(  # noqa: N802
+        self,
+        *,
+        on_owner_death: OwnerDeath | None = None,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> Lock:
+        """Return a lock that anybody may release.
 
-    def RLock(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> RLock:  # noqa: N802
-        """Return a lock that its holder, one thread of one process, may take again."""
-        return self._open("rlock", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
+        Args:
+            on_owner_death: What becomes of it when its holder ends without a release. "release" (the usual):
+                the next who waits has it. "raise": acquirers get `LockAbandoned` until one calls `recover()`.
+                "hold": it stays locked until `recover()`, a `release()`, or `mpserve release`.
+            name: See `Cluster`.
+            fresh: Delete a namesake first.
+            ttl: Seconds after its last use at which a named one is deleted.
+        """
+        given = _given(on_owner_death=on_owner_death)
+        return self._open("lock", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
+
+    def RLock(  # noqa: N802
+        self,
+        *,
+        on_owner_death: OwnerDeath | None = None,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> RLock:
+        """Return a lock that its holder, one thread of one process, may take again; arguments as `Lock`."""
+        given = _given(on_owner_death=on_owner_death)
+        return self._open("rlock", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Semaphore(  # noqa: N802
         self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
@@ -176,12 +204,17 @@ class Factories:
         self,
         lock: Mutex | None = None,
         *,
+        on_owner_death: OwnerDeath | None = None,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
     ) -> Condition:
-        """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
-        return self._open("condition", "", lock_setting(lock), (), name, fresh, ttl)  # type: ignore[return-value]
+        """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own).
+
+        The other arguments are those of `Lock`; `on_owner_death` is its lock's.
+        """
+        given = lock_setting(lock) | _given(on_owner_death=on_owner_death)
+        return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
         """Return a flag to wait for."""

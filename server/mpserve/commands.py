@@ -1,4 +1,4 @@
-"""What the `mpserve` command can do: start, ping, status, rm, keyfile; and its help.
+"""What the `mpserve` command can do: start, ping, status, rm, release, keyfile; and its help.
 
 What goes wrong is one line on standard error and an exit code of `mpshared.exit_codes`; never a traceback.
 """
@@ -112,6 +112,31 @@ def rm(
     if not _ask(connect, authkey_file, lambda asked: asked.call("cluster.delete", name, kind or None)):
         text = f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is"
         fail("mpserve rm", ExitCode.FAILED, text)
+
+
+@app.command()
+def release(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The lock's or condition's name, or what `mpserve status` shows for one without.",
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False),
+    ] = "",
+    connect: Connect = None,
+    authkey_file: KeyFile = None,
+) -> None:
+    """Release a lock whose holder is gone, for the next who waits.
+
+    Locks that were made with on_owner_death="hold" or "raise" stay as their dead holder left them. One whose
+    holder is alive is not released.
+    """
+    _ask(connect, authkey_file, lambda asked: asked.call("cluster.release", name, kind or None))
 
 
 @app.command()

@@ -92,7 +92,9 @@ def _holder(row: Row) -> str:
     if "permits" in row:
         return ", ".join(f"{_where(held)} ×{held['permits']}" for held in row["permits"]) or "-"  # noqa: RUF001
     holder = row.get("holder")
-    return f"{_where(holder)} thread {holder['thread']}" if holder else "-"
+    if not holder:
+        return "-"
+    return f"{_where(holder)} thread {holder['thread']}{' (gone)' if row.get('abandoned') else ''}"
 
 
 def _state(row: Row) -> str:

@@ -21,12 +21,14 @@ __all__ = [
     "BrokenBarrierError",
     "BrokenPipe",
     "Conflict",
+    "DeadlockError",
     "Empty",
     "EndOfPipe",
     "Exhausted",
     "Full",
     "InternalError",
     "KeyMissing",
+    "LockAbandoned",
     "MpserveError",
     "NoRoom",
     "NoSuchObject",
@@ -125,6 +127,18 @@ class NotHeld(MpserveError, RuntimeError, ValueError, AssertionError):
     """
 
     code = "not_held"
+
+
+class LockAbandoned(MpserveError, RuntimeError):
+    """The holder of a lock with ``on_owner_death="raise"`` died; `recover()` takes the lock."""
+
+    code = "abandoned"
+
+
+class DeadlockError(MpserveError, RuntimeError):
+    """To wait for this lock would have no end: its holder waits, over others maybe, for the caller."""
+
+    code = "deadlock"
 
 
 class AlreadyReleased(MpserveError, ValueError):

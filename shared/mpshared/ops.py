@@ -246,6 +246,7 @@ _op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False, undo="u
 _op(0x000A, "cluster", "report_death", text("session"), Arg("report", _named), again=True)
 _read(0x000B, "cluster", "count")
 _op(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT, wait=True, writes=False)
+_op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str))
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
 _op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True)
@@ -367,6 +368,8 @@ for _base, _kind in ((0x0900, "lock"), (0x0A00, "rlock")):
     _op(_base + 1, _kind, "acquire", TIMEOUT, wait=True, undo="undo_acquire")
     _op(_base + 2, _kind, "release")
     _read(_base + 3, _kind, "locked")
+    _op(_base + 4, _kind, "recover", undo="undo_recover")
+    _read(_base + 5, _kind, "get_fence")
 
 # semaphore
 _op(0x0B01, "semaphore", "acquire", TIMEOUT, wait=True, undo="undo_acquire")
@@ -380,6 +383,8 @@ _read(0x0C03, "condition", "locked")
 _op(0x0C04, "condition", "wait", TIMEOUT, wait=True, undo="undo_wait")
 _op(0x0C05, "condition", "notify", N)
 _op(0x0C06, "condition", "notify_all")
+_op(0x0C07, "condition", "recover", undo="undo_recover")
+_read(0x0C08, "condition", "get_fence")
 
 # barrier
 _op(0x0D01, "barrier", "wait", TIMEOUT, wait=True, undo="undo_wait")

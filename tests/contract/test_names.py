@@ -46,9 +46,9 @@ class TestOpening:
 
     @pytest.mark.parametrize("name", ["x" * 200, "näme mit 空", "mpserve", "a.b", "'quoted'"])
     def test_good_names(self, rig, thread, name):
-        ident = rig.open(thread, "lock", name)
-        assert thread.ask("cluster.list_objects", "") == [{"name": name, "kind": "lock", "settings": {}}]
-        assert rig.open(rig.thread(), "lock", name) == ident
+        ident = rig.open(thread, "event", name)
+        assert thread.ask("cluster.list_objects", "") == [{"name": name, "kind": "event", "settings": {}}]
+        assert rig.open(rig.thread(), "event", name) == ident
 
     def test_unknown_kinds_are_refused(self, rig, thread):
         error = thread.fails("cluster.open", "", "tree", "x", {}, False, None)

@@ -52,6 +52,8 @@ LEASED = [*puts(A, B), ("get", [None, True], ())]
 FULL_DICT: Steps = [("update", [["x", KEY]], (ONE, B))]
 ABC = (A, B, C)
 HELD: Steps = [("acquire", [None], ())]
+BEGUN = 1_000_000_000
+"""The number before that of a lock's first holder: the rigs' time when it is made, in microseconds."""
 MEMBERS: Steps = [("update", [["x", "y", KEY]], ())]
 NUMBERS = {"typecode": "i", "numbers": [1, 2, 3]}
 ALL = [None, None, None]
@@ -164,9 +166,13 @@ CASES = [
     Case("lock", "acquire", [None], result=True),
     Case("lock", "release", before=HELD),
     Case("lock", "locked", result=True, before=HELD),
+    Case("lock", "recover", result=False, before=HELD),
+    Case("lock", "get_fence", result=BEGUN + 1, before=HELD),
     Case("rlock", "acquire", [None], result=True, before=HELD),
     Case("rlock", "release", before=HELD),
     Case("rlock", "locked", result=True, before=HELD),
+    Case("rlock", "recover", result=False, before=HELD),
+    Case("rlock", "get_fence", result=BEGUN + 1, before=HELD),
     Case("semaphore", "acquire", [None], result=True),
     Case("semaphore", "release", [1], before=HELD),
     Case("semaphore", "get_value", result=2, settings={"value": 2}),
@@ -176,6 +182,8 @@ CASES = [
     Case("condition", "wait", [0], result=False, before=HELD),
     Case("condition", "notify", [1], before=HELD),
     Case("condition", "notify_all", before=HELD),
+    Case("condition", "recover", result=False, before=HELD),
+    Case("condition", "get_fence", result=BEGUN + 1, before=HELD),
     Case("barrier", "wait", [None], result=[0, False], settings={"parties": 1}),
     Case("barrier", "action_done", [False], settings={"parties": 1}),
     Case("barrier", "reset", settings={"parties": 2}, before=[("abort", [], ())]),
@@ -205,10 +213,14 @@ CASES = [
 BY_THE_DISPATCHER = {"cluster.shutdown"}
 WITH_A_HOST = {"process.start", "process.take"}
 """In `test_processes`."""
+WITH_A_DEATH = {"cluster.release"}
+"""In `test_locks`."""
 
 
 def test_the_table_is_covered():
-    assert sorted([case.name for case in CASES] + [*BY_THE_DISPATCHER, *WITH_A_HOST]) == sorted(BY_NAME)
+    assert sorted(
+        [case.name for case in CASES] + [*BY_THE_DISPATCHER, *WITH_A_HOST, *WITH_A_DEATH]
+    ) == sorted(BY_NAME)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The `mpserve` command, as typed: help, refusals, and questions to a server (ping, status, rm, keyfile)."""
+"""The `mpserve` command, as typed: help, refusals, and questions to a server (ping, status, rm, release …)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_help_fits_a_narrow_terminal_and_shows_variables_and_defaults(home):
 
 def test_help_of_the_whole(home):
     done = home.run("--help")
-    assert [word for word in ("start", "ping", "status", "rm", "keyfile") if word not in done.stdout] == []
+    words = ("start", "ping", "status", "rm", "release", "keyfile")
+    assert [word for word in words if word not in done.stdout] == []
     assert "..." not in done.stdout.replace("[ARGS]...", "")
     assert home.run().stdout.strip() == done.stdout.strip()
 
@@ -116,6 +117,7 @@ def test_what_cannot_be_is_one_line_and_a_documented_code(home, words, environme
         (["ping", "--timeout", "soon"], 2, ["--timeout", "duration"]),
         (["ping", "extra"], 2, ["extra"]),
         (["rm"], 2, ["NAME"]),
+        (["release"], 2, ["NAME"]),
     ],
 )
 def test_questions_that_cannot_be_asked(home, words, code, said):
@@ -306,6 +308,32 @@ def test_rm_of_one_name_that_two_have(shared, inhabited):
     assert shared.run("rm", prefix, "--kind", "list").returncode == 0
     assert [o["kind"] for o in cluster.objects() if o["name"] == prefix] == ["dict"]
     assert len(both) == 2
+
+
+# -- release --------------------------------------------------------------------------------------
+
+
+def test_release(shared, inhabited):
+    cluster, prefix = inhabited
+    with mpclient.connect(shared.address, shared.key) as leaving:
+        leaving.Lock(name=prefix, on_owner_death="hold").acquire()
+        one_line(shared.run("release", prefix), 1, f"lock '{prefix}' is held", str(os.getpid()), "is alive")
+    lock = cluster.Lock(name=prefix)
+    assert lock.acquire(False) is False
+    assert "(gone)" in shared.run("status").stdout
+    done = shared.run("release", prefix)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert lock.acquire(False) is True
+
+
+def test_release_of_what_cannot_be_released(shared, inhabited):
+    cluster, prefix = inhabited
+    locks = cluster.Lock(name=prefix), cluster.RLock(name=prefix)
+    one_line(shared.run("release", f"{EVIL} {prefix}"), 1, "there is no lock", r"\x1b", "mpserve status")
+    one_line(shared.run("release", prefix), 1, "lock, rlock", "say which kind")
+    one_line(shared.run("release", prefix, "--kind", "lock"), 1, "nobody holds")
+    one_line(shared.run("release", prefix, "--kind", "queue"), 1, "a queue is no lock")
+    assert not any(lock.locked() for lock in locks)
 
 
 def test_keyfile(shared, home):

@@ -43,8 +43,9 @@ class Model:
 
 
 class MutexModel:
-    def __init__(self, model, kind):
-        self.model, self.kind = model, kind
+    def __init__(self, model, kind, policy="release"):
+        self.model, self.kind, self.policy = model, kind, policy
+        self.abandoned = False
         self.holder: Any = None
         self.levels, self.line = 0, []
         self.users = set()  # sessions that used it through a condition
@@ -61,6 +62,8 @@ class MutexModel:
         if self.kind == "rlock" and self.holder is lane:
             self.levels += 1
             self.model.says[lane] = True
+        elif self.abandoned and self.policy == "raise":
+            self.model.says[lane] = REFUSED
         elif self.holder is not None and timeout_s == 0:
             self.model.says[lane] = False
         else:
@@ -73,7 +76,8 @@ class MutexModel:
         self.model.says[lane] = False
 
     def release(self, lane):
-        if self.holder is None or (self.kind == "rlock" and self.holder is not lane):
+        theirs = self.kind == "rlock" and self.holder is not lane
+        if self.holder is None or theirs or (self.abandoned and self.policy == "raise"):
             self.model.says[lane] = REFUSED
             return
         self.model.says[lane] = None
@@ -85,18 +89,48 @@ class MutexModel:
             self.free()
 
     def free(self):
-        levels, self.holder, self.levels = self.levels, None, 0
+        self.holder, self.levels, self.abandoned = None, 0, False
         self.settle()
-        return levels
+
+    def recover(self, lane):
+        self.model.says[lane] = self.abandoned
+        if self.abandoned:
+            self.before = self.holder
+            self.holder, self.levels, self.abandoned = lane, 1, False
+
+    def abandon(self, holder):
+        self.holder, self.levels, self.abandoned = holder, 1, True
+        if self.policy == "raise":
+            for place in self.line:
+                self.fail(place)
+            self.line = []
+
+    def fail(self, place):
+        self.model.says[place.lane] = REFUSED
+        self.model.alarms.pop(place.lane, None)
+
+    def owner_died(self):
+        if self.policy == "release":
+            self.free()
+        elif not self.abandoned:
+            self.abandon(self.holder)
 
     def may_wait(self, lane):
-        return self.holder is lane or (
-            self.kind == "lock" and self.holder is not None and self.holder.session is lane.session
-        )
+        if self.holder is None or self.abandoned:
+            return False
+        return self.holder is lane or (self.kind == "lock" and self.holder.session is lane.session)
+
+    def counts(self, lane):
+        """An answer that may have arrived makes who is dead a holder."""
+        return lane.session.ended and self.policy != "release"
 
     def undo(self, lane):
-        if self.holder is lane:
+        if self.holder is lane and not self.counts(lane):
             self.less()
+
+    def undo_recover(self, lane):
+        if self.holder is lane and not self.counts(lane):
+            self.abandon(self.before)
 
     def gone(self, lane):
         for place in [place for place in self.line if place.lane is lane]:
@@ -106,12 +140,12 @@ class MutexModel:
 
     def lane_ended(self, lane):
         if self.holder is lane and (self.kind == "rlock" or lane.session in self.users):
-            self.free()
+            self.owner_died()
 
     def session_ended(self, session):
         ownerless = self.kind == "lock" and session.info.role == "stock" and session not in self.users
         if self.holder is not None and self.holder.session is session and not ownerless:
-            self.free()
+            self.owner_died()
 
 
 class ConditionModel:
@@ -124,6 +158,13 @@ class ConditionModel:
 
     def release(self, lane):
         self.mutex.release(lane)
+
+    def recover(self, lane):
+        self.mutex.users.add(lane.session)
+        self.mutex.recover(lane)
+
+    def undo_recover(self, lane):
+        self.mutex.undo_recover(lane)
 
     def wait(self, lane, timeout_s):
         if not self.mutex.may_wait(lane):
@@ -143,6 +184,9 @@ class ConditionModel:
         self.waiting.remove(place)
         self.model.alarms.pop(place.lane, None)
         place.answer = answer
+        if self.mutex.abandoned and self.mutex.policy == "raise":
+            self.mutex.fail(place)
+            return
         self.mutex.line.append(place)
         self.mutex.settle()
 
@@ -160,7 +204,8 @@ class ConditionModel:
 
     def undo_wait(self, lane, answer):
         if self.mutex.holder is lane:
-            self.mutex.free()
+            if not self.mutex.counts(lane):
+                self.mutex.free()
             if answer:
                 self.pass_on()
 

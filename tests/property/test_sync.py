@@ -4,7 +4,7 @@ After each rule model and objects must agree about every lane's latest call, hol
 The harness compares each object with its records.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -28,8 +28,8 @@ from mpserve.core.t_semaphore import Semaphore
 from mpshared.errors import MpserveError
 
 WAYS = {
-    "lock": ["acquire", "acquire", "release", "release_as_holder"],
-    "rlock": ["acquire", "acquire", "release", "release_as_holder"],
+    "lock": ["acquire", "acquire", "release", "release_as_holder", "recover"],
+    "rlock": ["acquire", "acquire", "release", "release_as_holder", "recover"],
     "news": [
         "acquire",
         "acquire",
@@ -38,6 +38,7 @@ WAYS = {
         "notify",
         "release_as_holder",
         "try_wait",
+        "recover",
     ],
     "two": ["acquire", "acquire", "acquire", "release_some"],
     "signal": ["acquire", "acquire", "release_some"],
@@ -53,11 +54,13 @@ class Sync(RuleBasedStateMachine):
 
     focus: tuple[str, ...] = ()
     """What is called in one run: few objects, since calls that meet do so on the same one."""
+    policies: ClassVar[dict[str, str]] = {"lock": "release", "rlock": "release"}
 
     def __init__(self):
         super().__init__()
         self.world, self.model = World(), Model()
-        lock, rlock = self.world.add(Lock, name="lock"), self.world.add(RLock, name="rlock")
+        lock = self.world.add(Lock, name="lock", on_owner_death=self.policies["lock"])
+        rlock = self.world.add(RLock, name="rlock", on_owner_death=self.policies["rlock"])
         self.real: dict[str, Any] = {
             "lock": lock,
             "rlock": rlock,
@@ -67,7 +70,7 @@ class Sync(RuleBasedStateMachine):
             "signal": self.world.add(Semaphore, name="signal", value=0),
             "event": self.world.add(Event, name="event"),
         }
-        mutexes = {name: MutexModel(self.model, name) for name in ("lock", "rlock")}
+        mutexes = {name: MutexModel(self.model, name, policy) for name, policy in self.policies.items()}
         self.models: dict[str, Any] = {
             **mutexes,
             "news": ConditionModel(self.model, mutexes["rlock"]),
@@ -123,6 +126,9 @@ class Sync(RuleBasedStateMachine):
     def release_as_holder(self, data, name):
         for lane in self.ready(name):
             self.both(lane, name, "release")
+
+    def recover(self, data, name):
+        self.both(data.draw(st.sampled_from(self.ready())), name, "recover")
 
     def release_some(self, data, name):
         self.both(data.draw(st.sampled_from(self.ready())), name, "release", data.draw(st.integers(1, 3)))
@@ -254,6 +260,8 @@ class Sync(RuleBasedStateMachine):
             self.models[name].undo_wait(lane, result)
         elif method == "acquire" and result is True:
             self.models[name].undo(lane)
+        elif method == "recover" and result is True:
+            self.models[name].undo_recover(lane)
 
     def replace(self, lane, session):
         self.latest.pop(lane, None)
@@ -272,7 +280,7 @@ class Sync(RuleBasedStateMachine):
         for name in ("lock", "rlock"):
             real, model = self.real[name], self.models[name]
             holder = None if model.holder is None else (model.holder.session.id, model.holder.number)
-            assert (real.holder, real.levels) == (holder, model.levels)
+            assert (real.holder, real.levels, real.abandoned) == (holder, model.levels, model.abandoned)
         for name in ("two", "signal"):
             assert (self.real[name].value, self.real[name].signal) == (
                 self.models[name].value,
@@ -282,9 +290,10 @@ class Sync(RuleBasedStateMachine):
     def teardown(self):
         for session in {lane.session.id: lane.session for lane in self.lanes}.values():
             self.world.end_session(session)
-        assert self.real["rlock"].holder is None
-        holder = self.real["lock"].holder
-        assert holder is None or self.world.sessions[holder.session].info.role == "stock"
+        assert self.real["rlock"].holder is None or self.real["rlock"].abandoned
+        lock = self.real["lock"]
+        role = "" if lock.holder is None else self.world.sessions[lock.holder.session].info.role
+        assert lock.holder is None or lock.abandoned or role == "stock"
         assert not any(len(lot) for machine in self.real.values() for lot in machine.lots())
 
 
@@ -313,6 +322,16 @@ class OnLocks(Sync):
     focus = ("lock", "rlock")
 
 
+class OnRaisingLocks(Sync):
+    focus = ("lock", "rlock", "news")
+    policies: ClassVar = {"lock": "raise", "rlock": "raise"}
+
+
+class OnHoldingLocks(Sync):
+    focus = ("lock", "rlock", "plain news")
+    policies: ClassVar = {"lock": "hold", "rlock": "hold"}
+
+
 class OnSemaphores(Sync):
     focus = ("two", "signal")
 
@@ -331,5 +350,7 @@ TestNews = case_of(OnNews)
 TestNewsAndItsLock = case_of(OnNewsAndItsLock)
 TestPlainNews = case_of(OnPlainNews)
 TestLocks = case_of(OnLocks)
+TestRaisingLocks = case_of(OnRaisingLocks)
+TestHoldingLocks = case_of(OnHoldingLocks)
 TestSemaphores = case_of(OnSemaphores)
 TestEvents = case_of(OnEvents)

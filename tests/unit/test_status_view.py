@@ -38,6 +38,7 @@ def told():
             thing("lock", "mine", holder=["s1", 3], waiters=2),
             thing("rlock", "theirs", holder=["k1", 1], waiters=0),
             thing("lock", "lost", holder=["gone", 1], waiters=0),
+            thing("lock", "left", holder=["gone", 1], waiters=0, abandoned=True),
             thing("lock", "free", holder=None, waiters=0),
             thing("semaphore", "permits", value=1, permits={"s1": 2, "": 1}, waiters=0),
             thing("event", "go", set=True, waiters=0),
@@ -79,6 +80,7 @@ def test_holders_are_hosts_and_processes(shown):
     assert row(shown, "mine")[2:] == ["one:11", "thread", "3", "2", "1"]
     assert row(shown, "theirs")[2] == "10.0.0.9:4000"
     assert row(shown, "lost")[2:4] == ["session", "gone"]
+    assert row(shown, "left")[2:7] == ["session", "gone", "thread", "1", "(gone)"]
     assert row(shown, "free")[2] == "-"
     assert "one:11 ×2, standard-library clients ×1" in " ".join(row(shown, "permits"))  # noqa: RUF001
 

@@ -34,6 +34,8 @@ class Condition(Mutex):
     _ACQUIRE: ClassVar[Op] = BY_NAME["condition.acquire"]
     _RELEASE: ClassVar[Op] = BY_NAME["condition.release"]
     _LOCKED: ClassVar[Op] = BY_NAME["condition.locked"]
+    _RECOVER: ClassVar[Op] = BY_NAME["condition.recover"]
+    _FENCE: ClassVar[Op] = BY_NAME["condition.get_fence"]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give the lock up, wait for a notify, take the lock again.
@@ -46,6 +48,8 @@ class Condition(Mutex):
 
         Raises:
             NotHeld: This thread does not hold the lock (a RuntimeError).
+            LockAbandoned: Who had the lock meanwhile died with it; it was made with
+                ``on_owner_death="raise"``. This thread does not hold it then; a `with` around it knows.
 
         An interruption (Ctrl-C) first takes the lock again, as in `threading`, so that a `with` around it can
         release it; of an RLock that was held several times it takes one level.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.base import Proxy
-from mpclient.objects.readers import as_bool, nothing
+from mpclient.objects.readers import as_bool, as_int, nothing
 from mpclient.objects.waiting import lock_timeout
+from mpshared.errors import DeadlockError, LockAbandoned, NotHeld
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -18,13 +19,15 @@ __all__ = ["CLASSES", "Lock", "Mutex"]
 
 
 class Mutex(Proxy):
-    """What Lock, RLock and Condition share: acquire, release, and the `with` statement."""
+    """What Lock, RLock and Condition share: acquire, release, recover, and the `with` statement."""
 
     __slots__ = ()
 
     _ACQUIRE: ClassVar[Op]
     _RELEASE: ClassVar[Op]
     _LOCKED: ClassVar[Op]
+    _RECOVER: ClassVar[Op]
+    _FENCE: ClassVar[Op]
 
     def acquire(
         self, blocking: bool = True, timeout: float | None = None, *, block: bool | None = None
@@ -38,9 +41,18 @@ class Mutex(Proxy):
 
         Raises:
             ValueError: A timeout without blocking, or a negative one that `threading` refuses.
+            LockAbandoned: Its holder died, and it was made with ``on_owner_death="raise"``.
         """
         timeout_s = lock_timeout(blocking, timeout, block)
         return self._take(self._ACQUIRE, timeout_s, read=as_bool)
+
+    def recover(self) -> bool:
+        """Take a lock whose holder died, before all who wait for it; return whether there was such a thing.
+
+        False: its holder lives, or somebody else was faster; nothing is taken then. Who has taken it puts
+        right what the dead one may have left half done, and releases it.
+        """
+        return self._take(self._RECOVER, read=as_bool)
 
     def release(self) -> None:
         """Release the lock; the one who waits longest has it then.
@@ -54,13 +66,37 @@ class Mutex(Proxy):
         """Return whether somebody holds it."""
         return self._call(self._LOCKED, read=as_bool)
 
+    @property
+    def fence(self) -> int:
+        """The number of this holder: higher than that of every holder before, of any lock of this name.
+
+        An outside system that refuses lower numbers than it has seen is safe from holders that were stopped
+        for so long that the lock was handed on.
+
+        Raises:
+            NotHeld: This program (of an RLock: this thread) does not hold it.
+        """
+        return self._call(self._FENCE, read=as_int)
+
     def __enter__(self) -> bool:
         return self.acquire()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if exc is not None and isinstance(exc, DeadlockError | LockAbandoned) and self._is_lost(exc):
+            return None
         return self._call(self._RELEASE, read=nothing)
+
+    def _is_lost(self, error: DeadlockError | LockAbandoned) -> bool:
+        """Tell whether a condition's wait ended without the lock it began with, as `error` says."""
+        if self._handle.ident not in (error.fields.get("lock"), error.fields.get("condition")):
+            return False
+        try:
+            _ = self.fence
+        except NotHeld:
+            return True
+        return False
 
 
 class Lock(Mutex):
@@ -72,6 +108,8 @@ class Lock(Mutex):
     _ACQUIRE: ClassVar[Op] = BY_NAME["lock.acquire"]
     _RELEASE: ClassVar[Op] = BY_NAME["lock.release"]
     _LOCKED: ClassVar[Op] = BY_NAME["lock.locked"]
+    _RECOVER: ClassVar[Op] = BY_NAME["lock.recover"]
+    _FENCE: ClassVar[Op] = BY_NAME["lock.get_fence"]
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"Lock": Lock}

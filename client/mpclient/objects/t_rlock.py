@@ -23,6 +23,8 @@ class RLock(Mutex):
     _ACQUIRE: ClassVar[Op] = BY_NAME["rlock.acquire"]
     _RELEASE: ClassVar[Op] = BY_NAME["rlock.release"]
     _LOCKED: ClassVar[Op] = BY_NAME["rlock.locked"]
+    _RECOVER: ClassVar[Op] = BY_NAME["rlock.recover"]
+    _FENCE: ClassVar[Op] = BY_NAME["rlock.get_fence"]
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"RLock": RLock}

@@ -61,6 +61,7 @@ class Session:
         "output",
         "output_heard",
         "over",
+        "parted",
         "report",
         "restored",
         "secret",
@@ -88,6 +89,8 @@ class Session:
         self.lost_s: float | None = None
         """Since when it has no connection at all."""
         self.ended = False
+        self.parted = False
+        """It said goodbye, and before that which answers it had."""
         self.over = ""
         """Why it ended, for its own program: "it was silent for 30 s"."""
 
@@ -111,6 +114,7 @@ class Lane:
     """An ordered stream of numbered calls. One is under way at a time, later ones wait for it."""
 
     __slots__ = (
+        "expired",
         "large",
         "last_number",
         "lost_s",
@@ -132,6 +136,8 @@ class Lane:
         """Its connection is lost: its waiters keep their place and are skipped."""
         self.lost_s = 0.0
         """Since when it is suspended."""
+        self.expired = False
+        """It was suspended for too long, and is closed for that."""
         self.last_number = 0
         """The highest call number that was accepted."""
         self.restored = False
@@ -236,3 +242,9 @@ class Call:
     def session(self) -> Session:
         """The session that asks."""
         return self.lane.session
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its caller is gone without a word: nobody knows which answers it had."""
+        session = self.lane.session
+        return self.lane.expired or (session.ended and not session.parted)

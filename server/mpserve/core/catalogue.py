@@ -6,6 +6,7 @@ RULES
 * A name belongs to a kind: the queue "x" and the dict "x" are two objects.
 * What depends on a lock (a condition) is deleted with it: it could never be used again.
 * `open` refuses before it changes anything, also where it would delete a namesake first.
+* What is asked of a condition's lock is asked of that lock: it agrees, adopts or refuses like any object.
 
 Who refers to an object, and when one without a name is freed: `mpserve.core.references`.
 """
@@ -20,6 +21,7 @@ from mpserve.core.hall import Hall
 from mpserve.core.hosts import Hosts
 from mpserve.core.house import House
 from mpserve.core.kinds import KINDS
+from mpserve.core.locks import get_lock, lock_of
 from mpserve.core.references import References
 from mpserve.core.status import describe
 from mpserve.core.watching import Watched, Watching
@@ -115,10 +117,11 @@ class Catalogue(References):
             msg = f"ttl is for named objects, and above 0: got {ttl_s!r} for {kind:.80} {name!r}"
             raise BadValue(msg)
         machine = self.find_named(name, kind) if name is not None else None
+        own, of_lock = _parted(kind, settings)
         if machine is None or fresh:
-            machine = self._create(fx, kind, name, settings, list(call.blobs), machine, call.session.id)
+            machine = self._create(fx, kind, name, own, list(call.blobs), machine, call.session.id, of_lock)
         else:
-            self._agree(fx, machine, settings)
+            self._agree(fx, (machine, own), (lock_of(machine), of_lock))
         if ttl_s is not None and machine.ttl_s != ttl_s:
             self.change(fx, "lives", machine.ident, ttl_s)
             self._watch(fx, machine)
@@ -139,6 +142,16 @@ class Catalogue(References):
         if machine is not None:
             self.remove(fx, machine)
         fx.reply(call, machine is not None)
+
+    def release(self, fx: Effects, call: Call, lock: str, kind: str | None) -> None:
+        """Release a lock whose holder is gone, which an operator names; see `Mutex.free`.
+
+        Raises:
+            NoSuchObject, Conflict, BadValue: As `locks.get_lock`.
+            NotHeld, NotAllowed: As `Mutex.free`.
+        """
+        get_lock(self.objects, self.names, lock, kind).free(fx)
+        fx.reply(call)
 
     def list_objects(self, fx: Effects, call: Call) -> None:
         """Answer one map per named object."""
@@ -246,15 +259,21 @@ class Catalogue(References):
         blobs: list[Blob],
         namesake: Machine | None = None,
         program: str = "",
+        of_lock: dict[str, Any] | None = None,
     ) -> Machine:
         ident = self._new_ident()
         needs_lock = self._rehearse(ident, kind, name, settings, blobs)
+        of_lock = of_lock or {}
+        if needs_lock:
+            self._rehearse(ident, "rlock", None, of_lock, [])
+        elif of_lock:
+            self._agree(fx, (self.objects[settings["lock"]], of_lock))
         if "program" in KINDS[kind].SETTINGS:
             settings = {**settings, "program": program}
         if namesake is not None:
             self.remove(fx, namesake)
         if needs_lock:
-            lock = self._create(fx, "rlock", None, {}, [])
+            lock = self._create(fx, "rlock", None, of_lock, [])
             settings = {**settings, "lock": lock.ident}
         self.change(fx, "created", ident, kind, name, settings)
         machine = self.objects[ident]
@@ -283,23 +302,12 @@ class Catalogue(References):
         machine.enter(self.house)
         return machine
 
-    def _agree(self, fx: Effects, machine: Machine, settings: dict[str, Any]) -> None:
-        """Accept the settings of a later opener, adopt the first explicit ones, or refuse."""
-        unknown = set(settings) - set(machine.settings)
-        different = {k: v for k, v in settings.items() if k not in unknown and machine.settings[k] != v}
-        if not settings or (machine.explicit and not (unknown or different)):
-            return
-        if machine.explicit or unknown:
-            key = min(unknown or different)
-            has = f"{key}={machine.settings[key]!r}" if key in machine.settings else f"no setting {key!r}"
-            msg = (
-                f"{machine.label} exists with {has}, asked for {key}={settings[key]!r}; open it without "
-                "settings, or with fresh=True"
-            )
-            raise Conflict(msg)
-        type(machine)(machine.ident, machine.name, {**machine.settings, **settings})
-        self.change(fx, "configured", machine.ident, settings)
-        machine.retry(fx)  # more permits, more room: somebody may have waited for that
+    def _agree(self, fx: Effects, *asked: tuple[Machine | None, dict[str, Any]]) -> None:
+        """Accept the settings of a later opener, adopt the first explicit ones, or refuse all."""
+        to_adopt = [(m, settings) for m, settings in asked if m is not None and _is_new(m, settings)]
+        for machine, settings in to_adopt:
+            self.change(fx, "configured", machine.ident, settings)
+            machine.retry(fx)  # more permits, more room: somebody may have waited for that
 
     def remove(self, fx: Effects, machine: Machine) -> None:
         """Delete an object: who waits for it is told, what it stored is given up."""
@@ -431,6 +439,36 @@ class Catalogue(References):
         assert self._ttl_timers.keys() == {m.ident for m in self.objects.values() if m.ttl_s is not None}
         standing = {(m.settings["lock"], m.ident) for m in self.objects.values() if m.settings.get("lock")}
         assert standing == {(lock, i) for lock, idents in self.dependents.items() for i in idents}
+
+
+def _parted(kind: str, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of an object of that kind, and those of the lock it stands on."""
+    of_lock = KINDS[kind].LOCK_SETTINGS if kind in KINDS else frozenset()
+    own = {key: value for key, value in settings.items() if key not in of_lock}
+    return own, {key: value for key, value in settings.items() if key in of_lock}
+
+
+def _is_new(machine: Machine, settings: dict[str, Any]) -> bool:
+    """Tell whether settings are the first explicit ones of an object.
+
+    Raises:
+        Conflict: It has others.
+        Others: As its kind refuses settings.
+    """
+    unknown = set(settings) - set(machine.settings)
+    different = {k: v for k, v in settings.items() if k not in unknown and machine.settings[k] != v}
+    if not settings or (machine.explicit and not (unknown or different)):
+        return False
+    if machine.explicit or unknown:
+        key = min(unknown or different)
+        has = f"{key}={machine.settings[key]!r}" if key in machine.settings else f"no setting {key!r}"
+        msg = (
+            f"{machine.label} exists with {has}, asked for {key}={settings[key]!r}; open it without "
+            "settings, or with fresh=True"
+        )
+        raise Conflict(msg)
+    type(machine)(machine.ident, machine.name, {**machine.settings, **settings})
+    return True
 
 
 def _state(machine: Machine) -> tuple[Any, ...]:

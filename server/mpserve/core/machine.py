@@ -60,6 +60,8 @@ class Machine:
     SETTINGS: ClassVar[dict[str, Any]] = {}
     """Settings and their defaults; a name that is not here is refused. (A machine may check more in
     `__init__`.)"""
+    LOCK_SETTINGS: ClassVar[frozenset[str]] = frozenset()
+    """Settings of the lock it stands on, which may be given with its own."""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         self.ident = ident

@@ -1,30 +1,43 @@
 """What Lock and RLock share: one holder, a line of acquirers, and ownership that is handed over.
 
-    FREE --acquire--> HELD --release, or death of the holder--> handed to the first awake acquirer, or FREE
+    FREE --acquire--> HELD --release--> handed to the first awake acquirer, or FREE
+    HELD --its holder dies--> as a release                                (on_owner_death="release")
+                          --> ABANDONED, all in line get `LockAbandoned`  ("raise")
+                          --> ABANDONED, all in line wait on              ("hold")
+    ABANDONED --recover--> HELD by who called it     --an operator frees it--> as a release
 
 RULES
 * Nobody awake waits for a free lock: whatever frees it hands it on in the same step.
-* Each holder has a number of its own, the fence. An answer that never arrived is taken back only while that
-  number holds, so what somebody else took in between is safe.
+* Each holder has a number of its own, the fence. It grows with each holder, and a lock that is made later,
+  by another server maybe, begins above: with the time in microseconds. An answer that never arrived is taken
+  back only while that number holds, so what somebody else took in between is safe.
+* An abandoned lock keeps its holder, who is gone, for people to see.
+* With "raise" and "hold" an acquire counts if its answer *may* have arrived before its caller died.
 * A condition's waiter that was notified stands in the same line as all others, with a `Claim` as its note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from mpserve.core.machine import Change, Machine
 from mpserve.core.owner import Owner
 from mpserve.core.parking import ParkingLot
-from mpshared.errors import NoSuchObject, NotHeld
+from mpshared.errors import BadValue, LockAbandoned, NoSuchObject, NotAllowed, NotHeld
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
+    from mpserve.core.house import House
+    from mpserve.core.sessions import Sessions
     from mpshared.errors import MpserveError
+    from mpshared.values import Blob
 
 __all__ = ["Claim", "Claimant", "Mutex"]
+
+_CHOICES: Final = {"on_owner_death": ("release", "raise", "hold")}
+"""What each setting may be, the usual one first."""
 
 
 class Claimant(Protocol):
@@ -34,7 +47,7 @@ class Claimant(Protocol):
         """Answer `call`, which holds the lock again."""
 
     def lock_lost(self, fx: Effects, call: Call, error: MpserveError) -> None:
-        """Fail `call`: the lock is being deleted."""
+        """Fail `call`: it will not have the lock again."""
 
 
 class Claim(NamedTuple):
@@ -47,14 +60,36 @@ class Claim(NamedTuple):
 class Mutex(Machine):
     """Mutual exclusion that outlives its holder."""
 
+    SETTINGS: ClassVar[dict[str, Any]] = {name: choices[0] for name, choices in _CHOICES.items()}
+
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
+        self._check_settings()
         self.holder: Owner | None = None
         self.levels = 0
         """How often the holder took it and did not release it; at most 1 but for an RLock."""
+        self.abandoned = False
+        """The holder is gone, and nobody has taken its place."""
         self.fence = 0
-        """How many holders there have been; the number of the present one."""
+        """The number of the present holder, or of the last one."""
         self.acquirers = ParkingLot()
+        self._sessions: Sessions | None = None
+
+    def _check_settings(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = self.settings[name]
+            if value not in choices:
+                known = ", ".join(map(repr, choices))
+                raise BadValue(f"{name} of {self.label} is one of {known}, not {value!r:.80}")
+
+    def enter(self, house: House) -> None:
+        """Find the sessions: who holds a lock may be asked for."""
+        self._sessions = house.hosts.sessions
+
+    def setup(self, fx: Effects, blobs: list[Blob]) -> None:
+        """Begin to count holders above all locks that were made before."""
+        super().setup(fx, blobs)
+        self.change(fx, "numbered", int(fx.wall_s * 1_000_000))
 
     # -- operations ------------------------------------------------------------------------------
 
@@ -66,10 +101,15 @@ class Mutex(Machine):
             call: The call; its session and thread become the holder.
             timeout_s: Seconds; None waits for ever, 0 never parks.
 
+        Raises:
+            LockAbandoned: Its holder died, and it is not to be handed on.
+
         Cost: O(1). Source: threading.Lock.acquire; hand-over as in trio.
         """
         if self.holder is None:
             self._hand_to(fx, call)
+        elif self._is_refused():
+            raise self._is_abandoned()
         elif timeout_s == 0:
             fx.reply(call, False)
         else:
@@ -82,6 +122,48 @@ class Mutex(Machine):
     def locked(self, fx: Effects, call: Call) -> None:
         """Answer whether somebody holds it."""
         fx.reply(call, self.holder is not None)
+
+    def recover(self, fx: Effects, call: Call) -> None:
+        """Give an abandoned lock to the caller, before all who wait; answer whether it was abandoned.
+
+        Source: pthread_mutex_consistent, but that one holds a lock here only after this.
+        """
+        if not self.abandoned or self.holder is None:
+            fx.reply(call, False)
+            return
+        before = self.holder
+        self._make_holder(fx, call, 1)
+        call.took = (self.fence, *before)
+        fx.reply(call, True)
+
+    def get_fence(self, fx: Effects, call: Call) -> None:
+        """Answer the number of the present holder, to the holder.
+
+        Raises:
+            NotHeld: The caller is not the holder: the number of another would be of no use, or do harm.
+        """
+        if not self.held_by(call):
+            msg = f"{self.label} is not held by this program, so there is no number for it"
+            raise NotHeld(f"{msg}; acquire it first")
+        fx.reply(call, self.fence)
+
+    def free(self, fx: Effects) -> None:
+        """Release a lock whose holder is gone: an operator wants it.
+
+        Raises:
+            NotHeld: Nobody holds it.
+            NotAllowed: The holder lives.
+        """
+        if self.holder is None:
+            raise NotHeld(f"nobody holds {self.label}: there is nothing to release")
+        holder = None if self._sessions is None else self._sessions.find(self.holder.session)
+        if holder is not None and not self.abandoned:
+            where = f"{self.holder} (process {holder.info.pid} on {holder.info.host})"
+            raise NotAllowed(
+                f"{self.label} is held by {where}, which is alive: two would be in at once. End that "
+                f"process; then the lock is handed on, or can be released"
+            )
+        self._pass_on(fx)
 
     # -- for the condition that stands on this lock ----------------------------------------------
 
@@ -97,6 +179,9 @@ class Mutex(Machine):
 
     def claim(self, fx: Effects, call: Call, levels: int, claimant: Claimant) -> None:
         """Give `call` the lock with so many levels, now or at its turn; its claimant then answers it."""
+        if self._is_refused():
+            claimant.lock_lost(fx, call, self._is_abandoned())
+            return
         self.acquirers.park(fx, call, None, _not_acquired, Claim(levels, claimant))
         self.retry(fx)
 
@@ -106,38 +191,48 @@ class Mutex(Machine):
         """Note a new holder."""
         self.holder = Owner(session_id, lane)
         self.levels = levels
+        self.abandoned = False
         self.fence += 1
 
     def on_freed(self, _fx: Effects) -> None:
         """Note that nobody holds it."""
         self.holder = None
         self.levels = 0
+        self.abandoned = False
+
+    def on_abandoned(self, _fx: Effects, session_id: str, lane: int) -> None:
+        """Note that its holder is gone, and who that was."""
+        self.holder = Owner(session_id, lane)
+        self.levels = 1
+        self.abandoned = True
 
     def on_numbered(self, _fx: Effects, fence: int) -> None:
-        """Note how many holders there have been."""
+        """Note the number of the last holder."""
         self.fence = fence
 
     def rebuild(self) -> Iterator[Change]:
         """Yield the holder and its number."""
-        if self.holder is not None:
+        if self.holder is not None and self.abandoned:
+            yield "abandoned", self.holder
+        elif self.holder is not None:
             yield "held", (*self.holder, self.levels)
         yield "numbered", (self.fence,)
 
     # -- ownership -------------------------------------------------------------------------------
 
     def _hand_to(self, fx: Effects, call: Call) -> None:
-        claim = None
-        if call.waiter is not None:
-            claim = call.waiter.note
-            self.acquirers.forget(call)
-        lane = call.lane
-        self.change(fx, "held", lane.session.id, lane.number, 1 if claim is None else claim.levels)
-        lane.session.held[self] = None
+        claim = None if call.waiter is None else call.waiter.note
+        self.acquirers.forget(call)
+        self._make_holder(fx, call, 1 if claim is None else claim.levels)
         call.took = self.fence
         if claim is None:
             fx.reply(call, True)
         else:
             claim.claimant.regained(fx, call)
+
+    def _make_holder(self, fx: Effects, call: Call, levels: int) -> None:
+        self.change(fx, "held", call.session.id, call.lane.number, levels)
+        call.session.held[self] = None
 
     def _pass_on(self, fx: Effects) -> None:
         heir = self.acquirers.first()
@@ -160,22 +255,61 @@ class Mutex(Machine):
 
     def undo_acquire(self, fx: Effects, call: Call) -> None:
         """Take back an acquire whose answer never arrived, if its caller still has what it took."""
-        if self._still_has(call):
+        if self._still_has(call) and not self._counts(call):
             self._pass_on(fx)
 
     def undo_claim(self, fx: Effects, call: Call) -> bool:
         """Take back a lock regained for an answer that never arrived; tell whether it was still held."""
         has = self._still_has(call)
-        if has:
+        if has and not self._counts(call):
             self._pass_on(fx)
         return has
 
+    def undo_recover(self, fx: Effects, call: Call) -> None:
+        """Abandon the lock again: who wanted to recover it never learned that it has it."""
+        if not call.took:
+            return
+        fence, *before = call.took
+        if fence == self.fence and self.holder == Owner.of(call) and not self._counts(call):
+            self._abandon(fx, Owner(*before))
+
+    def _counts(self, call: Call) -> bool:
+        """Tell whether an answer that may have arrived makes its caller, who is lost, a holder: `let_go`
+        follows.
+        """
+        return call.is_lost and self.settings["on_owner_death"] != "release"
+
     def let_go(self, fx: Effects, session: Session, lane: int | None = None) -> None:
-        """Hand the lock on if `session` holds it; with a lane, only if that lane does."""
-        if self.holder is not None and self.holder.session == session.id and lane in {None, self.holder.lane}:
+        """Do what is due at its death if `session` holds the lock; with a lane, only if that lane does."""
+        holder = self.holder
+        if holder is None or self.abandoned or holder.session != session.id:
+            return
+        if lane not in {None, holder.lane}:
+            return
+        if self.settings["on_owner_death"] == "release":
             self._pass_on(fx)
+        else:
+            self._abandon(fx, holder)
+
+    # -- abandoned -------------------------------------------------------------------------------
+
+    def _abandon(self, fx: Effects, holder: Owner) -> None:
+        self.change(fx, "abandoned", *holder)
+        if self._is_refused():
+            self.break_waiters(fx, self._is_abandoned())
+
+    def _is_refused(self) -> bool:
+        return self.abandoned and self.settings["on_owner_death"] == "raise"
+
+    def _is_abandoned(self) -> LockAbandoned:
+        what = f"{self.label} is abandoned: {self.holder} ended and had not released it"
+        todo = "what it protects may be half done. recover() takes the lock, to put that right"
+        return LockAbandoned(f"{what}; {todo}", lock=self.ident)
 
     def _refuse_release(self) -> NotHeld:
+        if self.abandoned:
+            msg = f"cannot release un-acquired lock: {self.holder}, which held {self.label}, has ended"
+            return NotHeld(f"{msg}; call recover() first")
         msg = f"cannot release un-acquired lock: nobody holds {self.label}"
         return NotHeld(f"{msg}; each release() needs an acquire() before it")
 
@@ -196,20 +330,22 @@ class Mutex(Machine):
             else:
                 claim.claimant.lock_lost(fx, call, why)
 
-    def state(self) -> tuple[Owner | None, int, int]:
-        """Return holder, levels and fence."""
-        return self.holder, self.levels, self.fence
+    def state(self) -> tuple[Owner | None, int, bool, int]:
+        """Return holder, levels, whether it is abandoned, and fence."""
+        return self.holder, self.levels, self.abandoned, self.fence
 
     def statistics(self) -> dict[str, Any]:
-        """Return holder, its levels, its number, and how many wait."""
+        """Return holder, its levels, its number, whether it is gone, and how many wait."""
         about = {"holder": self.holder, "levels": self.levels, "fence": self.fence}
-        return {**about, "waiters": len(self.acquirers)}
+        return {**about, "abandoned": self.abandoned, "waiters": len(self.acquirers)}
 
     def validate(self) -> None:
         """Raise AssertionError if somebody awake waits for a free lock, or nobody holds some levels."""
         super().validate()
         assert (self.holder is None) == (self.levels == 0)
         assert self.holder is not None or self.acquirers.first() is None
+        assert self.holder is not None or not self.abandoned
+        assert not (self._is_refused() and len(self.acquirers))
 
 
 def _not_acquired(fx: Effects, call: Call) -> None:

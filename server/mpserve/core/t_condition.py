@@ -51,6 +51,7 @@ class Condition(Machine):
     kind: ClassVar[str] = "condition"
     SETTINGS: ClassVar[dict[str, Any]] = {"lock": ""}
     """Ident of the Lock or RLock it stands on."""
+    LOCK_SETTINGS: ClassVar[frozenset[str]] = frozenset(Mutex.SETTINGS)
     lock: Mutex
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
@@ -96,6 +97,19 @@ class Condition(Machine):
     def undo_acquire(self, fx: Effects, call: Call) -> None:
         """Take back an acquire whose answer never arrived."""
         self.lock.undo_acquire(fx, call)
+
+    def recover(self, fx: Effects, call: Call) -> None:
+        """Take the lock if it is abandoned, as its own `recover`."""
+        call.session.held[self] = None
+        self.lock.recover(fx, call)
+
+    def undo_recover(self, fx: Effects, call: Call) -> None:
+        """Take back a recover whose answer never arrived."""
+        self.lock.undo_recover(fx, call)
+
+    def get_fence(self, fx: Effects, call: Call) -> None:
+        """Answer the number of the lock's holder, to the holder."""
+        self.lock.get_fence(fx, call)
 
     # -- operations: waiting and notifying -------------------------------------------------------
 
@@ -189,9 +203,9 @@ class Condition(Machine):
         fx.reply(call, answer)
 
     def lock_lost(self, fx: Effects, call: Call, error: MpserveError) -> None:
-        """Fail a woken call: the lock is being deleted."""
+        """Fail a woken call: it will not have the lock again. The notify that woke it is spent."""
         self.change(fx, "left", *Owner.of(call))
-        fx.fail(call, error)
+        fx.fail(call, type(error)(error.text, **error.fields, condition=self.ident))
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -277,8 +291,10 @@ class Condition(Machine):
 
     def statistics(self) -> dict[str, Any]:
         """Return the lock, its holder, and how many wait, are woken, and stand in the lock's line."""
-        about = {"lock": self.lock.label, "holder": self.lock.holder, "acquirers": len(self.lock.acquirers)}
-        return {**about, "waiters": len(self.waiting), "woken": len(self.woken)}
+        lock = self.lock
+        about = {"lock": lock.label, "holder": lock.holder, "abandoned": lock.abandoned}
+        lines = {"acquirers": len(lock.acquirers), "waiters": len(self.waiting), "woken": len(self.woken)}
+        return {**about, **lines}
 
     def validate(self) -> None:
         """Raise AssertionError unless each who waits stands in the line of its phase."""

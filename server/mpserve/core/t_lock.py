@@ -1,6 +1,7 @@
 """Lock: held by nobody or by one session; anybody may release it, as `threading.Lock` allows (signalling).
 
 RULES
+* Anybody may release it, also one whose holder is dead: to hold it then is for those who wait to acquire it.
 * It belongs to the session: the end of the thread that took it frees nothing, the end of the session does.
 * A stock client's lock belongs to nobody: a child process may exit holding it, and its parent release it.
 
@@ -33,14 +34,14 @@ class Lock(Mutex):
 
         Cost: O(1). Source: threading.Lock.release.
         """
-        if self.holder is None:
+        if self.holder is None or self._is_refused():
             raise self._refuse_release()
         self._pass_on(fx)
         fx.reply(call)
 
     def held_by(self, call: Call) -> bool:
         """Tell whether the caller's session holds it, in whichever thread."""
-        return self.holder is not None and self.holder.session == call.session.id
+        return self.holder is not None and self.holder.session == call.session.id and not self.abandoned
 
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Hand the lock on if the dead session held it."""

@@ -62,7 +62,7 @@ class RLock(Mutex):
 
     def undo_acquire(self, fx: Effects, call: Call) -> None:
         """Give back the level of an acquire whose answer never arrived."""
-        if self._still_has(call):
+        if self._still_has(call) and not self._counts(call):
             self._one_less(fx)
 
     def on_levelled(self, _fx: Effects, levels: int) -> None:
@@ -76,7 +76,7 @@ class RLock(Mutex):
             self._pass_on(fx)
 
     def _not_yours(self) -> NotHeld:
-        if self.holder is None:
+        if self.holder is None or self.abandoned:
             return self._refuse_release()
         msg = f"cannot release un-acquired lock: {self.label} is held by {self.holder}, not by this thread"
         return NotHeld(f"{msg}; only the thread that acquired an RLock may release it")

@@ -33,6 +33,8 @@ _CLASSES: Final[dict[type[errors.MpserveError], tuple[str, str]]] = {
     errors.AttributeMissing: ("builtins", "AttributeError"),
     errors.Overflow: ("builtins", "OverflowError"),
     errors.NotHeld: ("builtins", "RuntimeError"),
+    errors.LockAbandoned: ("builtins", "RuntimeError"),
+    errors.DeadlockError: ("builtins", "RuntimeError"),
     errors.AlreadyReleased: ("builtins", "ValueError"),
     errors.BrokenBarrierError: ("threading", "BrokenBarrierError"),
     errors.Conflict: ("builtins", "ValueError"),

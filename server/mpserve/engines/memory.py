@@ -199,6 +199,7 @@ class MemoryEngine(Engine):
         if session.ended:
             return
         self.fx.now_s = now_s
+        session.parted = True
         self._end([session])
         self._finish_turn()
 
@@ -213,6 +214,7 @@ class MemoryEngine(Engine):
             closed, fx.closed = fx.closed, []
             for lane in closed:
                 if not lane.session.ended:
+                    lane.expired = True
                     self._close(lane)
 
     def _end(self, dead: list[Session]) -> None:

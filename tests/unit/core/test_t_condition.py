@@ -495,6 +495,7 @@ def test_statistics(scene):
     assert scene.condition.statistics() == {
         "lock": scene.lock.label,
         "holder": (alice.session.id, 1),
+        "abandoned": False,
         "acquirers": 1,
         "waiters": 1,
         "woken": 1,

@@ -1,0 +1,205 @@
+"""Locks whose holder died: what was asked of them when they were made, who may take them, who frees them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpshared.errors import (
+    BadValue,
+    Conflict,
+    LockAbandoned,
+    MpserveError,
+    NoSuchObject,
+    NotAllowed,
+    NotHeld,
+)
+
+KINDS = ["lock", "rlock", "condition"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def opened(rig, thread, kind, name=None, **settings):
+    """Open an object; return its ident and what it is set to."""
+    ident, _, has = thread.ask("cluster.open", "", kind, name, settings, False, None)
+    return ident, has
+
+
+class TestPolicies:
+    def test_raise(self, rig, kind):
+        other, dying = rig.thread(), rig.program()
+        ident = rig.open(other, kind, on_owner_death="raise")
+        dying.thread().ask(f"{kind}.acquire", ident, None)
+        waiting = other.call(f"{kind}.acquire", ident, None)
+        assert not waiting.answered
+        dying.die()
+        assert isinstance(waiting.error, LockAbandoned)
+        assert isinstance(rig.thread().fails(f"{kind}.acquire", ident, 0), LockAbandoned)
+        assert other.ask(f"{kind}.recover", ident) is True
+        other.ask(f"{kind}.release", ident)
+        assert rig.thread().ask(f"{kind}.acquire", ident, 0) is True
+
+    def test_hold(self, rig, kind):
+        other, dying = rig.thread(), rig.program()
+        ident = rig.open(other, kind, on_owner_death="hold")
+        dying.thread().ask(f"{kind}.acquire", ident, None)
+        waiting = rig.thread().call(f"{kind}.acquire", ident, None)
+        dying.die()
+        assert not waiting.answered
+        assert other.ask(f"{kind}.acquire", ident, 0) is False
+        assert other.ask(f"{kind}.recover", ident) is True
+        assert not waiting.answered
+        other.ask(f"{kind}.release", ident)
+        assert waiting.value is True
+
+    @pytest.mark.parametrize("way", ["die", "goodbye"])
+    def test_each_end_without_a_release_counts(self, rig, kind, way):
+        other, dying = rig.thread(), rig.program()
+        ident = rig.open(other, kind, on_owner_death="raise")
+        thread = dying.thread()
+        thread.ask(f"{kind}.acquire", ident, None)
+        thread.ask(f"{kind}.locked", ident)  # it has the answer, and says so
+        getattr(dying, way)()
+        assert isinstance(other.fails(f"{kind}.acquire", ident, None), LockAbandoned)
+
+    def test_at_a_goodbye_it_is_known_which_answers_arrived(self, rig, kind):
+        other, leaving = rig.thread(), rig.program()
+        ident = rig.open(other, kind, on_owner_death="raise")
+        thread = leaving.thread()
+        thread.acks = False
+        assert thread.call(f"{kind}.acquire", ident, None).answered
+        leaving.goodbye()
+        assert other.ask(f"{kind}.acquire", ident, 0) is True
+
+    def test_a_lane_that_was_away_for_too_long_counts(self, rig):
+        program, other = rig.program(), rig.thread()
+        ident = rig.open(other, "rlock", on_owner_death="hold")
+        thread = program.thread()
+        thread.call("rlock.acquire", ident, None)
+        thread.lose()
+        for _ in range(4):
+            rig.advance(10)
+            program.beat()
+            other.program.beat()
+        assert program.alive
+        assert other.ask("rlock.recover", ident) is True
+
+    def test_stock_clients_of_such_a_lock(self, rig):
+        if not hasattr(rig, "threads"):
+            pytest.skip("stock clients do not speak our protocol")
+        stock, other = rig.program(role="stock"), rig.thread()
+        ident = rig.open(other, "rlock", on_owner_death="raise")
+        stock.thread().ask("rlock.acquire", ident, None)
+        stock.lose_all()
+        assert isinstance(other.fails("rlock.acquire", ident, 0), LockAbandoned)
+
+
+class TestSettings:
+    def test_unknown_ones_are_refused(self, rig, kind):
+        thread = rig.thread()
+        for settings in ({"on_owner_death": "maybe"}, {"on_owner_death": None}):
+            error = thread.fails("cluster.open", "", kind, None, settings, False, None)
+            assert isinstance(error, BadValue)
+        assert thread.ask("cluster.count", "") == 0
+
+    def test_named_ones_agree(self, rig, kind):
+        one, two = rig.thread(), rig.thread()
+        ident, _ = opened(rig, one, kind, "door", on_owner_death="hold")
+        assert opened(rig, two, kind, "door")[0] == ident
+        assert opened(rig, two, kind, "door", on_owner_death="hold")[0] == ident
+        error = two.fails("cluster.open", "", kind, "door", {"on_owner_death": "raise"}, False, None)
+        assert isinstance(error, Conflict)
+        assert "exists with on_owner_death='hold', asked for on_owner_death='raise'" in error.text
+
+    def test_one_that_nobody_gave_settings_adopts_the_first(self, rig, kind):
+        one, two = rig.thread(), rig.thread()
+        ident, _ = opened(rig, one, kind, "door")
+        one.ask(f"{kind}.acquire", ident, None)
+        opened(rig, two, kind, "door", on_owner_death="raise")
+        one.program.die()
+        assert isinstance(two.fails(f"{kind}.acquire", ident, 0), LockAbandoned)
+        assert isinstance(
+            two.fails("cluster.open", "", kind, "door", {"on_owner_death": "hold"}, False, None), Conflict
+        )
+
+    def test_a_condition_on_a_lock_asks_that_lock(self, rig):
+        thread = rig.thread()
+        lock, _ = opened(rig, thread, "lock")
+        condition, has = opened(rig, thread, "condition", None, lock=lock, on_owner_death="hold")
+        assert has == {"lock": lock}
+        other = rig.thread()
+        other.ask("cluster.adopt", "", [condition])
+        thread.ask("lock.acquire", lock, None)
+        thread.program.die()
+        assert other.ask("condition.acquire", condition, 0) is False
+        assert other.ask("condition.recover", condition) is True
+
+    def test_a_condition_on_a_lock_that_is_otherwise_is_not_made(self, rig):
+        thread = rig.thread()
+        lock, _ = opened(rig, thread, "lock", None, on_owner_death="raise")
+        settings = {"lock": lock, "on_owner_death": "hold"}
+        assert isinstance(thread.fails("cluster.open", "", "condition", "c", settings, False, None), Conflict)
+        assert thread.ask("cluster.count", "") == 1
+
+
+class TestRelease:
+    """What `mpserve release` asks."""
+
+    def held(self, rig, kind="lock", name="door", policy="hold"):
+        thread = rig.thread()
+        ident = rig.open(rig.thread(), kind, name, on_owner_death=policy)
+        thread.ask(f"{kind}.acquire", ident, None)
+        return ident, thread.program
+
+    @pytest.mark.parametrize("policy", ["hold", "raise"])
+    @pytest.mark.parametrize("by", ["name", "ident"])
+    def test_frees_what_a_dead_holder_left(self, rig, kind, policy, by):
+        ident, program = self.held(rig, kind, "door", policy)
+        program.die()
+        operator = rig.thread()
+        operator.ask("cluster.release", "", "door" if by == "name" else ident, None)
+        assert operator.ask(f"{kind}.acquire", ident, 0) is True
+
+    def test_hands_it_to_the_first_who_waits(self, rig, kind):
+        ident, program = self.held(rig, kind)
+        waiting = rig.thread().call(f"{kind}.acquire", ident, None)
+        program.die()
+        assert not waiting.answered
+        rig.thread().ask("cluster.release", "", "door", kind)
+        assert waiting.value is True
+
+    def test_not_of_the_living(self, rig, kind):
+        ident, _ = self.held(rig, kind)
+        error = rig.thread().fails("cluster.release", "", "door", None)
+        assert isinstance(error, NotAllowed)
+        assert "which is alive" in error.text
+        assert rig.thread().ask(f"{kind}.acquire", ident, 0) is False
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "error"),
+        [
+            ("free", None, NotHeld),
+            ("nothing", None, NoSuchObject),
+            ("free", "rlock", NoSuchObject),
+            ("free", "queue", BadValue),
+            ("queue", None, NoSuchObject),
+            ("two", None, Conflict),
+        ],
+    )
+    def test_what_cannot_be(self, rig, name, kind, error):
+        thread = rig.thread()
+        for each, of in (("lock", "free"), ("queue", "queue"), ("lock", "two"), ("rlock", "two")):
+            rig.open(thread, each, of)
+        found = thread.fails("cluster.release", "", name, kind)
+        assert isinstance(found, error)
+        assert isinstance(found, MpserveError)
+
+    def test_the_kind_tells_two_of_a_name_apart(self, rig):
+        _, program = self.held(rig)
+        thread = rig.thread()
+        rig.open(thread, "rlock", "door")
+        program.die()
+        thread.ask("cluster.release", "", "door", "lock")

@@ -1,0 +1,137 @@
+"""Owners that die, real ones: what becomes of what they held, by the policy that a lock was made with."""
+
+from __future__ import annotations
+
+import pytest
+
+import mpclient
+from mpclient.testing import wait_until, waiters
+
+HOLDS = """\
+lock = getattr(cluster, sys.argv[2])(name=sys.argv[1])
+lock.acquire()
+say(lock.fence)
+hear()
+"""
+KINDS = ["Lock", "RLock", "Condition"]
+
+
+@pytest.fixture
+def held(program, cluster, unique):
+    """Make a lock that a program holds; returns both, and the holder's fence."""
+
+    def make(kind, policy=None):
+        lock = getattr(cluster, kind)(name=unique, on_owner_death=policy)
+        run = program(HOLDS, unique, kind)
+        return lock, run, int(run.line())
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestPolicies:
+    def test_release_hands_it_to_who_waits(self, held, cluster, in_thread, kind):
+        lock, run, fence = held(kind)
+
+        def take():
+            with lock:
+                return lock.fence
+
+        waiting = in_thread(take)
+        wait_until(lambda: waiting_for(cluster, lock) == 1)
+        run.kill()
+        assert waiting() == fence + 1
+
+    def test_raise_tells_until_somebody_recovers_it(self, held, cluster, in_thread, kind):
+        lock, run, fence = held(kind, "raise")
+        waiting = in_thread(lock.acquire)
+        wait_until(lambda: waiting_for(cluster, lock) == 1)
+        run.kill()
+        with pytest.raises(mpclient.LockAbandoned, match="recover"):
+            waiting()
+        with pytest.raises(mpclient.LockAbandoned), lock:
+            pytest.fail("it is not held")
+        assert lock.recover() is True
+        assert lock.recover() is False
+        assert lock.fence == fence + 1
+        lock.release()
+        with lock:
+            assert lock.fence == fence + 2
+
+    def test_hold_keeps_it_locked(self, held, cluster, in_thread, kind):
+        lock, run, _ = held(kind, "hold")
+        waiting = in_thread(lambda: lock.acquire() and lock.release())
+        wait_until(lambda: waiting_for(cluster, lock) == 1)
+        run.kill()
+        wait_until(lambda: described(cluster, lock)["abandoned"])
+        assert lock.acquire(False) is False
+        assert lock.recover() is True
+        lock.release()
+        waiting()
+
+
+def described(cluster, proxy):
+    ident = proxy._handle.ident
+    return next(o for o in cluster.status()["objects"] if o["ident"] == ident)
+
+
+def waiting_for(cluster, lock):
+    return described(cluster, lock).get("acquirers", waiters(cluster, lock))
+
+
+def test_a_condition_on_a_lock_of_that_policy(held, cluster):
+    lock, run, _ = held("Lock", "raise")
+    news = cluster.Condition(lock, on_owner_death="raise")
+    run.kill()
+    wait_until(lambda: described(cluster, lock)["abandoned"])
+    with pytest.raises(mpclient.LockAbandoned), news:
+        pytest.fail("it is not held")
+    with pytest.raises(mpclient.Conflict, match="on_owner_death='raise'.*'hold'"):
+        cluster.Condition(lock, on_owner_death="hold")
+
+
+NOTIFIES = """\
+news = cluster.Condition(name=sys.argv[1])
+with news:
+    news.notify()
+    say("notified")
+    hear()
+"""
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+def test_a_with_whose_wait_lost_the_lock(program, cluster, unique, in_thread, recovers):
+    news = cluster.Condition(name=unique, on_owner_death="raise")
+
+    def wait():
+        with news:
+            try:
+                news.wait()
+            except mpclient.LockAbandoned:
+                assert not recovers or news.recover()
+                raise
+
+    waiting = in_thread(wait)
+    wait_until(lambda: waiters(cluster, news) == 1)
+    run = program(NOTIFIES, unique)
+    assert run.line() == "notified"
+    run.kill()
+    with pytest.raises(mpclient.LockAbandoned):  # and no NotHeld at the end of the block
+        waiting()
+    assert news.recover() is not recovers
+
+
+def test_a_policy_that_there_is_not(cluster):
+    with pytest.raises(ValueError, match="on_owner_death of .* is one of"):
+        cluster.Lock(on_owner_death="maybe")
+
+
+def test_only_the_holder_has_a_fence(cluster, in_thread):
+    lock, rlock = cluster.Lock(), cluster.RLock()
+    for each in (lock, rlock):
+        with pytest.raises(mpclient.NotHeld):
+            _ = each.fence
+    with lock, rlock:
+        assert in_thread(lambda: lock.fence)() == lock.fence  # a Lock is its program's, an RLock its thread's
+        with pytest.raises(mpclient.NotHeld):
+            in_thread(lambda: rlock.fence)()
