@@ -150,7 +150,10 @@ def keyfile() -> None:
 
 @app.command()
 def check(folder: Folder) -> int:
-    """Tell what is in a folder of --data, and whether it is whole; no server may use it meanwhile."""
+    """Tell what is in a folder of --data, and whether it is whole.
+
+    No server may use the folder meanwhile.
+    """
     from mpserve import data  # noqa: PLC0415 - loads SQLite, as the two below
 
     return data.check(folder)

@@ -1,4 +1,4 @@
-"""The `mpserve` command, as typed: help, refusals, and questions to a server (ping, status, rm, release …)."""
+"""The `mpserve` command, as typed: help, refusals, and questions to a server (ping, status, rm …)."""
 
 from __future__ import annotations
 

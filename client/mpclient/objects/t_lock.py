@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from mpclient.objects.base import Proxy
 from mpclient.objects.readers import as_bool, as_int, nothing
