@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mpclient.local import LocalCluster
     from mpclient.pool import Pool
     from mpclient.process import Process
+    from mpclient.terms import SessionBase
 
 __all__ = ["Cluster", "connect", "make_cluster"]
 
@@ -145,7 +146,7 @@ class Cluster(Factories, Offers, ProxyBase):
             return _cluster_with_key, (str(self.session.address), self.session.key)
         return _cluster_at, (address,)
 
-    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
         if self.session is not session and self.session.server_id != session.server_id:
             return None
         return (_cluster_at, ("",)), ()
@@ -286,7 +287,7 @@ def _cluster_at(address: str) -> Cluster:
     """Open a pickled `Cluster`: this process's own connection to the same server ("": where it came from)."""
     from mpclient.resolve import session_for  # noqa: PLC0415 - the import would be circular
 
-    return Cluster(session_for(address), borrowed=True)
+    return session_for(address).borrowed()  # type: ignore[no-any-return]
 
 
 def _cluster_with_key(address: str, key: bytes) -> Cluster:

@@ -21,31 +21,25 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.dialling import Connection, Lost
+from mpclient.errands import GATHER_S, Errands
 from mpclient.patience import Patience
 from mpshared.errors import MpserveError, ServerGone, make
-from mpshared.ops import BY_NAME
-from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_call, encode_control
+from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
 
 if TYPE_CHECKING:
     from mpclient.outgoing import Outgoing
-    from mpclient.session import Session, Term
+    from mpclient.session import Session
+    from mpclient.terms import Term
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Event
 
 __all__ = ["Keeper"]
 
-_LEND: Final = BY_NAME["cluster.lend"]
-_DROP: Final = BY_NAME["cluster.drop"]
-_COUNT: Final = BY_NAME["cluster.count"]
-_GATHER_S: Final = 0.05
-"""Finalisers come in swarms; one message for all that come within this time."""
 _OUTPUT_S: Final = 0.1
-"""The same for what is printed: a call that comes soon takes it along."""
+"""How long what is printed waits for a call that takes it along."""
 _STOP_S: Final = 2.0
 _HELD_UP_S: Final = 1.0
 """How long the goodbye waits for the next line to be printed."""
-_OPEN_MAX: Final = 32
-"""Calls of lane 0 under way at once; the server takes 64."""
 
 
 class Keeper(threading.Thread):
@@ -60,11 +54,7 @@ class Keeper(threading.Thread):
         self._ear.setblocking(False)
         self._bell.setblocking(False)
         self._outbox: deque[list[bytes]] = deque()
-        self._sent = 0
-        self._open: dict[int, tuple[Op, list[Any]]] = {}
-        """Calls of lane 0 that are not answered, by number."""
-        self._named = 0
-        """The number of the last piece of output that the server has for this program, as it said last."""
+        self._errands = Errands(session.references, control.send)
         self._beat_due_s = time.monotonic() + term.beat_s
         self._flush_due_s: float | None = None
         self._output_due_s: float | None = None
@@ -99,14 +89,7 @@ class Keeper(threading.Thread):
 
     def ask(self, op: Op, args: list[Any]) -> Any:
         """Make one call of lane 0 and wait for the answer. Only before the thread starts."""
-        self._sent += 1
-        self._control.send(encode_call(op.code, 0, self._sent, self._sent - 1, "", args, ()))
-        event = self._control.next_event()
-        while not isinstance(event, Reply | Failed) or event.number != self._sent:
-            event = self._control.next_event()
-        if isinstance(event, Failed):
-            raise make(event.code, event.text, event.fields)
-        return event.result
+        return self._errands.ask(op, args, self._control.next_event)
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -162,8 +145,7 @@ class Keeper(threading.Thread):
         if isinstance(event, Reply | Failed):
             if event.number == 0 and isinstance(event, Failed):
                 raise self._session.refused(self._term, make(event.code, event.text, event.fields))
-            self._open.pop(event.number, None)
-            self._named = event.ack
+            self._errands.answered(event)
         elif isinstance(event, Control) and event.type is Type.OUTPUT:
             self._term.printer.take(*event.body)
         elif self._session.outgoing is not None:
@@ -192,18 +174,10 @@ class Keeper(threading.Thread):
         if not references.waiting:
             self._flush_due_s = None
         elif self._flush_due_s is None:
-            self._flush_due_s = now_s + _GATHER_S
+            self._flush_due_s = now_s + GATHER_S
         elif now_s >= self._flush_due_s:
-            self._flush_due_s = now_s + _GATHER_S
-            if len(self._open) < _OPEN_MAX:
-                self._tell_references()
-
-    def _tell_references(self) -> None:
-        references = self._session.references
-        if lent := references.take_lent():
-            self._call(_LEND, [lent])
-        if dropped := references.take_dropped():
-            self._call(_DROP, [dropped])
+            self._flush_due_s = now_s + GATHER_S
+            self._errands.tell_references()
 
     def _send_output(self, outgoing: Outgoing, now_s: float) -> None:
         """Send what was printed, if no call took it along within a moment."""
@@ -213,16 +187,6 @@ class Keeper(threading.Thread):
                 self._control.send(pieces)
         if self._output_due_s is None and not outgoing.idle():
             self._output_due_s = now_s + _OUTPUT_S
-
-    def _call(self, op: Op, args: list[Any]) -> None:
-        self._sent += 1
-        self._open[self._sent] = op, args
-        self._send_call(self._sent)
-
-    def _send_call(self, number: int) -> None:
-        op, args = self._open[number]
-        ack = min(self._open) - 1
-        self._control.send(encode_call(op.code, 0, number, ack, "", args, ()))
 
     def _acknowledge(self) -> None:
         """Acknowledge what threads have received that are silent since."""
@@ -241,9 +205,9 @@ class Keeper(threading.Thread):
             try:
                 self._control = self._session.dial()
                 attached = self._control.attach(self._term.body(0))
+                self._errands.send = self._control.send
                 self._term.printer.resume(attached.get("run", ""))
-                for number in list(self._open):
-                    self._send_call(number)
+                self._errands.send_again()
                 for event in self._control.unheard():
                     self._heed(event)
                 break
@@ -259,8 +223,7 @@ class Keeper(threading.Thread):
         self._acknowledge()
         if self._session.outgoing is not None and (pieces := self._session.outgoing.ahead(self._control)):
             self._control.send(pieces)
-        if lent := self._session.references.take_lent():
-            self._call(_LEND, [lent])
+        self._errands.tell_lent()
         if self._term.printer.used:
             self._print_rest()
         self._control.send(encode_control(Type.GOODBYE, body="bye"))
@@ -270,11 +233,10 @@ class Keeper(threading.Thread):
 
     def _print_rest(self) -> None:
         """Have everything printed that workers have printed for this program, for as long as that goes on."""
-        printer = self._term.printer
-        self._call(_COUNT, [])  # the answer says how much there is
-        number = self._sent
+        printer, errands = self._term.printer, self._errands
+        number = errands.ask_output()
         printed, deadline_s = -1, 0.0
-        while number in self._open or printer.printed < self._named:
+        while errands.is_open(number) or printer.printed < errands.named:
             if printer.printed != printed:
                 printed, deadline_s = printer.printed, time.monotonic() + _HELD_UP_S
             left_s = deadline_s - time.monotonic()

@@ -43,9 +43,10 @@ from mpshared.wire.errors import CannotSend, MessageTooLarge
 from mpshared.wire.own.frames import Event, Failed, Reply, Type, encode_call, encode_control
 
 if TYPE_CHECKING:
-    from mpclient.session import Session, Term
+    from mpclient.session import Session
+    from mpclient.terms import Term
 
-__all__ = ["Lane", "Read"]
+__all__ = ["Lane", "Numbered", "Read"]
 
 Read: TypeAlias = Callable[[Reply], Any]
 """Makes of an answer what the caller wants, while the call can still be abandoned."""
@@ -60,7 +61,38 @@ _ABANDON_S: Final = 1.0
 """How long an exception may be held up to tell the server of it; later is early enough if that fails."""
 
 
-class Lane:
+class Numbered:
+    """What lanes of threads and of tasks share: a number, and how their calls are written."""
+
+    __slots__ = ()
+
+    number: int
+    term: Term
+    settled: int
+    """Answers up to this number have arrived and are not abandoned."""
+    told: int
+    """What the server was told of them while no call did."""
+    _acked: int
+
+    def _encode(
+        self, op: Op, number: int, target: str, args: list[Any], blobs: Sequence[Blob]
+    ) -> list[bytes]:
+        try:
+            pieces = encode_call(op.code, self.number, number, self._acked, target, args, blobs)
+        except MessageTooLarge as err:
+            raise TooBig(f"{op.name}: {err}") from None
+        except CannotSend as err:
+            raise BadValue(f"{op.name}: {err}") from None
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        if size > self.term.max_message_bytes:
+            raise TooBig(
+                f"{op.name}: a message of {size} bytes, the server takes {self.term.max_message_bytes}. Send "
+                f"it in smaller parts, or start the server with a larger --max-message"
+            )
+        return pieces
+
+
+class Lane(Numbered):
     """One thread's stream of calls within one term of a session."""
 
     __slots__ = (
@@ -168,23 +200,6 @@ class Lane:
             self._acked = self._sent
             if number:
                 self.settled = number
-
-    def _encode(
-        self, op: Op, number: int, target: str, args: list[Any], blobs: Sequence[Blob]
-    ) -> list[bytes]:
-        try:
-            pieces = encode_call(op.code, self.number, number, self._acked, target, args, blobs)
-        except MessageTooLarge as err:
-            raise TooBig(f"{op.name}: {err}") from None
-        except CannotSend as err:
-            raise BadValue(f"{op.name}: {err}") from None
-        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
-        if size > self.term.max_message_bytes:
-            raise TooBig(
-                f"{op.name}: a message of {size} bytes, the server takes {self.term.max_message_bytes}. Send "
-                f"it in smaller parts, or start the server with a larger --max-message"
-            )
-        return pieces
 
     def _with_output(self, connection: Connection, pieces: list[bytes]) -> list[bytes]:
         """Put ahead of a call what was printed before it."""

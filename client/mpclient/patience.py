@@ -20,7 +20,7 @@ from mpclient.dialling import Goodbye, Lost, Refusing
 from mpshared.errors import ServerGone
 
 if TYPE_CHECKING:
-    from mpclient.session import Session, Term
+    from mpclient.terms import SessionBase, Term
 
 __all__ = ["REFUSED_S", "Patience"]
 
@@ -41,7 +41,7 @@ class Patience:
 
     __slots__ = ("_deadline_s", "_session", "_since_s", "_term", "_tries")
 
-    def __init__(self, session: Session, term: Term, deadline_s: float | None = None) -> None:
+    def __init__(self, session: SessionBase, term: Term, deadline_s: float | None = None) -> None:
         self._session = session
         self._term = term
         self._deadline_s = deadline_s
@@ -49,16 +49,23 @@ class Patience:
         self._tries = 0
 
     def wait(self, lost: Lost) -> None:
-        """Wait a little before the next attempt; longer each time.
+        """Wait a little before the next attempt; see `delay_s`."""
+        delay_s = self.delay_s(lost)
+        if delay_s:
+            self._session.pause(delay_s)
+
+    def delay_s(self, lost: Lost) -> float:
+        """Return how long to wait before the next attempt; longer each time.
 
         Raises:
             ServerGone: There is no use in another one.
         """
         left_s = min(self._left_s(lost), self._caller_left_s(lost))
         self._tries += 1
-        if self._tries > 1:
-            delay_s = min(_MOST_S, _FIRST_S * 2**self._tries) * (0.5 + random.random())  # noqa: S311 - no secret
-            self._session.pause(min(delay_s, left_s))
+        if self._tries == 1:
+            return 0
+        delay_s = min(_MOST_S, _FIRST_S * 2.0**self._tries) * (0.5 + random.random())  # noqa: S311 - no secret
+        return min(delay_s, left_s)
 
     def _left_s(self, lost: Lost) -> float:
         if isinstance(lost, Goodbye):

@@ -38,7 +38,7 @@ from mpshared.values import (
 )
 
 if TYPE_CHECKING:
-    from mpclient.session import Session
+    from mpclient.terms import SessionBase
 
 __all__ = [
     "BUFFER_BYTES",
@@ -72,7 +72,7 @@ class ProxyBase:
 
     __slots__ = ()
 
-    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
         """Return (reduce, all idents in it) for a value to `session`'s server; None: it lives elsewhere."""
         raise NotImplementedError
 
@@ -86,7 +86,7 @@ class _Writer:
 
     __slots__ = ("buffers", "refs", "session")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionBase) -> None:
         self.session = session
         self.refs: list[str] = []
         self.buffers: list[memoryview] = []
@@ -171,7 +171,7 @@ def importable(thing: type | FunctionType) -> bool:
     return found is thing
 
 
-def dumps(obj: object, session: Session) -> Blob:
+def dumps(obj: object, session: SessionBase) -> Blob:
     """Pickle a user's value for `session`'s server.
 
     Raises:
@@ -207,7 +207,7 @@ class Dumper:
 
     __slots__ = ("_pickler", "_pieces", "_writer", "session")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionBase) -> None:
         self.session = session
         self._begin()
 
@@ -239,7 +239,7 @@ def own_buffers(blob: Blob) -> Blob:
     return blob
 
 
-def _dumps_by_value(obj: object, session: Session) -> Blob:
+def _dumps_by_value(obj: object, session: SessionBase) -> Blob:
     writer = _Writer(session)
     file = io.BytesIO()
     _code_pickler()(file, writer).dump(obj)
@@ -291,13 +291,13 @@ def _with_file_name(reduced: tuple[Any, ...], name: str) -> tuple[Any, ...]:
 class _Reading(threading.local):
     """Whose value this thread is opening: what `open_ref` without an address refers to."""
 
-    session: Session | None = None
+    session: SessionBase | None = None
 
 
 _reading = _Reading()
 
 
-def current_session() -> Session | None:
+def current_session() -> SessionBase | None:
     """Return the session whose value is being opened in this thread, if any."""
     return _reading.session
 
@@ -306,7 +306,7 @@ Load: TypeAlias = Callable[..., Any]
 """What opens a pickle: ``load(data, buffers=…)``."""
 
 
-def loads(blob: Blob, session: Session, load: Load = pickle.loads) -> Any:
+def loads(blob: Blob, session: SessionBase, load: Load = pickle.loads) -> Any:
     """Open one value that `session` was given, by `load`.
 
     Raises:
@@ -325,7 +325,7 @@ def loads(blob: Blob, session: Session, load: Load = pickle.loads) -> Any:
         _reading.session = before
 
 
-def loads_all(blobs: Sequence[Blob], session: Session, load: Load = pickle.loads) -> list[Any]:
+def loads_all(blobs: Sequence[Blob], session: SessionBase, load: Load = pickle.loads) -> list[Any]:
     """Open many values; see `loads`. The references of all are claimed even if one cannot be opened."""
     claimed = [session.claim(ident) for ident in ref_ids(blobs)]
     before = _reading.session

@@ -17,13 +17,14 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mpshared.errors import NoSuchObject
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpclient.session import Session
+    from mpclient.terms import SessionBase
     from mpshared.ops import Op
 
 __all__ = ["Handle", "References"]
@@ -68,8 +69,8 @@ class Handle:
 class References:
     """All handles of a session."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: SessionBase) -> None:
+        self._session = cast("Session", session)  # one of asyncio has handles and proxies of its own
         self._handles: weakref.WeakValueDictionary[str, Handle] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
         self._dropped: deque[tuple[str, int]] = deque()

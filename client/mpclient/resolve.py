@@ -23,6 +23,7 @@ from mpshared.errors import NoSuchObject, ServerGone
 
 if TYPE_CHECKING:
     from mpclient.references import Handle
+    from mpclient.terms import SessionBase
 
 __all__ = ["learn_key", "resolve", "session_at", "session_for"]
 
@@ -45,7 +46,7 @@ def resolve(kind: str, ident: str, address: str) -> Any:
     """
     session = current_session()
     if session is not None and not address:
-        return make(kind, session.adopt(ident))
+        return session.make(kind, session.adopt(ident))
     return make(kind, _handle_elsewhere(ident, address))
 
 
@@ -67,7 +68,7 @@ def _handle_elsewhere(ident: str, address: str) -> Handle:
     return session_at(address).adopt(ident)
 
 
-def session_for(address: str) -> Session:
+def session_for(address: str) -> SessionBase:
     """Return the session at an address; "": that of the value being opened, else this process's only one."""
     session = current_session()
     if session is not None and not address:

@@ -16,24 +16,19 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.dialling import Connection, Lost, close_inherited, dial
+from mpclient.dialling import Lost, close_inherited
 from mpclient.keeper import Keeper
 from mpclient.lane import Lane
 from mpclient.printer import Printer
-from mpclient.references import References
-from mpshared import __version__
-from mpshared.errors import MpserveError, ServerGone, ServerRestarted, SessionExpired
+from mpclient.terms import Describes, SessionBase, Term, again
+from mpshared.errors import MpserveError, ServerGone
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -46,88 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Describes", "Session", "Term", "living_sessions"]
 
-_STARTED_S: Final = time.time()
-_RENEW_S: Final = 0.5
-"""How long a call looks for a server once a session has ended: a program that tries again need not wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Describes:
-    """What a program says of itself; the same fields as the server's `SessionInfo`."""
-
-    role: str = "program"
-    name: str = ""
-    supervisor: str = ""
-    slots: int = 0
-    max_spawned: int = 0
-    queue: str = ""
-    pools: bool = False
-
-    def as_body(self) -> dict[str, Any]:
-        """Return the whole description: this, and what the process itself tells."""
-        return asdict(self) | {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started_s": _STARTED_S,
-            "python": list(sys.version_info[:2]),
-            "version": __version__,
-        }
-
-
-class Term:
-    """One session as the server knows it."""
-
-    __slots__ = (
-        "_numbers",
-        "beat_s",
-        "durable",
-        "epoch",
-        "id",
-        "lanes",
-        "max_message_bytes",
-        "over",
-        "printer",
-        "restarting",
-        "secret",
-        "server",
-    )
-
-    def __init__(self, attached: dict[str, Any], printer: Printer) -> None:
-        self.printer = printer
-        self.id: str = attached["session"]
-        self.secret: str = attached["secret"]
-        self.server: str = attached["server"]
-        self.epoch: str = attached["epoch"]
-        self.max_message_bytes: int = attached["limits"]["max_message"]
-        self.beat_s: float = attached["session_timeout_s"] / 3
-        self.durable = bool(attached.get("durable"))
-        self.restarting = False
-        self.over: MpserveError | None = None
-        """Why it ended, once it has."""
-        self.lanes: dict[int, weakref.ref[Lane]] = {}
-        self._numbers = count(1)
-
-    def new_lane(self, lane: Lane) -> int:
-        """Register a lane and return its number."""
-        number = next(self._numbers)
-        self.lanes[number] = weakref.ref(lane)
-        return number
-
-    def living_lanes(self) -> list[Lane]:
-        """Return the lanes of living threads, and forget the others."""
-        alive: list[Lane] = []
-        for number, ref in list(self.lanes.items()):
-            lane = ref()
-            if lane is None:
-                self.lanes.pop(number, None)
-            else:
-                alive.append(lane)
-        return alive
-
-    def body(self, lane: int) -> dict[str, Any]:
-        """Return what attaches a connection to this session and lane."""
-        return {"session": self.id, "secret": self.secret, "lane": lane}
-
 
 class _Own(threading.local):
     """What belongs to one thread."""
@@ -135,47 +48,29 @@ class _Own(threading.local):
     lane: Lane | None = None
 
 
-class Session:
+class Session(SessionBase):
     """This process at one server. Threads may share it; so may forked children."""
 
     def __init__(
-        self,
-        address: Address,
-        key: bytes,
-        describes: Describes | None = None,
-        *,
-        connect_timeout_s: float = 30.0,
-        reconnect_timeout_s: float = 60.0,
+        self, address: Address, key: bytes, describes: Describes | None = None, **limits_s: float
     ) -> None:
-        self.address = address
-        self.key = key
-        self.describes = describes or Describes()
-        self.connect_timeout_s = connect_timeout_s
-        self.reconnect_timeout_s = reconnect_timeout_s
-        self.advertise = ""
+        super().__init__(address, key, describes, **limits_s)
         self.speaks_for: Sequence[str] = ()
         """Sessions of processes this one answers for: a supervisor's workers."""
-        self.references = References(self)
         self.outgoing: Outgoing | None = None
         """What this process prints for programs; None in a process that prints for itself."""
         self.unflushed: set[Any] = set()
         """Buffered queues with items that the server has not seen."""
         self.ending = False
         """Nothing more will be asked: what goes wrong now has nobody else to be told to."""
-        self.closed = False
         self._begin_anew()
         _living.add(self)
 
     def _begin_anew(self) -> None:
-        self._term: Term | None = None
-        self._ended: MpserveError | None = None
+        self._forget_term()
         self._keeper: Keeper | None = None
         self._own = _Own()
         self._starting = threading.RLock()
-        self._closing = threading.Event()
-
-    def __repr__(self) -> str:
-        return f"<Session at {self.address}: {self._term.id if self._term else 'none'}>"
 
     # -- calling ---------------------------------------------------------------------------------
 
@@ -207,10 +102,6 @@ class Session:
         for buffer in tuple(self.unflushed):
             buffer.send()
 
-    def claim(self, ident: str) -> Handle:
-        """Note a reference that the server has given this session, and return the object's handle."""
-        return self.references.claim(ident)
-
     def adopt(self, ident: str) -> Handle:
         """Take a reference to an object whose proxy came by another way than a value.
 
@@ -222,6 +113,18 @@ class Session:
             self.call(_ADOPT, "", [[ident]])
             handle = self.references.claim(ident)
         return handle
+
+    def make(self, kind: str, handle: Handle) -> Any:
+        """Return the live object for what stood in a value; see `mpclient.objects.make`."""
+        from mpclient.objects import make  # noqa: PLC0415 - the import would be circular
+
+        return make(kind, handle)
+
+    def borrowed(self) -> Any:
+        """Return the cluster that a value mentions, as its reader has it."""
+        from mpclient.cluster import Cluster  # noqa: PLC0415 - the import would be circular
+
+        return Cluster(self, borrowed=True)
 
     def lane_number(self) -> int:
         """Return the number of this thread's lane (opened if need be): with `id`, the name of an owner."""
@@ -257,10 +160,7 @@ class Session:
             return self._term or self._begin()
 
     def _begin(self) -> Term:
-        if self.closed:
-            raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
-        limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
-        control, attached = self._dial_first(limit_s)
+        control, attached = self._introduce()
         term = Term(attached, Printer(self.post, attached.get("run", "")))
         if self.outgoing is not None:
             self.outgoing.renew()
@@ -273,70 +173,23 @@ class Session:
         _finish.arrange()
         return term
 
-    def _dial_first(self, limit_s: float) -> tuple[Connection, dict[str, Any]]:
-        """Connect and introduce ourselves, again and again until `limit_s` is over."""
-        body = {"new": self.describes.as_body(), "control": True}
-        deadline_s = time.monotonic() + limit_s
-        delay_s = 0.02
-        while True:
-            left_s = deadline_s - time.monotonic()
-            try:
-                control = self.dial(max(0.1, left_s))
-                return control, control.attach(body)
-            except Lost as lost:
-                if left_s <= delay_s:
-                    text = f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
-                    raise ServerGone(text) from None
-            self.pause(delay_s)
-            delay_s = min(0.5, delay_s * 2)
-
-    def dial(self, timeout_s: float | None = None) -> Connection:
-        """Open an authenticated connection to the server; see `connection.dial`."""
-        return dial(self.address, self.key, timeout_s or 10.0)
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but not beyond `close`.
-
-        Raises:
-            ServerGone: Another thread closed the cluster.
-        """
-        if self._closing.wait(seconds):
-            raise ServerGone(f"this program closed its connection to {self.address} while a call waited")
-
     def check(self, lane: Lane) -> None:
         """Raise why the lane's term is over, if it is."""
         error = lane.term.over
         if error is not None:
-            raise type(error)(error.text, **error.fields)
+            raise again(error)
 
     def heard(self, lane: Lane) -> None:
         """Note that a thread was told of an error: if its term is over, its next call begins anew."""
         if lane.term.over is not None and self._own.lane is lane:
             self._own.lane = None
 
-    def refused(self, term: Term, error: MpserveError) -> MpserveError:
-        """Return what users see when the server no longer takes the session; ends the term."""
-        if isinstance(error, SessionExpired) and error.fields.get("epoch", term.epoch) != term.epoch:
-            error = ServerRestarted(
-                f"the server at {self.address} was restarted and has none of its state: the queues, locks "
-                f"and dicts of before are gone; open them again"
-            )
-        return self.end(term, error)
-
-    def end(self, term: Term, error: MpserveError) -> MpserveError:
-        """End a term: all its threads hear `error`, or the first reason there was. Returns a copy of that."""
-        if term.over is None:
-            term.over = error
-            if self._term is term:
-                self._ended = error
-                self._term = None
-                if self.outgoing is not None and not self.closed:  # else the keeper sends it with the goodbye
-                    self.outgoing.session_over()
-            term.printer.stop()
-            for lane in term.living_lanes():
-                lane.interrupt()
-            self.wake()
-        return type(term.over)(term.over.text, **term.over.fields)
+    def _break_off(self, term: Term) -> None:
+        if self.outgoing is not None and not self.closed:  # else the keeper sends it with the goodbye
+            self.outgoing.session_over()
+        for lane in term.living_lanes():
+            lane.interrupt()
+        self.wake()
 
     # -- for the keeper --------------------------------------------------------------------------
 

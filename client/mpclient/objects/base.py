@@ -10,21 +10,21 @@ RULES
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
-from mpclient.pickling import ProxyBase, dumps_key, loads
+from mpclient.pickling import ProxyBase, dumps, dumps_key, loads, loads_all
 from mpshared.errors import KeyMissing, NoSuchObject, NotSupported, ServerRestarted
 from mpshared.values import open_ref
 
 if TYPE_CHECKING:
     from mpclient.references import Handle
-    from mpclient.session import Session
+    from mpclient.terms import SessionBase
     from mpshared.ops import Op
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["REQUIRED", "Proxy", "is_spawning", "missing"]
+__all__ = ["REQUIRED", "Held", "Proxy", "is_spawning", "missing"]
 
 
 T = TypeVar("T")
@@ -32,8 +32,8 @@ REQUIRED: Final = object()
 """Stands for a default that was not given."""
 
 
-class Proxy(ProxyBase):
-    """One shared object."""
+class Held(ProxyBase):
+    """One shared object as this process holds it, whoever drives its calls."""
 
     __slots__ = ("__weakref__", "_handle", "_name")
 
@@ -50,6 +50,97 @@ class Proxy(ProxyBase):
         """Make the proxy that was pickled with `details` (see `_details`)."""
         _ = details
         return cls(handle)
+
+    # -- what travels ----------------------------------------------------------------------------
+
+    def _gone(self, err: NoSuchObject) -> NoSuchObject | ServerRestarted:
+        """Tell an object that was freed from one that went with its server."""
+        handle = self._handle
+        if handle.epoch == handle.session.references.epoch:
+            if err.fields.get("ident") != handle.ident:
+                return err
+            text = f"the {self._label} does not exist any more: it was deleted, or nothing referred to it"
+            return NoSuchObject(text, **err.fields)
+        return ServerRestarted(
+            f"the {self._label} is lost: the server at {handle.session.address} was restarted without its "
+            f"state; open it again"
+        )
+
+    def _read_value(self, reply: Reply) -> Any:
+        """Open the one value of an answer."""
+        try:
+            return loads(reply.blobs[0], self._handle.session)
+        except Exception as err:
+            err.add_note(f"while opening a value from the {self._label}")
+            raise
+
+    def _read_values(self, reply: Reply) -> list[Any]:
+        return loads_all(reply.blobs, self._handle.session)
+
+    def _blob(self, value: Any) -> Blob:
+        return dumps(value, self._handle.session)
+
+    def _blobs(self, values: Iterable[Any]) -> list[Blob]:
+        session = self._handle.session
+        return [dumps(value, session) for value in values]
+
+    @property
+    def _label(self) -> str:
+        return f"{self.kind} {self._name!r}" if self._name else f"{self.kind} {self._handle.ident}"
+
+    # -- in pickles ------------------------------------------------------------------------------
+
+    def _details(self) -> str:
+        """Return what a copy elsewhere must know besides kind and ident; no "/" in it."""
+        return ""
+
+    @property
+    def _kind_text(self) -> str:
+        details = self._details()
+        if details:
+            return f"{self.kind}/{self.flavour}/{details}"
+        return f"{self.kind}/{self.flavour}" if self.flavour else self.kind
+
+    def _handles(self) -> tuple[Handle, ...]:
+        """Return the handles of all objects that a copy elsewhere needs."""
+        return (self._handle,)
+
+    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        handle = self._handle
+        if handle.session is not session and handle.session.server_id != session.server_id:
+            return None
+        idents = tuple([held.ident for held in self._handles()])
+        return (open_ref, (self._kind_text, handle.ident, "")), idents
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        handle = self._handle
+        session = handle.session
+        for held in self._handles():
+            held.lend()
+        address = session.advertise or str(session.address)
+        if is_spawning():
+            # Its child runs this very program for this very user: it may know the key.
+            return _open_with_key, (self._kind_text, handle.ident, str(session.address), session.key)
+        return open_ref, (self._kind_text, handle.ident, address)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name or self._handle.ident} at {self._handle.session.address}>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Held):
+            return self._handle is other._handle or self._handle.ident == other._handle.ident
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._handle.ident)
+
+
+class Proxy(Held):
+    """One shared object; a call waits for its answer."""
+
+    __slots__ = ()
 
     # -- calling ---------------------------------------------------------------------------------
 
@@ -71,6 +162,10 @@ class Proxy(ProxyBase):
         except BaseException:
             self._take_back(before)
             raise
+
+    def _finish(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
+        """Make a call that gives something up: who is cancelled has given it up all the same."""
+        return self._call(op, *args, read=read)
 
     def _look_up(
         self,
@@ -105,31 +200,6 @@ class Proxy(ProxyBase):
         """
         self._handle.session.take_back(before + 1)
 
-    def _gone(self, err: NoSuchObject) -> NoSuchObject | ServerRestarted:
-        """Tell an object that was freed from one that went with its server."""
-        handle = self._handle
-        if handle.epoch == handle.session.references.epoch:
-            if err.fields.get("ident") != handle.ident:
-                return err
-            text = f"the {self._label} does not exist any more: it was deleted, or nothing referred to it"
-            return NoSuchObject(text, **err.fields)
-        return ServerRestarted(
-            f"the {self._label} is lost: the server at {handle.session.address} was restarted without its "
-            f"state; open it again"
-        )
-
-    def _read_value(self, reply: Reply) -> Any:
-        """Open the one value of an answer."""
-        try:
-            return loads(reply.blobs[0], self._handle.session)
-        except Exception as err:
-            err.add_note(f"while opening a value from the {self._label}")
-            raise
-
-    @property
-    def _label(self) -> str:
-        return f"{self.kind} {self._name!r}" if self._name else f"{self.kind} {self._handle.ident}"
-
     # -- as the standard library's proxies -------------------------------------------------------
 
     def _callmethod(
@@ -147,54 +217,6 @@ class Proxy(ProxyBase):
     def _getvalue(self) -> Any:
         """Return a plain copy of what it stands for; what has none refuses."""
         raise NotSupported(f"the {self._label} lives on the server, and there is no copy of it to be had")
-
-    # -- in pickles ------------------------------------------------------------------------------
-
-    def _details(self) -> str:
-        """Return what a copy elsewhere must know besides kind and ident; no "/" in it."""
-        return ""
-
-    @property
-    def _kind_text(self) -> str:
-        details = self._details()
-        if details:
-            return f"{self.kind}/{self.flavour}/{details}"
-        return f"{self.kind}/{self.flavour}" if self.flavour else self.kind
-
-    def _handles(self) -> tuple[Handle, ...]:
-        """Return the handles of all objects that a copy elsewhere needs."""
-        return (self._handle,)
-
-    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
-        handle = self._handle
-        if handle.session is not session and handle.session.server_id != session.server_id:
-            return None
-        idents = tuple([held.ident for held in self._handles()])
-        return (open_ref, (self._kind_text, handle.ident, "")), idents
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        handle = self._handle
-        session = handle.session
-        for held in self._handles():
-            held.lend()
-        address = session.advertise or str(session.address)
-        if is_spawning():
-            # Its child runs this very program for this very user: it may know the key.
-            return _open_with_key, (self._kind_text, handle.ident, str(session.address), session.key)
-        return open_ref, (self._kind_text, handle.ident, address)
-
-    # -- looking ---------------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name or self._handle.ident} at {self._handle.session.address}>"
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Proxy):
-            return self._handle is other._handle or self._handle.ident == other._handle.ident
-        return NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._handle.ident)
 
 
 def missing(key: Any, err: KeyMissing, default: Any) -> Any:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import REQUIRED, Proxy
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
-from mpclient.pickling import dumps, dumps_key, loads_all, loads_key
+from mpclient.pickling import dumps_key, loads_key
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpshared.ops import Op
-    from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
 __all__ = ["CLASSES", "MISSING", "Dict"]
@@ -185,12 +184,6 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         return str(self.copy())
 
     # -- what travels ----------------------------------------------------------------------------
-
-    def _blob(self, value: Any) -> Blob:
-        return dumps(value, self._handle.session)
-
-    def _read_values(self, reply: Reply) -> list[Any]:
-        return loads_all(reply.blobs, self._handle.session)
 
     def _read_items(self, reply: Reply) -> list[tuple[Any, Any]]:
         return list(zip(map(loads_key, reply.result), self._read_values(reply), strict=True))

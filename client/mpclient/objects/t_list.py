@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import Proxy
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
-from mpclient.pickling import dumps, loads_all
 from mpshared.errors import Conflict, NotSupported
 from mpshared.ops import BY_NAME
 
@@ -219,18 +218,6 @@ class List(Proxy, MutableSequence[Any]):
 
     def _read_snapshot(self, reply: Reply) -> tuple[int, list[Blob], list[Any]]:
         return reply.result, list(reply.blobs), self._read_values(reply)
-
-    # -- what travels ----------------------------------------------------------------------------
-
-    def _blob(self, value: Any) -> Blob:
-        return dumps(value, self._handle.session)
-
-    def _blobs(self, values: Iterable[Any]) -> list[Blob]:
-        session = self._handle.session
-        return [dumps(value, session) for value in values]
-
-    def _read_values(self, reply: Reply) -> list[Any]:
-        return loads_all(reply.blobs, self._handle.session)
 
 
 def wire_slice(part: slice) -> list[int | None]:

@@ -60,7 +60,7 @@ class Mutex(Proxy):
         Raises:
             NotHeld: Nobody holds it (a RuntimeError and a ValueError).
         """
-        return self._call(self._RELEASE, read=nothing)
+        return self._finish(self._RELEASE, read=nothing)
 
     def locked(self) -> bool:
         """Return whether somebody holds it."""
@@ -86,7 +86,7 @@ class Mutex(Proxy):
     ) -> None:
         if exc is not None and isinstance(exc, DeadlockError | LockAbandoned) and self._is_lost(exc):
             return None
-        return self._call(self._RELEASE, read=nothing)
+        return self._finish(self._RELEASE, read=nothing)
 
     def _is_lost(self, error: DeadlockError | LockAbandoned) -> bool:
         """Tell whether a condition's wait ended without the lock it began with, as `error` says."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mpclient.references import Handle
     from mpclient.session import Session
+    from mpclient.terms import SessionBase
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 
@@ -224,7 +225,7 @@ class Connection(Proxy):
 
     # -- in pickles ------------------------------------------------------------------------------
 
-    def _mention(self, session: Session) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
         self._check()
         return super()._mention(session)
 

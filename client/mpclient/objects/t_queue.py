@@ -191,7 +191,7 @@ class Queue(Proxy):
         Raises:
             ValueError: Called more often than items were put.
         """
-        return self._call(_TASK_DONE, n, read=nothing)
+        return self._finish(_TASK_DONE, n, read=nothing)
 
     def join(self, timeout: float | None = None) -> bool | None:
         """Wait until all items that were put are finished.

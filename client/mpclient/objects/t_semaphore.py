@@ -50,7 +50,7 @@ class Semaphore(Proxy):
         Raises:
             ValueError: `n` is less than one; or a bounded one would have more than it began with.
         """
-        return self._call(_RELEASE, n, read=nothing)
+        return self._finish(_RELEASE, n, read=nothing)
 
     def get_value(self) -> int:
         """Return how many permits are free."""

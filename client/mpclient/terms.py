@@ -1,0 +1,251 @@
+"""What a session is, whoever drives it: threads (`mpclient.session`) or asyncio (`mpclient.aio`).
+
+RULES
+* A `Term` is a session as the server knows it: from the first ATTACH to its end.
+* When a term ends early, whoever took part in it hears why, once; the next call begins a new term.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import weakref
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from mpclient.dialling import Connection, Lost, dial
+from mpclient.references import References
+from mpshared import __version__
+from mpshared.errors import MpserveError, ServerGone, ServerRestarted, SessionExpired
+
+if TYPE_CHECKING:
+    from mpclient.lane import Numbered
+    from mpclient.printer import Printer
+    from mpclient.references import Handle
+    from mpshared.address import Address
+    from mpshared.ops import Op
+
+__all__ = ["Describes", "SessionBase", "Term", "again"]
+
+_STARTED_S: Final = time.time()
+_RENEW_S: Final = 0.5
+"""How long a call looks for a server once a session has ended: a program that tries again need not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Describes:
+    """What a program says of itself; the same fields as the server's `SessionInfo`."""
+
+    role: str = "program"
+    name: str = ""
+    supervisor: str = ""
+    slots: int = 0
+    max_spawned: int = 0
+    queue: str = ""
+    pools: bool = False
+
+    def as_body(self) -> dict[str, Any]:
+        """Return the whole description: this, and what the process itself tells."""
+        return asdict(self) | {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_s": _STARTED_S,
+            "python": list(sys.version_info[:2]),
+            "version": __version__,
+        }
+
+
+class Term:
+    """One session as the server knows it."""
+
+    __slots__ = (
+        "_numbers",
+        "beat_s",
+        "durable",
+        "epoch",
+        "id",
+        "lanes",
+        "max_message_bytes",
+        "over",
+        "printer",
+        "restarting",
+        "secret",
+        "server",
+    )
+
+    def __init__(self, attached: dict[str, Any], printer: Printer) -> None:
+        self.printer = printer
+        self.id: str = attached["session"]
+        self.secret: str = attached["secret"]
+        self.server: str = attached["server"]
+        self.epoch: str = attached["epoch"]
+        self.max_message_bytes: int = attached["limits"]["max_message"]
+        self.beat_s: float = attached["session_timeout_s"] / 3
+        self.durable = bool(attached.get("durable"))
+        self.restarting = False
+        self.over: MpserveError | None = None
+        """Why it ended, once it has."""
+        self.lanes: dict[int, weakref.ref[Numbered]] = {}
+        self._numbers = count(1)
+
+    def new_lane(self, lane: Numbered) -> int:
+        """Register a lane and return its number."""
+        number = next(self._numbers)
+        self.lanes[number] = weakref.ref(lane)
+        return number
+
+    def living_lanes(self) -> list[Any]:
+        """Return the lanes of living threads, and forget the others."""
+        alive: list[Any] = []
+        for number, ref in list(self.lanes.items()):
+            lane = ref()
+            if lane is None:
+                self.lanes.pop(number, None)
+            else:
+                alive.append(lane)
+        return alive
+
+    def body(self, lane: int) -> dict[str, Any]:
+        """Return what attaches a connection to this session and lane."""
+        return {"session": self.id, "secret": self.secret, "lane": lane}
+
+
+class SessionBase:
+    """This process at one server: where that is, what it holds there, and its term."""
+
+    def __init__(
+        self,
+        address: Address,
+        key: bytes,
+        describes: Describes | None = None,
+        *,
+        connect_timeout_s: float = 30.0,
+        reconnect_timeout_s: float = 60.0,
+    ) -> None:
+        self.address = address
+        self.key = key
+        self.describes = describes or Describes()
+        self.connect_timeout_s = connect_timeout_s
+        self.reconnect_timeout_s = reconnect_timeout_s
+        self.advertise = ""
+        self.references = References(self)
+        self.closed = False
+        self._forget_term()
+
+    def _forget_term(self) -> None:
+        self._term: Term | None = None
+        self._ended: MpserveError | None = None
+        self._closing = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<Session at {self.address}: {self._term.id if self._term else 'none'}>"
+
+    @property
+    def server_id(self) -> str:
+        """The server's own id; the same for all addresses it has."""
+        raise NotImplementedError
+
+    def call(self, op: Op, target: str, args: list[Any]) -> Any:
+        """Make one call."""
+        raise NotImplementedError
+
+    # -- references ------------------------------------------------------------------------------
+
+    def claim(self, ident: str) -> Handle:
+        """Note a reference that the server has given this session, and return the object's handle."""
+        return self.references.claim(ident)
+
+    def adopt(self, ident: str) -> Handle:
+        """Take a reference to an object whose proxy came by another way than a value.
+
+        Raises:
+            NoSuchObject: It is gone.
+        """
+        raise NotImplementedError
+
+    def make(self, kind: str, handle: Handle) -> Any:
+        """Return the live object for what stood in a value; see `mpclient.objects.make`."""
+        raise NotImplementedError
+
+    def borrowed(self) -> Any:
+        """Return the cluster that a value mentions, as its reader has it."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Have what is due looked at. Safe in finalisers and signal handlers."""
+        raise NotImplementedError
+
+    # -- beginning -------------------------------------------------------------------------------
+
+    def _introduce(self) -> tuple[Connection, dict[str, Any]]:
+        """Connect and introduce ourselves, again and again until time is up: the control of a new term.
+
+        Raises:
+            ServerGone: No server within the connect timeout (after the end of a term: within seconds).
+            NotAllowed, ProtocolViolation: It is not our server.
+        """
+        if self.closed:
+            raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
+        body = {"new": self.describes.as_body(), "control": True}
+        limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
+        deadline_s = time.monotonic() + limit_s
+        delay_s = 0.02
+        while True:
+            left_s = deadline_s - time.monotonic()
+            try:
+                control = self.dial(max(0.1, left_s))
+                return control, control.attach(body)
+            except Lost as lost:
+                if left_s <= delay_s:
+                    text = f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
+                    raise ServerGone(text) from None
+            self.pause(delay_s)
+            delay_s = min(0.5, delay_s * 2)
+
+    def dial(self, timeout_s: float | None = None) -> Connection:
+        """Open an authenticated connection to the server; see `dialling.dial`."""
+        return dial(self.address, self.key, timeout_s or 10.0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond `close`.
+
+        Raises:
+            ServerGone: Another thread closed the cluster.
+        """
+        if self._closing.wait(seconds):
+            raise ServerGone(f"this program closed its connection to {self.address} while a call waited")
+
+    # -- ending ----------------------------------------------------------------------------------
+
+    def refused(self, term: Term, error: MpserveError) -> MpserveError:
+        """Return what users see when the server no longer takes the session; ends the term."""
+        if isinstance(error, SessionExpired) and error.fields.get("epoch", term.epoch) != term.epoch:
+            error = ServerRestarted(
+                f"the server at {self.address} was restarted and has none of its state: the queues, locks "
+                f"and dicts of before are gone; open them again"
+            )
+        return self.end(term, error)
+
+    def end(self, term: Term, error: MpserveError) -> MpserveError:
+        """End a term: all in it hear `error`, or the first reason there was. Returns a copy of that."""
+        if term.over is None:
+            term.over = error
+            if self._term is term:
+                self._ended = error
+                self._term = None
+            term.printer.stop()
+            self._break_off(term)
+        return again(term.over)
+
+    def _break_off(self, term: Term) -> None:
+        """Break calls that are under way: their term is over."""
+        raise NotImplementedError
+
+
+def again(error: MpserveError) -> MpserveError:
+    """Return a copy: one that is raised twice would collect the tracebacks of both."""
+    return type(error)(error.text, **error.fields)
