@@ -56,9 +56,16 @@ class Future(concurrent.futures.Future[Any]):
     def _note_running(self) -> None:
         """Say `running` from now on: it could not be cancelled."""
         with self._condition:
-            is_pending = self._state == _PENDING
-        if is_pending:
-            self.set_running_or_notify_cancel()
+            if self._state == _PENDING:
+                self._state = _RUNNING
+
+    def running(self) -> bool:
+        """Tell whether the call runs. Cost: a round trip, as long as it is not known."""
+        if super().running():
+            return True
+        if not self.done() and self._jobs.has_begun(self):
+            self._note_running()
+        return super().running()
 
     def result(self, timeout: float | None = None) -> Any:
         """Return what the call returned, or raise what it raised; see `concurrent.futures.Future.result`."""
@@ -89,7 +96,8 @@ class Future(concurrent.futures.Future[Any]):
         self.set_exception(error)
 
 
-_PENDING: Final = "PENDING"
+_PENDING: Final = "PENDING"  # the standard library's words, which it keeps to itself
+_RUNNING: Final = "RUNNING"
 
 
 def _broken(error: BaseException) -> BaseException:
@@ -188,8 +196,10 @@ class Executor(concurrent.futures.Executor):
         if buffersize is None:
             items = list(items)
         stream = Stream(ordered=True, chunk=chunksize)
-        made = _made(self._jobs, fn, items, chunksize)
-        flow = Flow(self._jobs, stream, made, items=chunksize, window=window, bounded=buffersize is not None)
+        digest, lent = self._jobs.functions.lend(fn)
+        made = _made(digest, items, chunksize)
+        more: Any = {"items": chunksize, "window": window, "bounded": buffersize is not None, "lent": lent}
+        flow = Flow(self._jobs, stream, made, **more)
         flow.start()
         results = _results(self._jobs, flow, stream, deadline_s)
         return results if chunksize == 1 else chained(results)
@@ -210,10 +220,7 @@ class Executor(concurrent.futures.Executor):
             self._jobs.join()
 
 
-def _made(
-    jobs: Jobs, function: Callable[..., Any], items: Iterable[tuple[Any, ...]], chunksize: int
-) -> Iterator[tuple[Any, ...]]:
-    digest = jobs.functions.digest(function)
+def _made(digest: str, items: Iterable[tuple[Any, ...]], chunksize: int) -> Iterator[tuple[Any, ...]]:
     if chunksize == 1:
         return ((CALL, digest, args, {}) for args in items)
     return ((STAR, digest, chunk) for chunk in chunks_of(items, chunksize))

@@ -31,7 +31,7 @@ from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
 from mpclient.pooling.outcomes import failures, open_all
 from mpclient.pooling.refusal import explained, roots_of
-from mpclient.pooling.requests import Abandoned, Cancel
+from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request
 from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
 from mpclient.pooling.vigil import Vigil
@@ -152,6 +152,11 @@ class Jobs:
         if not self._threads:
             self._start()
 
+    def give_back(self, digest: str) -> None:
+        """Have a function that was lent forgotten soon."""
+        if self.over is None:
+            self._outbox.put(GiveBack(digest))
+
     def add(self, flow: Flow) -> None:
         """Know of a stream of jobs, until all of them have been sent."""
         with self.lock:
@@ -221,7 +226,7 @@ class Jobs:
 
     def _send(self) -> None:
         while (request := self._next_request()) is not None:
-            if isinstance(request, Cancel | Abandoned):
+            if isinstance(request, Request):
                 request.serve(self)
             else:
                 self._send_from(request)
@@ -326,12 +331,16 @@ class Jobs:
         """Cancel one job and return True: its ticket is not settled. False: it has begun, or is over."""
         return bool(self._threads) and self._ask(Cancel(ticket=ticket)).count > 0
 
+    def has_begun(self, ticket: Ticket) -> bool:
+        """Ask whether a worker has begun one job."""
+        return bool(self._threads) and self._ask(Look(ticket)).count > 0
+
     def cancel_all_now(self, error: BaseException) -> None:
         """Cancel what has not begun: its outcome is `error`."""
         if self._threads:
             self._ask(Cancel(error=error))
 
-    def _ask(self, request: Cancel) -> Cancel:
+    def _ask(self, request: Cancel | Look) -> Cancel | Look:
         """Have the sender serve a request, and wait for that."""
         sender = self._threads[0]
         if threading.current_thread() is sender:

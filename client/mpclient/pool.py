@@ -261,15 +261,14 @@ class Pool:
         chunk = 0 if not length else self._chunk_of(length) if chunksize is None else chunksize
         shown = progress_of(progress, items, _name_of(func))
         result = MapResult(self, self._jobs, chunk, length, callback, error_callback, shown)
-        made = self._made(how, func, chunks_of(items, chunk)) if result.expects else ()
-        return result, Flow(self._jobs, result, made, items=chunk)
+        if not result.expects:
+            return result, Flow(self._jobs, result, ())
+        digest, lent = self._jobs.functions.lend(func)
+        made = jobs_of(how, digest, items, chunk)
+        return result, Flow(self._jobs, result, made, items=chunk, lent=lent)
 
     def _chunk_of(self, length: int) -> int:
         return -(-length // (self._processes * 4))
-
-    def _made(self, how: int, func: Callable[..., Any], chunks: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-        digest = self._jobs.functions.digest(func)
-        return ((how, digest, chunk) for chunk in chunks)
 
     # -- streams ---------------------------------------------------------------------------------
 
@@ -324,11 +323,9 @@ class Pool:
         stream = Stream(
             ordered=ordered, chunk=chunksize, progress=progress_of(progress, iterable, _name_of(func))
         )
-        if chunksize == 1:
-            made = _one_by_one(self._jobs.functions.digest(func), iterable)
-        else:
-            made = self._made(MAP, func, chunks_of(iterable, chunksize))
-        flow = Flow(self._jobs, stream, made, items=chunksize, window=window, bounded=True)
+        digest, lent = self._jobs.functions.lend(func)
+        made = jobs_of(CALL if chunksize == 1 else MAP, digest, iterable, chunksize)
+        flow = Flow(self._jobs, stream, made, items=chunksize, window=window, bounded=True, lent=lent)
         results = (IMapIterator if ordered else IMapUnorderedIterator)(self, self._jobs, flow, stream)
         flow.start()
         return results if chunksize == 1 else chained(results)
@@ -402,10 +399,14 @@ def chunks_of(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
         yield chunk
 
 
-def _one_by_one(digest: str, iterable: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Yield a job for each item."""
-    for item in iterable:
-        yield CALL, digest, (item,), _NO_KWARGS
+def jobs_of(how: int, digest: str, iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield a job (see `jobs_format`) for each item, or for each `size` items; begins the iterable lazily."""
+    if how == CALL:
+        for item in iterable:
+            yield CALL, digest, (item,), _NO_KWARGS
+    else:
+        for chunk in chunks_of(iterable, size):
+            yield how, digest, chunk
 
 
 def _check(processes: int | None, maxtasksperchild: int | None, initializer: object) -> None:

@@ -405,6 +405,8 @@ _read(0x0F05, "pool", "learn", text("digest"))
 _op(0x0F06, "pool", "equip", blobs=1, again=True)
 _read(0x0F07, "pool", "spec")
 _op(0x0F08, "pool", "hand_back", Arg("ranges", _ranges))
+_op(0x0F09, "pool", "forget", text("digest"), again=True)
+_read(0x0F0A, "pool", "waiting", Arg("ranges", _ranges))
 
 # process: one operating-system process on a worker host
 _op(0x1001, "process", "start", TIMEOUT, wait=True)

@@ -92,6 +92,8 @@ CASES = [
     Case("pool", "equip", [], [A], result=1),
     Case("pool", "spec", result=..., out=[A], before=[("equip", [], (A,))]),
     Case("pool", "hand_back", [[[1, 3]]], result=0, before=JOBS),
+    Case("pool", "forget", ["digest"], before=[("teach", ["digest"], (A,))]),
+    Case("pool", "waiting", [[[2, 7]]], result=[[2, 3]], before=JOBS),
     Case("dict", "get", [KEY], out=[B], before=FULL_DICT),
     Case("dict", "set", ["y"], [A]),
     Case("dict", "delete", ["x"], before=FULL_DICT),

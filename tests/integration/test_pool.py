@@ -13,6 +13,8 @@ from multiprocessing.pool import RemoteTraceback, ThreadPool  # type: ignore[att
 import pytest
 from tests.integration.pool_jobs import (
     Mistake,
+    Scaled,
+    add,
     fail,
     process_id,
     recall,
@@ -31,6 +33,7 @@ from mpclient.pool import ThreadPool as Offered
 from mpclient.pooling.flow import WINDOW
 from mpclient.pooling.outcomes import JobCancelled
 from mpshared.errors import TooBig
+from mpshared.ops import BY_NAME
 
 pytestmark = pytest.mark.hosts
 LIMIT_S = 20
@@ -202,6 +205,34 @@ def test_a_function_travels_once(crew, pool):
         pool.apply(function, (1,))
         pool.apply(functools.partial(function, 1))
     assert pool._jobs.functions._taught == taught
+
+
+def test_what_has_state_is_taught_for_one_use_only(crew, pool):
+    scaled = Scaled(3)
+    for _ in range(2):
+        assert pool.map(scaled.method, range(3)) == [3, 4, 5]
+        assert list(pool.imap(functools.partial(add, second=scaled.by), range(2))) == [
+            (0, 3, 100),
+            (1, 3, 100),
+        ]
+        scaled.by = 3
+    assert pool.map(Scaled(4), [1]) == [4]
+    functions = pool._jobs.functions
+    testing.wait_until(lambda: not functions._taught and not functions._loans, LIMIT_S)
+    digest = functions.lend(scaled)[0]
+    functions.give_back(digest)
+    with pytest.raises(KeyError):
+        crew.session.call(BY_NAME["pool.learn"], pool._jobs.ident, [digest])
+
+
+def test_a_function_is_forgotten_when_the_last_who_uses_it_is_done(pool):
+    scaled = Scaled(3)
+    streams = [pool.imap(scaled, iter(range(50)), buffersize=2) for _ in range(3)]
+    assert [next(stream) for stream in streams] == [0, 0, 0]
+    assert sum(streams.pop()) == sum(streams.pop()) == 3 * 49 * 25
+    testing.wait_until(lambda: pool._jobs.functions._loans.total() == 1, LIMIT_S)
+    assert sum(streams.pop()) == 3 * 49 * 25
+    testing.wait_until(lambda: not pool._jobs.functions._loans, LIMIT_S)
 
 
 def test_what_cannot_travel_is_refused_where_it_is_submitted(pool):

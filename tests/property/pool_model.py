@@ -13,6 +13,7 @@ class PoolModel:
         """`workers`: Python by session id, of those who live; shared with the machine."""
         self.blobs, self.deaths, self.where = {}, {}, {}
         self.suspects, self.out, self.results, self.python = set(), [], [], None
+        self.taught = {}
         self.wants = {}
         """How many jobs each (session, lane) asks for."""
 
@@ -105,8 +106,13 @@ class PoolModel:
             assert self.where[number] == READY
             self.leave(number, CANCELLED)
 
-    def teach(self, _digest, blob):
-        self.python = needs_python(blob) or self.python
+    def teach(self, digest, blob):
+        self.taught[digest] = needs_python(blob)
+        self.python = self.taught[digest] or self.python
+
+    def forget(self, digest):
+        del self.taught[digest]
+        self.python = ([None] + [python for python in self.taught.values() if python])[-1]
 
     def leave(self, number, where):
         self.where[number] = where

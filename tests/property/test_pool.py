@@ -132,7 +132,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert set(numbers) == ready & {*range(lo, lo + n + 1), lo + 6}
 
     @precondition(lambda self: self.free(self.program))
-    @rule(data=st.data(), what=st.sampled_from(["teach", "equip", "replace", *["collect"] * 9]))
+    @rule(data=st.data(), what=st.sampled_from(["teach", "forget", "equip", "replace", *["collect"] * 8]))
     def do_what_is_seldom_done(self, data, what):
         lane, pool = data.draw(st.sampled_from(self.free(self.program))), self.a_pool(data)
         if what == "replace":
@@ -141,6 +141,9 @@ class PoolMachine(RuleBasedStateMachine):
             self.call(lane, pool, "collect", 99, 0)
         elif what == "equip":
             self.call(lane, pool, "equip", blobs=[b"spec"])
+        elif what == "forget":
+            digests = list(self.models[pool.ident].taught)
+            self.call(lane, pool, "forget", data.draw(st.sampled_from(digests or ["none"])))
         else:
             self.call(lane, pool, "teach", str(self.count), blobs=[self.blob(data)])
 

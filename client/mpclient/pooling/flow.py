@@ -67,6 +67,7 @@ class Flow:
         jobs: Whose.
         outlet: Who gets the outcomes.
         made: The jobs (see `jobs_format`), lazily.
+        lent: What to give back when all of them are over (see `Functions.lend`).
         items: How many items each job has; for messages.
         window: Most jobs made ahead.
         bounded: Whether outcomes that nobody has taken count.
@@ -78,6 +79,7 @@ class Flow:
         outlet: Outlet,
         made: Iterable[tuple[Any, ...]],
         *,
+        lent: str | None = None,
         items: int = 1,
         window: int = WINDOW,
         bounded: bool = False,
@@ -85,6 +87,7 @@ class Flow:
         self._jobs = jobs
         self._outlet = outlet
         self._made = made
+        self._lent = lent
         self._items = items
         self._window = window
         self._bounded = bounded
@@ -155,6 +158,7 @@ class Flow:
     def _finish(self) -> None:
         self._ended = True
         self._outlet.finish(self._offered)
+        self._give_back()
         self._jobs.flow_ended(self)
 
     # -- the window ------------------------------------------------------------------------------
@@ -228,7 +232,17 @@ class Flow:
         self._outlet.deliver(index, outcomes)
         with self._counting:
             self._settled += len(outcomes)
+        if self._ended:
+            self._give_back()
         self.look()
+
+    def _give_back(self) -> None:
+        with self._counting:
+            lent = self._lent
+            if lent is None or self._settled < self._offered:
+                return
+            self._lent = None
+        self._jobs.give_back(lent)
 
     def cancel(self, error: BaseException) -> None:
         """Ask the iterable no more, and drop what waits; its outcome is `error`. For the sender."""
@@ -237,6 +251,8 @@ class Flow:
         self._waiting.clear()
         self._outlet.fail(error)
         self._base += dropped
+        with self._counting:
+            self._settled += dropped
         self._wake()
 
     def end(self, error: BaseException) -> None:

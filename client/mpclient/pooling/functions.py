@@ -5,7 +5,7 @@
 | function, builtin function, class    | taught once per pool; the same object is not even pickled again  |
 | `partial` of one, called once        | unwrapped: what the partial holds becomes arguments              |
 | method, other object, called once    | an argument of `operator.call`: its state belongs to the call    |
-| the last two, called for many items  | taught, with the state that it has when `map` is called          |
+| the last two, called for many items  | lent: taught with the state that it has then, forgotten after it |
 
 RULES
 * What a function refers to is what it was when the pool first saw the function: workers of the standard
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import operator
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Functions"]
 
 _TEACH: Final = BY_NAME["pool.teach"]
+_FORGET: Final = BY_NAME["pool.forget"]
 _KEPT: Final = 4096
 """Functions that are remembered; a program that makes more of them has the oldest pickled again."""
 
@@ -47,7 +49,10 @@ class Functions:
         self._digests: dict[int, tuple[Any, str]] = {}
         """Digest by address, with the function itself."""
         self._taught: set[str] = set()
+        self._loans: Counter[str] = Counter()
+        """How many streams of jobs use what is to be forgotten after them."""
         self._lock = threading.Lock()
+        """Held while the server is told: it must hear what is taught and forgotten in our order."""
 
     def call(self, function: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the job that calls `function` once."""
@@ -77,9 +82,36 @@ class Functions:
         """Have the pool keep a value under its digest, which is returned."""
         digest = digest_of(blob)
         if digest not in self._taught:
+            with self._lock:
+                self._teach(digest, blob)
+        return digest
+
+    def _teach(self, digest: str, blob: Blob) -> None:
+        if digest not in self._taught:
             self._session.call(_TEACH, self._ident, [digest], (blob,))
             self._taught.add(digest)
-        return digest
+
+    # -- for many items --------------------------------------------------------------------------
+
+    def lend(self, function: Any) -> tuple[str, str | None]:
+        """Return what a function is taught under, and that once more if it is to be given back."""
+        if _lasts(function):
+            return self.digest(function), None
+        blob = self._pickled(function)
+        digest = digest_of(blob)
+        with self._lock:
+            self._teach(digest, blob)
+            self._loans[digest] += 1
+        return digest, digest
+
+    def give_back(self, digest: str) -> None:
+        """Have the pool forget what was lent, unless somebody else uses it."""
+        with self._lock:
+            self._loans[digest] -= 1
+            if self._loans[digest] <= 0:
+                del self._loans[digest]
+                self._taught.discard(digest)
+                self._session.call(_FORGET, self._ident, [digest])
 
     def _pickled(self, function: Any) -> Blob:
         try:

@@ -14,12 +14,21 @@ if TYPE_CHECKING:
     from mpclient.pooling.sources import Ticket
     from mpclient.pooling.spans import Sink
 
-__all__ = ["Abandoned", "Cancel"]
+__all__ = ["Abandoned", "Cancel", "GiveBack", "Look", "Request"]
 
 _CANCEL: Final = BY_NAME["pool.cancel"]
+_WAITING: Final = BY_NAME["pool.waiting"]
 
 
-class Cancel:
+class Request:
+    """What a sender serves."""
+
+    def serve(self, jobs: Jobs) -> None:
+        """Do it, in the sender: nothing is on its way to the server meanwhile."""
+        raise NotImplementedError
+
+
+class Cancel(Request):
     """Cancel what has not begun.
 
     Args:
@@ -39,7 +48,7 @@ class Cancel:
         self.served = threading.Event()
 
     def serve(self, jobs: Jobs) -> None:
-        """Do it. Only in the sender: nothing is on its way meanwhile."""
+        """See `Request`."""
         try:
             if self._ticket is not None:
                 self._serve_one(jobs, self._ticket)
@@ -82,7 +91,7 @@ class Cancel:
             self.count += last - first + 1
 
 
-class Abandoned:
+class Abandoned(Request):
     """Have a pool ended that nobody refers to any more: its finaliser may not wait.
 
     Args:
@@ -93,8 +102,38 @@ class Abandoned:
         self._finish = finish
 
     def serve(self, jobs: Jobs) -> None:
-        """Do it."""
+        """See `Request`."""
         if self._finish:
             jobs.close()
         else:
             jobs.terminate()
+
+
+class Look(Request):
+    """Look whether a worker has begun a job: ``count`` is 1 then."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+        self.count = 0
+        self.served = threading.Event()
+
+    def serve(self, jobs: Jobs) -> None:
+        """See `Request`."""
+        number = self._ticket.number
+        try:
+            if number > 0:
+                waiting = jobs.session.call(_WAITING, jobs.ident, [[[number, number]]]).result
+                self.count = 0 if waiting else 1
+        finally:
+            self.served.set()
+
+
+class GiveBack(Request):
+    """Have the server forget what was lent for the jobs of one stream."""
+
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+
+    def serve(self, jobs: Jobs) -> None:
+        """See `Request`."""
+        jobs.functions.give_back(self._digest)

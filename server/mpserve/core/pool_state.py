@@ -152,6 +152,13 @@ class PoolState(QueueWorkers, JobPool):
         self.python = needs_python(blob) or self.python
         fx.keep([blob])
 
+    def on_forget(self, fx: Effects, digest: str) -> None:
+        """Drop a function; the Python that it needed only what is left may need still."""
+        fx.keep([self.functions.pop(digest)], -1)
+        left = [*self.functions.values(), *([] if self.equipment is None else [self.equipment])]
+        pythons = [python for blob in left if (python := needs_python(blob))]
+        self.python = pythons[-1] if pythons else None
+
     def on_equip(self, fx: Effects, blob: Blob) -> None:
         """Keep the spec, in place of the one before."""
         fx.keep([] if self.equipment is None else [self.equipment], -1)

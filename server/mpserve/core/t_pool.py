@@ -83,6 +83,10 @@ class Pool(PoolState):
             self.change(fx, "cancel", found)
         fx.reply(call, [list(pair) for pair in found])
 
+    def waiting(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
+        """Answer which of these jobs are READY: no worker has them."""
+        fx.reply(call, [list(pair) for pair in merged(self.ready.find(merged(ranges)))])
+
     # -- its program: results --------------------------------------------------------------------
 
     def collect(self, fx: Effects, call: Call, n: int, timeout_s: float | None) -> None:
@@ -130,6 +134,12 @@ class Pool(PoolState):
         if digest not in self.functions:
             raise KeyMissing(f"{self.label} was never taught {digest!r:.80}", key=digest)
         fx.reply(call, out=[self.functions[digest]])
+
+    def forget(self, fx: Effects, call: Call, digest: str) -> None:
+        """Drop what was taught: no job needs it any more."""
+        if digest in self.functions:
+            self.change(fx, "forget", digest)
+        fx.reply(call)
 
     def equip(self, fx: Effects, call: Call) -> None:
         """Replace the spec: a value that its workers read before their first job. Answers its version."""

@@ -52,6 +52,25 @@ def test_jobs_are_numbered_by_their_program(world, lane, pool):
     assert pool.ready.size == 3
 
 
+def test_who_asks_is_told_what_no_worker_has(world, lane, pool, tasks):
+    submit(world, lane, pool, b"a", b"b", b"c", b"d")
+    exchange(world, worker(world), tasks, n=2)
+    assert world.ask(lane, pool, "waiting", [[1, 3], [4, 9]]) == [[3, 4]]
+    assert world.ask(lane, pool, "waiting", [[1, 1]]) == []
+
+
+def test_what_is_forgotten_is_gone_and_its_python_needed_no_more(world, lane, pool):
+    world.ask(lane, pool, "teach", "plain", blobs=[b"f"])
+    world.ask(lane, pool, "teach", "mine", blobs=[Value(by_value_tag((3, 9)), b"g")])
+    assert pool.python == (3, 9)
+    for digest in ("mine", "mine", "never taught"):
+        world.ask(lane, pool, "forget", digest)
+    assert pool.python is None
+    with pytest.raises(KeyMissing):
+        world.ask(lane, pool, "learn", "mine")
+    world.ask(lane, pool, "learn", "plain")
+
+
 def test_a_collector_waits_for_the_first_result(world, lane, pool, tasks):
     waiting = world.call(lane, pool, "collect", 5, None)
     other = world.lane(lane.session)
