@@ -178,8 +178,8 @@ _HOMES: Final = {
 """Where a name lives. Errors are `mpshared.errors`'; all other names belong to the default context."""
 _MODULES: Final = frozenset(
     {
-        *("connection", "context", "managers", "pool", "process", "queues", "shared_memory", "sharedctypes"),
-        "synchronize",
+        *("connection", "context", "dummy", "managers", "pool", "process", "queues", "shared_memory"),
+        *("sharedctypes", "synchronize", "util"),
     }
 )
 

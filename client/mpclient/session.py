@@ -214,7 +214,7 @@ class Session(SessionBase):
         self.ending = True
         try:
             if self.unflushed and (self._term is not None or self._ended is None):
-                self.flush()  # a fork that only put has not even begun its term yet
+                self._flush_at_end()  # a fork that only put has not even begun its term yet
         finally:
             self.closed = True
             self._closing.set()
@@ -225,6 +225,13 @@ class Session(SessionBase):
                 term.printer.drain()
             if self.outgoing is not None:
                 self.outgoing.session_over()
+
+    def _flush_at_end(self) -> None:
+        for buffer in tuple(self.unflushed):
+            if buffer.awaited:
+                buffer.send()
+            else:
+                buffer.forget()
 
     def forked(self) -> None:
         """Begin anew: this process is a fresh fork. What other processes can see is left alone."""

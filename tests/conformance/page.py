@@ -52,6 +52,8 @@ What holds everywhere:
   those of a Manager.
 - Without a bound, the queues of the module are buffered, as the standard library's: `put` does not wait.
   What cannot be pickled is refused by `put` itself, not by a thread that prints it later.
+- `multiprocessing.dummy` and `multiprocessing.util` are the standard library's own, also as `mpclient.dummy`
+  and `mpclient.util`.
 - The classes in `multiprocessing.queues` and `multiprocessing.synchronize` are there for `isinstance`;
   objects are made by functions, and nothing can be derived from these classes.
 """

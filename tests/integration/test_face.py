@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import multiprocessing
 import multiprocessing.managers
+import multiprocessing.util
 import pickle
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import mpclient.managers
 import mpclient.queues
 import mpclient.sharedctypes
 import mpclient.synchronize
+from mpclient import testing
 
 HEAVY = {"multiprocessing", "socket", "msgpack", "cloudpickle", "ctypes", "rich", "structlog", "logging"}
 
@@ -57,6 +59,20 @@ class TestTheModule:
             mpclient.Pol  # noqa: B018
         with pytest.raises(ImportError):
             from mpclient import Pol  # noqa: F401
+
+    def test_a_cluster_has_the_same_names(self, cluster):
+        names = set(multiprocessing.__all__) - {"reducer"}
+        assert {name for name in names if not hasattr(cluster, name)} == set()
+        assert {name for name in names if not hasattr(cluster.get_context(), name)} == set()
+        assert cluster.get_start_method() == "spawn"
+        assert cluster.TimeoutError is multiprocessing.TimeoutError
+
+    def test_the_standard_librarys_own(self):
+        assert mpclient.util is multiprocessing.util
+        assert (
+            run_python("import mpclient.dummy, multiprocessing.dummy as d; print(mpclient.dummy is d)")
+            == "True"
+        )
 
     def test_submodules_without_an_import(self):
         source = "import mpclient as m; print(m.managers.SyncManager.__name__, m.queues.Empty.__name__)"
@@ -238,6 +254,32 @@ class TestManager:
 
 
 # -- which cluster ---------------------------------------------------------------------------------
+
+
+def where_it_is():
+    """Return what a job takes for the default cluster, and one of its objects."""
+    with mpclient.connect() as cluster:
+        shared = mpclient.Manager().dict(x=1)
+    return mpclient.default.default_cluster() is cluster, cluster.session.server_id, shared
+
+
+def put_where_it_is(queue):
+    queue.put(where_it_is())
+
+
+def test_in_jobs_and_processes_it_is_their_own(tmp_path):
+    """What is made in a job lives on the server that the job came from, and outlives the job."""
+    with testing.running_cluster(1) as cluster:
+        with cluster.Pool(1) as pool:
+            found = pool.apply(where_it_is)
+        queue = cluster.Queue()
+        process = cluster.Process(target=put_where_it_is, args=(queue,))
+        process.start()
+        for same, server_id, shared in (found, queue.get(timeout=30)):
+            assert same
+            assert server_id == cluster.session.server_id
+            assert dict(shared) == {"x": 1}
+        process.join()
 
 
 def test_the_default_cluster_is_the_one_at_the_address(program, cluster, unique):

@@ -198,6 +198,23 @@ class TestBuffered:
         with pytest.raises(ValueError, match="is closed"):
             q.put(2)
 
+    @pytest.mark.parametrize("awaited", [True, False])
+    def test_the_end_of_the_program_waits_unless_told_not_to(self, server, cluster, unique, awaited):
+        with server.connect() as producer:
+            q = producer.Queue(name=unique, buffered=True)
+            if not awaited:
+                q.cancel_join_thread()
+            with q._buffer._sending:  # so the feeder cannot send
+                q.put(1)
+                producer.close()
+        assert cluster.Queue(name=unique).qsize() == awaited
+
+    def test_what_need_not_be_awaited_is_sent_all_the_same(self, cluster):
+        q = cluster.Queue(buffered=True)
+        q.put(1)
+        q.cancel_join_thread()
+        assert q.get() == 1
+
     def test_needs_an_unbounded_queue(self, cluster):
         with pytest.raises(ValueError, match="maxsize"):
             cluster.Queue(5, buffered=True)

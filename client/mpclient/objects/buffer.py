@@ -38,6 +38,8 @@ class Buffer:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
+        self.awaited = True
+        """Whether the end of the program waits until everything is sent."""
         self._begin_anew()
 
     def _begin_anew(self) -> None:

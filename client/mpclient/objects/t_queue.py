@@ -260,9 +260,9 @@ class Queue(Proxy):
         self.flush()
 
     def cancel_join_thread(self) -> None:
-        """Forget what a buffered queue has not sent yet: nothing waits for it when the program ends."""
+        """Let the program end without waiting until what was put is with the server: it may be lost then."""
         if self._buffer is not None:
-            self._buffer.forget()
+            self._buffer.awaited = False
 
     def _check_open(self) -> None:
         if self._closed:
