@@ -62,6 +62,29 @@ def test_a_job_whose_process_is_killed_runs_again_and_has_one_result(
     assert len(host.wait_for("worker.died")) == 1
 
 
+def test_the_report_of_a_death_says_what_was_held_and_printed(mpworker, server, unique, cluster):
+    mpworker(server, queue=unique, processes=1).ready()
+    pool = raw_pools.RawPool(cluster, max_attempts=1)
+    door = cluster.Lock(name=f"door of {unique}")
+
+    def job():
+        for number in range(30):
+            print("line", number)  # noqa: T201 - what it is about
+        door.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pool.call(job)
+    error = pool.collect()[1]
+    assert isinstance(error, WorkerDied)
+    assert error.fields["signal"] == signal.SIGKILL
+    assert error.fields["output"] == [f"line {number}" for number in range(10, 30)]
+    assert error.fields["locks"] == [f"lock 'door of {unique}'"]
+    assert error.fields["memory_limit_bytes"] > error.fields["peak_memory_bytes"] > 1 << 20
+    assert "killed by SIGKILL (signal 9)" in error.text
+    assert "submit it anew" in error.text
+    assert door.acquire(timeout=10)
+
+
 def test_processes_killed_again_and_again_lose_and_double_nothing(mpworker, server, unique, pool, begun):
     mpworker(server, queue=unique, processes=2).ready()
 

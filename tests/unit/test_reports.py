@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from mpshared.errors import TaskError, WorkerDied
-from mpshared.reports import MAX_LINES, death_report, died_blob, died_text, ending
+from mpshared.reports import MAX_LINES, death_report, died_blob, died_text, ending, out_of_memory
 from mpshared.values import TASK_ERROR, tag_of
 
 KNOWN = {
@@ -13,6 +13,7 @@ KNOWN = {
     "host": "far",
     "pid": 4711,
     "worker": "w",
+    "locks": ["lock 'door'", "semaphore 'pair'"],
     "since_s": 5.0,
 }
 
@@ -39,6 +40,7 @@ def test_the_text_says_which_where_how_and_what_next():
         "job 7 of queue 'tasks' was set aside",
         "3 times",
         "process 4711 on far, was killed by SIGKILL (signal 9), having used up to 3072 MiB",
+        "It held lock 'door', semaphore 'pair'.",
         "  | loading\n  | working\n",
         "dead.requeue([7])",
         "dead.drop([7])",
@@ -63,3 +65,33 @@ def test_the_result_is_an_error_to_raise():
     assert error.fields["exit_code"] == 1
     with pytest.raises(TaskError, match="set aside"):
         error.reraise()
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("told", "evidence"),
+    [
+        ({"signal": 9, "oom_kills": 2}, "the kernel killed 2 in its cgroup for want of memory"),
+        (
+            {"signal": 9, "peak_memory_bytes": 4 * GIB, "memory_limit_bytes": 4 * GIB},
+            "it had used 4096 MiB of 4096 MiB",
+        ),
+        (
+            {"signal": 9, "oom_kills": 1, "peak_memory_bytes": GIB, "memory_limit_bytes": GIB},
+            "want of memory, and it had used 1024 MiB",
+        ),
+        ({"signal": 9, "oom_kills": 0, "peak_memory_bytes": GIB, "memory_limit_bytes": 4 * GIB}, ""),
+        ({"signal": 11, "oom_kills": 1}, ""),
+        ({"exit_code": 1, "peak_memory_bytes": GIB, "memory_limit_bytes": GIB}, ""),
+        ({"signal": 9, "oom_kills": "1", "peak_memory_bytes": None, "memory_limit_bytes": []}, ""),
+        ({}, ""),
+    ],
+)
+def test_want_of_memory_is_told_from_evidence_only(told, evidence):
+    assert evidence in out_of_memory(told)
+    assert bool(out_of_memory(told)) == bool(evidence)
+    text = died_text(death_report(told, **KNOWN))
+    assert ("likely out of memory" in text) == bool(evidence)
+    assert ("use less memory" in text) == bool(evidence)

@@ -9,6 +9,7 @@
 | nursing       | programs' Processes: orders to the nursery, news to the server    | the supervisor    |
 | link          | the connection to the server: finding it, commands, death reports | the supervisor    |
 | reports       | what is told of a process that died                               | the supervisor    |
+| memory        | limits of memory, and kills for want of it, for these reports     | the supervisor    |
 | output        | bytes to lines, and the last of them                              | the supervisor    |
 | options       | what the command line said                                        | both              |
 | channel       | messages between supervisor and worker process                    | both              |

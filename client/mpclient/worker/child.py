@@ -61,6 +61,8 @@ class Child:
         """Once it has ended: the number of the job that it was at."""
         self.pool: str | None = None
         """Once it has ended: the ident of the pool that the job was from."""
+        self.printed: list[str] = []
+        """Once it has ended: the last lines that jobs of that pool printed."""
         self.kill_at_s: float | None = None
         """When it is killed if it is still there, monotonic."""
         self.last: deque[str] = deque(maxlen=MAX_LINES)
@@ -161,7 +163,7 @@ class Child:
             return None
         ended = Exit.from_wait(status, usage)
         self._process.returncode = ended.code
-        self.job, self.pool = self.mark.number[0], self.mark.pool()
+        self.job, self.pool, self.printed = self.mark.number[0], self.mark.pool(), self.mark.last_lines()
         return ended
 
     def close(self) -> None:

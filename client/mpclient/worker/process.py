@@ -118,6 +118,7 @@ def _serve(channel: Channel, session: Session, given: dict[str, Any], mark: Mark
     desk = Desk()
     tender = Tender(channel, session, desk, exchange)
     streams = install(session)
+    streams.keep = mark.keep
     pools = Pools(session)
     pool_runner = PoolRunner(session, pools, failures, tender.breaker)
     loop = Loop(

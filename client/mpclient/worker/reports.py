@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mpshared.reports import MAX_LINES, ending
@@ -43,7 +43,9 @@ def ended_report(ended: Exit) -> dict[str, Any]:
     return {**_how(ended), "peak_memory_bytes": ended.peak_memory_bytes}
 
 
-def died_report(ended: Exit, output: Iterable[str], place: str, job: int) -> dict[str, Any]:
+def died_report(
+    ended: Exit, output: Iterable[str], place: str, job: int, memory: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the report for `cluster.report_death`.
 
     Args:
@@ -51,9 +53,11 @@ def died_report(ended: Exit, output: Iterable[str], place: str, job: int) -> dic
         output: Its last lines.
         place: What the job was from: the name of the queue, or the ident of the pool.
         job: The number of the job that it began last, 0 for none.
+        memory: What `Memory.evidence` says.
     """
     return {
         **ended_report(ended),
+        **memory,
         "output": list(output)[-MAX_LINES:],
         **({"running": [place, job]} if job else {}),
     }

@@ -19,7 +19,7 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
@@ -175,6 +175,8 @@ class Stream(io.TextIOBase):
     def _leave(self, data: bytes) -> None:
         streams = self._streams
         outgoing = streams.outgoing
+        if streams.keep is not None:
+            streams.keep(data)
         if not outgoing.add(streams.program, self._number, data):
             self._write_own(data, None)
         elif outgoing.full:
@@ -257,6 +259,8 @@ class Streams:
         self.outgoing = session.outgoing
         self.program = ""
         """Session id of the program they lead to; "": to this process's own output."""
+        self.keep: Callable[[bytes], None] | None = None
+        """Is given all that leaves for a program, for the report of this process's death."""
         self.out = Stream(STDOUT, sys.stdout, self)
         self.err = Stream(STDERR, sys.stderr, self)
         if hasattr(os, "register_at_fork"):
@@ -288,6 +292,7 @@ class Streams:
 
     def _after_fork(self) -> None:
         self.program = ""
+        self.keep = None
         self.out.forget()
         self.err.forget()
 

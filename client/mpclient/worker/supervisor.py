@@ -29,11 +29,13 @@ from mpclient.worker.channel import Why
 from mpclient.worker.child import Child
 from mpclient.worker.lending import Lending, LentSlot
 from mpclient.worker.link import Command, Down, GaveUp, Link, LinkEvent, Refused, Unreachable, Up
+from mpclient.worker.memory import Memory
 from mpclient.worker.nursing import Nursing
 from mpclient.worker.reports import died_report
 from mpclient.worker.signals import SupervisorSignals
 from mpclient.worker.slots import START_TRIES, Slot
 from mpshared.exit_codes import ExitCode
+from mpshared.reports import out_of_memory
 
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
@@ -74,6 +76,7 @@ class Supervisor:
         self._link = Link(options, self._post)
         self._lending = Lending(options.name, options.max_spawned)
         self._nursing = Nursing(options, self._link, self._selector, lambda: self.log, self._answer_for_all)
+        self._memory = Memory()
         self._said_ready = False
         self._stopping = False
         self._outcome = (ExitCode.OK, "")
@@ -396,8 +399,9 @@ class Supervisor:
             slot.emptied(at_once=child.why != Why.LOST)
 
     def _died(self, slot: Slot, child: Child, ended: Exit) -> None:
+        place, output = child.pool or self._options.queue, [*child.printed, *child.last]
+        report = died_report(ended, output, place, child.job, self._memory.evidence())
         if child.session:
-            report = died_report(ended, child.last, child.pool or self._options.queue, child.job)
             self._link.report(child.session, report)
         if not child.ready and not self._stopping:
             self._start_failed(slot, ended.text, list(child.last))
@@ -405,10 +409,10 @@ class Supervisor:
         if child.given_up:
             slot.emptied(at_once=True)
             return
-        memory_mib = round(ended.peak_memory_bytes / 2**20)
-        self.log.warning(
-            "worker.died", worker=slot.name, pid=child.pid, how=ended.text, peak_memory_mib=memory_mib
-        )
+        memory: dict[str, Any] = {"peak_memory_mib": round(ended.peak_memory_bytes / 2**20)}
+        if evidence := out_of_memory(report):
+            memory["likely_out_of_memory"] = evidence
+        self.log.warning("worker.died", worker=slot.name, pid=child.pid, how=ended.text, **memory)
         slot.emptied(at_once=False)
 
     def _start_failed(self, slot: Slot, why: str, output: list[str]) -> None:

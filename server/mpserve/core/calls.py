@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mpserve.core.machine import Machine
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = ["Call", "Lane", "Session", "SessionInfo"]
+
+MOST_LOCKS: Final = 20
+"""How many a death report names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Session:
         "info",
         "kept_bytes",
         "lanes",
+        "locks",
         "lost_s",
         "output",
         "output_heard",
@@ -82,6 +86,8 @@ class Session:
         """The number of the last frame of what it printed for others."""
         self.report: dict[str, Any] = {}
         """What its supervisor told about its death."""
+        self.locks: list[str] = []
+        """Labels of the locks and semaphores that it held at its end."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
         self.connections = 0
@@ -104,6 +110,11 @@ class Session:
             lane = self.lanes[number] = Lane(self, number)
             lane.restored = self.restored
         return lane
+
+    def note_locks(self) -> None:
+        """Note which locks it holds: it ends, and they will be taken from it."""
+        held = [machine for machine in self.held if machine.is_lock and self.id in machine.owners()]
+        self.locks = [machine.label for machine in held[:MOST_LOCKS]]
 
     def tidy(self, objects: Mapping[str, Machine]) -> None:
         """Forget what is deleted among the objects it may own something in: a program may use up millions."""

@@ -57,6 +57,8 @@ class Machine:
     """One shared object."""
 
     kind: ClassVar[str]
+    is_lock: ClassVar[bool] = False
+    """Whether sessions hold it as they hold a lock: death reports name it."""
     SETTINGS: ClassVar[dict[str, Any]] = {}
     """Settings and their defaults; a name that is not here is refused. (A machine may check more in
     `__init__`.)"""

@@ -60,6 +60,7 @@ class Claim(NamedTuple):
 class Mutex(Machine):
     """Mutual exclusion that outlives its holder."""
 
+    is_lock: ClassVar[bool] = True
     SETTINGS: ClassVar[dict[str, Any]] = {name: choices[0] for name, choices in _CHOICES.items()}
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:

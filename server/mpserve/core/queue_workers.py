@@ -147,7 +147,8 @@ class QueueWorkers(QueueState):
     def report_on(self, fx: Effects, session: Session, number: int, attempts: int) -> dict[str, Any]:
         """Return the report on an item that has had its last attempt with `session` (`mpshared.reports`)."""
         info = session.info
-        known = {"host": info.host, "pid": info.pid, "worker": info.name, "since_s": fx.wall_s}
+        who = {"host": info.host, "pid": info.pid, "worker": info.name}
+        known = {**who, "locks": session.locks, "since_s": fx.wall_s}
         return death_report(session.report, queue=self.label, number=number, attempts=attempts, **known)
 
     def put_died(self, fx: Effects, blob: Blob) -> None:

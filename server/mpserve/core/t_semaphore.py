@@ -36,6 +36,7 @@ class Semaphore(Machine):
     """A counter that is never taken below zero; with `bounded`, never released above where it began."""
 
     kind: ClassVar[str] = "semaphore"
+    is_lock: ClassVar[bool] = True
     SETTINGS: ClassVar[dict[str, Any]] = {"value": 1, "bounded": False}
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:

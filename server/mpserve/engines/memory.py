@@ -221,6 +221,7 @@ class MemoryEngine(Engine):
         """End sessions that died together: what one leaves must not go to another that is just as dead."""
         for session in dead:
             session.ended = True
+            session.note_locks()
             for lane in session.lanes.values():
                 lane.suspended = True
         for session in dead:

@@ -188,6 +188,7 @@ class World:
     def end_session(self, session: Session) -> None:
         """End a session: its waiters, its unsettled answers, then what it owned."""
         session.ended = True
+        session.note_locks()
         for lane in session.lanes.values():
             self._stop(lane)
         for lane in session.lanes.values():

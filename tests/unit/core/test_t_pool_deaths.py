@@ -6,6 +6,7 @@ import pytest
 from tests.unit.core.harness import World
 from tests.unit.core.pools import collect, exchange, submit, worker
 
+from mpserve.core.t_lock import Lock
 from mpserve.core.t_pool import Pool
 from mpserve.core.t_queue import Queue
 from mpshared.errors import WorkerDied
@@ -134,3 +135,22 @@ def test_a_worker_that_served_several_pools_leaves_nothing_behind(world, lane, t
     world.end_session(w.session)
     for pool in pools:
         assert (pool.ready.size, pool.leases.count) == (1, 0)
+
+
+def test_the_report_names_the_locks_that_were_held(world, lane, tasks):
+    pool, door, other = (
+        world.add(Pool, max_attempts=1),
+        world.add(Lock, name="door"),
+        world.add(Lock, name="x"),
+    )
+    submit(world, lane, pool, b"a")
+    w = worker(world)
+    thread = world.lane(w.session)
+    assert world.ask(thread, door, "acquire", 0)
+    assert world.ask(thread, other, "acquire", 0)
+    world.ask(thread, other, "release")
+    exchange(world, w, tasks)
+    world.end_session(w.session)
+    [(_, blob)], _ = collect(world, lane, pool)
+    assert died(blob).fields["locks"] == ["lock 'door'"]
+    assert "It held lock 'door'." in died(blob).text

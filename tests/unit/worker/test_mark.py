@@ -22,3 +22,22 @@ def test_both_sides_see_the_same():
     assert (ours.number[0], ours.pool()) == (0, None)
     theirs.close()
     ours.close()
+
+
+def test_the_last_of_what_a_pools_jobs_print_is_kept():
+    mark = Mark(new_mark())
+    mark.begin("one")
+    assert mark.last_lines() == []
+    for n in range(3000):
+        mark.keep(b"line %d\n" % n)
+    lines = mark.last_lines()
+    assert lines[1:] == [f"line {n}" for n in range(3001 - len(lines), 3000)]
+    assert 600 < len(lines) < 1000
+    mark.begin("one")
+    assert mark.last_lines() == lines
+    mark.keep(b"x" * 20_000 + b"\nend\n")
+    assert mark.last_lines()[-1] == "end"
+    mark.begin("another")
+    assert mark.last_lines() == []
+    assert mark.pool() == "another"
+    mark.close()

@@ -32,13 +32,14 @@ def test_the_end_of_a_process(code, text):
 
 def test_the_report_of_a_death():
     lines = [str(n) for n in range(100)]
-    assert died_report(Exit(-signal.SIGKILL, 5), lines, "q", 7) == {
+    assert died_report(Exit(-signal.SIGKILL, 5), lines, "q", 7, {"oom_kills": 1}) == {
         "signal": 9,
+        "oom_kills": 1,
         "peak_memory_bytes": 5,
         "output": lines[-MAX_LINES:],
         "running": ["q", 7],
     }
-    assert died_report(Exit(1, 5), [], "q", 0) == {"exit_code": 1, "peak_memory_bytes": 5, "output": []}
+    assert died_report(Exit(1, 5), [], "q", 0, {}) == {"exit_code": 1, "peak_memory_bytes": 5, "output": []}
 
 
 @pytest.mark.parametrize("told", [None, [], ["q"], ["q", "7"], ["other", 7], "q7"])
