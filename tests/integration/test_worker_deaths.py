@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import signal
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def test_all_workers_killed_again_and_again(mpworker, server, unique, tasks, res
     for kill in range(60):
         pid = begun.get(timeout=10)
         if kill % 15 == 0:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it had said so before it was killed
+                os.kill(pid, signal.SIGKILL)
     assert tasks.join(timeout=20)
     got = results.get_many(1000)
     answered = sorted(one for one in got if isinstance(one, int))
