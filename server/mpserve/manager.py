@@ -115,7 +115,7 @@ class Server:
             own_side=lambda transport: OwnSide(self.dispatcher, transport),
             stock_side=lambda transport: StockSide(self.dispatcher, transport, self.registered),
         )
-        self.loop.timed += [self.engine, self.listener, self.registered]
+        self.loop.timed += [self.engine, self.registered] if own else [self.engine]
         self.address = options.address
         self.stop_reason = ""
 

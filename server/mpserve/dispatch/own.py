@@ -170,7 +170,10 @@ class OwnSide:
         lane = self._lanes.get(lane_number)
         if lane is None or lane.reply_to is not self:
             raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
-        if ack > lane.settled:
+        if ack == lane.settled + 1 == lane.last_number and lane.running is None and not lane.large:
+            lane.unsettled.pop(ack, None)  # as `Lane.settle` does: the one answer there was has arrived
+            lane.settled = ack
+        elif ack > lane.settled:
             lane.settle(ack)
         if number != lane.last_number + 1:
             self._call_out_of_order(Call(get_op(code), target, args, blobs, lane, number))

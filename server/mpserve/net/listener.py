@@ -66,6 +66,7 @@ class Listener:
         self._peers: dict[Peer, None] = {}
         self._deadlines: OrderedDict[Peer, float] = OrderedDict()
         self._lingering: OrderedDict[Peer, float] = OrderedDict()
+        self._minds_time = False
         self._doors: list[Door] = []
         self._md5_hosts: set[str] = set()
 
@@ -101,6 +102,7 @@ class Listener:
             self._log.warning("peer.refused", peer=oldest.label, reason=crowded)
             oldest.close_now()
         self._deadlines[peer] = self._loop.clock() + self._greeting_s
+        self._mind_time()
         md5 = self._md5 == "always" or (self._md5 == "loopback" and local)
         peer.side = Greeting(peer, self._authkey, self, md5_allowed=md5)
 
@@ -109,6 +111,7 @@ class Listener:
     def authenticated(self, peer: Peer, protocol: Literal["own", "stock"], detail: str) -> Side:
         """Give an authenticated peer the side that speaks its protocol."""
         self._deadlines.pop(peer, None)
+        self._mind_time()
         self._log.debug("peer.authenticated", peer=peer.label, protocol=protocol, detail=detail)
         if detail == "md5":
             self._note_md5(peer)
@@ -134,6 +137,7 @@ class Listener:
         self._peers.pop(peer, None)
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)
+        self._mind_time()
 
     def lingers(self, peer: Peer) -> None:
         """Close a peer soon: it is being told the last, or has been."""
@@ -142,11 +146,17 @@ class Listener:
         if len(self._lingering) >= UNKNOWN_MAX:
             next(iter(self._lingering)).close_now()
         self._lingering[peer] = self._loop.clock() + self._linger_s
+        self._mind_time()
+
+    def _mind_time(self) -> None:
+        """Be asked by the loop, in each of its turns, only while somebody's time runs."""
+        runs = bool(self._deadlines or self._lingering)
+        if runs != self._minds_time:
+            self._minds_time = runs
+            (self._loop.timed.append if runs else self._loop.timed.remove)(self)
 
     def next_deadline_s(self) -> float | None:
         """Return when the first peer's time is up."""
-        if not (self._deadlines or self._lingering):  # nearly always
-            return None
         return min(
             (next(iter(waiting.values())) for waiting in (self._deadlines, self._lingering) if waiting),
             default=None,

@@ -38,6 +38,25 @@ class Outbox:
             self._pieces.extend(pieces)
             self.size_bytes += sum(map(len, pieces))
 
+    def sent_at_once(self, sock: socket.socket) -> bool:
+        """Send the one small piece that is here, as nearly always; tell whether nothing is left.
+
+        What does not work out is left to `flush`, which finds out why.
+        """
+        pieces = self._pieces
+        if len(pieces) > 1:
+            return False
+        try:
+            sent = sock.send(pieces[0])
+        except OSError:
+            return False
+        if sent < self.size_bytes:
+            self._cut(sent)
+            return False
+        pieces.clear()
+        self.size_bytes = 0
+        return True
+
     def flush(self, sock: socket.socket) -> None:
         """Send until all is gone or the socket takes no more.
 
@@ -47,7 +66,7 @@ class Outbox:
         pieces = self._pieces
         try:
             while self.size_bytes:
-                sent = sock.send(pieces[0]) if len(pieces) == 1 else self._send(sock)
+                sent = self._send(sock)
                 if sent == self.size_bytes:
                     pieces.clear()
                     self.size_bytes = 0
@@ -63,6 +82,8 @@ class Outbox:
 
     def _send(self, sock: socket.socket) -> int:
         pieces = self._pieces
+        if len(pieces) == 1:
+            return sock.send(pieces[0])
         if self.size_bytes <= JOIN_BYTES or not _GATHERS:
             joined = b"".join(pieces)
             pieces.clear()

@@ -112,8 +112,10 @@ class Peer:
         self._reading = True
         self._filling = side.receive_data(data)
         self._reading = False
-        if self._outbox.size_bytes:
-            self.writable()
+        outbox = self._outbox
+        if outbox.size_bytes:
+            if side.attentive or not outbox.sent_at_once(self._sock):
+                self.writable()
         elif self._is_tcp:
             side = self.side  # the greeting may have given way, or nobody speaks here any more
             if side is not None and side.starved():
