@@ -46,16 +46,17 @@ def _expire(fx: Effects, waiter: Waiter) -> None:
 class ParkingLot:
     """One line of parked calls."""
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("line",)
 
     def __init__(self) -> None:
-        self._waiters: OrderedDict[int, Waiter] = OrderedDict()
+        self.line: OrderedDict[int, Waiter] = OrderedDict()
+        """By the id of the call. For others to look at whether somebody waits: `len` is a call."""
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.line)
 
     def __iter__(self) -> Iterator[Call]:
-        return iter([waiter.call for waiter in self._waiters.values()])
+        return iter([waiter.call for waiter in self.line.values()])
 
     def park(
         self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None
@@ -66,19 +67,19 @@ class ParkingLot:
         waiter = Waiter(call, self, on_expiry, note)
         if timeout_s is not None:
             waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)
-        self._waiters[id(call)] = waiter
+        self.line[id(call)] = waiter
         call.waiter = waiter
 
     def first(self) -> Call | None:
         """Return the first awake waiter without removing it. Cost: O(suspended waiters before it)."""
-        for waiter in self._waiters.values():
+        for waiter in self.line.values():
             if not waiter.call.lane.suspended:
                 return waiter.call
         return None
 
     def awake(self) -> Iterator[Call]:
         """Yield the awake waiters in order; who takes one out of the line looks no further."""
-        return (waiter.call for waiter in self._waiters.values() if not waiter.call.lane.suspended)
+        return (waiter.call for waiter in self.line.values() if not waiter.call.lane.suspended)
 
     def unpark(self) -> Call | None:
         """Remove and return the first awake waiter."""
@@ -91,11 +92,11 @@ class ParkingLot:
         """Move `call` from this lot to the end of another, where it waits without a deadline."""
         self.forget(call)
         waiter = call.waiter = Waiter(call, lot, on_expiry, note)
-        lot._waiters[id(call)] = waiter
+        lot.line[id(call)] = waiter
 
     def forget(self, call: Call) -> None:
         """Take `call` out of the line, wherever it stands. Cost: O(1)."""
-        waiter = self._waiters.pop(id(call), None)
+        waiter = self.line.pop(id(call), None)
         if waiter is None:
             return
         if waiter.timer is not None:
@@ -111,7 +112,7 @@ class ParkingLot:
 
     def validate(self) -> None:
         """Raise AssertionError unless every waiter knows that it stands here and is not answered."""
-        for key, waiter in self._waiters.items():
+        for key, waiter in self.line.items():
             assert key == id(waiter.call)
             assert waiter.call.waiter is waiter
             assert not waiter.call.answered

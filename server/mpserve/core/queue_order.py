@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, groupby, islice, pairwise, repeat
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from mpserve.core.machine import CHUNK, Change, chunks
 from mpserve.core.queue_ranks import Rank, any_rank_of, comparable, describe, rank_of
@@ -40,6 +40,9 @@ class Ready:
     """What all orders share: the shelves."""
 
     __slots__ = ("next", "shelves", "size", "versions")
+
+    compares: ClassVar[bool] = False
+    """Whether `check` may refuse something."""
 
     def __init__(self) -> None:
         self.next = 1
@@ -411,6 +414,8 @@ class Priority(Ready):
     """Lowest value first, equal ones by number. Values are compared as data, never by users' code."""
 
     __slots__ = ("_known", "_ranks")
+
+    compares: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()

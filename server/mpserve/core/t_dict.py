@@ -48,7 +48,8 @@ class Dict(Machine):
 
     def get(self, fx: Effects, call: Call, key: Key) -> None:
         """Answer the value; raise `KeyMissing`. Cost: O(1)."""
-        fx.reply(call, None, [self._get_blob(key)])
+        blob = None if type(key) is PickledKey else self.blobs.get(key)
+        fx.reply(call, None, (self._get_blob(key) if blob is None else blob,))
 
     def contains(self, fx: Effects, call: Call, key: Key) -> None:
         """Answer whether there is such a key. Cost: O(1)."""

@@ -68,13 +68,15 @@ class Queue(QueueGetters):
         """
         if self.shut:
             raise self._closed("put to")
-        self.ready.check(call.blobs)
+        if self.ready.compares:
+            self.ready.check(call.blobs)
         if self.maxsize and self._must_wait(len(call.blobs)):
             self._wait_for_room(fx, call, timeout_s)
             return
-        self.add(fx, call.blobs)
+        if call.blobs:
+            self.change(fx, "put", call.blobs)
         fx.reply(call)
-        if self.getters:
+        if self.getters.line:
             self.settle(fx)
 
     put_many = put
