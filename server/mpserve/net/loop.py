@@ -58,7 +58,8 @@ class Loop:
         self.timed: list[Timed] = []
         self._poller: Poller = make_poller()
         self._handlers: dict[int, Handler] = {}
-        self._dirty: dict[Handler, None] = {}
+        self.dirty: dict[Handler, None] = {}
+        """Who has something to write, in order."""
         self.end_turn: Callable[[], None] | None = None
         self.trouble: Callable[[Exception], None] | None = None
         """Is told of exceptions that concern no descriptor; with None they end the loop."""
@@ -86,11 +87,11 @@ class Loop:
         """Stop watching; before the descriptor is closed."""
         if self._handlers.pop(fd, None) is not None:
             self._poller.forget(fd)
-        self._dirty.pop(handler, None)
+        self.dirty.pop(handler, None)
 
     def mark_dirty(self, handler: Handler) -> None:
         """Let `handler.writable` be called at the end of the turn."""
-        self._dirty[handler] = None
+        self.dirty[handler] = None
 
     # -- from elsewhere --------------------------------------------------------------------------
 
@@ -137,8 +138,13 @@ class Loop:
             self._advance()
         if self.end_turn is not None:
             self._safely(self.end_turn)
-        while self._dirty:
-            dirty, self._dirty = self._dirty, {}
+        if self.dirty:
+            self.write()
+
+    def write(self) -> None:
+        """Let everybody write who has something to."""
+        while self.dirty:
+            dirty, self.dirty = self.dirty, {}
             for handler in dirty:
                 try:
                     handler.writable()
@@ -178,7 +184,7 @@ class Loop:
         return first_s
 
     def _sleep_s(self, deadline_s: float | None, longest_s: float | None) -> float:
-        if self._calls or self._dirty:
+        if self._calls or self.dirty:
             return 0.0
         sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
         if deadline_s is None:

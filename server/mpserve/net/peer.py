@@ -8,7 +8,8 @@ RULES
 * A peer that does not read what it is told is not listened to any more until it has (`HIGH_BYTES`), so what
   it can make the server keep is bounded.
 * Pieces leave in one write per turn: small ones joined, large ones gathered without a copy. What answers a
-  peer's own calls leaves as soon as they are read; what others' calls lead to, at the end of the turn.
+  peer's own calls leaves as soon as they are read, but not before what was answered earlier; what others'
+  calls lead to leaves at the end of the turn.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ class Peer:
         self._filling = side.receive_data(data)
         self._reading = False
         outbox = self._outbox
-        if outbox.size_bytes:
+        if self._loop.dirty and self in self._loop.dirty:
+            self._loop.write()  # others were answered before: with a lock, all wait for its next holder
+        elif outbox.size_bytes:
             if side.attentive or not outbox.sent_at_once(self._sock):
                 self.writable()
         elif self._is_tcp:
@@ -161,7 +164,7 @@ class Peer:
         """Send at the end of the turn."""
         if not self._closing:
             self._outbox.add(pieces)
-            if not self._reading:
+            if not self._reading or self._loop.dirty:
                 self._loop.mark_dirty(self)
 
     @property
