@@ -134,6 +134,11 @@ class Get:
 class Acquire:
     def __init__(self, program):
         self.program, self.lock = program, program.open("lock")
+        self.first = self.look()["fence"]
+
+    def look(self):
+        [lock] = [o for o in self.program.call("cluster.status").result["objects"] if o["ident"] == self.lock]
+        return lock
 
     def before(self, n): ...
 
@@ -143,8 +148,8 @@ class Acquire:
     def check(self, n, reply):
         assert reply.result is True
         self.program.call("lock.release", self.lock)
-        [lock] = [o for o in self.program.call("cluster.status").result["objects"] if o["ident"] == self.lock]
-        assert (lock["holder"], lock["fence"]) == (None, n)
+        lock = self.look()
+        assert (lock["holder"], lock["fence"] - self.first) == (None, n)
 
 
 class Incr:
