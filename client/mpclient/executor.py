@@ -1,8 +1,6 @@
 """`cluster.executor()`: a `concurrent.futures.Executor` on the cluster's workers.
 
 RULES
-* Futures are `concurrent.futures` ones: `wait`, `as_completed`, `asyncio.wrap_future` take them as any other.
-* A future is cancelled by asking the server: True means that the job never ran and never will.
 * `map` without `buffersize` takes its iterables at once, as the standard library does; with it, lazily.
 * A program that ends waits for what its executors still have to do, as the standard library's do.
 """
@@ -21,95 +19,14 @@ from mpclient.jobs import Jobs
 from mpclient.jobs_format import CALL, STAR
 from mpclient.pool import chunks_of, open_jobs, session_of, window_of
 from mpclient.pooling.flow import WINDOW, Flow
+from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled
 from mpclient.pooling.results import Stream, chained
-from mpshared.errors import WorkerDied
 
 if TYPE_CHECKING:
     from mpclient.session import Session
 
 __all__ = ["Executor", "Future"]
-
-
-class Future(concurrent.futures.Future[Any]):
-    """The result of one call; see `concurrent.futures.Future`."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        super().__init__()
-        self._jobs = jobs
-        self.number = 0
-
-    def cancel(self) -> bool:
-        """Cancel the call and return True; False: it has begun, or is over. Cost: a round trip."""
-        if self.done():
-            return self.cancelled()
-        if not self._jobs.cancel_now(self):
-            self._note_running()
-            return self.cancelled()
-        self._cancelled()
-        return True
-
-    def _cancelled(self) -> None:
-        if super().cancel():
-            self.set_running_or_notify_cancel()
-
-    def _note_running(self) -> None:
-        """Say `running` from now on: it could not be cancelled."""
-        with self._condition:
-            if self._state == _PENDING:
-                self._state = _RUNNING
-
-    def running(self) -> bool:
-        """Tell whether the call runs. Cost: a round trip, as long as it is not known."""
-        if super().running():
-            return True
-        if not self.done() and self._jobs.has_begun(self):
-            self._note_running()
-        return super().running()
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Return what the call returned, or raise what it raised; see `concurrent.futures.Future.result`."""
-        if not self.done():
-            self._jobs.check_may_wait()
-        return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the call raised, or None; see `concurrent.futures.Future.exception`."""
-        if not self.done():
-            self._jobs.check_may_wait()
-        return super().exception(timeout)
-
-    def settle(self, outcome: Any) -> None:
-        """Take the outcome; see `sources.Ticket`."""
-        if type(outcome) is not Failure:
-            self.set_result(outcome)
-        elif isinstance(outcome.error, JobCancelled):
-            self._cancelled()
-        else:
-            self.set_exception(_broken(outcome.error))
-
-    def forked(self, error: BaseException) -> None:
-        """End, in a forked child; see `sources.Ticket`."""
-        self._condition = threading.Condition()
-        self._done_callbacks: list[Any] = []
-        self._waiters: list[Any] = []
-        self.set_exception(error)
-
-
-_PENDING: Final = "PENDING"  # the standard library's words, which it keeps to itself
-_RUNNING: Final = "RUNNING"
-
-
-def _broken(error: BaseException) -> BaseException:
-    """Return what users of the standard library's executors catch when a worker process dies."""
-    if type(error) is not WorkerDied:
-        return error
-    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - heavy, and rarely needed
-
-    class WorkerProcessDied(WorkerDied, BrokenProcessPool):
-        """The worker process died with this call; the executor goes on."""
-
-    return WorkerProcessDied(error.text, **error.fields)
 
 
 class Executor(concurrent.futures.Executor):
@@ -236,7 +153,7 @@ def _results(jobs: Jobs, flow: Flow, stream: Stream, deadline_s: float | None) -
                 return
             flow.look()
             if type(outcome) is Failure:
-                raise _broken(outcome.error)
+                raise as_executors_say(outcome.error)
             yield outcome
             del outcome
     finally:
