@@ -55,6 +55,9 @@ def _with_holders(row: Row, sessions: dict[str, Row]) -> Row:
             {"session": session, "permits": n, **_process(sessions.get(session))}
             for session, n in row["permits"].items()
         ]
+    if row["kind"] == "pool":
+        session = row["program"]
+        more["program"] = {"session": session, **_process(sessions.get(session))}
     return {**row, **more}
 
 
@@ -110,6 +113,10 @@ def _state(row: Row) -> str:
             return ""
 
 
+def _at_work(row: Row) -> str:
+    return f"{row['sessions']} of {row['processes'] or 'any'}"
+
+
 def _exit_code(row: Row) -> Any:
     return "" if row["exitcode"] is None else row["exitcode"]
 
@@ -129,6 +136,11 @@ _WORKER: Final[list[Column]] = [
 _QUEUE: Final[list[Column]] = [
     ("name", _name), *((name, _field(name)) for name in _QUEUE_COUNTS), _REFERENCES,
 ]  # fmt: skip
+_POOL: Final[list[Column]] = [
+    ("pool", _name), ("program", lambda row: _where(row["program"])),
+    *((name, _field(name)) for name in ("ready", "leased", "results", "unfinished")),
+    ("at work", _at_work), ("collectors", _field("collectors")), _REFERENCES,
+]  # fmt: skip
 _LOCK: Final[list[Column]] = [
     ("name", _name), ("kind", _field("kind")), ("holder", _holder), ("free", _field("value")),
     ("waiters", _field("waiters")), _REFERENCES,
@@ -144,6 +156,7 @@ _OTHER: Final[list[Column]] = [
 ]  # fmt: skip
 _LOCKS: Final = frozenset({"lock", "rlock", "semaphore", "condition"})
 _WORKERS: Final = frozenset({"worker", "supervisor", "process"})
+_OWN_TABLE: Final = frozenset({"queue", "pool", "process"})
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -156,9 +169,10 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
     workers = [s for s in sessions if s["role"] in _WORKERS]
     yield "workers", _WORKER, sorted(workers, key=lambda s: (s["host"], s["supervisor"] or s["id"], s["pid"]))
     yield "queues", _QUEUE, [o for o in objects if o["kind"] == "queue"]
+    yield "pools", _POOL, [o for o in objects if o["kind"] == "pool"]
     yield "locks", _LOCK, [o for o in objects if o["kind"] in _LOCKS]
     yield "processes", _PROCESS, [o for o in objects if o["kind"] == "process"]
-    yield "other objects", _OTHER, [o for o in objects if o["kind"] not in _LOCKS | {"queue", "process"}]
+    yield "other objects", _OTHER, [o for o in objects if o["kind"] not in _LOCKS | _OWN_TABLE]
 
 
 def _drawn(status: Row) -> str:

@@ -17,7 +17,7 @@ def session(ident, role="program", **more):
 
 
 def thing(kind, name="", **more):
-    return {"kind": kind, "name": name, "ident": f"{kind}-ident", "references": 1, **more}
+    return {"kind": kind, "name": name, "ident": f"{kind}-ident", "references": 1} | more
 
 
 @pytest.fixture
@@ -35,6 +35,19 @@ def told():
         ],
         "objects": [
             thing("queue", "tasks", ready=5, leased=4, delayed=3, dead=2, unfinished=14, getters=1),
+            thing("pool", ready=5, leased=4, results=3, unfinished=9, sessions=2, processes=0, program="s1"),
+            thing(
+                "pool",
+                ident="p2",
+                ready=0,
+                leased=1,
+                results=0,
+                unfinished=1,
+                sessions=1,
+                processes=1,
+                program="gone",
+                collectors=1,
+            ),
             thing("lock", "mine", holder=["s1", 3], waiters=2),
             thing("rlock", "theirs", holder=["k1", 1], waiters=0),
             thing("lock", "lost", holder=["gone", 1], waiters=0),
@@ -76,6 +89,12 @@ def test_queues(shown):
     assert row(shown, "tasks")[1:7] == ["5", "4", "3", "2", "14", "1"]
 
 
+def test_pools(shown):
+    assert row(shown, "pool")[:6] == ["pool", "program", "ready", "leased", "results", "unfinished"]
+    assert row(shown, "pool-ident")[1:9] == ["one:11", "5", "4", "3", "9", "2", "of", "any"]
+    assert row(shown, "p2")[1:10] == ["session", "gone", "0", "1", "0", "1", "1", "of", "1"]
+
+
 def test_holders_are_hosts_and_processes(shown):
     assert row(shown, "mine")[2:] == ["one:11", "thread", "3", "2", "1"]
     assert row(shown, "theirs")[2] == "10.0.0.9:4000"
@@ -114,7 +133,7 @@ def test_names_are_escaped_and_lines_are_whole(shown):
 def test_the_asking_session_and_secrets_are_not_shown(told, shown):
     assert "mpserve command" not in "\n".join(shown)
     assert "hush" not in json.dumps(resolve(told))
-    assert "4 sessions, 10 objects" in shown
+    assert "4 sessions, 12 objects" in shown
 
 
 def test_json_is_what_the_server_told_with_holders_resolved(told, capsys):
