@@ -652,7 +652,7 @@ class WiredRig(Rig):
                         self._arrive(thread.calls[answer.number], answer)
             assert isinstance(program, WiredProgram)
             program.control.carry()
-        self.lost = [fields["session"] for event, fields in self.log.lines if event == "session.lost"]
+        self.lost = self.log.about("session.lost")
         self.troubles = [
             (str(fields["what"]), fields["exc_info"]) for e, fields in self.log.lines if e == "call.failed"
         ]
@@ -674,6 +674,10 @@ class Log:
         self.lines.append((event, fields))
 
     debug = warning = error = info
+
+    def about(self, event: str) -> list[str]:
+        """Return the sessions of which an event was logged."""
+        return [fields["session"] for name, fields in self.lines if name == event]
 
     def bind(self, **_fields: object) -> Log:
         return self

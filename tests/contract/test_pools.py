@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.contract.rigs import GRACE_S, TIMEOUT_S, Pending, Program, Rig, Thread
+from tests.contract.rigs import GRACE_S, TIMEOUT_S, Log, Pending, Program, Rig, Thread
 
 from mpshared.errors import BadValue, NoSuchObject, NoWorkers, WorkerDied
 from mpshared.values import Blob, Value, by_value_tag
@@ -73,6 +73,7 @@ class TestOwner:
             program.program.die()
         assert not rig.exists(pool)
         assert not at_work.program.alive
+        assert at_work.program.id not in getattr(rig, "log", Log()).about("session.lost")
         assert idle.program.alive
         assert not waiting.answered
         told = supervisor.thread().ask("cluster.next_command", "", 0)

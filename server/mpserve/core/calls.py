@@ -62,6 +62,7 @@ class Session:
         "lanes",
         "locks",
         "lost_s",
+        "meant",
         "output",
         "output_heard",
         "over",
@@ -88,6 +89,8 @@ class Session:
         """What its supervisor told about its death."""
         self.locks: list[str] = []
         """Labels of the locks and semaphores that it held at its end."""
+        self.meant = False
+        """It was ended on purpose: nobody has to look for why it is gone."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
         self.connections = 0

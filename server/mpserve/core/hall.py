@@ -214,6 +214,7 @@ class Hall:
         """
         session = self.workers.get(session_id)
         if session is not None and self._sessions is not None and not session.ended:
+            session.meant = True
             self._sessions.end(fx, session, why)
             self._sessions.tell_supervisor(fx, session, why)
 

@@ -135,7 +135,9 @@ class Dispatcher:
 
     def _session_ended(self, session: Session) -> None:
         info = session.info
-        if info.role != "stock" and not self.stopping:
+        if session.meant:
+            self._tell("session.end", session, why=session.over)
+        elif info.role != "stock" and not self.stopping:
             self.log.warning(
                 "session.lost",
                 session=session.id,
