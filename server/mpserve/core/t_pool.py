@@ -20,6 +20,7 @@ change · here: who asks, waits, is told. Workers come to it through the `hall`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.parking import ParkingLot
@@ -107,7 +108,7 @@ class Pool(PoolState):
     def _answer(self, fx: Effects, call: Call, n: int) -> None:
         runs: list[Finished] = self.change(fx, "collect", self.results.fitting(n))
         call.took = runs
-        out = runs[0][1] if len(runs) == 1 else [blob for _, blobs in runs for blob in blobs]
+        out = runs[0][1] if len(runs) == 1 else list(chain.from_iterable([blobs for _, blobs in runs]))
         numbers = [[first, first + len(blobs) - 1] for first, blobs in runs]
         fx.reply(call, [numbers, self.open_items], out)
 
@@ -174,7 +175,8 @@ class Pool(PoolState):
         if self._is_barred(python, self.python):
             return []
         most = self.settings["max_tasks"] or n
-        return self.ready.choose(min(n, most, self._share), self.barred_for(session), self.suspects)
+        suspects = self.suspects or None  # with none among them a batch ends where it likes
+        return self.ready.choose(min(n, most, self._share), self.barred_for(session), suspects)
 
     @property
     def _share(self) -> int:
