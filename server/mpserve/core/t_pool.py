@@ -140,6 +140,7 @@ class Pool(PoolState):
         """Drop what was taught: no job needs it any more."""
         if digest in self.functions:
             self.change(fx, "forget", digest)
+            self.hall.feed(fx, self)  # workers of other Pythons may have what is left
         fx.reply(call)
 
     def equip(self, fx: Effects, call: Call) -> None:

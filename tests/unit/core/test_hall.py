@@ -220,6 +220,16 @@ def test_a_taught_function_binds_all_jobs_to_its_python(world, lane, pool, tasks
     assert given(exchange(world, new, tasks)) == (pool.ident, [b"a"])
 
 
+def test_a_forgotten_function_binds_nothing_any_more(world, lane, pool, tasks):
+    old, _ = worker(world, (3, 11)), worker(world, (3, 12))
+    world.ask(lane, pool, "teach", "f", blobs=[CODE_312])
+    waiting = wait(world, old, tasks)
+    submit(world, lane, pool, b"a")
+    assert not waiting.answered
+    world.ask(lane, pool, "forget", "f")
+    assert given(waiting) == (pool.ident, [b"a"])
+
+
 def test_jobs_that_no_worker_can_run_are_refused(world, lane, pool):
     worker(world, (3, 12))
     world.session(role="supervisor", pools=True, python=(3, 13))
