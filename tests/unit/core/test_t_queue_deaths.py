@@ -150,6 +150,9 @@ def test_the_last_attempt_sets_the_job_aside_with_a_report(world, lane, results)
         "exit_code": None,
         "output": ["one", "two"],
         "peak_memory_bytes": None,
+        "memory_limit_bytes": None,
+        "oom_kills": None,
+        "locks": [],
     }
     assert tag_of(reader.out[0]) == TASK_ERROR
     error = pickle.loads(reader.out[0].data)
