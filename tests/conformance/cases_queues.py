@@ -78,9 +78,6 @@ def closing(queue):
     yield "join_thread()", queue.join_thread
 
 
-CLOSED = "as any that is closed: the standard library's fails one step later, as its pipe is gone"
-
-
 @case("multiprocessing.Queue()", of="queues.Queue")
 def queue(side):
     yield from putting_and_getting(side.mp.Queue())
@@ -94,7 +91,13 @@ def queue(side):
     yield "get() of many, in order", lambda: [put_all(abandoned, *range(50)).get() for _ in range(50)]
 
 
-@case("multiprocessing.JoinableQueue()", of="queues.JoinableQueue")
+@case(
+    "multiprocessing.JoinableQueue()",
+    of="queues.JoinableQueue",
+    notes={
+        "get(), by a process that dies": "what it took and did not finish with `task_done` returns to the queue",
+    },
+)
 def joinable_queue(side):
     yield from putting_and_getting(side.mp.JoinableQueue())
     yield from with_a_bound(side.mp.JoinableQueue(1))

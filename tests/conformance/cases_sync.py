@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from tests.conformance import work
 from tests.conformance.harness import case
 
 
@@ -62,8 +63,27 @@ def within(lock):
         return entered
 
 
-@case("multiprocessing.Lock()", of="synchronize.Lock")
+HANDED_ON = "True: what a process holds that ends is handed on, so nobody hangs because another one died"
+
+
+def left_by_a_process(side, lock):
+    """Return whether a lock is free that a process took, which has ended."""
+    process = side.mp.Process(target=work.take, args=(lock,))
+    process.start()
+    process.join(30)
+    return process.exitcode, lock.acquire(False)
+
+
+@case(
+    "multiprocessing.Lock()",
+    of="synchronize.Lock",
+    differs={"acquire(False) of what a process took that has ended": HANDED_ON},
+)
 def lock(side):
+    yield (
+        "acquire(False) of what a process took that has ended",
+        lambda: left_by_a_process(side, side.mp.Lock()),
+    )
     lock = side.mp.Lock()
     yield from taking(lock)
     lock.acquire()

@@ -65,6 +65,10 @@ def wait_for(event: Any) -> str:
     return "waited"
 
 
+def take(lock: Any) -> None:
+    lock.acquire()
+
+
 def put(queue: Any, thing: Any) -> None:
     queue.put(thing)
 

@@ -393,6 +393,21 @@ def test_an_end_that_is_forgotten_is_closed(cluster):
         far.recv()
 
 
+def test_a_fork_has_both_ends_as_its_parent(program):
+    source = """
+near, far = cluster.Pipe()
+if os.fork() == 0:
+    near.close()
+    far.send(far.recv() + 1)
+    raise SystemExit(0)
+far.close()
+near.send(1)
+say(near.recv())
+os.wait()
+"""
+    assert program(source).finish() == "2"
+
+
 def test_a_child_of_multiprocessing_has_it(cluster):
     near, far = cluster.Pipe()
     context = multiprocessing.get_context("spawn")

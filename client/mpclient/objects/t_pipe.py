@@ -10,6 +10,7 @@ RULES
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from contextlib import suppress
@@ -234,9 +235,18 @@ class Connection(Proxy):
         return super().__reduce__()
 
 
-_changing: Final = threading.RLock()  # reentrant: a finaliser of the program's may close one in here
+_changing = threading.RLock()  # reentrant: a finaliser of the program's may close one in here
 _open: Final[WeakKeyDictionary[Handle, WeakSet[Connection]]] = WeakKeyDictionary()
 """The open connections of this process, by what they hold."""
+
+
+def _forked() -> None:
+    global _changing  # noqa: PLW0603 - a thread of the parent's may have held it
+    _changing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _leave(handle: Handle) -> None:
