@@ -10,10 +10,12 @@ RULES
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
@@ -59,6 +61,8 @@ _STATUS: Final = BY_NAME["cluster.status"]
 _INTERRUPTED: Final = "the call that waited for this was interrupted"
 _SLOTS_S: Final = 1.0
 """How long the number of the workers' slots is taken for granted."""
+_CHUNK_BYTES: Final = 8 << 20
+"""About what a chunk has at most, where nobody says how large it is to be."""
 _SLOTS_UNKNOWN: Final = 16
 """What chunks are cut for while no worker is connected: some may come."""
 
@@ -258,7 +262,7 @@ class Pool:
         self._check_running()
         items: Any = iterable if hasattr(iterable, "__len__") else list(iterable)
         length = len(items)
-        chunk = 0 if not length else self._chunk_of(length) if chunksize is None else chunksize
+        chunk = 0 if not length else self._chunk_of(items, length) if chunksize is None else chunksize
         shown = progress_of(progress, items, _name_of(func))
         result = MapResult(self, self._jobs, chunk, length, callback, error_callback, shown)
         if not result.expects:
@@ -267,8 +271,12 @@ class Pool:
         made = jobs_of(how, digest, items, chunk)
         return result, Flow(self._jobs, result, made, items=chunk, lent=lent)
 
-    def _chunk_of(self, length: int) -> int:
-        return -(-length // (self._processes * 4))
+    def _chunk_of(self, items: Any, length: int) -> int:
+        """Return the standard library's number, less where that would be too much for one message."""
+        chunk = -(-length // (self._processes * 4))
+        with suppress(Exception):  # not all that has a length has a first item
+            return min(chunk, max(1, _CHUNK_BYTES // _size_bytes(items[0])))
+        return chunk
 
     # -- streams ---------------------------------------------------------------------------------
 
@@ -397,6 +405,12 @@ def chunks_of(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
     iterator = iter(iterable)
     while chunk := tuple(islice(iterator, size)):
         yield chunk
+
+
+def _size_bytes(item: Any) -> int:
+    """Return about how large an item is, without pickling it."""
+    size = getattr(item, "nbytes", None)
+    return max(1, size if isinstance(size, int) else sys.getsizeof(item))
 
 
 def jobs_of(how: int, digest: str, iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:

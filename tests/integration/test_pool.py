@@ -298,6 +298,15 @@ def mpworker_of(tmp_path):
         host.end()
 
 
+def test_chunks_of_large_items_are_small(crew):
+    with crew.Pool(2) as pool:
+        large = [bytes(3 << 20)] * 80
+        assert [pool._chunk_of(items, 80) for items in (large, range(80), {"a": large}, set(range(80)))] == [
+            *(2, 10, 10, 10)
+        ]
+        assert pool.map(len, large[:9]) == [3 << 20] * 9
+
+
 def test_many_threads_submit(pool):
     def submit(base):
         results = [pool.apply_async(square, (base + n,)) for n in range(300)]
