@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from tests.integration import workers
+from tests.integration.conftest import Server
 
 from mpclient import testing
 
@@ -239,3 +240,18 @@ def test_a_program_with_an_embedded_cluster(tmp_path):
         timeout=40,
     )
     assert (done.stdout, done.stderr) == ("[0, 1, 8, 27]\n27\n", "")
+
+
+def test_a_pool_goes_on_when_its_server_is_killed_and_comes_back(tmp_path, mpworker):
+    server = Server(tmp_path / "server", ("--data", str(tmp_path / "data"))).start()
+    try:
+        mpworker(server).ready()
+        with server.connect(reconnect_timeout=20.0) as cluster, cluster.Pool() as pool:
+            results = pool.imap(abs, range(-20_000, 0), buffersize=500)
+            begun = [next(results) for _ in range(100)]
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            server.start(port=int(server.address.rpartition(":")[2]))
+            assert begun + list(results) == list(range(20_000, 0, -1))
+    finally:
+        server.stop()
