@@ -40,6 +40,7 @@ __all__ = ["Factories", "lock_setting", "whole"]
 
 OwnerDeath: TypeAlias = Literal["release", "raise", "hold"]
 """What becomes of a lock whose holder dies; see `Factories.Lock`."""
+Deadlock: TypeAlias = Literal["report", "raise"]
 
 _OPEN: Final = BY_NAME["cluster.open"]
 
@@ -157,6 +158,7 @@ class Factories:
         self,
         *,
         on_owner_death: OwnerDeath | None = None,
+        deadlock: Deadlock | None = None,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
@@ -167,23 +169,26 @@ class Factories:
             on_owner_death: What becomes of it when its holder ends without a release. "release" (the usual):
                 the next who waits has it. "raise": acquirers get `LockAbandoned` until one calls `recover()`.
                 "hold": it stays locked until `recover()`, a `release()`, or `mpserve release`.
+            deadlock: "report" (the usual): a deadlock is a line in the server's log. "raise": who would close
+                the circle of those who wait for each other gets `DeadlockError`.
             name: See `Cluster`.
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
         """
-        given = _given(on_owner_death=on_owner_death)
+        given = _given(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("lock", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def RLock(  # noqa: N802
         self,
         *,
         on_owner_death: OwnerDeath | None = None,
+        deadlock: Deadlock | None = None,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
     ) -> RLock:
         """Return a lock that its holder, one thread of one process, may take again; arguments as `Lock`."""
-        given = _given(on_owner_death=on_owner_death)
+        given = _given(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("rlock", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Semaphore(  # noqa: N802
@@ -205,15 +210,16 @@ class Factories:
         lock: Mutex | None = None,
         *,
         on_owner_death: OwnerDeath | None = None,
+        deadlock: Deadlock | None = None,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
     ) -> Condition:
         """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own).
 
-        The other arguments are those of `Lock`; `on_owner_death` is its lock's.
+        The other arguments are those of `Lock`; `on_owner_death` and `deadlock` are its lock's.
         """
-        given = lock_setting(lock) | _given(on_owner_death=on_owner_death)
+        given = lock_setting(lock) | _given(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802

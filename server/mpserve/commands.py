@@ -1,4 +1,4 @@
-"""What the `mpserve` command can do: start, ping, status, rm, release, keyfile; and its help.
+"""What the `mpserve` command can do: start, ping, status, why, rm, release, keyfile; and its help.
 
 What goes wrong is one line on standard error and an exit code of `mpshared.exit_codes`; never a traceback.
 """
@@ -14,6 +14,7 @@ from mpserve import ping as asking
 from mpserve import starting
 from mpserve.net.ask import Inquiry
 from mpserve.status_view import show
+from mpserve.why_view import show as show_why
 from mpshared import settings
 from mpshared.address import Address
 from mpshared.command import fail, make_app, say, version_option
@@ -112,6 +113,32 @@ def rm(
     if not _ask(connect, authkey_file, lambda asked: asked.call("cluster.delete", name, kind or None)):
         text = f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is"
         fail("mpserve rm", ExitCode.FAILED, text)
+
+
+@app.command()
+def why(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A lock's or condition's name, or what `mpserve status` shows for one without; else all.",
+            show_default=False,
+        ),
+    ] = "",
+    kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False),
+    ] = "",
+    connect: Connect = None,
+    authkey_file: KeyFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Tell who waits for whose lock, and where that has no end.
+
+    With a name: who waits for that lock, whom its holder waits for, and so on.
+    """
+    told = _ask(connect, authkey_file, lambda asked: asked.call("cluster.why", name or None, kind or None))
+    show_why(told, as_json=as_json)
 
 
 @app.command()

@@ -1,28 +1,21 @@
 """What `mpserve status` prints: what the server told, as tables or as JSON.
 
 RULES
-* Everything that clients named is escaped.
-* Nothing is cut or wrapped, however narrow the terminal: values are there to be copied.
-* A holder is a thread of a session to the server, and a host and a process to people: `resolve` adds these.
+* `resolve` adds host and process to threads of sessions.
 * The session that asked is not shown.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
+from mpserve.tables import Column, Row, draw, field, plural, process_of, thread_of, where
 from mpshared.command import say
-from mpshared.text import printable
 
 __all__ = ["resolve", "show", "tables"]
 
-Row = dict[str, Any]
-Column = tuple[str, Callable[[Row], Any]]
-
-_WIDEST: Final = 100_000
-"""Columns of the paper that tables are drawn on: more than any has."""
 _PUBLIC: Final = frozenset({"server", "epoch", "version", "limits", "advertise"})
 """Of the greeting; the rest is the asking session's own."""
 
@@ -48,28 +41,19 @@ def _with_holders(row: Row, sessions: dict[str, Row]) -> Row:
     """Replace pairs of session and lane by maps that also tell host and process."""
     more: Row = {}
     if row.get("holder") is not None:
-        session, lane = row["holder"]
-        more["holder"] = {"session": session, "thread": lane, **_process(sessions.get(session))}
+        more["holder"] = thread_of(row["holder"], sessions)
     if "permits" in row:
         more["permits"] = [
-            {"session": session, "permits": n, **_process(sessions.get(session))}
+            {"session": session, "permits": n, **process_of(sessions.get(session))}
             for session, n in row["permits"].items()
         ]
     if row["kind"] == "pool":
         session = row["program"]
-        more["program"] = {"session": session, **_process(sessions.get(session))}
+        more["program"] = {"session": session, **process_of(sessions.get(session))}
     return {**row, **more}
 
 
-def _process(session: Row | None) -> Row:
-    return {"host": session["host"], "pid": session["pid"]} if session is not None else {"host": "", "pid": 0}
-
-
 # -- columns --------------------------------------------------------------------------------------
-
-
-def _field(name: str) -> Callable[[Row], Any]:
-    return lambda row: row.get(name, "")
 
 
 def _name(row: Row) -> Any:
@@ -84,20 +68,13 @@ def _silent(row: Row) -> str:
     return f"{row['silent_s']:.0f} s"
 
 
-def _where(holder: Row) -> str:
-    """Return host:pid, by which people find a process; a standard-library client tells only its address."""
-    if not holder["host"]:
-        return "standard-library clients" if not holder["session"] else f"session {holder['session']}"
-    return f"{holder['host']}:{holder['pid']}" if holder["pid"] else str(holder["host"])
-
-
 def _holder(row: Row) -> str:
     if "permits" in row:
-        return ", ".join(f"{_where(held)} ×{held['permits']}" for held in row["permits"]) or "-"  # noqa: RUF001
+        return ", ".join(f"{where(held)} ×{held['permits']}" for held in row["permits"]) or "-"  # noqa: RUF001
     holder = row.get("holder")
     if not holder:
         return "-"
-    return f"{_where(holder)} thread {holder['thread']}{' (gone)' if row.get('abandoned') else ''}"
+    return f"{where(holder)} thread {holder['thread']}{' (gone)' if row.get('abandoned') else ''}"
 
 
 def _state(row: Row) -> str:
@@ -122,37 +99,37 @@ def _exit_code(row: Row) -> Any:
 
 
 _QUEUE_COUNTS = ("ready", "leased", "delayed", "dead", "unfinished", "getters", "putters", "joiners")
-_REFERENCES: Final[Column] = ("references", _field("references"))
+_REFERENCES: Final[Column] = ("references", field("references"))
 _SESSION: Final[list[Column]] = [
-    ("session", _field("id")), ("role", _field("role")), ("name", _field("name")), ("host", _field("host")),
+    ("session", field("id")), ("role", field("role")), ("name", field("name")), ("host", field("host")),
     ("pid", lambda row: row["pid"] or ""), ("Python", _python), ("silent", _silent),
-    ("waiting calls", _field("waiting")),
+    ("waiting calls", field("waiting")),
 ]  # fmt: skip
 _WORKER: Final[list[Column]] = [
-    ("host", _field("host")), ("name", _field("name")), ("role", _field("role")), ("pid", _field("pid")),
-    ("Python", _python), ("slots", _field("slots")), ("queue", _field("queue")), ("silent", _silent),
-    ("session", _field("id")),
+    ("host", field("host")), ("name", field("name")), ("role", field("role")), ("pid", field("pid")),
+    ("Python", _python), ("slots", field("slots")), ("queue", field("queue")), ("silent", _silent),
+    ("session", field("id")),
 ]  # fmt: skip
 _QUEUE: Final[list[Column]] = [
-    ("name", _name), *((name, _field(name)) for name in _QUEUE_COUNTS), _REFERENCES,
+    ("name", _name), *((name, field(name)) for name in _QUEUE_COUNTS), _REFERENCES,
 ]  # fmt: skip
 _POOL: Final[list[Column]] = [
-    ("pool", _name), ("program", lambda row: _where(row["program"])),
-    *((name, _field(name)) for name in ("ready", "leased", "results", "unfinished")),
-    ("at work", _at_work), ("collectors", _field("collectors")), _REFERENCES,
+    ("pool", _name), ("program", lambda row: where(row["program"])),
+    *((name, field(name)) for name in ("ready", "leased", "results", "unfinished")),
+    ("at work", _at_work), ("collectors", field("collectors")), _REFERENCES,
 ]  # fmt: skip
 _LOCK: Final[list[Column]] = [
-    ("name", _name), ("kind", _field("kind")), ("holder", _holder), ("free", _field("value")),
-    ("waiters", _field("waiters")), _REFERENCES,
+    ("name", _name), ("kind", field("kind")), ("holder", _holder), ("free", field("value")),
+    ("waiters", field("waiters")), _REFERENCES,
 ]  # fmt: skip
 _PROCESS: Final[list[Column]] = [
-    ("name", _field("process")), ("stage", _field("stage")), ("host", _field("host")),
-    ("pid", lambda row: row["pid"] or ""), ("exit code", _exit_code), ("program", _field("owner")),
-    ("waiters", _field("waiters")),
+    ("name", field("process")), ("stage", field("stage")), ("host", field("host")),
+    ("pid", lambda row: row["pid"] or ""), ("exit code", _exit_code), ("program", field("owner")),
+    ("waiters", field("waiters")),
 ]  # fmt: skip
 _OTHER: Final[list[Column]] = [
-    ("name", _name), ("kind", _field("kind")), ("length", _field("length")), ("state", _state),
-    ("waiters", _field("waiters")), _REFERENCES,
+    ("name", _name), ("kind", field("kind")), ("length", field("length")), ("state", _state),
+    ("waiters", field("waiters")), _REFERENCES,
 ]  # fmt: skip
 _LOCKS: Final = frozenset({"lock", "rlock", "semaphore", "condition"})
 _WORKERS: Final = frozenset({"worker", "supervisor", "process"})
@@ -176,32 +153,6 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
 
 
 def _drawn(status: Row) -> str:
-    """Draw the tables, with colours where standard output is a terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, width=_WIDEST)
     server, counts = status["server"], [len(status["sessions"]), len(status["objects"])]
-    with console.capture() as capture:
-        console.print(f"mpserve {server['version']}, server {server['server']}")
-        console.print(f"{_plural(counts[0], 'session')}, {_plural(counts[1], 'object')}")
-        for title, columns, rows in tables(status):
-            if rows:
-                console.print()
-                console.print(_table(title, columns, rows))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def _plural(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
-
-
-def _table(title: str, columns: list[Column], rows: list[Row]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_style="bold", title_justify="left", box=None, pad_edge=False)
-    for name, _ in columns:
-        table.add_column(name, header_style="dim", no_wrap=True, overflow="ignore")
-    for row in rows:
-        table.add_row(*(Text(printable(str(value(row)))) for _, value in columns))
-    return table
+    heading = f"mpserve {server['version']}, server {server['server']}"
+    return draw([heading, f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"], tables(status))

@@ -247,6 +247,7 @@ _op(0x000A, "cluster", "report_death", text("session"), Arg("report", _named), a
 _read(0x000B, "cluster", "count")
 _op(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT, wait=True, writes=False)
 _op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str))
+_op(0x000E, "cluster", "why", Arg("lock", _opt_str), Arg("kind", _opt_str), writes=False, role="observe")
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
 _op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True)

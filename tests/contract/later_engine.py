@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.t_condition import Condition
-from mpserve.engines.base import Deliver, Engine, SessionEnded, Trouble
+from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
 from mpserve.engines.memory import MemoryEngine
 
 __all__ = ["LaterEngine"]
@@ -22,6 +23,7 @@ class LaterEngine(Engine):
 
     deliver: Deliver
     session_ended: SessionEnded
+    tell: Tell
     trouble: Trouble
 
     def __init__(self, inner: MemoryEngine, seed: int) -> None:
@@ -34,6 +36,7 @@ class LaterEngine(Engine):
         """How often something overtook what came before it."""
         inner.deliver = self._keep
         inner.session_ended = self._tell_of_end
+        inner.tell = self._tell_of_event
         inner.trouble = self._tell_of_trouble
 
     def _keep(self, call: Call) -> None:
@@ -41,6 +44,9 @@ class LaterEngine(Engine):
 
     def _tell_of_end(self, session: Session) -> None:
         self.session_ended(session)
+
+    def _tell_of_event(self, event: str, fields: dict[str, Any]) -> None:
+        self.tell(event, fields)
 
     def _tell_of_trouble(self, what: str, error: Exception) -> None:
         self.trouble(what, error)

@@ -221,6 +221,8 @@ class Rig(ABC):
         self.replay = Replay()
         self.operations: set[str] = set()
         self.troubles: list[tuple[str, Exception]] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        """What operators are told."""
         self.lost: list[str] = []
         """Sessions that ended without a goodbye."""
 
@@ -416,6 +418,7 @@ class DirectRig(Rig):
         self._kept: list[tuple[Call, list[bytes]]] = []
         self.engine.deliver = self._deliver
         self.engine.session_ended = lambda session: self.lost.append(session.id)
+        self.engine.tell = lambda event, fields: self.events.append((event, fields))
         self.engine.trouble = lambda what, error: self.troubles.append((what, error))
 
     def make_program(self, info: SessionInfo) -> Program:
@@ -652,6 +655,7 @@ class WiredRig(Rig):
                         self._arrive(thread.calls[answer.number], answer)
             assert isinstance(program, WiredProgram)
             program.control.carry()
+        self.events = [line for line in self.log.lines if line[0].startswith("lock.")]
         self.lost = self.log.about("session.lost")
         self.troubles = [
             (str(fields["what"]), fields["exc_info"]) for e, fields in self.log.lines if e == "call.failed"

@@ -7,6 +7,7 @@ import pytest
 from mpshared.errors import (
     BadValue,
     Conflict,
+    DeadlockError,
     LockAbandoned,
     MpserveError,
     NoSuchObject,
@@ -203,3 +204,74 @@ class TestRelease:
         rig.open(thread, "rlock", "door")
         program.die()
         thread.ask("cluster.release", "", "door", "lock")
+
+
+class TestDeadlocks:
+    def crossed(self, rig, **settings):
+        """Return two threads that hold a lock each, the first of which waits for the second's."""
+        one, two = rig.thread(host="one"), rig.thread(host="two")
+        locks = [rig.open(one, "lock", "a", **settings), rig.open(one, "rlock", "b")]
+        one.ask("lock.acquire", locks[0], None)
+        two.ask("rlock.acquire", locks[1], None)
+        waiting = one.call("rlock.acquire", locks[1], None)
+        assert not waiting.answered
+        return one, two, locks, waiting
+
+    def test_one_is_told_to_the_operator_once(self, rig):
+        _, two, locks, _ = self.crossed(rig)
+        for _ in range(2):
+            assert not two.call("lock.acquire", locks[0], 1).answered
+            rig.advance(1)
+        [(event, fields)] = rig.events
+        assert event == "lock.deadlock"
+        assert [told.split(" waits for ")[1].split(",")[0] for told in fields["waits"]] == [
+            "lock 'a'",
+            "rlock 'b'",
+        ]
+
+    def test_raise_fails_who_would_close_it(self, rig):
+        _, two, locks, waiting = self.crossed(rig, deadlock="raise")
+        assert isinstance(two.fails("lock.acquire", locks[0], None), DeadlockError)
+        assert len(rig.events) == 1
+        two.ask("rlock.release", locks[1])
+        assert waiting.value is True
+
+    def test_why(self, rig):
+        one, two, locks, _ = self.crossed(rig)
+        asking = rig.thread()
+        rig.advance(2)
+        told = asking.ask("cluster.why", "", None, None)
+        who = [[thread.program.id, thread.number] for thread in (one, two)]
+        wait = {
+            "waiter": who[0],
+            "lock": "rlock 'b'",
+            "ident": locks[1],
+            "holder": who[1],
+            "abandoned": False,
+        }
+        assert told["waits"] == [wait | {"waited_s": 2.0}]
+        assert told["circles"] == []
+        assert {key: s["host"] for key, s in told["sessions"].items()} == {who[0][0]: "one", who[1][0]: "two"}
+        assert not two.call("lock.acquire", locks[0], None).answered
+        told = asking.ask("cluster.why", "", None, None)
+        assert [[step["lock"] for step in circle] for circle in told["circles"]] == [
+            ["lock 'a'", "rlock 'b'"]
+        ]
+
+    def test_why_of_one_lock_goes_on_to_what_its_holder_waits_for(self, rig):
+        _, _, locks, _ = self.crossed(rig)
+        third, asking = rig.thread(), rig.thread()
+        rig.open(asking, "lock", "c")
+        assert not third.call("lock.acquire", locks[0], None).answered
+        told = {name: asking.ask("cluster.why", "", name, None)["waits"] for name in "abc"}
+        assert [wait["ident"] for wait in told["a"]] == locks
+        assert [wait["ident"] for wait in told["b"]] == [locks[1]]
+        assert told["c"] == []
+        assert isinstance(asking.fails("cluster.why", "", "d", None), NoSuchObject)
+
+    def test_why_in_a_circle_names_each_wait_once(self, rig):
+        _, two, locks, _ = self.crossed(rig)
+        assert not two.call("lock.acquire", locks[0], None).answered
+        told = rig.thread().ask("cluster.why", "", "a", "lock")
+        assert sorted(wait["ident"] for wait in told["waits"]) == sorted(locks)
+        assert len(told["circles"]) == 1

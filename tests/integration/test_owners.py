@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import mpclient
@@ -135,3 +143,75 @@ def test_only_the_holder_has_a_fence(cluster, in_thread):
         assert in_thread(lambda: lock.fence)() == lock.fence  # a Lock is its program's, an RLock its thread's
         with pytest.raises(mpclient.NotHeld):
             in_thread(lambda: rlock.fence)()
+
+
+CROSSES = """\
+first, second = (cluster.Lock(name=name) for name in sys.argv[1:])
+first.acquire()
+say("has the first")
+hear()
+try:
+    say(second.acquire(timeout=30))
+except mpclient.DeadlockError as err:
+    say("DeadlockError")
+"""
+
+
+@pytest.fixture
+def crossed(program, cluster, unique):
+    """Return two locks; this thread holds the second, and a program the first: it wants the second, too."""
+    names = f"{unique} 1", f"{unique} 2"
+    locks = [cluster.Lock(name=name, deadlock="raise") for name in names]
+    run = program(CROSSES, *names)
+    run.line()
+    locks[1].acquire()
+    run.say()
+    wait_until(lambda: waiters(cluster, locks[1]) == 1)
+    return (*locks, run)
+
+
+def test_a_deadlock_of_two_programs(server, crossed):
+    first, second, run = crossed
+    with pytest.raises(mpclient.DeadlockError, match=re.escape(f"{first._name!r}")):
+        first.acquire(timeout=30)
+    assert '"event": "lock.deadlock"' in log_of(server, first._name)
+    second.release()
+    assert run.line() == "True"
+    run.finish()
+
+
+def test_another_thread_of_the_holders_program_closes_no_circle(server, cluster, crossed, in_thread):
+    first, second, run = crossed
+    waiting = in_thread(lambda: first.acquire(timeout=30))
+    wait_until(lambda: waiters(cluster, first) == 1)
+    assert "lock.deadlock" not in log_of(server, first._name)
+    second.release()
+    run.finish()
+    assert waiting() is True
+
+
+def log_of(server, name):
+    return "\n".join(line for line in server.log.splitlines() if name in line)
+
+
+def test_why_shows_who_waits_for_whom(server, cluster, crossed, unique, in_thread):
+    first, second, run = crossed
+    here = f"{socket.gethostname()}:{os.getpid()}"
+    there = f"{socket.gethostname()}:{run.process.pid}"
+    told = why(server, second._name)
+    assert "1 call waits for locks" in told
+    assert [there, here] == [word for word in told.split() if word in {here, there}]
+    assert f"lock '{second._name}'" in told
+    closing = in_thread(lambda: first.acquire(timeout=30))
+    wait_until(lambda: waiters(cluster, first) == 1)
+    found = {row["ident"]: row for row in json.loads(why(server, "--json"))["waits"]}
+    assert found[first._handle.ident]["holder"]["pid"] == run.process.pid
+    assert why(server, cluster.Lock(name=unique)._name) == "nobody waits for a lock\n"
+    second.release()
+    run.finish()
+    assert closing() is True
+
+
+def why(server, *words):
+    command = [str(Path(sys.executable).with_name("mpserve")), "why", *words]
+    return subprocess.check_output(command, env=server.environment, text=True, timeout=20)

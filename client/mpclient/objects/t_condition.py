@@ -48,8 +48,8 @@ class Condition(Mutex):
 
         Raises:
             NotHeld: This thread does not hold the lock (a RuntimeError).
-            LockAbandoned: Who had the lock meanwhile died with it; it was made with
-                ``on_owner_death="raise"``. This thread does not hold it then; a `with` around it knows.
+            LockAbandoned, DeadlockError: As `acquire`, when it is to take the lock again. This thread does
+                not hold it then; a `with` around it knows.
 
         An interruption (Ctrl-C) first takes the lock again, as in `threading`, so that a `with` around it can
         release it; of an RLock that was held several times it takes one level.

@@ -42,6 +42,8 @@ class Mutex(Proxy):
         Raises:
             ValueError: A timeout without blocking, or a negative one that `threading` refuses.
             LockAbandoned: Its holder died, and it was made with ``on_owner_death="raise"``.
+            DeadlockError: Its holder waits, over others maybe, for this thread, and one of the locks was made
+                with ``deadlock="raise"``.
         """
         timeout_s = lock_timeout(blocking, timeout, block)
         return self._take(self._ACQUIRE, timeout_s, read=as_bool)

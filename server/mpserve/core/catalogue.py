@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpserve.core.deadlocks import Deadlocks
 from mpserve.core.effects import Effects
 from mpserve.core.hall import Hall
 from mpserve.core.hosts import Hosts
@@ -25,6 +26,7 @@ from mpserve.core.locks import get_lock, lock_of
 from mpserve.core.references import References
 from mpserve.core.status import describe
 from mpserve.core.watching import Watched, Watching
+from mpserve.core.why import explain
 from mpshared.errors import BadValue, Conflict, NoSuchObject
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Catalogue(References):
         super().__init__()
         self._new_ident = new_ident
         self.sessions = sessions
-        self.house = House(hosts=Hosts(sessions), hall=Hall(sessions))
+        self.house = House(hosts=Hosts(sessions), hall=Hall(sessions), deadlocks=Deadlocks(sessions))
         self.names: dict[tuple[str, str], str] = {}
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
@@ -196,6 +198,15 @@ class Catalogue(References):
     def status(self, fx: Effects, call: Call) -> None:
         """Answer what `mpserve status` shows."""
         fx.reply(call, describe(self, fx.now_s))
+
+    def why(self, fx: Effects, call: Call, lock: str | None, kind: str | None) -> None:
+        """Answer what `mpserve why` shows: of one lock, or of all.
+
+        Raises:
+            NoSuchObject, Conflict, BadValue: As `locks.get_lock`.
+        """
+        only = None if lock is None else get_lock(self.objects, self.names, lock, kind)
+        fx.reply(call, explain(self, only, fx.now_s))
 
     def next_command(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
         """Answer a supervisor's next command."""

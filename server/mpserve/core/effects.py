@@ -27,7 +27,17 @@ Record: TypeAlias = tuple[str, str, tuple[Any, ...]]
 class Effects:
     """The outcome of one turn."""
 
-    __slots__ = ("answered", "closed", "ended", "kept", "now_s", "records", "timers", "wall_offset_s")
+    __slots__ = (
+        "answered",
+        "closed",
+        "ended",
+        "events",
+        "kept",
+        "now_s",
+        "records",
+        "timers",
+        "wall_offset_s",
+    )
 
     def __init__(self, *, recording: bool = False) -> None:
         self.now_s = 0.0
@@ -43,6 +53,8 @@ class Effects:
         """Sessions that a call or a timer found dead; the engine ends them after the turn's calls."""
         self.closed: list[Lane] = []
         """Lanes that were suspended for too long; the engine closes them."""
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        """What an operator should know: names and fields for the log."""
         self.timers = Timers()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from mpserve.core.deadlocks import Deadlocks
     from mpserve.core.hall import Hall
     from mpserve.core.hosts import Hosts
 
@@ -21,3 +22,5 @@ class House(NamedTuple):
     """The worker hosts, and the Processes on them."""
     hall: Hall
     """Pools that have jobs, and workers that wait for some."""
+    deadlocks: Deadlocks
+    """Who waits for whom."""

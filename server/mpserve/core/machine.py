@@ -130,6 +130,11 @@ class Machine:
         if call.waiter is not None:
             call.waiter.lot.forget(call)
 
+    def awaited(self, call: Call) -> Machine | None:
+        """Return the lock in whose line a parked call of this object stands."""
+        _ = call
+        return None
+
     def retry(self, fx: Effects) -> None:
         """Hand out what can be handed out: a suspended waiter is awake again."""
 

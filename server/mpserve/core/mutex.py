@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
-    from mpserve.core.sessions import Sessions
-    from mpshared.errors import MpserveError
+    from mpshared.errors import DeadlockError, MpserveError
     from mpshared.values import Blob
 
 __all__ = ["Claim", "Claimant", "Mutex"]
 
-_CHOICES: Final = {"on_owner_death": ("release", "raise", "hold")}
+_CHOICES: Final = {"on_owner_death": ("release", "raise", "hold"), "deadlock": ("report", "raise")}
 """What each setting may be, the usual one first."""
 
 
@@ -65,6 +64,8 @@ class Mutex(Machine):
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
+        self.conditions: dict[str, str] = {}
+        """ident -> label of those with a name that stand on it."""
         self._check_settings()
         self.holder: Owner | None = None
         self.levels = 0
@@ -73,8 +74,10 @@ class Mutex(Machine):
         """The holder is gone, and nobody has taken its place."""
         self.fence = 0
         """The number of the present holder, or of the last one."""
+        self.is_signal = False
+        """Another than its holder has released it; no state: for people to see who waits for whom."""
         self.acquirers = ParkingLot()
-        self._sessions: Sessions | None = None
+        self._house: House | None = None
 
     def _check_settings(self) -> None:
         for name, choices in _CHOICES.items():
@@ -83,9 +86,16 @@ class Mutex(Machine):
                 known = ", ".join(map(repr, choices))
                 raise BadValue(f"{name} of {self.label} is one of {known}, not {value!r:.80}")
 
+    @property
+    def label(self) -> str:
+        """How messages name it; one without a name by the condition that stands on it."""
+        if self.name is None and self.conditions:
+            return f"the lock of {next(iter(self.conditions.values()))}"
+        return super().label
+
     def enter(self, house: House) -> None:
-        """Find the sessions: who holds a lock may be asked for."""
-        self._sessions = house.hosts.sessions
+        """Find the sessions and who waits for whom."""
+        self._house = house
 
     def setup(self, fx: Effects, blobs: list[Blob]) -> None:
         """Begin to count holders above all locks that were made before."""
@@ -104,8 +114,9 @@ class Mutex(Machine):
 
         Raises:
             LockAbandoned: Its holder died, and it is not to be handed on.
+            DeadlockError: It would wait for ever, and one of the locks says that this is an error.
 
-        Cost: O(1). Source: threading.Lock.acquire; hand-over as in trio.
+        Cost: O(1); before it parks, see `Deadlocks`. Source: threading.Lock.acquire; hand-over as in trio.
         """
         if self.holder is None:
             self._hand_to(fx, call)
@@ -113,6 +124,8 @@ class Mutex(Machine):
             raise self._is_abandoned()
         elif timeout_s == 0:
             fx.reply(call, False)
+        elif (deadlock := self._find_deadlock(fx, call)) is not None:
+            raise deadlock
         else:
             self.acquirers.park(fx, call, timeout_s, _not_acquired)
 
@@ -157,7 +170,7 @@ class Mutex(Machine):
         """
         if self.holder is None:
             raise NotHeld(f"nobody holds {self.label}: there is nothing to release")
-        holder = None if self._sessions is None else self._sessions.find(self.holder.session)
+        holder = None if self._house is None else self._house.hosts.sessions.find(self.holder.session)
         if holder is not None and not self.abandoned:
             where = f"{self.holder} (process {holder.info.pid} on {holder.info.host})"
             raise NotAllowed(
@@ -180,8 +193,9 @@ class Mutex(Machine):
 
     def claim(self, fx: Effects, call: Call, levels: int, claimant: Claimant) -> None:
         """Give `call` the lock with so many levels, now or at its turn; its claimant then answers it."""
-        if self._is_refused():
-            claimant.lock_lost(fx, call, self._is_abandoned())
+        refusal = self._is_abandoned() if self._is_refused() else self._find_deadlock(fx, call)
+        if refusal is not None:
+            claimant.lock_lost(fx, call, refusal)
             return
         self.acquirers.park(fx, call, None, _not_acquired, Claim(levels, claimant))
         self.retry(fx)
@@ -315,6 +329,14 @@ class Mutex(Machine):
         return NotHeld(f"{msg}; each release() needs an acquire() before it")
 
     # -- looking ---------------------------------------------------------------------------------
+
+    def _find_deadlock(self, fx: Effects, call: Call) -> DeadlockError | None:
+        return None if self._house is None else self._house.deadlocks.check(fx, self, call)
+
+    def awaited(self, call: Call) -> Machine | None:
+        """Return itself: it has one line."""
+        _ = call
+        return self
 
     def lots(self) -> Iterable[ParkingLot]:
         """Return the one line of acquirers."""

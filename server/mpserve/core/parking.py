@@ -27,14 +27,15 @@ OnExpiry: TypeAlias = "Callable[[Effects, Call], None]"
 class Waiter:
     """A parked call: where it stands, and what happens when its time is up."""
 
-    __slots__ = ("call", "lot", "note", "on_expiry", "timer")
+    __slots__ = ("call", "lot", "note", "on_expiry", "since_s", "timer")
 
-    def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any) -> None:
+    def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any, since_s: float) -> None:
         self.call = call
         self.lot = lot
         self.on_expiry = on_expiry
         self.note = note
         """The kind's own remark: recursion depth to restore, a barrier seat, …"""
+        self.since_s = since_s
         self.timer: Timer | None = None
 
 
@@ -64,7 +65,7 @@ class ParkingLot:
         """Let `call` wait at the end of the line; after `timeout_s` it leaves and ``on_expiry(fx, call)``
         answers it.
         """
-        waiter = Waiter(call, self, on_expiry, note)
+        waiter = Waiter(call, self, on_expiry, note, fx.now_s)
         if timeout_s is not None:
             waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)
         self.line[id(call)] = waiter
@@ -90,8 +91,9 @@ class ParkingLot:
 
     def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:
         """Move `call` from this lot to the end of another, where it waits without a deadline."""
+        since_s = self.line[id(call)].since_s
         self.forget(call)
-        waiter = call.waiter = Waiter(call, lot, on_expiry, note)
+        waiter = call.waiter = Waiter(call, lot, on_expiry, note, since_s)
         lot.line[id(call)] = waiter
 
     def forget(self, call: Call) -> None:

@@ -29,6 +29,7 @@ from mpshared.errors import BadType, Conflict, NoSuchObject, NotHeld
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session
     from mpserve.core.effects import Effects
+    from mpserve.core.house import House
     from mpshared.errors import MpserveError
 
 __all__ = ["Condition"]
@@ -75,6 +76,16 @@ class Condition(Machine):
         if not isinstance(lock, Mutex):
             raise Conflict(f"{self.label} needs a lock or an rlock, and {lock.label} is neither")
         self.lock = lock
+
+    def enter(self, house: House) -> None:
+        """Lend the lock its name."""
+        _ = house
+        if self.name is not None:
+            self.lock.conditions[self.ident] = self.label
+
+    def leave(self) -> None:
+        """Take the name back."""
+        self.lock.conditions.pop(self.ident, None)
 
     # -- operations: the lock's ------------------------------------------------------------------
 
@@ -280,6 +291,11 @@ class Condition(Machine):
             yield "wakes", (*owner, wait.answer)
 
     # -- looking ---------------------------------------------------------------------------------
+
+    def awaited(self, call: Call) -> Machine | None:
+        """Return the lock, for a call that wants it, or wants it back."""
+        stands = call.waiter is not None and call.waiter.lot is self.lock.acquirers
+        return self.lock if stands else None
 
     def lots(self) -> Iterable[ParkingLot]:
         """Return the line of those who wait; those who were woken stand in the lock's."""

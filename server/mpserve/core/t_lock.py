@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from mpserve.core.mutex import Mutex
+from mpserve.core.owner import Owner
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -36,6 +37,7 @@ class Lock(Mutex):
         """
         if self.holder is None or self._is_refused():
             raise self._refuse_release()
+        self.is_signal = self.is_signal or self.holder != Owner.of(call)
         self._pass_on(fx)
         fx.reply(call)
 

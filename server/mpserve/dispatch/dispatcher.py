@@ -14,7 +14,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.outputs import Outputs
@@ -111,6 +111,7 @@ class Dispatcher:
         self._at_work = False
         engine.deliver = self.deliver
         engine.session_ended = self._session_ended
+        engine.tell = self._tell_operator
         engine.trouble = self._trouble
 
     # -- sessions --------------------------------------------------------------------------------
@@ -155,6 +156,9 @@ class Dispatcher:
             connection, lane.reply_to = lane.reply_to, None
             if connection is not None:
                 connection.session_over(session)
+
+    def _tell_operator(self, event: str, fields: dict[str, Any]) -> None:
+        self.log.warning(event, **fields)
 
     def _trouble(self, what: str, error: Exception) -> None:
         self.log.error("call.failed", what=what, error=repr(error), exc_info=error)

@@ -19,17 +19,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session, SessionInfo
 
-__all__ = ["Deliver", "Engine", "SessionEnded", "StoreError", "Trouble"]
+__all__ = ["Deliver", "Engine", "SessionEnded", "StoreError", "Tell", "Trouble"]
 
 Deliver: TypeAlias = "Callable[[Call], None]"
 """Is given each call when it is answered: `result` and `out`, or `error`, are set."""
 SessionEnded: TypeAlias = "Callable[[Session], None]"
 """Is told when a session ended for any reason but its own goodbye."""
+Tell: TypeAlias = "Callable[[str, dict[str, Any]], None]"
+"""Is told what an operator should know: the name of an event, and its fields."""
 Trouble: TypeAlias = "Callable[[str, Exception], None]"
 """Is told what went wrong by a mistake of ours, and the exception."""
 
@@ -43,6 +45,7 @@ class Engine(ABC):
 
     deliver: Deliver
     session_ended: SessionEnded
+    tell: Tell
     trouble: Trouble
 
     @abstractmethod

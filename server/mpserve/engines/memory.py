@@ -23,7 +23,7 @@ from mpserve.core.catalogue import Catalogue
 from mpserve.core.effects import Effects
 from mpserve.core.parking import Waiter
 from mpserve.core.sessions import Sessions
-from mpserve.engines.base import Deliver, Engine, SessionEnded, Trouble
+from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
 from mpshared.errors import BadValue, InternalError, MpserveError
 from mpshared.ops import Op, check_args
 
@@ -53,6 +53,7 @@ class MemoryEngine(Engine):
     ) -> None:
         self.deliver: Deliver = _nobody
         self.session_ended: SessionEnded = _nobody
+        self.tell: Tell = _nobody
         self.trouble: Trouble = _nobody
         self.fx = Effects(recording=recording)
         self.fx.wall_offset_s = wall_offset_s
@@ -99,6 +100,13 @@ class MemoryEngine(Engine):
             call.waiter.lot.forget(call)
         if not call.answered:
             self.fx.fail(call, err)
+        if self.fx.events:
+            self._tell_events()
+
+    def _tell_events(self) -> None:
+        events, self.fx.events = self.fx.events, []
+        for event, fields in events:
+            self.tell(event, fields)
 
     def _safely(self, what: str, function: Callable[..., object], *args: Any) -> None:
         """Call what concerns one object or session; the others must not suffer from its mistakes."""
@@ -169,6 +177,8 @@ class MemoryEngine(Engine):
             self._end_the_dead()
             if fx.kept:
                 self._safely("counting references", self.catalogue.apply_kept, fx)
+        if fx.events:
+            self._tell_events()
         for call in delivered:
             if call.lane.running is call:
                 self.deliver(call)

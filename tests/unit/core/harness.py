@@ -24,6 +24,7 @@ from itertools import count
 from typing import Any, TypeVar, cast
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.core.deadlocks import Deadlocks
 from mpserve.core.effects import Effects, Record
 from mpserve.core.hall import Hall
 from mpserve.core.hosts import Hosts
@@ -61,7 +62,8 @@ class World:
         self._calls: list[Call] = []
 
     def new_house(self) -> House:
-        return House(hosts=Hosts(self.registry), hall=Hall(self.registry))
+        registry = self.registry
+        return House(hosts=Hosts(registry), hall=Hall(registry), deadlocks=Deadlocks(registry))
 
     # -- making things -------------------------------------------------------------------------------
 
