@@ -221,28 +221,55 @@ def test_items_that_are_got_across_restarts_come_once(durable, in_thread):
         assert got == list(range(400))
 
 
-def test_workers_go_on(durable, tmp_path):
+@pytest.fixture
+def work(tmp_path):
+    """A factory: worker hosts of two processes."""
+    hosts = []
+
+    def start(server: Server) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "mpclient.worker", "--connect", server.address, "--processes", "2"]
+        with (tmp_path / "worker.log").open("wb") as log:
+            hosts.append(subprocess.Popen(command, env=server.environment, stdout=log, stderr=log))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.terminate()
+        host.wait(20)
+
+
+def test_workers_go_on(durable, work):
     server = durable()
-    command = [sys.executable, "-m", "mpclient.worker", "--connect", server.address, "--processes", "2"]
-    with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(command, env=server.environment, stdout=log, stderr=log)
-    try:
-        with connect(server) as cluster:
-            tasks, results = cluster.JoinableQueue(name="tasks"), cluster.Queue(name="results")
-            assert cluster.cpu_count() == 2
-            for n in range(200):
-                tasks.put(_Double(n))
-                if n in {60, 120}:
-                    restart(server)
-            assert tasks.join(timeout=60)
-            found = Counter(results.get_many(1000))
-            assert found == Counter(2 * n for n in range(200))
-            for _ in range(2):
-                tasks.put(None)
-        assert worker.wait(20) == 0
-    finally:
-        worker.kill()
-        worker.wait(10)
+    worker = work(server)
+    with connect(server) as cluster:
+        tasks, results = cluster.JoinableQueue(name="tasks"), cluster.Queue(name="results")
+        assert cluster.cpu_count() == 2
+        for n in range(200):
+            tasks.put(_Double(n))
+            if n in {60, 120}:
+                restart(server)
+        assert tasks.join(timeout=60)
+        found = Counter(results.get_many(1000))
+        assert found == Counter(2 * n for n in range(200))
+        for _ in range(2):
+            tasks.put(None)
+    assert worker.wait(20) == 0
+
+
+def test_pools_go_on(durable, work):
+    server = durable()
+    work(server)
+    with connect(server) as cluster, cluster.Pool(initializer=int) as pool:
+        assert cluster.cpu_count() == 2
+        answers = []
+        for answer in pool.imap(abs, range(0, -3000, -1)):
+            answers.append(answer)
+            if answer in {50, 1500}:
+                restart(server)
+        assert answers == list(range(3000))
+        restart(server)
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+        assert [o["unfinished"] for o in cluster.status()["objects"] if o["kind"] == "pool"] == [0]
 
 
 class _Double:
