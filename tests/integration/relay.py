@@ -61,7 +61,11 @@ class Relay:
                 _close(client)
                 continue
             self.connections += 1
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:  # it is being restarted
+                _close(client)
+                continue
             for sock in (client, server):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
