@@ -134,7 +134,10 @@ def main() -> int:
     for cluster in _terms():
         try:
             ROLES[role](cluster, go_on, note)
-        except (mpclient.SessionExpired, mpclient.NotHeld) as err:  # it was stopped for too long
+        except (
+            mpclient.ServerGone,
+            mpclient.NotHeld,
+        ) as err:  # stopped, or a timeout ran out without a server
             note("expired", type(err).__name__)
         else:
             note("end")
