@@ -165,6 +165,11 @@ class Leases:
             self.count += len(run[2])
             holder.add(Lease(self._serial, lane, run, results))
 
+    def held_of(self, session_id: str, ranges: Sequence[Range]) -> list[Range]:
+        """Return what a session holds of `ranges`. Cost: as `give_up`."""
+        holder = self._holders.get(session_id)
+        return [] if holder is None else [(lo, hi) for _, lo, hi in holder.overlaps(merged(ranges))]
+
     def give_up(self, session_id: str, ranges: Sequence[Range]) -> list[Run]:
         """Take from a session what it holds of `ranges` and return it.
 

@@ -22,11 +22,12 @@ Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.parking import ParkingLot
+from mpserve.core.pool_results import those_of
 from mpserve.core.queue_getters import QueueGetters
 from mpserve.core.queue_leases import count_of, merged
 from mpserve.core.queue_order import Range
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.hall import JobPool
+    from mpshared.values import Blob
 
 __all__ = ["Queue"]
 
@@ -187,7 +189,7 @@ class Queue(QueueGetters):
         call: Call,
     ) -> None:
         if results is not None:
-            results.add(fx, call.blobs)
+            results.add(fx, self._results_of(call, done))
         if done:
             found = self.change(fx, "ack", call.session.id, done)
             want = want._replace(lost=count_of(merged(done)) - found)
@@ -196,6 +198,18 @@ class Queue(QueueGetters):
             self.settle(fx)
         if results is not None and (results.getters or results.joiners):
             results.settle(fx)
+
+    def _results_of(self, call: Call, done: list[Range]) -> Sequence[Blob]:
+        """Return the results of jobs that are leased to the caller; those of others come from who has them.
+
+        Or they are here already: a call that had brought them, and waited for jobs when the server was killed,
+        is sent again as a whole.
+        """
+        blobs = call.blobs
+        if len(blobs) != count_of(done):
+            return blobs
+        held = self.leases.held_of(call.session.id, done)
+        return blobs if count_of(held) == len(blobs) else those_of(held, done, blobs)[1]
 
     # -- finishing -------------------------------------------------------------------------------
 

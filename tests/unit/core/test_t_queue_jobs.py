@@ -52,6 +52,30 @@ def exchange(world, lane, q, done=(), n=10, timeout_s=0, results=None, blobs=())
     return jobs, list(call.out), ended, lost
 
 
+# -- results -----------------------------------------------------------------------------------------
+
+
+def test_a_result_of_a_job_that_is_not_the_callers_is_dropped(world, lane, tasks, results):
+    put(world, lane, tasks, b"a", b"b", b"c")
+    mine, other = worker(world), worker(world)
+    exchange(world, mine, tasks, n=2)
+    exchange(world, other, tasks, n=1)
+    brought = exchange(world, mine, tasks, [(1, 3)], 0, results=results.ident, blobs=[b"A", b"B", b"C"])
+    assert brought == ([], [], False, 1)
+    assert [blob for _, _, blob in results.ready] == [b"A", b"B"]
+
+
+def test_a_call_that_is_done_again_as_a_whole_brings_its_results_once(world, lane, tasks, results):
+    """As after a restart: it had brought its results, and waited for jobs when the server was killed."""
+    put(world, lane, tasks, b"a")
+    mine = worker(world)
+    exchange(world, mine, tasks)
+    for lost in (0, 1):
+        brought = exchange(world, mine, tasks, [(1, 1)], results=results.ident, blobs=[b"A"])
+        assert brought == ([], [], False, lost)
+    assert [blob for _, _, blob in results.ready] == [b"A"]
+
+
 # -- leases ------------------------------------------------------------------------------------------
 
 
