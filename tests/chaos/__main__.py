@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -33,8 +34,12 @@ def main() -> int:
         print(f"{n:12,}  {what.replace('_', ' ')}")
     for text in account.wrong:
         print(f"WRONG: {text}")
-    print(f"{'everything is accounted for' if not account.wrong else f'see {folder}'} (seed {seed})")
-    return 1 if account.wrong else 0
+    if account.wrong:
+        print(f"see {folder} (seed {seed})")
+        return 1
+    shutil.rmtree(folder)
+    print(f"everything is accounted for (seed {seed})")
+    return 0
 
 
 if __name__ == "__main__":

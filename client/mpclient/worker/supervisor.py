@@ -115,7 +115,8 @@ class Supervisor:
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._sleep_s()):
-            key.data()
+            if self._selector.get_map().get(key.fd) is key:  # an earlier one of this turn may have closed it
+                key.data()
         self._obey()
         while not self._events.empty():
             event = self._events.get()

@@ -202,8 +202,8 @@ class Queue(QueueGetters):
     def _results_of(self, call: Call, done: list[Range]) -> Sequence[Blob]:
         """Return the results of jobs that are leased to the caller; those of others come from who has them.
 
-        Or they are here already: a call that had brought them, and waited for jobs when the server was killed,
-        is sent again as a whole.
+        Or they are here already: a call that had brought them, and waited when the server was killed, is sent
+        again as a whole.
         """
         blobs = call.blobs
         if len(blobs) != count_of(done):
