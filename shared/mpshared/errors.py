@@ -27,6 +27,7 @@ __all__ = [
     "Exhausted",
     "Full",
     "InternalError",
+    "JobExpired",
     "KeyMissing",
     "LockAbandoned",
     "MpserveError",
@@ -291,6 +292,12 @@ class WorkerDied(TaskError):
     """
 
     code = "worker_died"
+
+
+class JobExpired(TaskError, TimeoutError):
+    """The job was not begun before it expired."""
+
+    code = "job_expired"
 
 
 def _classes() -> dict[str, type[MpserveError]]:

@@ -26,10 +26,19 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mpshared.errors import WorkerDied
+from mpshared.errors import TaskError, WorkerDied
 from mpshared.values import TASK_ERROR, Value
 
-__all__ = ["MAX_LINES", "death_report", "died_blob", "died_text", "ending", "out_of_memory", "running_job"]
+__all__ = [
+    "MAX_LINES",
+    "death_report",
+    "died_blob",
+    "died_text",
+    "ending",
+    "error_blob",
+    "out_of_memory",
+    "running_job",
+]
 
 MAX_LINES = 20
 """Lines of output that a report keeps."""
@@ -139,7 +148,11 @@ def _mib(size_bytes: int) -> str:
 def died_blob(report: Mapping[str, Any], *, kept: bool = True) -> Value:
     """Return the result of a job whose workers died: a `WorkerDied`, ready to be put on a queue."""
     task = f"job {report['number']} of {report['queue']}"
-    error = WorkerDied(died_text(report, kept=kept), task=task, **report)
+    return error_blob(WorkerDied(died_text(report, kept=kept), task=task, **report))
+
+
+def error_blob(error: TaskError) -> Value:
+    """Return an error as the result of a job."""
     return Value(TASK_ERROR, pickle.dumps(error, protocol=4))
 
 

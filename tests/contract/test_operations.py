@@ -93,6 +93,7 @@ CASES = [
     Case("pool", "spec", result=..., out=[A], before=[("equip", [], (A,))]),
     Case("pool", "hand_back", [[[1, 3]]], result=0, before=JOBS),
     Case("pool", "forget", ["digest"], before=[("teach", ["digest"], (A,))]),
+    Case("pool", "submit_on_terms", [1, {"delay_s": 5, "retries": 2}], [A]),
     Case("pool", "waiting", [[[2, 7]]], result=[[2, 3]], before=JOBS),
     Case("dict", "get", [KEY], out=[B], before=FULL_DICT),
     Case("dict", "set", ["y"], [A]),

@@ -2,9 +2,10 @@
 
 from tests.property.queue_model import expand
 
-from mpshared.values import needs_python
+from mpshared.terms import Terms
+from mpshared.values import RAISED, needs_python, tag_of
 
-READY, DONE, COLLECTED, CANCELLED = "ready", "done", "collected", "cancelled"
+READY, DELAYED, DONE, COLLECTED, CANCELLED = "ready", "delayed", "done", "collected", "cancelled"
 
 
 class PoolModel:
@@ -14,11 +15,16 @@ class PoolModel:
         self.blobs, self.deaths, self.where = {}, {}, {}
         self.suspects, self.out, self.results, self.python = set(), [], [], None
         self.taught = {}
+        self.terms, self.failures, self.dues, self.expiries = {}, {}, {}, {}
+        """Of jobs on terms; due times of those that are DELAYED."""
         self.wants = {}
         """How many jobs each (session, lane) asks for."""
 
     def may_have(self, session, python):
         return python is None or python == self.workers[session] or python not in self.workers.values()
+
+    def rank(self, number):
+        return -self.terms[number].priority if number in self.terms else 0
 
     def numbers(self, where):
         return [number for number, at in self.where.items() if at == where]
@@ -33,7 +39,11 @@ class PoolModel:
         sharers = min(crew, most["processes"] or crew)
         ready = self.numbers(READY)
         n = min(self.wants[session, lane], most["max_tasks"] or 99, -(-len(ready) // max(1, sharers)))
-        batch = [number for number in ready if self.may_have(session, needs_python(self.blobs[number]))][:n]
+        batch = [number for number in ready if self.may_have(session, needs_python(self.blobs[number]))]
+        batch.sort(key=lambda number: (self.rank(number), number))
+        if n and batch and batch[0] in self.terms:
+            return batch[:1]
+        batch = batch[: next((i for i, number in enumerate(batch) if number in self.terms), None)][:n]
         for i, number in enumerate(batch):
             if number in self.suspects:
                 return batch[: i or 1]
@@ -52,6 +62,33 @@ class PoolModel:
         for blob in blobs:
             number = len(self.blobs) + 1
             self.blobs[number], self.deaths[number], self.where[number] = blob, 0, READY
+
+    def put_on_terms(self, number, special, due, blob):
+        assert number == len(self.blobs) + 1
+        self.put([blob])
+        terms, expires, failures = special
+        self.terms[number], self.failures[number], self.expiries[number] = Terms.of(terms), failures, expires
+        if due is not None:
+            self.where[number], self.dues[number] = DELAYED, due
+
+    def due(self, number):
+        assert self.where[number] == DELAYED
+        self.where[number] = READY
+        del self.dues[number]
+
+    def again(self, session, number, due):
+        if self.give_up(session, [(number, number)]):
+            self.failures[number] += 1
+            assert self.failures[number] <= self.terms[number].retries
+            assert self.expiries[number] is None or due < self.expiries[number]
+            self.where[number], self.dues[number] = DELAYED, due
+            self.suspects.discard(number)
+
+    def settled(self, number, blob):
+        assert self.where[number] in {READY, DELAYED}
+        assert self.expiries[number] is not None
+        self.results.append((number, blob))
+        self.leave(number, DONE)
 
     def lease(self, session, lane, _results, ranges):
         numbers = expand(ranges)
@@ -81,6 +118,8 @@ class PoolModel:
         for number, blob in zip(expand(ranges), blobs, strict=True):
             given.setdefault(number, blob)
         for number in dict.fromkeys(self.give_up(session, ranges)):
+            failed = tag_of(given[number]) == RAISED and number in self.terms
+            assert not failed or self.failures[number] == self.terms[number].retries or self.expiries[number]
             self.results.append((number, given[number]))
             self.leave(number, DONE)
 
@@ -103,7 +142,7 @@ class PoolModel:
 
     def cancel(self, ranges):
         for number in expand(ranges):
-            assert self.where[number] == READY
+            assert self.where[number] in {READY, DELAYED}
             self.leave(number, CANCELLED)
 
     def teach(self, digest, blob):
@@ -117,6 +156,8 @@ class PoolModel:
     def leave(self, number, where):
         self.where[number] = where
         self.suspects.discard(number)
+        for known in (self.terms, self.failures, self.dues, self.expiries):
+            known.pop(number, None)
 
     # -- comparing ----------------------------------------------------------------------------------
 
@@ -126,7 +167,9 @@ class PoolModel:
             "out": {(s, lane, n, self.deaths[n], self.blobs[n]) for s, lane, n in self.out},
             "results": self.results,
             "suspects": self.suspects,
-            "unfinished": len(self.numbers(READY)) + len(self.out),
+            "delayed": {(n, due, self.deaths[n], self.blobs[n]) for n, due in self.dues.items()},
+            "terms": {n: (t.given(), self.expiries[n], self.failures[n]) for n, t in self.terms.items()},
+            "unfinished": len(self.numbers(READY)) + len(self.out) + len(self.dues),
         }
 
 
@@ -137,6 +180,8 @@ def seen(pool):
         "ready": set(state["ready"]),
         "out": {(s, lane, n, deaths, blob) for s, lane, _, n, deaths, blob in state["leases"]},
         "results": state["results"],
+        "delayed": {(number, *late) for number, late in state["delayed"].items()},
+        "terms": state["specials"],
         "suspects": state["suspects"],
         "unfinished": state["unfinished"],
     }

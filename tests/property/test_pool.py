@@ -7,18 +7,27 @@ worker waits for what is there, the hall checks itself.
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.property.pool_model import COLLECTED, PoolModel, seen
+from tests.property.pool_model import COLLECTED, DELAYED, PoolModel, seen
 from tests.unit.core.harness import World
 
 from mpserve.core.calls import Call, Lane
 from mpserve.core.t_pool import Pool
 from mpserve.core.t_queue import Queue
 from mpshared.errors import NoWorkers
-from mpshared.values import Value, by_value_tag, ref_ids
+from mpshared.values import RAISED, Value, by_value_tag, ref_ids
 
 TIMEOUTS = st.sampled_from([0, 0, None, 2])
 PYTHONS = [(3, 11), (3, 12)]
 MAX_ATTEMPTS = 2
+TERMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "delay_s": st.sampled_from([1, 3]),
+        "expires_s": st.sampled_from([2, 4]),
+        "retries": st.sampled_from([1, 2]),
+        "priority": st.sampled_from([-1, 1]),
+    },
+)
 SETTINGS = [{}, {"processes": 1, "max_tasks": 2}, {"processes": 2}]
 VERBS = {"give_up": "give_up_job", "equip": None}
 
@@ -117,6 +126,13 @@ class PoolMachine(RuleBasedStateMachine):
         assert call.error is None or isinstance(call.error, NoWorkers)
 
     @precondition(lambda self: self.free(self.program))
+    @rule(data=st.data(), terms=TERMS)
+    def submit_on_terms(self, data, terms):
+        pool, lane = self.a_pool(data), data.draw(st.sampled_from(self.free(self.program)))
+        call = self.call(lane, pool, "submit_on_terms", pool.ready.next, terms, blobs=[self.blob(data)])
+        assert call.error is None or isinstance(call.error, NoWorkers)
+
+    @precondition(lambda self: self.free(self.program))
     @rule(data=st.data(), n=st.integers(0, 4), timeout_s=TIMEOUTS)
     def collect(self, data, n, timeout_s):
         lane = data.draw(st.sampled_from(self.free(self.program)))
@@ -126,10 +142,11 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), lo=st.integers(1, 40), n=st.integers(0, 4))
     def cancel(self, data, lo, n):
         pool, lane = self.a_pool(data), data.draw(st.sampled_from(self.free(self.program)))
-        ready = set(self.models[pool.ident].numbers("ready"))
+        model = self.models[pool.ident]
+        waiting = {*model.numbers("ready"), *model.numbers(DELAYED)}
         call = self.call(lane, pool, "cancel", [[lo, lo + n], [lo + 6, lo + 6]])
         numbers = [number for first, last in call.result for number in range(first, last + 1)]
-        assert set(numbers) == ready & {*range(lo, lo + n + 1), lo + 6}
+        assert set(numbers) == waiting & {*range(lo, lo + n + 1), lo + 6}
 
     @precondition(lambda self: self.free(self.program))
     @rule(data=st.data(), what=st.sampled_from(["teach", "forget", "equip", "replace", *["collect"] * 8]))
@@ -204,8 +221,11 @@ class PoolMachine(RuleBasedStateMachine):
             model.wants[lane.session.id, lane.number] = n
         queue = self.tasks if int(lane.session.id[1:]) % 3 else self.other
         ident = pool.ident if pool is not None else None
-        results = [Value(0, b"r", (), ("x",)) if number % 5 == 0 else b"result" for number, _ in done]
+        results = [self.result(number) for number, _ in done]
         self.call(lane, queue, "exchange", None, done, n, timeout_s, ident, blobs=results)
+
+    def result(self, number):
+        return {0: Value(0, b"r", (), ("x",)), 1: Value(RAISED, b"failure")}.get(number % 5, b"result")
 
     @precondition(lambda self: self.at_work())
     @rule(data=st.data())

@@ -2,7 +2,7 @@
 
 RULES
 * As in `queue_state`: each method named ``on_…`` is one change, and nobody is answered here.
-* A job is READY, LEASED, or has a result; one that was cancelled or collected is gone.
+* A job is DELAYED, READY, LEASED, or has a result; one that was cancelled or collected is gone.
 * The hall takes note of every change of what is READY and who works: it is an index of the pools.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.hall import Hall, JobPool
 from mpserve.core.pool_results import Finished, Results, those_of
-from mpserve.core.queue_leases import count_of
+from mpserve.core.queue_leases import count_of, without
 from mpserve.core.queue_order import Python, Range, Run
 from mpserve.core.queue_workers import QueueWorkers
 from mpshared.errors import BadType, BadValue
@@ -70,6 +70,7 @@ class PoolState(QueueWorkers, JobPool):
 
     def leave(self) -> None:
         """Offer nothing any more: it is deleted."""
+        super().leave()
         self.hall.forget(self)
 
     # -- what the hall asks ----------------------------------------------------------------------
@@ -90,6 +91,31 @@ class PoolState(QueueWorkers, JobPool):
     def on_put(self, fx: Effects, blobs: Sequence[Blob]) -> None:
         """Store new jobs."""
         super().on_put(fx, blobs)
+        self.hall.note(self)
+
+    def on_put_on_terms(
+        self, fx: Effects, number: int, special: Sequence[Any], due_s: float | None, blob: Blob
+    ) -> None:
+        """Store a new job on terms."""
+        super().on_put_on_terms(fx, number, special, due_s, blob)
+        self.hall.note(self)
+
+    def on_due(self, fx: Effects, number: int) -> None:
+        """Make a job READY."""
+        super().on_due(fx, number)
+        self.hall.note(self)
+
+    def on_again(self, fx: Effects, session_id: str, number: int, due_s: float) -> int:
+        """Have a job run again that has failed."""
+        found = super().on_again(fx, session_id, number, due_s)
+        self.hall.note(self)
+        return found
+
+    def on_settled(self, fx: Effects, number: int, blob: Blob) -> None:
+        """Give a job that waits its result without a run."""
+        self._remove(fx, (number,))
+        self.open_items -= 1
+        fx.keep(self.results.add([(number, number)], [blob]))
         self.hall.note(self)
 
     def on_lease(
@@ -114,7 +140,7 @@ class PoolState(QueueWorkers, JobPool):
     def on_finish(self, fx: Effects, session_id: str, ranges: list[Range], blobs: Sequence[Blob]) -> int:
         """Move leased jobs to the results; return how many of `ranges` were leased to the session."""
         runs: list[Run] = self.leases.give_up(session_id, ranges)
-        if self.rich or self.suspects:
+        if self.rich or self.suspects or self.specials:
             self._lose(fx, runs)
         found = sum([len(given) for _, _, given in runs])
         self.open_items -= found
@@ -141,8 +167,10 @@ class PoolState(QueueWorkers, JobPool):
         fx.keep(self.results.put_back(runs))
 
     def on_cancel(self, fx: Effects, ranges: list[Range]) -> None:
-        """Delete READY jobs."""
-        self._lose(fx, self.ready.take(ranges))
+        """Delete READY and DELAYED jobs."""
+        late = [number for lo, hi in ranges for number in range(lo, hi + 1) if number in self.delayed]
+        self._remove(fx, late)
+        self._lose(fx, self.ready.take(ranges if not late else without(ranges, late)))
         self.open_items -= count_of(ranges)
         self.hall.note(self)
 
@@ -209,6 +237,7 @@ class PoolState(QueueWorkers, JobPool):
         return {
             "ready": self.ready.size,
             "leased": self.leases.count,
+            "delayed": len(self.delayed),
             "results": self.results.count,
             "unfinished": self.open_items,
             "sessions": len(self.leases.holders),
@@ -230,8 +259,9 @@ class PoolState(QueueWorkers, JobPool):
         super().validate()
         self.results.validate()
         assert not self.dead
-        assert self.open_items == self.ready.size + self.leases.count
+        assert self.open_items == self.ready.size + self.leases.count + len(self.delayed)
         waiting = {number for number, _, _ in self.ready} | {leased[3] for leased in self._leased()}
+        waiting |= self.delayed.keys()
         assert not waiting & {number for number, _ in self.results}
         most = self.settings["processes"]
         assert not most or len(self.leases.holders) <= most

@@ -46,6 +46,7 @@ class QueueGetters(QueueWorkers):
 
     def leave(self) -> None:
         """Have no workers any more: it is deleted."""
+        super().leave()
         self.hall.close(self)
 
     # -- getting ---------------------------------------------------------------------------------

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from mpserve.core.queue_order import Range, Run
 from mpshared.values import Blob
 
-__all__ = ["Lease", "Leases", "count_of", "merged"]
+__all__ = ["Lease", "Leases", "count_of", "merged", "without"]
 
 
 class Lease:
@@ -243,3 +243,17 @@ def merged(ranges: Sequence[Range]) -> Sequence[Range]:
 def count_of(ranges: Sequence[Range]) -> int:
     """Return how many numbers `ranges` hold."""
     return sum(hi - lo + 1 for lo, hi in ranges)
+
+
+def without(ranges: Sequence[Range], numbers: Iterable[int]) -> Sequence[Range]:
+    """Return what is left of ascending ranges that do not touch when some of their numbers are taken out."""
+    result: list[Range] = []
+    left = sorted(numbers)
+    for first, hi in ranges:
+        lo = first
+        for number in left:
+            if lo <= number <= hi:
+                result += [(lo, number - 1)] if lo < number else []
+                lo = number + 1
+        result += [(lo, hi)] if lo <= hi else []
+    return result

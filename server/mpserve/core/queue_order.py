@@ -1,4 +1,4 @@
-"""The READY items of a queue, in the order in which they are served: `Fifo`, `Lifo` or `Priority`.
+"""The READY items of a queue, in the order in which they are served: what all orders share, and `Fifo`.
 
 RULES
 * An item is a number (given once, ascending), the deaths of its holders that were laid to it, and its value.
@@ -16,17 +16,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import chain, groupby, islice, pairwise, repeat
+from itertools import chain, groupby, islice, repeat
 from operator import itemgetter
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from mpserve.core.machine import CHUNK, Change, chunks
-from mpserve.core.queue_ranks import Rank, any_rank_of, comparable, describe, rank_of
 from mpserve.core.queue_shelf import Entry, Line, Shelf
-from mpshared.errors import BadType
 from mpshared.values import NONE, Blob, needs_python
 
-__all__ = ["ORDERS", "Fifo", "Lifo", "Priority", "Python", "Range", "Ready", "Run", "ranges_of"]
+__all__ = ["Fifo", "Python", "Range", "Ready", "Run", "ranges_of"]
 
 Python: TypeAlias = tuple[int, int]
 """(major, minor)"""
@@ -126,6 +124,31 @@ class Ready:
         for first, deaths, blobs in runs:
             self._count_back(blobs)
             self._shelve(first, deaths, blobs)
+
+    def reshelve(self, first: int, deaths: int, blobs: Sequence[Blob]) -> None:
+        """Put items on a shelf; for a rebuilt queue, whose items stood there."""
+        self._count_back(blobs)
+        self._shelve(first, deaths, blobs)
+
+    def skip(self) -> int:
+        """Return the number of a new item that is not READY yet."""
+        self.next += 1
+        return self.next - 1
+
+    def has(self, number: int) -> bool:
+        """Tell whether an item is here that stands apart, or lies on a shelf. Cost: a search."""
+        rank = self.rank_of(number)
+        return any(shelf.has(rank, number) for shelf in self.shelves.values())
+
+    def single_out(self, number: int, rank: int) -> None:
+        """Have an item stand apart whenever it is here, where the order knows of that."""
+
+    def let_go(self, number: int) -> None:
+        """Forget the rank of an item that is not here."""
+
+    def set_apart(self, number: int, deaths: int, blob: Blob) -> None:
+        """Put an item back that stands apart."""
+        self.restore([(number, deaths, [blob])], apart=True)
 
     def drain(self) -> list[Blob]:
         """Remove all items and return their values."""
@@ -393,83 +416,6 @@ class Fifo(Ready):
             assert ends == sorted(ends)
             assert all(needs_python(blob) == version for blob in line.blobs)
             assert all(number < line.head for _, number, _, _ in self.shelves.get(version, ()))
-
-
-class Lifo(Ready):
-    """Last in, first out."""
-
-    __slots__ = ()
-
-    def rank(self, number: int, blob: Blob) -> int:
-        """Order by number, highest first."""
-        _ = blob
-        return -number
-
-    def rank_of(self, number: int) -> int:
-        """Order by number, highest first."""
-        return -number
-
-
-class Priority(Ready):
-    """Lowest value first, equal ones by number. Values are compared as data, never by users' code."""
-
-    __slots__ = ("_known", "_ranks")
-
-    compares: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ranks: dict[int, Rank] = {}
-        """Rank of each item on a shelf, by number."""
-        self._known: dict[int, tuple[Blob, Rank]] = {}
-        """What `check` found and `push` is about to ask for."""
-
-    def check(self, blobs: Sequence[Blob]) -> None:
-        """Raise unless `blobs` can be ordered among themselves and with what is queued.
-
-        Raises:
-            NotSupported: A value's order is defined by users' code.
-            BadType: A value that cannot be compared with its neighbours to be, as in ``"a" < 1``.
-            BadValue: A pickle that cannot be read.
-        """
-        ranks = [rank_of(blob) for blob in blobs]
-        pairs = list(pairwise(sorted(ranks)))
-        for shelf in self.shelves.values():
-            pairs += [(rank, entry[0]) for rank in ranks for entry in shelf.neighbours((rank, self.next))]
-        for one, other in pairs:
-            if not comparable(one, other):
-                types = f"a {describe(one)} and a {describe(other)}"
-                advice = "let the first part of a tuple decide: (number, count, object)"
-                raise BadType(f"a priority queue cannot order {types}: {advice}")
-        self._known = {id(blob): (blob, rank) for blob, rank in zip(blobs, ranks, strict=True)}
-
-    def push(self, blobs: Sequence[Blob], odd: Sequence[Blob] = ()) -> None:
-        """Add new items at their places. Cost: O(log n) each."""
-        super().push(blobs, odd)
-        self._known = {}
-
-    def rank(self, number: int, blob: Blob) -> Rank:
-        """Order by value."""
-        known = self._known.get(id(blob))
-        rank = self._ranks[number] = any_rank_of(blob) if known is None else known[1]
-        return rank
-
-    def rank_of(self, number: int) -> Rank:
-        """Return the rank found when the item was shelved."""
-        return self._ranks[number]
-
-    def drain(self) -> list[Blob]:
-        """Remove all items and return their values."""
-        self._ranks.clear()
-        return super().drain()
-
-    def _unshelve(self, number: int) -> Entry:
-        entry = super()._unshelve(number)
-        del self._ranks[number]
-        return entry
-
-
-ORDERS: Final[dict[str, type[Ready]]] = {"fifo": Fifo, "lifo": Lifo, "priority": Priority}
 
 
 # -- numbers --------------------------------------------------------------------------------------

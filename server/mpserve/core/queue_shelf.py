@@ -61,6 +61,12 @@ class Shelf:
             for entry in entries:
                 self.add(entry)
 
+    def has(self, rank: Any, number: int) -> bool:
+        """Tell whether an entry is here."""
+        wanted = (rank, number)
+        found = self.neighbours(wanted) if self.count else []
+        return any(entry[:2] == wanted for entry in found)
+
     def remove(self, rank: Any, number: int) -> Entry | None:
         """Remove and return an entry, or None when it is not here."""
         chunks, wanted = self._chunks, (rank, number)

@@ -8,12 +8,14 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mpserve.core.machine import Change, Machine
 from mpserve.core.queue_leases import Leases
-from mpserve.core.queue_order import ORDERS, Range, Ready, Run
+from mpserve.core.queue_order import Range, Ready, Run
+from mpserve.core.queue_ranked import ORDERS
+from mpserve.core.queue_special import Delayed, Special
 from mpshared.errors import BadType, BadValue
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Dead(NamedTuple):
 
 
 class QueueState(Machine):
-    """Items that are READY, LEASED or DEAD, and the count of the unfinished."""
+    """Items that are READY, LEASED, DELAYED or DEAD, and the count of the unfinished."""
 
     SETTINGS: ClassVar[dict[str, Any]] = {"order": "fifo", "maxsize": 0, "max_attempts": 0}
     """order: fifo, lifo or priority. maxsize: of READY items, 0: any. max_attempts: 0: the server's."""
@@ -48,6 +50,10 @@ class QueueState(Machine):
         self.dead: dict[int, Dead] = {}
         self.suspects: set[int] = set()
         """Numbers of stored items that were out when their holder died."""
+        self.specials: dict[int, Special] = {}
+        """Items on terms, by number, as long as they are stored and not DEAD."""
+        self.delayed: dict[int, Delayed] = {}
+        """Items that are not due yet, by number; each is on terms."""
         self.open_items = 0
         """How many items `join` waits for."""
         self.shut = False
@@ -68,6 +74,8 @@ class QueueState(Machine):
         if type(self.ready) is not ORDERS[self.settings["order"]]:
             old, self.ready = self.ready, ORDERS[self.settings["order"]]()
             self.ready.next = old.next
+            for number, special in self.specials.items():
+                self.ready.single_out(number, -special.terms.priority)
             self.ready.restore((number, deaths, [blob]) for number, deaths, blob in sorted(old))
 
     @property
@@ -101,7 +109,7 @@ class QueueState(Machine):
     def on_take(self, fx: Effects, ranges: list[Range]) -> list[Run]:
         """Give READY items away."""
         runs = self.ready.take(ranges)
-        if self.rich or self.suspects:
+        if self.rich or self.suspects or self.specials:
             self._lose(fx, runs)
         return runs
 
@@ -116,7 +124,7 @@ class QueueState(Machine):
     def on_ack(self, fx: Effects, session_id: str, ranges: list[Range]) -> int:
         """Finish leased items; return how many of `ranges` were leased to the session."""
         runs = self.leases.give_up(session_id, ranges)
-        if self.rich or self.suspects:
+        if self.rich or self.suspects or self.specials:
             self._lose(fx, runs)
         found = len(runs[0][2]) if len(runs) == 1 else sum([len(blobs) for _, _, blobs in runs])
         self.open_items = max(0, self.open_items - found)
@@ -129,6 +137,7 @@ class QueueState(Machine):
     def on_back(self, _fx: Effects, session_id: str, ranges: list[Range]) -> int:
         """Return leased items unharmed; return how many of `ranges` were leased to the session."""
         runs = self.leases.give_up(session_id, ranges)
+        self._come_back(runs)
         self.ready.restore(runs, apart=bool(self.suspects))
         return sum([len(blobs) for _, _, blobs in runs])
 
@@ -139,13 +148,14 @@ class QueueState(Machine):
         runs += self.leases.give_up(session_id, spared)
         for first, _, blobs in runs:
             self.suspects.update(range(first, first + len(blobs)))
+        self._come_back(runs)
         self.ready.restore(runs, apart=True)
 
     def on_bury(self, _fx: Effects, session_id: str, number: int, report: dict[str, Any]) -> None:
         """Set a leased item aside."""
         [(_, deaths, [blob])] = self.leases.give_up(session_id, [(number, number)])
         self.dead[number] = Dead(deaths + 1, blob, report)
-        self.suspects.discard(number)
+        self._set_free((number,))
         self.open_items = max(0, self.open_items - 1)
 
     def on_requeue(self, _fx: Effects, numbers: list[int]) -> None:
@@ -160,7 +170,8 @@ class QueueState(Machine):
 
     def on_clear(self, fx: Effects) -> int:
         """Delete what is READY; return how many items that were."""
-        self.suspects.difference_update([number for number, _, _ in self.ready] if self.suspects else ())
+        if self.suspects or self.specials:
+            self._set_free([number for number, _, _ in self.ready])
         blobs = self.ready.drain()
         if self.rich:
             self._lose_values(fx, blobs)
@@ -176,8 +187,15 @@ class QueueState(Machine):
     def _lose(self, fx: Effects, runs: Iterable[Run]) -> None:
         """Let go of what is remembered of items that are gone: nothing, unless some are rich or suspects."""
         for first, _, blobs in runs:
-            self.suspects.difference_update(range(first, first + len(blobs)))
+            self._set_free(range(first, first + len(blobs)))
             self._lose_values(fx, blobs)
+
+    def _set_free(self, numbers: Collection[int]) -> None:
+        """Forget what is remembered of items beside their values; more in `queue_terms`."""
+        self.suspects.difference_update(numbers)
+
+    def _come_back(self, runs: Iterable[Run]) -> None:
+        """Note that items return from their holders; see `queue_terms`."""
 
     def _lose_values(self, fx: Effects, blobs: Sequence[Blob]) -> None:
         odd = [blob for blob in blobs if type(blob) is not bytes]
@@ -189,7 +207,12 @@ class QueueState(Machine):
     def on_shelved(self, fx: Effects, first: int, deaths: int, blobs: Sequence[Blob]) -> None:
         """Store READY items that have been out."""
         self._keep_odd(fx, blobs)
-        self.ready.restore([(first, deaths, blobs)], apart=True)
+        self.ready.reshelve(first, deaths, blobs)
+
+    def on_stood_apart(self, fx: Effects, number: int, deaths: int, blob: Blob) -> None:
+        """Store a READY item that has a place of its own."""
+        self._keep_odd(fx, (blob,))
+        self.ready.set_apart(number, deaths, blob)
 
     def on_lined(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
         """Store READY items that have not."""
@@ -243,10 +266,12 @@ class QueueState(Machine):
     # -- looking ---------------------------------------------------------------------------------
 
     def stored(self) -> Iterator[Blob]:
-        """Yield the values of READY, LEASED and DEAD items."""
+        """Yield the values of READY, LEASED, DELAYED and DEAD items."""
         for _, _, blob in self.ready:
             yield blob
         yield from self.leases.blobs()
+        for late in self.delayed.values():
+            yield late.blob
         for item in self.dead.values():
             yield item.blob
 
@@ -255,7 +280,7 @@ class QueueState(Machine):
         return {
             "ready": self.ready.size,
             "leased": self.leases.count,
-            "delayed": 0,
+            "delayed": len(self.delayed),
             "dead": len(self.dead),
             "unfinished": self.open_items,
             "maxsize": self.maxsize,
@@ -268,6 +293,8 @@ class QueueState(Machine):
             "next": self.ready.next,
             "ready": sorted(self.ready),
             "leases": list(self._leased()),
+            "delayed": dict(self.delayed),
+            "specials": {number: special.given() for number, special in self.specials.items()},
             "dead": dict(self.dead),
             "suspects": set(self.suspects),
             "unfinished": self.open_items,
@@ -287,7 +314,7 @@ class QueueState(Machine):
         self.leases.validate()
         numbers = [number for number, _, _ in self.ready]
         numbers += [number for _, _, _, number, _, _ in self._leased()]
-        numbers += self.dead
+        numbers += [*self.delayed, *self.dead]
         assert len(numbers) == len(set(numbers))
         assert all(0 < number < self.ready.next for number in numbers)
         assert self.suspects <= set(numbers)

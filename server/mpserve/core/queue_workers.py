@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpserve.core.queue_order import Python, Range, Run
-from mpserve.core.queue_state import QueueState
+from mpserve.core.queue_terms import QueueTerms
 from mpshared.errors import BadValue, MpserveError
 from mpshared.reports import death_report, died_blob, running_job
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["QueueWorkers"]
 
 
-class QueueWorkers(QueueState):
+class QueueWorkers(QueueTerms):
     """A queue as its workers and their deaths change it."""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:

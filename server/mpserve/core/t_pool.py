@@ -4,6 +4,7 @@
                  ^ |                           |  |                           ^
                  | '--cancel--> gone           |  '-- its holder died, for the last time (WorkerDied)
                  '-- handed back, holder died -'
+    on terms (`pool_terms`): submit --> DELAYED --due--> READY; LEASED --it raised--> DELAYED
 
 RULES
 * Jobs are numbered by their program, from 1. Each number that was submitted and not cancelled has exactly one
@@ -14,7 +15,7 @@ RULES
 * A pool belongs to one program and goes with it. A process that is at work for it then is ended.
 
 Files, from the inside: a queue's (see `t_queue`) up to `queue_workers` · `pool_results` · `pool_state` every
-change · here: who asks, waits, is told. Workers come to it through the `hall`.
+change · `pool_terms` · here: who asks, waits, is told. Workers come to it through the `hall`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.parking import ParkingLot
 from mpserve.core.pool_results import MOST_BYTES, Finished, bytes_of
-from mpserve.core.pool_state import PoolState
+from mpserve.core.pool_terms import PoolTerms
 from mpserve.core.queue_leases import count_of, merged
 from mpserve.core.queue_order import Python, Range, Run
 from mpserve.core.queue_wants import reply_jobs
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool"]
 
 
-class Pool(PoolState):
+class Pool(PoolTerms):
     """Jobs, those who run them, and a line of collectors."""
 
     kind: ClassVar[str] = "pool"
@@ -62,13 +63,17 @@ class Pool(PoolState):
 
         Cost: O(jobs), one record.
         """
-        if first != self.ready.next:
-            raise BadValue(f"the next job of {self.label} is number {self.ready.next}, not {first}")
-        if self.hall.versions:
-            self._check_python(call.blobs)
+        self.check_jobs(first, call.blobs)
         self.add(fx, call.blobs)
         fx.reply(call)
         self.hall.feed(fx, self)
+
+    def check_jobs(self, first: int, blobs: Sequence[Blob]) -> None:
+        """Raise unless these can be the next jobs; see `submit`."""
+        if first != self.ready.next:
+            raise BadValue(f"the next job of {self.label} is number {self.ready.next}, not {first}")
+        if self.hall.versions:
+            self._check_python(blobs)
 
     def _check_python(self, blobs: Sequence[Blob]) -> None:
         needed = {needs_python(blob) for blob in blobs if type(blob) is not bytes} | {self.python, None}
@@ -78,15 +83,22 @@ class Pool(PoolState):
             raise _no_python(python or (0, 0), self.hall.versions)
 
     def cancel(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
-        """Remove what is READY among these jobs; answers those, for which no results will come."""
-        found = merged(self.ready.find(merged(ranges)))
+        """Remove what is READY or DELAYED among these; answers those, for which no results will come."""
+        found = self._waiting(ranges)
         if found:
             self.change(fx, "cancel", found)
         fx.reply(call, [list(pair) for pair in found])
 
     def waiting(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
-        """Answer which of these jobs are READY: no worker has them."""
-        fx.reply(call, [list(pair) for pair in merged(self.ready.find(merged(ranges)))])
+        """Answer which of these jobs are READY or DELAYED: no worker has them."""
+        fx.reply(call, [list(pair) for pair in self._waiting(ranges)])
+
+    def _waiting(self, ranges: list[Range]) -> Sequence[Range]:
+        wanted = merged(ranges)
+        late = (
+            [(n, n) for n in self.delayed if any(lo <= n <= hi for lo, hi in wanted)] if self.delayed else []
+        )
+        return merged([*self.ready.find(wanted), *late])
 
     # -- its program: results --------------------------------------------------------------------
 
@@ -214,8 +226,11 @@ class Pool(PoolState):
 
     def finish(self, fx: Effects, call: Call, done: list[Range]) -> int:
         """Keep the call's values as results; return how many were not the caller's any more."""
-        found: int = self.change(fx, "finish", call.session.id, done, call.blobs) if done else 0
-        return len(call.blobs) - found
+        blobs, kept = call.blobs, 0
+        if self.specials:
+            done, blobs, kept = self.hold_back(fx, call, done)
+        found: int = self.change(fx, "finish", call.session.id, done, blobs) if done else 0
+        return len(call.blobs) - found - kept
 
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, _results: str) -> None:
         """Make a `WorkerDied` the result of a job that has had its last attempt."""
@@ -226,6 +241,7 @@ class Pool(PoolState):
 
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can: collectors, and workers that wait."""
+        self.look_after(fx)
         while self.results.count and (call := self.collectors.first()) is not None:
             n = call.waiter.note if call.waiter is not None else 1
             self.collectors.forget(call)

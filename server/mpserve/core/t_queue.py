@@ -278,6 +278,7 @@ class Queue(QueueGetters):
 
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can: getters, putters, and who waits for the end."""
+        self.look_after(fx)
         if self._settling:  # reached again through another queue's results: the loop below goes on by itself
             return
         self._settling = True

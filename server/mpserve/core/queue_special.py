@@ -1,0 +1,42 @@
+"""Items on terms: how far one has come, and where it is while it is not due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mpshared.terms import Terms
+
+if TYPE_CHECKING:
+    from mpshared.values import Blob
+
+__all__ = ["Delayed", "Special"]
+
+
+class Delayed(NamedTuple):
+    """An item that is not due yet."""
+
+    due_s: float
+    deaths: int
+    blob: Blob
+
+
+class Special:
+    """One such item. Times are wall-clock seconds: they outlive the server."""
+
+    __slots__ = ("expires_at_s", "failures", "terms")
+
+    def __init__(self, terms: Terms, expires_at_s: float | None, failures: int = 0) -> None:
+        self.terms = terms
+        self.expires_at_s = expires_at_s
+        """When it is given up if it waits; None: never."""
+        self.failures = failures
+        """How many runs have raised."""
+
+    def given(self) -> tuple[Any, ...]:
+        """Return what `made` needs, for a record."""
+        return self.terms.given(), self.expires_at_s, self.failures
+
+    @classmethod
+    def made(cls, terms: dict[str, Any], *more: Any) -> Special:
+        """Return the one that `given` was asked of."""
+        return cls(Terms.of(terms), *more)
