@@ -12,7 +12,7 @@ import concurrent.futures
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs import Jobs
@@ -22,11 +22,24 @@ from mpclient.pooling.flow import WINDOW, Flow
 from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled
 from mpclient.pooling.results import Stream, chained
+from mpshared.terms import Terms
 
 if TYPE_CHECKING:
     from mpclient.session import Session
 
-__all__ = ["Executor", "Future"]
+__all__ = ["Executor", "Future", "OnTerms"]
+
+
+class OnTerms:
+    """An executor's `submit`, on terms; made by `Executor.options`."""
+
+    def __init__(self, executor: Executor, terms: Terms) -> None:
+        self._executor = executor
+        self.terms = terms
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Have ``fn(*args, **kwargs)`` called on these terms; see `Executor.submit`."""
+        return self._executor._submit(fn, args, kwargs, self.terms)  # noqa: SLF001 - its other half
 
 
 class Executor(concurrent.futures.Executor):
@@ -75,11 +88,27 @@ class Executor(concurrent.futures.Executor):
             RuntimeError: The executor was shut down.
             TypeError, PicklingError, …: Something in the call cannot travel; the text says what.
         """
+        return self._submit(fn, args, kwargs, None)
+
+    def options(self, **terms: Any) -> OnTerms:
+        """Return what submits calls to this executor on terms: ``executor.options(retries=3).submit(f, x)``.
+
+        Args:
+            **terms: retries, backoff, max_backoff, delay, expires, priority; see `mpshared.terms`.
+
+        Raises:
+            TypeError, ValueError: There is no such term, or it cannot be that.
+        """
+        return OnTerms(self, Terms.asked(**terms))
+
+    def _submit(
+        self, fn: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], terms: Terms | None
+    ) -> Future:
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
         jobs = self._jobs
         future = Future(jobs)
-        jobs.submit(future, jobs.functions.call(fn, args, kwargs))
+        jobs.submit(future, jobs.functions.call(fn, args, kwargs), None if terms is None else terms.given())
         return future
 
     def map(

@@ -49,6 +49,7 @@ __all__ = ["Jobs", "PoolClosed", "open_pools"]
 _OPEN: Final = BY_NAME["cluster.open"]
 _DROP: Final = BY_NAME["cluster.drop"]
 _SUBMIT: Final = BY_NAME["pool.submit"]
+_SUBMIT_ON_TERMS: Final = BY_NAME["pool.submit_on_terms"]
 _COLLECT: Final = BY_NAME["pool.collect"]
 _EQUIP: Final = BY_NAME["pool.equip"]
 _COLLECT_MOST: Final = 1024
@@ -117,8 +118,8 @@ class Jobs:
 
     # -- submitting ------------------------------------------------------------------------------
 
-    def submit(self, ticket: Ticket, job: tuple[Any, ...]) -> None:
-        """Send one job soon; `ticket` is settled when it has its outcome.
+    def submit(self, ticket: Ticket, job: tuple[Any, ...], terms: Mapping[str, Any] | None = None) -> None:
+        """Send one job soon, on these terms; `ticket` is settled when it has its outcome.
 
         Raises:
             Whatever pickling it raises, with the name of what cannot travel.
@@ -126,7 +127,7 @@ class Jobs:
         blob = self._pickled(job)
         if self.over is not None:
             raise self.over
-        self.singles.waiting.append((ticket, blob))
+        self.singles.waiting.append((ticket, blob, terms))
         if not self.singles.rung:
             self.ring(self.singles)
         if self.over is not None:  # since a moment ago: nobody will send it
@@ -266,7 +267,12 @@ class Jobs:
             self._refused(parcel, span, over)
             return
         try:
-            self.session.call(_SUBMIT, self.ident, [self._next], parcel.blobs)
+            if parcel.terms is None:
+                self.session.call(_SUBMIT, self.ident, [self._next], parcel.blobs)
+            else:
+                self.session.call(
+                    _SUBMIT_ON_TERMS, self.ident, [self._next, dict(parcel.terms)], parcel.blobs
+                )
         except (NoSuchObject, ServerGone):
             raise
         except MpserveError as err:

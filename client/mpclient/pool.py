@@ -33,6 +33,7 @@ from mpclient.pooling.results import (
     chained,
 )
 from mpshared.ops import BY_NAME
+from mpshared.terms import Terms
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -158,15 +159,26 @@ class Pool:
         kwds: Mapping[str, Any] = _NO_KWARGS,
         callback: Callable[[Any], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
+        **terms: Any,
     ) -> ApplyResult:
         """Have ``func(*args, **kwds)`` called in a worker; return what will hold the result.
 
+        Args:
+            func: What is called.
+            args: Its arguments.
+            kwds: Its arguments by name.
+            callback: Called with the result.
+            error_callback: Called with the exception instead.
+            **terms: retries, backoff, max_backoff, delay, expires, priority; see `mpshared.terms`.
+
         Raises:
             TypeError, PicklingError, …: Something in the call cannot travel; the text says what.
+            TypeError, ValueError: There is no such term, or it cannot be that.
         """
         self._check_running()
+        agreed = Terms.asked(**terms).given() if terms else None
         result = ApplyResult(self, self._jobs, callback, error_callback)
-        self._jobs.submit(result, self._jobs.functions.call(func, args, kwds))
+        self._jobs.submit(result, self._jobs.functions.call(func, args, kwds), agreed)
         return result
 
     # -- many calls ------------------------------------------------------------------------------

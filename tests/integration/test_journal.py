@@ -283,6 +283,25 @@ class _Double:
         return partial, (int.__mul__, 2, self.n)
 
 
+def test_jobs_that_are_delayed_or_retried_go_on(durable, work):
+    server = durable()
+    with connect(server) as cluster, cluster.executor() as executor:
+        late = executor.options(delay=2).submit(pow, 2, 10)
+        again = executor.options(retries=1, backoff=2).submit(int, "no number")
+        work(server)
+        wait_until(lambda: pools(cluster, "delayed") == 2, 20)
+        restart(server)
+        assert pools(cluster, "delayed") <= 2
+        assert late.result(30) == 1024
+        with pytest.raises(ValueError, match="no number"):
+            again.result(30)
+        assert pools(cluster, "unfinished") == 0
+
+
+def pools(cluster: mpclient.Cluster, what: str) -> int:
+    return sum(found[what] for found in cluster.status()["objects"] if found["kind"] == "pool")
+
+
 # -- the folder -----------------------------------------------------------------------------------
 
 

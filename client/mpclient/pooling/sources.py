@@ -8,7 +8,7 @@ RULES
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mpshared.values import size_bytes
@@ -39,6 +39,8 @@ class Parcel(NamedTuple):
     sink: Sink
     base: int
     blobs: Sequence[Blob]
+    terms: Mapping[str, Any] | None = None
+    """What a single job is asked to be run on, as `mpshared.terms` has it on the wire; None: it is plain."""
 
     def halves(self) -> tuple[Parcel, Parcel]:
         """Return it in two parts."""
@@ -81,7 +83,8 @@ class Singles:
     """The jobs that programs submit one by one, from any thread."""
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[Ticket, Blob]] = deque()
+        self.waiting: deque[tuple[Ticket, Blob, Mapping[str, Any] | None]] = deque()
+        """Who waits, the job, its terms."""
         self.rung = False
 
     @property
@@ -96,9 +99,13 @@ class Singles:
         blobs: list[Blob] = []
         size = 0
         while waiting and len(blobs) < MOST_JOBS and size < MOST_BYTES:
-            ticket, blob = waiting.popleft()
+            if waiting[0][2] is not None and blobs:
+                break  # a job on terms travels alone
+            ticket, blob, terms = waiting.popleft()
             if ticket.number == DROPPED:
                 continue
+            if terms is not None:
+                return Parcel(Tickets([ticket]), 0, [blob], terms)
             tickets.append(ticket)
             blobs.append(blob)
             size += len(blob) if type(blob) is bytes else size_bytes(blob)
@@ -106,7 +113,7 @@ class Singles:
 
     def drop(self) -> list[Ticket]:
         """Drop all that waits; return who waits for it. For the sender."""
-        dropped = [ticket for ticket, _ in self.waiting if ticket.number != DROPPED]
+        dropped = [ticket for ticket, _, _ in self.waiting if ticket.number != DROPPED]
         self.waiting.clear()
         return dropped
 

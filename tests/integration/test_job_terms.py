@@ -1,0 +1,139 @@
+"""Jobs on terms, with real workers: retried, delayed, given up, before others."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from tests.integration.pool_jobs import square
+
+from mpclient import WorkerDied, testing
+from mpshared.errors import JobExpired
+
+pytestmark = pytest.mark.hosts
+LIMIT_S = 20
+
+
+@pytest.fixture
+def executor(crew):
+    with crew.executor(1) as executor:
+        yield executor
+
+
+@pytest.fixture
+def gate(crew):
+    return crew.Event()
+
+
+@pytest.fixture
+def order(crew):
+    return crew.list()
+
+
+@pytest.fixture
+def held(executor, gate, crew):
+    """The only process that the executor may have is busy until the gate opens."""
+    begun = crew.Event()
+
+    def job():
+        begun.set()
+        gate.wait(LIMIT_S)
+
+    future = executor.submit(job)
+    assert begun.wait(LIMIT_S)
+    yield future
+    gate.set()
+
+
+@pytest.fixture
+def fails(crew):
+    """Return a job that fails so many times, and then answers how often it ran."""
+    runs = crew.Value("i", 0)
+
+    def job(times):
+        count = runs.incr()
+        if count <= times:
+            raise ValueError(f"run {count}")
+        return count
+
+    return job
+
+
+def count(cluster, what):
+    """Return how many jobs of all pools are in a state."""
+    return sum(found[what] for found in cluster.status()["objects"] if found["kind"] == "pool")
+
+
+def test_a_job_that_raises_is_run_again(executor, fails):
+    assert executor.options(retries=2, backoff=0.01).submit(fails, 2).result(LIMIT_S) == 3
+
+
+def test_the_last_failure_is_raised_when_retries_are_used_up(executor, fails):
+    future = executor.options(retries=1, backoff=0.01).submit(fails, 9)
+    with pytest.raises(ValueError, match="run 2"):
+        future.result(LIMIT_S)
+
+
+def test_a_pools_jobs_are_run_again_too(crew, fails):
+    with crew.Pool(1) as pool:
+        assert pool.apply_async(fails, (1,), retries=1, backoff=0).get(LIMIT_S) == 2
+        with pytest.raises(TypeError, match="no term 'retry'.*retries"):
+            pool.apply_async(fails, (1,), retry=1)
+        with pytest.raises(ValueError, match="retries is between 0 and"):
+            pool.apply_async(fails, (1,), retries=-1)
+
+
+def test_a_delayed_job_is_seen_and_begins_when_it_is_due(crew, executor):
+    began_s = time.monotonic()
+    future = executor.options(delay=0.3).submit(square, 5)
+
+    testing.wait_until(lambda: count(crew, "delayed") == 1, LIMIT_S)
+    assert not future.running()
+    assert future.result(LIMIT_S) == 25
+    assert time.monotonic() - began_s >= 0.3
+    assert count(crew, "delayed") == 0
+
+
+def test_a_delayed_job_is_cancelled(executor):
+    future = executor.options(delay=3600).submit(square, 5)
+    assert future.cancel()
+    assert future.cancelled()
+
+
+def test_a_higher_priority_goes_first(crew, executor, held, gate, order):
+    futures = [
+        executor.options(priority=priority).submit(order.append, priority) for priority in (-1, 0, 1, 5, 1)
+    ]
+    futures.append(executor.submit(order.append, "plain"))
+    testing.wait_until(lambda: count(crew, "ready") == len(futures), LIMIT_S)
+    gate.set()
+    for future in futures:
+        future.result(LIMIT_S)
+    assert list(order) == [5, 1, 1, 0, "plain", -1]
+
+
+def test_a_job_that_is_not_begun_in_time_expires(executor, held):
+    future = executor.options(expires=0.1).submit(square, 5)
+    with pytest.raises(JobExpired, match="was not begun within 0.1 s"):
+        future.result(LIMIT_S)
+    with pytest.raises(TimeoutError):
+        future.result(LIMIT_S)
+
+
+def test_deaths_of_workers_are_no_retries(crew):
+    def job():
+        signal.raise_signal(signal.SIGKILL)
+
+    with crew.executor(1, max_attempts=2) as executor:
+        future = executor.options(retries=5, backoff=0).submit(job)
+        with pytest.raises(WorkerDied, match="2 times"):
+            future.result(LIMIT_S)
+
+
+def test_terms_are_checked_where_they_are_given(executor):
+    with pytest.raises(TypeError, match="delay is a number of seconds, not 'soon'"):
+        executor.options(delay="soon")
+    with pytest.raises(TypeError, match="a job has no term 'prio'"):
+        executor.options(prio=1)
+    assert executor.options().submit(square, 3).result(LIMIT_S) == 9
