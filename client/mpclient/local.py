@@ -6,6 +6,7 @@ RULES
 * They end when this program does, kill -9 included: each holds the reading end of a pipe whose writing end
   only this process has. In a forked child that end is closed, so a child that lives on keeps nothing alive.
 * They are a process group of their own: Ctrl-C in the terminal is for the program, which decides.
+* Workers import what this program can: they look where its `sys.path` led when they were started.
 * Workers that were stopped, all of them, by pills are started again: another queue's jobs may come.
 * Every wait is bounded. What goes wrong is told with the last lines that the child wrote.
 """
@@ -131,6 +132,8 @@ class LocalCluster:
         more: list[str] = [] if self._processes is None else ["--processes", str(self._processes)]
         if self._queue is not None:
             more += ["--queue", self._queue]
+        for folder in _import_folders():
+            more += ["--pythonpath", folder]
         command = [sys.executable, "-m", "mpclient.worker", "--connect", str(self.address), *more]
         self._worker = self._spawn("worker", [*command, "--lifeline", str(lifeline)], lifeline)
 
@@ -249,6 +252,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def _import_folders() -> list[str]:
+    """Return where this program's modules come from, in its order; the current folder is '' there."""
+    return [str(Path(folder).absolute()) for folder in sys.path if Path(folder).is_dir()]
 
 
 def _environment(key_file: Path) -> Mapping[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -205,3 +207,39 @@ def test_waiting_for_jobs_without_a_worker_is_told_once_with_what_to_type(progra
     (line,) = err.splitlines()
     assert "a job waits in queue 'tasks'" in line
     assert "mpworker --connect unix:/" in line
+
+
+IMPORTS = """\
+import sys
+from pathlib import Path
+sys.path.append(str(Path(__file__).parent / "lib"))
+import mpclient as multiprocessing
+import beside, library
+if __name__ == "__main__":
+    with multiprocessing.Pool(1) as pool:
+        print(pool.map(beside.half, [4]), pool.map(library.double, [4]))
+    process = multiprocessing.Process(target=library.double, args=(1,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_workers_import_what_the_program_can(tmp_path):
+    """Its neighbours, wherever it is started from, and what it put on `sys.path`."""
+    app, elsewhere = tmp_path / "app", tmp_path / "elsewhere"
+    (app / "lib").mkdir(parents=True)
+    elsewhere.mkdir()
+    (app / "main.py").write_text(IMPORTS)
+    (app / "beside.py").write_text("def half(n):\n    return n / 2\n")
+    (app / "lib" / "library.py").write_text("def double(n):\n    return 2 * n\n")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
+    done = subprocess.run(
+        [sys.executable, str(app / "main.py")],
+        env=environment,
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("[2.0] [8]\n0\n", "")

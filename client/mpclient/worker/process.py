@@ -78,7 +78,8 @@ def prepare(given: dict[str, Any]) -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     sys.argv[1:] = []
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.path[:0] = [*given["pythonpath"], os.getcwd()]  # noqa: PTH109 - sys.path holds strings
+    folders = [*given["pythonpath"], os.getcwd(), *sys.path]  # noqa: PTH109 - sys.path holds strings
+    sys.path[:] = dict.fromkeys(folders)
     os.environ["MPSERVE_ADDRESS"] = given["address"]  # where mpclient.connect() in a job leads
     _share_key(given["key"])
 
