@@ -56,7 +56,7 @@ class Failures:
 
     def unreadable(self, number: int, err: BaseException) -> Blob:
         """Return the result of a job that cannot be unpickled here."""
-        text = f"job {number} of {self.place} cannot be opened {self._here}: {_said(err)}. {_missing(err)}"
+        text = f"job {number} of {self.place} cannot be opened {self._here}: {_said(err)}. {missing(err)}"
         return self._error(text, f"job {number}", err)
 
     def not_callable(self, number: int, thing: object) -> Blob:
@@ -122,7 +122,7 @@ class Failures:
         name = "the function" if function is None else name_of(function)
         text = (
             f"{name}, the initializer of {self.place}, failed {self._here}: {_said(err)}. No job of it can "
-            f"run in this process. {_missing(err) if function is None else 'Mend the initializer'}"
+            f"run in this process. {missing(err) if function is None else 'Mend the initializer'}"
         )
         return self._error(text, name, err, initializer=name)
 
@@ -188,15 +188,15 @@ def _said(err: BaseException) -> str:
     return shorten(f"{name}: {message}" if message else name, 1000)
 
 
-def _missing(err: BaseException) -> str:
-    """Say what this host lacks, as far as the exception tells."""
+def missing(err: BaseException) -> str:
+    """Say what this host lacks to open what a program sent, as far as the exception tells."""
     folders = ", ".join(sys.path[:_PATH_SHOWN])
     more = f", and {len(sys.path) - _PATH_SHOWN} more" if len(sys.path) > _PATH_SHOWN else ""
     where = f"It looks for modules in {folders}{more}"
     if isinstance(err, ModuleNotFoundError):
         return (
-            f"The module {err.name!r} is not on this host: install it here, or name its folder with "
-            f"mpworker --pythonpath. {where}"
+            f"The module {err.name!r} is not on this host: install it here, name its folder with "
+            f"mpworker --pythonpath, or send it along with Pools and Processes by cluster.ship(). {where}"
         )
     if isinstance(err, AttributeError) and "__main__" in str(err):
         return (

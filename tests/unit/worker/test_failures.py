@@ -100,6 +100,7 @@ def test_what_a_host_lacks_is_named(failures):
     assert "job 4 of queue 'tasks'" in text
     assert "'no_such_module_here' is not on this host" in text
     assert "--pythonpath" in text
+    assert "cluster.ship()" in text
 
 
 @pytest.mark.parametrize(
