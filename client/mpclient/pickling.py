@@ -7,7 +7,8 @@ RULES
 * A proxy met by our own picklers becomes a call of `open_ref` without an address and is noted in `refs`: the
   server then counts it, and gives the receiver a reference with the value. Any other pickler is a loan: see
   `objects.base.Proxy.__reduce__`.
-* `sys.stdout` and `sys.stderr` arrive as the receiver's own.
+* `sys.stdout` and `sys.stderr` arrive as the receiver's own. Other open files are refused: cloudpickle would
+  send what is in them instead.
 * References that came with a value are claimed before it is opened, so a value that cannot be read leaks
   none.
 
@@ -146,10 +147,12 @@ _TextStream: Final[Any] = io.TextIOWrapper.__base__
 
 
 def _reduce_stream(obj: object) -> Any:
-    """Write `sys.stdout` and `sys.stderr` so that the receiver has its own."""
+    """Write `sys.stdout` and `sys.stderr` so that the receiver has its own; refuse other open files."""
     for name in ("stdout", "stderr"):
         if obj is getattr(sys, name) or obj is getattr(sys, f"__{name}__"):
             return standard_stream, (name,)
+    if type(obj) is io.TextIOWrapper:
+        raise TypeError("cannot pickle '_io.TextIOWrapper' object")
     return NotImplemented
 
 

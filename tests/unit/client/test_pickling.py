@@ -8,6 +8,7 @@ import datetime
 import pickle
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -136,6 +137,16 @@ def test_buffers_that_are_not_contiguous_stay_inside(session):
 def test_what_cannot_be_pickled_raises_what_pickle_raises(session):
     with pytest.raises(TypeError, match="cannot pickle"):
         dumps((i for i in range(3)), session)
+
+
+def test_open_files_are_refused_and_standard_streams_are_the_receivers(session):
+    with (
+        Path(__file__).open() as opened,
+        pytest.raises(TypeError, match=r"cannot pickle '_io.TextIOWrapper'"),
+    ):
+        dumps([opened, lambda: None], session)
+    back, _ = loads(dumps([sys.stdout, lambda: None], session), session)
+    assert back is sys.stdout
 
 
 def test_references_are_claimed_once_for_each_mention(session):
