@@ -94,7 +94,7 @@ class Executor(concurrent.futures.Executor):
         """Return what submits calls to this executor on terms: ``executor.options(retries=3).submit(f, x)``.
 
         Args:
-            **terms: retries, backoff, max_backoff, delay, expires, priority; see `mpshared.terms`.
+            **terms: what `mpshared.terms` has: retries, delay, timeout, ….
 
         Raises:
             TypeError, ValueError: There is no such term, or it cannot be that.

@@ -29,9 +29,9 @@ from mpclient.jobs_format import Spec, dump_spec
 from mpclient.pickling import PLAIN, dumps, own_buffers
 from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
-from mpclient.pooling.outcomes import failures, open_all
+from mpclient.pooling.outcomes import JobCancelled, failures, open_all
 from mpclient.pooling.refusal import explained, roots_of
-from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request
+from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request, Stop
 from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
 from mpclient.pooling.vigil import Vigil
@@ -340,6 +340,11 @@ class Jobs:
     def has_begun(self, ticket: Ticket) -> bool:
         """Ask whether a worker has begun one job."""
         return bool(self._threads) and self._ask(Look(ticket)).count > 0
+
+    def stop(self, ticket: Ticket, grace_s: float) -> bool:
+        """Cancel one job, whether it runs or not; False: it is over."""
+        error = JobCancelled("this job was cancelled before it began")
+        return bool(self._threads) and self._ask(Stop(ticket, error, grace_s)).count > 0
 
     def cancel_all_now(self, error: BaseException) -> None:
         """Cancel what has not begun: its outcome is `error`."""

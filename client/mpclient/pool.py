@@ -169,7 +169,7 @@ class Pool:
             kwds: Its arguments by name.
             callback: Called with the result.
             error_callback: Called with the exception instead.
-            **terms: retries, backoff, max_backoff, delay, expires, priority; see `mpshared.terms`.
+            **terms: what `mpshared.terms` has: retries, delay, timeout, ….
 
         Raises:
             TypeError, PicklingError, …: Something in the call cannot travel; the text says what.

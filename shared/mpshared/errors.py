@@ -28,6 +28,8 @@ __all__ = [
     "Full",
     "InternalError",
     "JobExpired",
+    "JobStopped",
+    "JobTimeout",
     "KeyMissing",
     "LockAbandoned",
     "MpserveError",
@@ -298,6 +300,18 @@ class JobExpired(TaskError, TimeoutError):
     """The job was not begun before it expired."""
 
     code = "job_expired"
+
+
+class JobTimeout(TaskError, TimeoutError):
+    """The job ran for longer than its timeout, and its process was killed."""
+
+    code = "job_timeout"
+
+
+class JobStopped(TaskError):
+    """The job was cancelled while it ran."""
+
+    code = "job_stopped"
 
 
 def _classes() -> dict[str, type[MpserveError]]:

@@ -408,6 +408,7 @@ _read(0x0F07, "pool", "spec")
 _op(0x0F08, "pool", "hand_back", Arg("ranges", _ranges))
 _op(0x0F09, "pool", "forget", text("digest"), again=True)
 _read(0x0F0A, "pool", "waiting", Arg("ranges", _ranges))
+_op(0x0F0C, "pool", "stop", Arg("ranges", _ranges), Arg("grace_s", _number))
 _op(0x0F0B, "pool", "submit_on_terms", Arg("first", _count), Arg("terms", _named), blobs=1)
 
 # process: one operating-system process on a worker host

@@ -8,6 +8,8 @@
 | delay       | delay_s       | 0       | not begun earlier                                            |
 | expires     | expires_s     | None    | not begun later                                              |
 | priority    | priority      | 0       | those with a higher one go first, within their pool          |
+| timeout     | timeout_s     | None    | `TimeoutError` is raised in it when it has run for so long   |
+| grace       | grace_s       | 5 s     | and so much later its process is killed                      |
 
 RULES
 * Durations count from the moment when the server takes the job.
@@ -36,6 +38,8 @@ class Terms(NamedTuple):
     delay_s: float = 0.0
     expires_s: float | None = None
     priority: int = 0
+    timeout_s: float | None = None
+    grace_s: float = 5.0
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Terms:
@@ -71,7 +75,7 @@ class Terms(NamedTuple):
 
 _WIRE: Final = {name.removesuffix("_s"): name for name in Terms._fields}
 _COUNTS: Final = frozenset({"retries", "priority"})
-_OPTIONAL: Final = frozenset({"expires_s"})
+_OPTIONAL: Final = frozenset({"expires_s", "timeout_s"})
 """None: none."""
 _SIGNED: Final = frozenset({"priority"})
 

@@ -94,6 +94,7 @@ CASES = [
     Case("pool", "hand_back", [[[1, 3]]], result=0, before=JOBS),
     Case("pool", "forget", ["digest"], before=[("teach", ["digest"], (A,))]),
     Case("pool", "submit_on_terms", [1, {"delay_s": 5, "retries": 2}], [A]),
+    Case("pool", "stop", [[[2, 7]], 1.5], result=[[[2, 3]], []], before=JOBS),
     Case("pool", "waiting", [[[2, 7]]], result=[[2, 3]], before=JOBS),
     Case("dict", "get", [KEY], out=[B], before=FULL_DICT),
     Case("dict", "set", ["y"], [A]),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
+from concurrent.futures import CancelledError
 
 import pytest
 from tests.integration.pool_jobs import square
+from tests.integration.workers import is_alive
 
 from mpclient import WorkerDied, testing
-from mpshared.errors import JobExpired
+from mpshared.errors import JobExpired, JobTimeout
 
 pytestmark = pytest.mark.hosts
 LIMIT_S = 20
@@ -129,6 +131,106 @@ def test_deaths_of_workers_are_no_retries(crew):
         future = executor.options(retries=5, backoff=0).submit(job)
         with pytest.raises(WorkerDied, match="2 times"):
             future.result(LIMIT_S)
+
+
+# -- ending what runs -------------------------------------------------------------------------------
+
+
+def test_a_job_that_runs_for_too_long_gets_a_timeout_error(executor, crew):
+    cleaned = crew.Event()
+
+    def job():
+        try:
+            time.sleep(LIMIT_S)
+        finally:
+            cleaned.set()
+
+    future = executor.options(timeout=0.2).submit(job)
+    with pytest.raises(TimeoutError, match="longer than its timeout") as caught:
+        future.result(LIMIT_S)
+    assert not isinstance(caught.value, JobTimeout)
+    assert cleaned.is_set()
+    assert executor.submit(square, 3).result(LIMIT_S) == 9
+
+
+def test_a_job_that_waits_for_a_shared_object_gets_it_as_well(executor, crew):
+    never = crew.Queue()
+    future = executor.options(timeout=0.2).submit(never.get)
+    with pytest.raises(TimeoutError, match="longer than its timeout"):
+        future.result(LIMIT_S)
+    never.put(1)
+    assert executor.submit(never.get).result(LIMIT_S) == 1
+
+
+def test_the_process_of_a_job_that_does_not_end_is_killed_and_replaced(executor):
+    def job():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(0.05)
+
+    future = executor.options(timeout=0.2, grace=0.2).submit(job)
+    with pytest.raises(JobTimeout, match=r"so process \d+ on .* was killed") as caught:
+        future.result(LIMIT_S)
+    testing.wait_until(lambda: not is_alive(caught.value.pid), LIMIT_S)
+    assert executor.submit(square, 3).result(LIMIT_S) == 9
+
+
+def test_a_job_that_timed_out_is_tried_again(executor, crew):
+    runs = crew.Value("i", 0)
+
+    def job():
+        if runs.incr() == 1:
+            time.sleep(LIMIT_S)
+        return "done"
+
+    assert executor.options(timeout=0.2, retries=1, backoff=0).submit(job).result(LIMIT_S) == "done"
+    assert runs.value == 2
+
+
+def test_a_call_that_runs_is_stopped(executor, crew):
+    begun, seen = crew.Event(), crew.Event()
+
+    def job():
+        begun.set()
+        try:
+            time.sleep(LIMIT_S)
+        except KeyboardInterrupt:
+            seen.set()
+            return "whatever"
+
+    future = executor.submit(job)
+    assert begun.wait(LIMIT_S)
+    assert not future.cancel()
+    assert future.stop()
+    with pytest.raises(CancelledError):
+        future.result(LIMIT_S)
+    assert future.cancelled()
+    assert seen.is_set()
+    assert not future.stop()
+
+
+def test_a_call_that_cannot_be_stopped_has_its_process_killed(executor, crew):
+    begun = crew.Event()
+
+    def job():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        begun.set()
+        while True:
+            time.sleep(0.05)
+
+    future = executor.submit(job)
+    assert begun.wait(LIMIT_S)
+    assert future.stop(grace=0.1)
+    with pytest.raises(CancelledError):
+        future.result(LIMIT_S)
+    assert executor.submit(square, 3).result(LIMIT_S) == 9
+
+
+def test_a_call_that_waits_is_removed(executor, held):
+    future = executor.submit(square, 3)
+    assert future.stop()
+    assert future.cancelled()
+    assert not held.done()
 
 
 def test_terms_are_checked_where_they_are_given(executor):

@@ -15,8 +15,8 @@ class PoolModel:
         self.blobs, self.deaths, self.where = {}, {}, {}
         self.suspects, self.out, self.results, self.python = set(), [], [], None
         self.taught = {}
-        self.terms, self.failures, self.dues, self.expiries = {}, {}, {}, {}
-        """Of jobs on terms; due times of those that are DELAYED."""
+        self.terms, self.failures, self.dues, self.expiries, self.runs = {}, {}, {}, {}, {}
+        """Of jobs on terms. Due times: of those that are DELAYED; runs: [began, to be killed, stopped]."""
         self.wants = {}
         """How many jobs each (session, lane) asks for."""
 
@@ -54,6 +54,9 @@ class PoolModel:
         held = [number for holder, _, number in self.out if holder == session]
         numbers = [number for number in asked if number in held]
         self.out = [entry for entry in self.out if entry[0] != session or entry[2] not in numbers]
+        for number in numbers:
+            if number in self.runs:
+                self.runs[number][:2] = None, None
         return numbers
 
     # -- one method for each verb -------------------------------------------------------------------
@@ -66,10 +69,28 @@ class PoolModel:
     def put_on_terms(self, number, special, due, blob):
         assert number == len(self.blobs) + 1
         self.put([blob])
-        terms, expires, failures = special
+        terms, expires, failures, *run = special
+        assert run == [None, None, False]
+        self.runs[number] = run
         self.terms[number], self.failures[number], self.expiries[number] = Terms.of(terms), failures, expires
         if due is not None:
             self.where[number], self.dues[number] = DELAYED, due
+
+    def agreed(self, number, special):
+        assert number not in self.terms
+        assert number in [entry[2] for entry in self.out]
+        self.terms[number], self.failures[number], self.expiries[number] = Terms(), 0, None
+        self.runs[number] = [None, None, False]
+
+    def began(self, number, at):
+        assert number in [entry[2] for entry in self.out]
+        self.runs[number][0] = at
+
+    def warned(self, number, kill_at, stopped):
+        assert number in [entry[2] for entry in self.out]
+        assert stopped or self.runs[number][0] + self.terms[number].timeout_s <= kill_at
+        assert stopped >= self.runs[number][2]
+        self.runs[number][1:] = kill_at, stopped
 
     def due(self, number):
         assert self.where[number] == DELAYED
@@ -78,6 +99,7 @@ class PoolModel:
 
     def again(self, session, number, due):
         if self.give_up(session, [(number, number)]):
+            assert not self.runs[number][2]
             self.failures[number] += 1
             assert self.failures[number] <= self.terms[number].retries
             assert self.expiries[number] is None or due < self.expiries[number]
@@ -86,7 +108,7 @@ class PoolModel:
 
     def settled(self, number, blob):
         assert self.where[number] in {READY, DELAYED}
-        assert self.expiries[number] is not None
+        assert self.expiries[number] is not None or self.runs[number][2]
         self.results.append((number, blob))
         self.leave(number, DONE)
 
@@ -118,6 +140,8 @@ class PoolModel:
         for number, blob in zip(expand(ranges), blobs, strict=True):
             given.setdefault(number, blob)
         for number in dict.fromkeys(self.give_up(session, ranges)):
+            if number in self.runs and self.runs[number][2]:
+                assert given[number] not in {b"result", b"r"}
             failed = tag_of(given[number]) == RAISED and number in self.terms
             assert not failed or self.failures[number] == self.terms[number].retries or self.expiries[number]
             self.results.append((number, given[number]))
@@ -156,8 +180,11 @@ class PoolModel:
     def leave(self, number, where):
         self.where[number] = where
         self.suspects.discard(number)
-        for known in (self.terms, self.failures, self.dues, self.expiries):
+        for known in (self.terms, self.failures, self.dues, self.expiries, self.runs):
             known.pop(number, None)
+
+    def progress(self, number):
+        return self.expiries[number], self.failures[number], *self.runs[number]
 
     # -- comparing ----------------------------------------------------------------------------------
 
@@ -168,7 +195,7 @@ class PoolModel:
             "results": self.results,
             "suspects": self.suspects,
             "delayed": {(n, due, self.deaths[n], self.blobs[n]) for n, due in self.dues.items()},
-            "terms": {n: (t.given(), self.expiries[n], self.failures[n]) for n, t in self.terms.items()},
+            "terms": {n: (t.given(), *self.progress(n)) for n, t in self.terms.items()},
             "unfinished": len(self.numbers(READY)) + len(self.out) + len(self.dues),
         }
 

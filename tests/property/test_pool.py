@@ -26,6 +26,8 @@ TERMS = st.fixed_dictionaries(
         "expires_s": st.sampled_from([2, 4]),
         "retries": st.sampled_from([1, 2]),
         "priority": st.sampled_from([-1, 1]),
+        "timeout_s": st.sampled_from([2, 3]),
+        "grace_s": st.sampled_from([0, 1]),
     },
 )
 SETTINGS = [{}, {"processes": 1, "max_tasks": 2}, {"processes": 2}]
@@ -149,6 +151,16 @@ class PoolMachine(RuleBasedStateMachine):
         assert set(numbers) == waiting & {*range(lo, lo + n + 1), lo + 6}
 
     @precondition(lambda self: self.free(self.program))
+    @rule(data=st.data(), lo=st.integers(1, 40), n=st.integers(0, 2), grace_s=st.sampled_from([0, 2]))
+    def stop(self, data, lo, n, grace_s):
+        pool, lane = self.a_pool(data), data.draw(st.sampled_from(self.free(self.program)))
+        model = self.models[pool.ident]
+        out = {number for _, _, number in model.out if lo <= number <= lo + n}
+        call = self.call(lane, pool, "stop", [[lo, lo + n]], grace_s)
+        stopped = {number for first, last in call.result[1] for number in range(first, last + 1)}
+        assert stopped == out
+
+    @precondition(lambda self: self.free(self.program))
     @rule(data=st.data(), what=st.sampled_from(["teach", "forget", "equip", "replace", *["collect"] * 8]))
     def do_what_is_seldom_done(self, data, what):
         lane, pool = data.draw(st.sampled_from(self.free(self.program))), self.a_pool(data)
@@ -267,6 +279,14 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 2]))
     def pass_time(self, seconds):
         self.world.advance(seconds)
+        for lane in list(self.crew):
+            if lane.session.ended and lane in self.crew:  # a job in it was to end, and did not
+                self.bury(lane.session)
+
+    def bury(self, session):
+        self.crew = [lane for lane in self.crew if lane.session is not session]
+        self.calls = {lane: call for lane, call in self.calls.items() if lane.session is not session}
+        self.begin(self.workers.pop(session.id))
 
     # -- what must hold ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.pooling.outcomes import Failure, JobCancelled
 from mpshared.errors import WorkerDied
+from mpshared.terms import Terms
 
 if TYPE_CHECKING:
     from mpclient.jobs import Jobs
@@ -61,7 +62,22 @@ class Future(concurrent.futures.Future[Any]):
         self._cancelled()
         return True
 
+    def stop(self, grace: float = 5.0) -> bool:
+        """Cancel the call, also while it runs; return False if it is over.
+
+        `KeyboardInterrupt` is raised in it; if it has not ended `grace` seconds later, its process is killed.
+        The future is cancelled when it has ended, and not before; what it answers meanwhile is dropped.
+
+        Raises:
+            ValueError, TypeError: `grace` is no time.
+        """
+        grace_s = Terms.asked(grace=grace).grace_s
+        return not self.done() and self._jobs.stop(self, grace_s)
+
     def _cancelled(self) -> None:
+        with self._condition:
+            if self._state == _RUNNING:
+                self._state = _PENDING  # it was stopped
         if super().cancel():
             self.set_running_or_notify_cancel()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpclient.jobs_format import read_result
 from mpclient.pickling import loads_all
-from mpshared.errors import MpserveError
+from mpshared.errors import JobStopped, MpserveError
 
 if TYPE_CHECKING:
     from mpclient.session import Session
@@ -19,7 +19,7 @@ __all__ = ["Failure", "JobCancelled", "failures", "open_all"]
 
 
 class JobCancelled(MpserveError, CancelledError):
-    """The job was cancelled before it began: by Ctrl-C, `cancel`, or the end of its pool."""
+    """The job was cancelled: before it began by Ctrl-C, `cancel`, or the end of its pool, later by `stop`."""
 
 
 class Failure:
@@ -52,5 +52,7 @@ def open_all(blobs: Sequence[Blob], session: Session) -> list[Any]:
 def _open(blob: Blob, session: Session) -> Any:
     try:
         return read_result(blob, session)
+    except JobStopped as err:
+        return Failure(JobCancelled(err.text))
     except BaseException as err:  # noqa: BLE001 - the job's own, whatever it is
         return Failure(err.with_traceback(None))

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from mpclient.pooling.sources import Ticket
     from mpclient.pooling.spans import Sink
 
-__all__ = ["Abandoned", "Cancel", "GiveBack", "Look", "Request"]
+__all__ = ["Abandoned", "Cancel", "GiveBack", "Look", "Request", "Stop"]
 
 _CANCEL: Final = BY_NAME["pool.cancel"]
+_STOP: Final = BY_NAME["pool.stop"]
 _WAITING: Final = BY_NAME["pool.waiting"]
 
 
@@ -79,9 +80,13 @@ class Cancel(Request):
         if ranges:
             self._remove(jobs, ranges)
 
+    def _ask(self, jobs: Jobs, ranges: list[list[int]]) -> list[list[int]]:
+        """Have the server do it; return what it removed."""
+        return list(jobs.session.call(_CANCEL, jobs.ident, [ranges]).result)
+
     def _remove(self, jobs: Jobs, ranges: list[list[int]]) -> None:
         """Have the server remove jobs; those that it did remove have their outcome now."""
-        for first, last in jobs.session.call(_CANCEL, jobs.ident, [ranges]).result:
+        for first, last in self._ask(jobs, ranges):
             with jobs.lock:
                 parts = list(jobs.spans.split(first, last))
             for span, low, high in parts:
@@ -89,6 +94,25 @@ class Cancel(Request):
                     span.sink.forget(low - span.first)
                 jobs.settle(span, low, failures(self._error or JobCancelled(), high - low + 1))
             self.count += last - first + 1
+
+
+class Stop(Cancel):
+    """Cancel one job, whether it runs or not.
+
+    Args:
+        ticket: Who waits for it.
+        error: Its outcome if it has not begun.
+        grace_s: How long it may go on running.
+    """
+
+    def __init__(self, ticket: Ticket, error: BaseException, grace_s: float) -> None:
+        super().__init__(ticket=ticket, error=error)
+        self._grace_s = grace_s
+
+    def _ask(self, jobs: Jobs, ranges: list[list[int]]) -> list[list[int]]:
+        removed, stopped = jobs.session.call(_STOP, jobs.ident, [ranges, self._grace_s]).result
+        self.count = len(stopped)
+        return list(removed)
 
 
 class Abandoned(Request):

@@ -6,6 +6,7 @@
 | supervisor | `stop`                              | finish the current job, hand back the others, end   |
 | supervisor | `quit`                              | hand back everything and end at once                |
 | supervisor | `cannot_lend`, text                 | there is no further process for its nested jobs     |
+| supervisor | `interrupt`, pool, number, why      | raise an exception in this job: "timeout", "cancelled" |
 | worker     | `session`, session                  | it has a session of this id                         |
 | worker     | `ready`                             | it takes jobs from now on                           |
 | worker     | `log`, level, event, fields         | a line for the log: a worker process has no logger  |

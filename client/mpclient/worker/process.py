@@ -122,6 +122,7 @@ def _serve(channel: Channel, session: Session, given: dict[str, Any], mark: Mark
     streams.keep = mark.keep
     pools = Pools(session)
     pool_runner = PoolRunner(session, pools, failures, tender.breaker)
+    tender.interruption = pool_runner.interruption
     loop = Loop(
         *(
             desk,

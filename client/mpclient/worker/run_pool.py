@@ -48,6 +48,8 @@ class PoolRunner:
         self._failures = failures
         self._breaker = breaker
         self._dumper = Dumper(session)
+        self._at = 0
+        """The number of the job whose code runs."""
         self.versions: Sequence[Sequence[int]] = ()
         """The Pythons of the workers, [[major, minor], …], as the server told last."""
 
@@ -85,12 +87,16 @@ class PoolRunner:
         except _Failed as failed:
             return failed.result, None
         try:
-            if job[0] == CALL:
-                answer = function(*job[2], **job[3])
-            elif job[0] == MAP:
-                answer = list(map(function, job[2]))
-            else:
-                answer = list(starmap(function, job[2]))
+            try:
+                self._at = number
+                if job[0] == CALL:
+                    answer = function(*job[2], **job[3])
+                elif job[0] == MAP:
+                    answer = list(map(function, job[2]))
+                else:
+                    answer = list(starmap(function, job[2]))
+            finally:
+                self._at = 0  # from here on `interruption` returns None: nothing of ours is broken
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
             return _kept(self._failures.passed_on(function, err, self._session), err)
         if answer is None:
@@ -98,6 +104,15 @@ class PoolRunner:
         if type(answer) in PLAIN:
             return pickle.dumps(answer, _PROTOCOL), None
         return self._pickled(function, answer)
+
+    def interruption(self, pool: str, number: int, why: str) -> BaseException | None:
+        """Return what is to be raised in a job, once; None: it does not run. In the thread that runs jobs."""
+        if self._at != number or self._pool.ident != pool:
+            return None
+        self._at = 0
+        if why == "timeout":
+            return TimeoutError("this job has run for longer than its timeout")
+        return KeyboardInterrupt("this job was cancelled")
 
     # -- its parts -------------------------------------------------------------------------------
 

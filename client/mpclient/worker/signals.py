@@ -7,9 +7,9 @@
 | SIGCHLD | look which worker process ended         | the default                            |
 
 RULES
-* A job is never broken by a signal of ours. What can be broken is a call on the server, and only by the
-  tender, which has seen it wait: it arms the `Breaker` and sends SIGTERM to the main thread, whose handler
-  raises `Interrupted`.
+* A signal of ours breaks a call on the server, which the tender has seen wait: it arms the `Breaker` and
+  sends SIGTERM to the main thread, whose handler raises `Interrupted`. Or it breaks a job that is to end:
+  then the handler raises what `interrupt` was told to, if that job still runs.
 * A job may set handlers of its own; ours are put back before each wait.
 * A process that a job forks gets the default handlers: its parent must be able to terminate it, from the
   first moment. So SIGTERM is blocked during the fork: Python forgets what comes between fork and the
@@ -102,6 +102,8 @@ class Breaker:
         self._since_s: float | None = None
         self._patience_s = 0.0
         self._armed = False
+        self._interruption: Callable[[], BaseException | None] | None = None
+        """Called in the main thread: returns what to raise there, if the job that it is for still runs."""
         self.forked = False
         """Whether this is a process that a job forked."""
         self._mask = threading.local()
@@ -133,7 +135,17 @@ class Breaker:
             self._armed = True
             signal.pthread_kill(self._main, signal.SIGTERM)
 
+    def interrupt(self, interruption: Callable[[], BaseException | None]) -> None:
+        """Raise in the main thread what `interruption`, called there, returns. From another thread."""
+        self._interruption = interruption
+        signal.pthread_kill(self._main, signal.SIGTERM)
+
     def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            if (error := interruption()) is not None:
+                raise error
+            return
         if not self._armed:
             self._ask_stop()
             return

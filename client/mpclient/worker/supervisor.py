@@ -234,6 +234,13 @@ class Supervisor:
         match event.body:
             case {"command": "end_process", "session": str(session)}:
                 self._end_worker(session, str(event.body.get("why") or "silent for too long"))
+            case {
+                "command": "interrupt_job",
+                "session": str(session),
+                "pool": str(pool),
+                "number": int(number),
+            }:
+                self._interrupt(session, pool, number, str(event.body.get("why")))
             case {"command": "start_process", "process": str(ident), "name": str(name)}:
                 self._start_process(ident, name)
             case {"command": "signal_process", "process": str(ident), "signal": int(number)}:
@@ -249,6 +256,13 @@ class Supervisor:
             self._link.refuse(ident, "it is stopping")
         else:
             self._nursing.start(ident, name, self._session, others=len(self._lending.slots))
+
+    def _interrupt(self, session: str, pool: str, number: int, why: str) -> None:
+        """Have an exception raised in a job."""
+        for slot, child in self._children():
+            if child.session == session:
+                self.log.info("job.interrupted", worker=slot.name, pid=child.pid, job=number, why=why)
+                child.channel.send("interrupt", pool=pool, number=number, why=why)
 
     def _end_worker(self, session: str, why: str) -> None:
         """Kill a process that the server has given up: its jobs run elsewhere."""

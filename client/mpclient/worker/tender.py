@@ -18,7 +18,9 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient import nested
@@ -66,6 +68,8 @@ class Tender(threading.Thread):
         self.stopping = False
         """Whether this process is to end after its current job."""
         self.breaker = Breaker(self._ask_stop)
+        self.interruption: Callable[[str, int, str], BaseException | None] = _none
+        """`PoolRunner.interruption`."""
         self.talking = threading.Lock()
         """Held by whoever moves results or jobs between desk and server."""
         nested.watch(self.attend)
@@ -132,6 +136,9 @@ class Tender(threading.Thread):
                 self._nested_since_s = time.monotonic() + _AGAIN_S - _NESTED_S
                 self._stuck.heard(message["text"])
                 continue
+            if message["kind"] == "interrupt":
+                self._interrupt(message)
+                continue
             self.stopping = True
             if message["kind"] == "quit":
                 threading.Thread(target=self._quit, daemon=True).start()
@@ -164,6 +171,13 @@ class Tender(threading.Thread):
             self._relief = threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True)
             self._relief.start()
 
+    def _interrupt(self, message: dict[str, Any]) -> None:
+        """Have a job broken that is to end; if it has not begun, it goes back."""
+        about = message["pool"], message["number"], message["why"]
+        self.breaker.interrupt(partial(self.interruption, *about))
+        if self._desk.to_tend:
+            threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True).start()
+
     # -- threads of their own --------------------------------------------------------------------
 
     def _relieve(self) -> None:
@@ -180,6 +194,10 @@ class Tender(threading.Thread):
             self._session.close()
         self._channel.send("ended", why=Why.STOPPED, text="")
         os._exit(0)
+
+
+def _none(_pool: str, _number: int, _why: str) -> None:
+    """Raise nothing: no jobs of pools are run here."""
 
 
 def _silence() -> None:

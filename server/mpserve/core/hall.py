@@ -218,6 +218,13 @@ class Hall:
             self._sessions.end(fx, session, why)
             self._sessions.tell_supervisor(fx, session, why)
 
+    def interrupt(self, fx: Effects, session_id: str, pool: JobPool, number: int, why: str) -> None:
+        """Have an exception raised in a job that runs, by its worker's supervisor."""
+        session = self.workers.get(session_id)
+        if session is not None and self._sessions is not None:
+            about = {"session": session_id, "pool": pool.ident, "number": number, "why": why}
+            self._sessions.post_command(fx, session.info.supervisor, {"command": "interrupt_job", **about})
+
     # -- looking ---------------------------------------------------------------------------------
 
     def validate(self) -> None:

@@ -35,6 +35,10 @@ _SOON_S: Final = 0.001
 """Two clocks are added and subtracted on the way from a due time to an alarm: it may ring a little early."""
 
 
+_AGAIN_S: Final = 1.0
+"""When an alarm rings again whose matter is not settled, such as a process that is to be killed."""
+
+
 class QueueTerms(QueueState):
     """A queue some of whose items are on terms."""
 
@@ -123,8 +127,11 @@ class QueueTerms(QueueState):
 
     def _come_back(self, runs: Iterable[Run]) -> None:
         if self.specials:
-            numbers = [number for first, _, blobs in runs for number in range(first, first + len(blobs))]
-            self._touched += [number for number in numbers if number in self.specials]
+            for first, _, blobs in runs:
+                for number in range(first, first + len(blobs)):
+                    if number in self.specials:
+                        self.specials[number].came_back()
+                        self._touched.append(number)
 
     def rebuild(self) -> Iterator[Change]:
         """Yield the terms, the items, those that are late, the counts."""
@@ -149,8 +156,8 @@ class QueueTerms(QueueState):
 
     # -- time ------------------------------------------------------------------------------------
 
-    def look_after(self, fx: Effects) -> None:
-        """Set the alarms of all items that something happened to."""
+    def look_after(self, fx: Effects, overdue_s: float = 0.0) -> None:
+        """Set the alarms of all items that something happened to; of what is overdue, in `overdue_s`."""
         if not self._touched:
             return
         touched, self._touched = self._touched, []
@@ -161,7 +168,8 @@ class QueueTerms(QueueState):
             special = self.specials.get(number)
             due_s = None if special is None else self._next_due_s(number, special)
             if due_s is not None:
-                at_s = fx.now_s + max(0.0, due_s - fx.wall_s)
+                wait_s = due_s - fx.wall_s
+                at_s = fx.now_s + (wait_s if wait_s > 0 else overdue_s)
                 self._alarms[number] = fx.timers.add(at_s, self._ring, number)
 
     def _next_due_s(self, number: int, special: Special) -> float | None:
@@ -175,8 +183,9 @@ class QueueTerms(QueueState):
         special = self.specials.get(number)
         if special is None:
             return
-        self._touched.append(number)
         self._happen(fx, number, special)
+        self._touched.append(number)
+        self.look_after(fx, _AGAIN_S)
         self.settle(fx)
 
     def _happen(self, fx: Effects, number: int, special: Special) -> None:

@@ -84,10 +84,14 @@ class Pool(PoolTerms):
 
     def cancel(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Remove what is READY or DELAYED among these; answers those, for which no results will come."""
+        fx.reply(call, [list(pair) for pair in self.remove_waiting(fx, ranges)])
+
+    def remove_waiting(self, fx: Effects, ranges: list[Range]) -> Sequence[Range]:
+        """Delete those of the jobs that are READY or DELAYED; return them."""
         found = self._waiting(ranges)
         if found:
             self.change(fx, "cancel", found)
-        fx.reply(call, [list(pair) for pair in found])
+        return found
 
     def waiting(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Answer which of these jobs are READY or DELAYED: no worker has them."""
@@ -177,6 +181,8 @@ class Pool(PoolTerms):
             call.waiter.lot.forget(call)
         runs = self._lease(fx, call, ranges)
         session.held[self] = None
+        if self.specials:
+            self.note_begun(fx, runs)
         call.took = (True, runs, self)
         version = self.spec_version
         reply_jobs(fx, call, runs, lost, self.hall.versions, pool=self.ident, spec_version=version)

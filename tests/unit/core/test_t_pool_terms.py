@@ -8,7 +8,15 @@ from tests.unit.core.pools import collect, exchange, submit, worker
 
 from mpserve.core.t_pool import Pool
 from mpserve.core.t_queue import Queue
-from mpshared.errors import BadType, BadValue, JobExpired, NoWorkers, WorkerDied
+from mpshared.errors import (
+    BadType,
+    BadValue,
+    JobExpired,
+    JobStopped,
+    JobTimeout,
+    NoWorkers,
+    WorkerDied,
+)
 from mpshared.values import RAISED, Value, by_value_tag
 
 RAISES = Value(RAISED, b"failure")
@@ -248,3 +256,152 @@ def test_a_deleted_pool_rings_no_more(world, lane, pool):
     on_terms(world, lane, pool, b"late", delay_s=10)
     world.delete(pool)
     assert not len(world.fx.timers)
+
+
+# -- ending what runs -------------------------------------------------------------------------------
+
+
+def host(world):
+    """Begin a worker host; return its worker's lane, and what returns the host's next command."""
+    supervisor = world.lane(role="supervisor", pools=True, python=(3, 11))
+    w = worker(world, supervisor=supervisor.session.id, host="far", pid=4711)
+
+    def next_command():
+        waiting = world.registry._commands.get(supervisor.session.id)
+        return waiting.popleft() if waiting else None
+
+    return w, next_command
+
+
+def error_of(blob):
+    return pickle.loads(blob.data)
+
+
+def test_a_job_that_runs_for_too_long_is_told_to_end(world, lane, pool, tasks):
+    number = on_terms(world, lane, pool, b"job", timeout_s=5, grace_s=2)
+    w, next_command = host(world)
+    world.advance(100)
+    exchange(world, w, tasks)
+    world.advance(4.9)
+    assert next_command() is None
+    world.advance(0.2)
+    command = {"command": "interrupt_job", "session": w.session.id, "pool": pool.ident, "number": number}
+    assert next_command() == {**command, "why": "timeout"}
+    finish(world, w, tasks, pool, number, RAISES)
+    assert collect(world, lane, pool) == ([(number, RAISES)], 0)
+    world.advance(10)
+    assert next_command() is None
+
+
+def test_a_job_that_does_not_end_has_its_process_killed(world, lane, pool, tasks):
+    number = on_terms(world, lane, pool, b"job", timeout_s=5, grace_s=2)
+    w, next_command = host(world)
+    exchange(world, w, tasks)
+    world.advance(5)
+    next_command()
+    world.advance(2)
+    assert next_command()["command"] == "end_process"
+    assert w.session.ended
+    [(found, blob)], unfinished = collect(world, lane, pool)
+    assert (found, unfinished) == (number, 0)
+    error = error_of(blob)
+    assert (type(error), error.host, error.pid) == (JobTimeout, "far", 4711)
+    assert "its timeout of 5 s, nor within 2 s after TimeoutError" in str(error)
+    assert isinstance(error, TimeoutError)
+
+
+def test_a_killed_job_is_retried_if_it_may_be_and_no_attempt_is_counted(world, lane, tasks):
+    pool = world.add(Pool, max_attempts=1)
+    number = on_terms(world, lane, pool, b"job", timeout_s=5, grace_s=0, retries=1, backoff_s=3)
+    for _ in range(2):
+        w, _ = host(world)
+        assert jobs_of(exchange(world, w, tasks)) == {number: b"job"}
+        world.advance(5)
+        assert w.session.ended
+        world.advance(3)
+    [(_, blob)], _ = collect(world, lane, pool)
+    assert type(error_of(blob)) is JobTimeout
+
+
+def test_a_worker_that_dies_after_it_was_told_to_end_its_job_is_no_death(world, lane, tasks):
+    pool = world.add(Pool, max_attempts=1)
+    number = on_terms(world, lane, pool, b"job", timeout_s=5)
+    w, _ = host(world)
+    exchange(world, w, tasks)
+    world.advance(6)
+    world.end_session(w.session)
+    [(found, blob)], _ = collect(world, lane, pool)
+    assert (found, type(error_of(blob))) == (number, JobTimeout)
+
+
+def test_an_answer_in_time_counts_even_after_the_warning(world, lane, pool, tasks):
+    number = on_terms(world, lane, pool, b"job", timeout_s=5)
+    w, _ = host(world)
+    exchange(world, w, tasks)
+    world.advance(6)
+    finish(world, w, tasks, pool, number, b"answer")
+    assert collect(world, lane, pool) == ([(number, b"answer")], 0)
+
+
+def test_each_run_has_the_whole_timeout(world, lane, pool, tasks):
+    number = on_terms(world, lane, pool, b"job", timeout_s=5, retries=1, backoff_s=0)
+    w, next_command = host(world)
+    exchange(world, w, tasks)
+    world.advance(4)
+    finish(world, w, tasks, pool, number, RAISES)
+    world.advance(0)
+    exchange(world, w, tasks)
+    world.advance(4)
+    assert next_command() is None
+    world.ask(w, pool, "hand_back", [[number, number]])
+    world.advance(4)
+    assert next_command() is None
+
+
+@pytest.mark.parametrize("terms", [None, {"retries": 5}, {"timeout_s": 100}])
+def test_a_job_is_cancelled_while_it_runs(world, lane, pool, tasks, terms):
+    if terms is None:
+        submit(world, lane, pool, b"job")
+    else:
+        on_terms(world, lane, pool, b"job", **terms)
+    w, next_command = host(world)
+    exchange(world, w, tasks)
+    assert world.ask(lane, pool, "stop", [[1, 5]], 3) == [[], [[1, 1]]]
+    assert next_command()["why"] == "cancelled"
+    finish(world, w, tasks, pool, 1, b"answer")
+    [(_, blob)], _ = collect(world, lane, pool)
+    assert type(error_of(blob)) is JobStopped
+    assert not pool.specials
+
+
+def test_a_job_that_goes_on_after_it_was_cancelled_is_killed(world, lane, pool, tasks):
+    submit(world, lane, pool, b"job", b"neighbour")
+    w, _ = host(world)
+    exchange(world, w, tasks, n=2)
+    world.ask(lane, pool, "stop", [[1, 1]], 3)
+    w.session.report = {"running": [pool.ident, 1]}
+    world.advance(3)
+    assert w.session.ended
+    [(_, blob)], unfinished = collect(world, lane, pool)
+    assert (type(error_of(blob)), unfinished) == (JobStopped, 1)
+    assert list(exchange(world, worker(world), tasks).out) == [b"neighbour"]
+
+
+def test_a_cancelled_job_that_comes_back_is_over(world, lane, pool, tasks):
+    submit(world, lane, pool, b"job", b"neighbour")
+    w, _ = host(world)
+    exchange(world, w, tasks, n=2)
+    world.ask(lane, pool, "stop", [[2, 2]], 3)
+    world.ask(w, pool, "hand_back", [[2, 2]])
+    world.advance(0)
+    [(found, blob)], _ = collect(world, lane, pool)
+    assert (found, type(error_of(blob))) == (2, JobStopped)
+    finish(world, w, tasks, pool, 1, b"answer")
+    assert collect(world, lane, pool) == ([(1, b"answer")], 0)
+
+
+def test_what_has_not_begun_is_removed_instead(world, lane, pool):
+    submit(world, lane, pool, b"job")
+    on_terms(world, lane, pool, b"late", delay_s=9)
+    assert world.ask(lane, pool, "stop", [[1, 9]], 3) == [[[1, 2]], []]
+    assert pool.open_items == 0
