@@ -53,13 +53,13 @@ def typecode_of(typecode_or_type: Any) -> str:
     if (
         ctypes is None
         or not isinstance(typecode_or_type, type)
-        or not hasattr(ctypes, typecode_or_type.__name__)
+        or not issubclass(typecode_or_type, ctypes.Structure.__base__)
     ):
         raise TypeError(f"{typecode_or_type!r:.60} is neither a type code nor a ctypes type")
     if not isinstance(code, str) or code not in _CTYPES:
         raise NotSupported(
-            f"{typecode_or_type.__name__} cannot be shared between hosts as one number; use a type code "
-            f"({', '.join(TYPECODES)}), a dict or a Namespace"
+            f"{typecode_or_type.__name__} is not one number, and its memory cannot be shared between hosts; "
+            f"use an Array for each field, or the dict, list or Namespace of a Manager"
         )
     return code
 
