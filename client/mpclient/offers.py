@@ -170,10 +170,14 @@ class Offers:
     @property
     def reducer(self) -> NoReturn:
         """Refuse: values are pickled by this package."""
-        raise NotSupported(
+        raise _NotThere(
             "reducer: what is sent to other machines is pickled by mpclient itself; tell it how to pickle a "
             "type with copyreg.pickle(), or with a __reduce__ method"
         )
+
+
+class _NotThere(NotSupported, AttributeError):
+    """What is refused is an attribute: `hasattr`, and who goes through all of them, find it not there."""
 
 
 def check_method(method: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import multiprocessing
 import multiprocessing.managers
@@ -22,6 +23,10 @@ import mpclient.synchronize
 from mpclient import testing
 
 HEAVY = {"multiprocessing", "socket", "msgpack", "cloudpickle", "ctypes", "rich", "structlog", "logging"}
+
+
+class Point(ctypes.Structure):
+    _fields_ = (("x", ctypes.c_double),)
 
 
 def run_python(source, environment=None):
@@ -85,6 +90,8 @@ class TestTheModule:
             (lambda: mpclient.set_forkserver_preload(["numpy"]), "leave this call out"),
             (lambda: mpclient.reducer, "copyreg"),
             (lambda: mpclient.context.default_context.reducer, "copyreg"),
+            (lambda: mpclient.Array(Point, 2), "Array for each field"),
+            (lambda: mpclient.Value(ctypes.c_char_p), "is not one number"),
             (lambda: mpclient.shared_memory.SharedMemory(create=True, size=10), "mpclient.Array"),
             (lambda: mpclient.shared_memory.ShareableList([1]), r"Manager\(\).list"),
             (mpclient.managers.SharedMemoryManager, "Manager"),
@@ -97,6 +104,10 @@ class TestTheModule:
     def test_what_is_refused_says_what_to_do(self, call, words):
         with pytest.raises(mpclient.NotSupported, match=words):
             call()
+
+    def test_what_is_refused_is_no_attribute(self):
+        assert not hasattr(mpclient, "reducer")
+        assert "reducer" not in dict(inspect.getmembers(mpclient.context.default_context))
 
 
 class TestStartMethods:
