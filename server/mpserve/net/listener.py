@@ -3,6 +3,7 @@
 RULES
 * A peer has `GREETING_S` to authenticate; at most `UNKNOWN_MAX` may be on their way at once, then the oldest
   must go.
+* A peer that has more to read and takes nothing of it for `STALLED_S` is dropped.
 * A peer that is being closed has `LINGER_S` to read the last it is told, and as long again to close its end.
 * One port, both protocols: the standard library's challenge is sent first, and the answer tells who came.
 """
@@ -37,6 +38,9 @@ GREETING_S: Final = 10.0
 120 s; a key needs less."""
 LINGER_S: Final = 2.0
 """For a peer to read the last it is told, and again to close its end."""
+STALLED_S: Final = 30.0
+"""For a peer to take some of what it is told. `sockets` has as much for hosts that vanish; this is for those
+that are there."""
 UNKNOWN_MAX: Final = 1024
 """Unauthenticated peers at once, and closing ones. Precedent: OpenSSH's MaxStartups, 100."""
 
@@ -66,6 +70,7 @@ class Listener:
         self._peers: dict[Peer, None] = {}
         self._deadlines: OrderedDict[Peer, float] = OrderedDict()
         self._lingering: OrderedDict[Peer, float] = OrderedDict()
+        self._stalled: OrderedDict[Peer, float] = OrderedDict()
         self._minds_time = False
         self._doors: list[Door] = []
         self._md5_hosts: set[str] = set()
@@ -137,6 +142,18 @@ class Listener:
         self._peers.pop(peer, None)
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)
+        self._stalled.pop(peer, None)
+        self._mind_time()
+
+    def stalls(self, peer: Peer) -> None:
+        """Note that a peer has more to read, and took something just now, or begins not to."""
+        self._stalled.pop(peer, None)  # to the end: the order is that of the deadlines
+        self._stalled[peer] = self._loop.clock() + STALLED_S
+        self._mind_time()
+
+    def reads(self, peer: Peer) -> None:
+        """Note that a peer has read all it was told."""
+        self._stalled.pop(peer, None)
         self._mind_time()
 
     def lingers(self, peer: Peer) -> None:
@@ -150,7 +167,7 @@ class Listener:
 
     def _mind_time(self) -> None:
         """Be asked by the loop, in each of its turns, only while somebody's time runs."""
-        runs = bool(self._deadlines or self._lingering)
+        runs = bool(self._deadlines or self._lingering or self._stalled)
         if runs != self._minds_time:
             self._minds_time = runs
             (self._loop.timed.append if runs else self._loop.timed.remove)(self)
@@ -158,21 +175,25 @@ class Listener:
     def next_deadline_s(self) -> float | None:
         """Return when the first peer's time is up."""
         return min(
-            (next(iter(waiting.values())) for waiting in (self._deadlines, self._lingering) if waiting),
+            (next(iter(waiting.values())) for waiting in self._waiting() if waiting),
             default=None,
         )
 
+    def _waiting(self) -> tuple[OrderedDict[Peer, float], ...]:
+        return self._deadlines, self._lingering, self._stalled
+
     def advance(self, now_s: float) -> None:
         """Close whose time is up."""
-        for waiting, reason in (
-            (self._deadlines, f"not authenticated within {self._greeting_s:g} s"),
-            (self._lingering, ""),
+        for waiting, event, reason in (
+            (self._deadlines, "peer.refused", f"not authenticated within {self._greeting_s:g} s"),
+            (self._lingering, "", ""),
+            (self._stalled, "peer.dropped", f"it has read nothing of what it was told for {STALLED_S:g} s"),
         ):
             for peer, deadline_s in list(waiting.items()):
                 if deadline_s > now_s:
                     break
-                if reason:
-                    self._log.warning("peer.refused", peer=peer.label, reason=reason)
+                if event:
+                    self._log.warning(event, peer=peer.label, reason=reason)
                 peer.close_now()
 
     # -- end -------------------------------------------------------------------------------------

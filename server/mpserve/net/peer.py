@@ -6,7 +6,8 @@ RULES
 * Until it has authenticated a peer may send little, and must be done by its deadline; the listener sees to
   that.
 * A peer that does not read what it is told is not listened to any more until it has (`HIGH_BYTES`), so what
-  it can make the server keep is bounded.
+  it can make the server keep is bounded. One that takes nothing at all for `listener.STALLED_S` is dropped;
+  what it was not told is kept for its next connection.
 * Pieces leave in one write per turn: small ones joined, large ones gathered without a copy. What answers a
   peer's own calls leaves as soon as they are read, but not before what was answered earlier; what others'
   calls lead to leaves at the end of the turn.
@@ -45,6 +46,12 @@ class Owner(Protocol):
     def gone(self, peer: Peer) -> None:
         """Forget a closed peer."""
 
+    def stalls(self, peer: Peer) -> None:
+        """Note that a peer has more to read, and took something just now, or begins not to."""
+
+    def reads(self, peer: Peer) -> None:
+        """Note that a peer has read all it was told."""
+
     def lingers(self, peer: Peer) -> None:
         """Close a peer soon: it is being told the last, or was and has not closed its end."""
 
@@ -65,6 +72,7 @@ class Peer:
         "_owner",
         "_reading",
         "_sock",
+        "_stalls",
         "_waits",
         "label",
         "side",
@@ -84,6 +92,8 @@ class Peer:
         self._reading = False
         self._filling = False
         """The side has room for the rest of a large message."""
+        self._stalls = False
+        """The socket did not take all there was."""
         self._is_tcp = sock.family != getattr(socket, "AF_UNIX", None)
         self.label = label
         self.side: Side | None = None
@@ -175,11 +185,13 @@ class Peer:
     def writable(self) -> None:
         """Write what the socket takes."""
         outbox = self._outbox
+        before = outbox.size_bytes
         try:
             outbox.flush(self._sock)
         except OSError:
             self.close_now()
             return
+        self._mind_stall(before)
         interest = READ
         if outbox.size_bytes:
             interest = WRITE if self.full else READ | WRITE
@@ -194,6 +206,15 @@ class Peer:
         if interest != self._interest and not self._closed:
             self._interest = interest
             self._loop.change(self._fd, interest)
+
+    def _mind_stall(self, before: int) -> None:
+        left = self._outbox.size_bytes
+        if left and (left < before or not self._stalls):
+            self._stalls = True
+            self._owner.stalls(self)
+        elif self._stalls and not left:
+            self._stalls = False
+            self._owner.reads(self)
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -8,11 +8,13 @@ from mpshared.address import Address
 
 @pytest.fixture(params=["tcp", "unix"])
 def stage(request, tmp_path):
-    if request.param == "unix":
+    kind, _, patient = request.param.partition(" ")
+    more = {"session_timeout_s": 1000.0} if patient else {}
+    if kind == "unix":
         if not hasattr(socket, "AF_UNIX"):
             pytest.skip("no unix sockets here")
-        stage = Stage(Address.unix(str(tmp_path / "s")))
+        stage = Stage(Address.unix(str(tmp_path / "s")), **more)
     else:
-        stage = Stage()
+        stage = Stage(**more)
     yield stage
     stage.close()

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.net.stage import Closed, Stage
 
 from mpserve.net import peer as peer_module
-from mpserve.net.listener import LINGER_S
+from mpserve.net.listener import LINGER_S, STALLED_S
 from mpshared.errors import SessionExpired, make
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Failed, FrameDecoder, Type
@@ -50,6 +50,34 @@ class TestOut:
             assert stuck._outbox.size_bytes < peer_module.HIGH_BYTES + len(BIG) + 1000
         program.sock.send(program.encode("dict.get", box, "k"))
         assert [len(program.next_event().blobs[0]) for _ in range(51)] == [len(BIG)] * 51
+
+    @pytest.mark.parametrize("stage", ["tcp patient", "unix patient"], indirect=True)
+    def test_who_takes_nothing_for_long_is_dropped_alone_and_may_ask_again(self, stage):
+        program, other = stage.program(), stage.program()
+        box = program.open("dict")
+        program.call("dict.set", box, "k", blobs=[BIG])
+        stuck = next(peer for peer in stage.peers if peer.side._session.id == program.session)
+        program.sock.send(b"".join(program.encode("dict.get", box, "k") for _ in range(9)))
+        stage.until(lambda: stuck._stalls)
+        stage.advance(STALLED_S - 1)
+        left = stuck._outbox.size_bytes
+        while stuck._outbox.size_bytes == left:  # as soon as it has taken something its time begins anew
+            program.recv(1 << 20)
+            stage.turn()
+        stage.advance(STALLED_S - 1)
+        assert stuck in stage.peers
+        stage.advance(2)
+        assert stuck not in stage.peers
+        assert [event["reason"][:24] for event in stage.events("peer.dropped")] == [
+            "it has read nothing of w"
+        ]
+        assert other.call("cluster.count").result == 1
+        again = stage.client().shake_hands()
+        last = again.attach(program, 0)
+        again.send(again.encode("dict.get", box, "k", number=last))
+        assert len(again.next_event().blobs[0]) == len(BIG)
+        again.close()
+        stage.until(lambda: len(stage.peers) == 1)
 
     def test_who_reads_again_is_listened_to_again(self, stage):
         program = stage.program()
