@@ -48,6 +48,7 @@ def start(
     insecure: Annotated[bool, option(settings.INSECURE)] = settings.INSECURE.default,
     authkey_file: Annotated[Any, option(settings.AUTHKEY_FILE)] = settings.AUTHKEY_FILE.default,
     max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
+    max_memory: Annotated[int | None, option(settings.MAX_MEMORY)] = settings.MAX_MEMORY.default,
     max_attempts: Annotated[int, option(settings.MAX_ATTEMPTS)] = settings.MAX_ATTEMPTS.default,
     data: Annotated[Any, option(settings.DATA)] = settings.DATA.default,
     sync: Annotated[str, option(settings.SYNC)] = settings.SYNC.default,

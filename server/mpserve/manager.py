@@ -54,6 +54,7 @@ class Options:
     address: Address
     advertise: Address | None = None
     max_message: int = 256 << 20
+    max_memory: int | None = None
     max_attempts: int = 3
     grace_s: float = 0.5
     session_timeout_s: float = 30.0
@@ -123,6 +124,7 @@ class Server:
         limits: dict[str, Any] = {
             "grace_s": self.options.grace_s,
             "session_timeout_s": self.options.session_timeout_s,
+            "max_bytes": self.options.max_memory or 0,
             "wall_offset_s": time.time() - self.loop.clock(),
         }
         if self.store is None:

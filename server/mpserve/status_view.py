@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mpserve.tables import Column, Row, draw, field, plural, process_of, thread_of, where
 from mpshared.command import say
+from mpshared.units import format_size, shown_size
 
 __all__ = ["resolve", "show", "tables"]
 
@@ -32,6 +33,7 @@ def resolve(status: Row) -> Row:
     sessions = {row["id"]: row for row in status["sessions"] if row["id"] != greeting.get("session")}
     return {
         "server": {key: value for key, value in greeting.items() if key in _PUBLIC},
+        "memory": status["memory"],
         "sessions": list(sessions.values()),
         "objects": [_with_holders(row, sessions) for row in status["objects"]],
     }
@@ -155,4 +157,12 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
 def _drawn(status: Row) -> str:
     server, counts = status["server"], [len(status["sessions"]), len(status["objects"])]
     heading = f"mpserve {server['version']}, server {server['server']}"
-    return draw([heading, f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"], tables(status))
+    counted = f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"
+    return draw([heading, f"{counted}, {_memory(status['memory'])}"], tables(status))
+
+
+def _memory(memory: Row) -> str:
+    held, limit, waiting = (memory[key] for key in ("held_bytes", "limit_bytes", "waiting"))
+    of = f" of {format_size(limit)}" if limit else ""
+    waits = f", {plural(waiting, 'call')} waiting for room" if waiting else ""
+    return f"{shown_size(held)}{of} of values held{waits}"

@@ -15,6 +15,8 @@ RULES
 | idempotent | doing it twice is the same as once                                           |
 | undo       | method of the state machine that takes it back                               |
 | role       | least role that may call it: observe < client < admin                        |
+| room       | when the server has no room for what is to be stored: "wait" for some, or    |
+|            | "refuse" the call; "": it stores nothing more, or what must not be refused   |
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from mpshared.values import PickledKey
 __all__ = ["BY_CODE", "BY_NAME", "KINDS", "Arg", "Op", "check_args", "get_op"]
 
 Role = Literal["observe", "client", "admin"]
+NoRoomThen = Literal["", "wait", "refuse"]
 Check = Callable[[Any], Any]
 
 
@@ -56,6 +59,7 @@ class Op:
     idempotent: bool
     undo: str
     role: Role
+    room: NoRoomThen = ""
     name: str = ""
     objects: tuple[int, ...] = ()
     """Positions of the arguments that name other objects."""
@@ -198,6 +202,7 @@ def _op(
     again: bool = False,
     undo: str = "",
     role: Role = "client",
+    room: NoRoomThen | None = None,
 ) -> None:
     objects = tuple(i for i, a in enumerate(args) if a.kind)
     row = Op(
@@ -211,6 +216,7 @@ def _op(
         again or not writes,
         undo,
         role,
+        ("refuse" if blobs and writes else "") if room is None else room,
         f"{kind}.{method}",
         objects,
         tuple(_PASSES.get(a.check, frozenset()) for a in args),
@@ -250,8 +256,8 @@ _op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str))
 _op(0x000E, "cluster", "why", Arg("lock", _opt_str), Arg("kind", _opt_str), writes=False, role="observe")
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
-_op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True)
-_op(0x0102, "queue", "put_many", TIMEOUT, blobs="*", wait=True)
+_op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True, room="wait")
+_op(0x0102, "queue", "put_many", TIMEOUT, blobs="*", wait=True, room="wait")
 _op(0x0103, "queue", "get", TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
 _op(0x0104, "queue", "get_many", N, TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
 _op(0x0105, "queue", "task_done", N)
@@ -272,6 +278,7 @@ _op(
     blobs="*",
     wait=True,
     undo="undo_get",
+    room="",
 )
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
@@ -307,7 +314,7 @@ _op(0x0307, "list", "append", blobs=1)
 _op(0x0308, "list", "extend", blobs="*")
 _op(0x0309, "list", "insert", INDEX, blobs=1)
 _op(0x030A, "list", "pop", INDEX)
-_op(0x030B, "list", "remove", blobs=1)
+_op(0x030B, "list", "remove", blobs=1, room="")
 _read(0x030C, "list", "index", Arg("start", _int), Arg("stop", _opt_int), blobs=1)
 _read(0x030D, "list", "count", blobs=1)
 _read(0x030E, "list", "contains", blobs=1)
@@ -315,14 +322,14 @@ _read(0x030F, "list", "len")
 _op(0x0310, "list", "reverse")
 _op(0x0311, "list", "sort", Arg("reverse", _bool), again=True)
 _op(0x0312, "list", "clear", again=True)
-_op(0x0313, "list", "repeat", INDEX)
+_op(0x0313, "list", "repeat", INDEX, room="refuse")
 _op(0x0314, "list", "cas", INDEX, blobs=2)
 _op(0x0315, "list", "incr", INDEX, NUMBER)
 _read(0x0316, "list", "snapshot")
 _op(0x0317, "list", "replace", Arg("version", _count), blobs="*")
 
 # set: members are keys
-_op(0x0401, "set", "add", KEY, again=True)
+_op(0x0401, "set", "add", KEY, again=True, room="refuse")
 _op(0x0402, "set", "discard", KEY, again=True)
 _op(0x0403, "set", "remove", KEY)
 _read(0x0404, "set", "contains", KEY)
@@ -330,10 +337,10 @@ _op(0x0405, "set", "pop")
 _op(0x0406, "set", "clear", again=True)
 _read(0x0407, "set", "len")
 _read(0x0408, "set", "members")
-_op(0x0409, "set", "update", Arg("keys", _keys), again=True)
+_op(0x0409, "set", "update", Arg("keys", _keys), again=True, room="refuse")
 _op(0x040A, "set", "difference_update", Arg("keys", _keys), again=True)
 _op(0x040B, "set", "intersection_update", Arg("keys", _keys), again=True)
-_op(0x040C, "set", "symmetric_difference_update", Arg("keys", _keys))
+_op(0x040C, "set", "symmetric_difference_update", Arg("keys", _keys), room="refuse")
 
 # namespace
 _read(0x0501, "namespace", "get", text("attribute"))
@@ -353,7 +360,7 @@ _read(0x0605, "value", "get_typed")
 _read(0x0701, "array", "get", INDEX)
 _op(0x0702, "array", "set", INDEX, NUMBER, again=True)
 _read(0x0703, "array", "get_slice", Arg("part", _slice))
-_op(0x0704, "array", "set_slice", Arg("part", _slice), Arg("numbers", _list), again=True)
+_op(0x0704, "array", "set_slice", Arg("part", _slice), Arg("numbers", _list), again=True, room="refuse")
 _read(0x0705, "array", "len")
 _op(0x0706, "array", "incr", INDEX, NUMBER)
 _read(0x0707, "array", "get_typed", Arg("part", _slice))
@@ -398,7 +405,7 @@ _read(0x0D05, "barrier", "status")
 _op(0x0E01, "iterator", "next", undo="undo_next")
 
 # pool: the jobs of one Pool or executor, and their results
-_op(0x0F01, "pool", "submit", Arg("first", _count), blobs="*")
+_op(0x0F01, "pool", "submit", Arg("first", _count), blobs="*", wait=True, room="wait")
 _op(0x0F02, "pool", "collect", N, TIMEOUT, wait=True, undo="undo_collect")
 _op(0x0F03, "pool", "cancel", Arg("ranges", _ranges))
 _op(0x0F04, "pool", "teach", text("digest"), blobs=1, again=True)
@@ -409,7 +416,16 @@ _op(0x0F08, "pool", "hand_back", Arg("ranges", _ranges))
 _op(0x0F09, "pool", "forget", text("digest"), again=True)
 _read(0x0F0A, "pool", "waiting", Arg("ranges", _ranges))
 _op(0x0F0C, "pool", "stop", Arg("ranges", _ranges), Arg("grace_s", _number))
-_op(0x0F0B, "pool", "submit_on_terms", Arg("first", _count), Arg("terms", _named), blobs=1)
+_op(
+    0x0F0B,
+    "pool",
+    "submit_on_terms",
+    Arg("first", _count),
+    Arg("terms", _named),
+    blobs=1,
+    wait=True,
+    room="wait",
+)
 
 # process: one operating-system process on a worker host
 _op(0x1001, "process", "start", TIMEOUT, wait=True)
@@ -421,7 +437,7 @@ _read(0x1006, "process", "look")
 _op(0x1007, "process", "refused", text("why"))
 
 # pipe: one end; cluster.drop closes it
-_op(0x1101, "pipe", "send", blobs=1, wait=True)
+_op(0x1101, "pipe", "send", blobs=1, wait=True, room="wait")
 _op(0x1102, "pipe", "recv", wait=True, undo="undo_recv")
 _op(0x1103, "pipe", "poll", TIMEOUT, wait=True, writes=False)
 

@@ -184,6 +184,17 @@ MAX_MESSAGE: Final[Setting[int]] = Setting(
     shown="256M",
     help="Largest message accepted from a client.",
 )
+MAX_MEMORY: Final[Setting[int | None]] = Setting(
+    name="max_memory",
+    users=_SERVER,
+    option="--max-memory",
+    env="MPSERVE_MAX_MEMORY",
+    metavar="SIZE",
+    parse=partial(_positive_size, least=1 << 20, example="1M"),
+    default=None,
+    shown="",
+    help="Hold no more of programs' values than this: puts wait until there is room, what cannot wait fails.",
+)
 MAX_ATTEMPTS: Final[Setting[int]] = Setting(
     name="max_attempts",
     users=_SERVER,

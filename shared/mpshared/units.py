@@ -22,6 +22,7 @@ __all__ = [
     "parse_duration",
     "parse_flag",
     "parse_size",
+    "shown_size",
 ]
 
 _DURATION_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -115,6 +116,14 @@ def format_duration(seconds: float) -> str:
             return f"{int(seconds // factor)}{unit}"
     millis = seconds * 1000
     return f"{round(millis)}ms" if seconds and millis == round(millis) and seconds < 1 else f"{seconds:.15g}s"
+
+
+def shown_size(size_bytes: int) -> str:
+    """Write bytes for people to read, rounded: 123456789 → "117.7M"."""
+    for unit in ("T", "G", "M", "K"):
+        if size_bytes >= _SIZE_BYTES[unit]:
+            return f"{size_bytes / _SIZE_BYTES[unit]:.1f}{unit}"
+    return str(size_bytes)
 
 
 def format_size(size_bytes: int) -> str:

@@ -303,6 +303,9 @@ class Rig(ABC):
         new, fx.records = fx.records, []
         self.replay.apply(new or ())
         catalogue.validate()
+        outputs = [s.output._kept_bytes for s in catalogue.sessions if s.output is not None]
+        kept = sum(s.kept_bytes for s in catalogue.sessions) + sum(outputs)
+        fx.room.validate(catalogue.objects.values(), kept)
         assert catalogue.state() == self.replay.state(), "records do not tell all"
         for session in catalogue.sessions:
             for lane in session.lanes.values():

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mpserve.core import output
 from mpserve.core.output import Output
+from mpserve.core.room import Room
 
 KEPT_BYTES, ROOM_BYTES, ON_ITS_WAY_BYTES, COST_BYTES = 4000, 1500, 600, 64
 
@@ -29,7 +30,7 @@ class Way(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.output = Output()
+        self.output = Output(Room())
         self.numbers = count(1)
         self.added: list[tuple[str, int, bytes]] = []
         self.lost = 0

@@ -24,6 +24,7 @@ def thing(kind, name="", **more):
 def told():
     return {
         "server": {"server": "abc", "epoch": "e", "version": "0.1.0", "session": "me", "secret": "hush"},
+        "memory": {"held_bytes": 3 << 20, "limit_bytes": 1 << 30, "waiting": 2},
         "sessions": [
             session("me", name="mpserve command"),
             session("s1", name="[bold]\x1b[2J\n"),
@@ -133,7 +134,8 @@ def test_names_are_escaped_and_lines_are_whole(shown):
 def test_the_asking_session_and_secrets_are_not_shown(told, shown):
     assert "mpserve command" not in "\n".join(shown)
     assert "hush" not in json.dumps(resolve(told))
-    assert f"4 sessions, {len(told['objects'])} objects" in shown
+    memory = "3.0M of 1G of values held, 2 calls waiting for room"
+    assert f"4 sessions, {len(told['objects'])} objects, {memory}" in shown
 
 
 def test_json_is_what_the_server_told_with_holders_resolved(told, capsys):
@@ -150,5 +152,8 @@ def test_json_is_what_the_server_told_with_holders_resolved(told, capsys):
 
 
 def test_nothing_there(capsys):
-    show({"server": {"server": "a", "version": "1"}, "sessions": [], "objects": []}, as_json=False)
-    assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", "0 sessions, 0 objects"]
+    memory = {"held_bytes": 0, "limit_bytes": 0, "waiting": 0}
+    nothing = {"server": {"server": "a", "version": "1"}, "memory": memory, "sessions": [], "objects": []}
+    show(nothing, as_json=False)
+    counted = "0 sessions, 0 objects, 0 of values held"
+    assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", counted]

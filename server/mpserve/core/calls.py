@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mpserve.core.room import Room
+
 if TYPE_CHECKING:
     from mpserve.core.machine import Machine
     from mpserve.core.output import Output
@@ -69,16 +71,26 @@ class Session:
         "parted",
         "report",
         "restored",
+        "room",
         "secret",
     )
 
-    def __init__(self, session_id: str, info: SessionInfo, secret: str = "", now_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        info: SessionInfo,
+        secret: str = "",
+        now_s: float = 0.0,
+        room: Room | None = None,
+    ) -> None:
         self.id = session_id
         self.info = info
         self.secret = secret
         self.lanes: dict[int, Lane] = {}
         self.held: dict[Machine, None] = {}
         """Objects in which it may own something; more than true is allowed, less is not."""
+        self.room = room or Room()
+        """Where its kept answers and its output count."""
         self.kept_bytes = 0
         """Size of the large answers that its lanes keep until they are acknowledged."""
         self.output: Output | None = None
@@ -209,9 +221,12 @@ class Lane:
         if number in self.unsettled and number not in self.large:
             self.large[number] = size_bytes
             self.session.kept_bytes += size_bytes
+            self.session.room.held_bytes += size_bytes
 
     def _forget_large(self, number: int) -> None:
-        self.session.kept_bytes -= self.large.pop(number, 0)
+        size_bytes = self.large.pop(number, 0)
+        self.session.kept_bytes -= size_bytes
+        self.session.room.held_bytes -= size_bytes
 
     def settle_all(self) -> None:
         """Forget all answers: they have arrived. For a lane whose calls come strictly one after the other."""

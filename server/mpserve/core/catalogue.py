@@ -24,7 +24,9 @@ from mpserve.core.house import House
 from mpserve.core.kinds import KINDS
 from mpserve.core.locks import get_lock, lock_of
 from mpserve.core.references import References
+from mpserve.core.room import weight
 from mpserve.core.status import describe
+from mpserve.core.t_array import array_bytes
 from mpserve.core.watching import Watched, Watching
 from mpserve.core.why import explain
 from mpshared.errors import BadValue, Conflict, NoSuchObject
@@ -197,7 +199,7 @@ class Catalogue(References):
 
     def status(self, fx: Effects, call: Call) -> None:
         """Answer what `mpserve status` shows."""
-        fx.reply(call, describe(self, fx.now_s))
+        fx.reply(call, describe(self, fx.room, fx.now_s))
 
     def why(self, fx: Effects, call: Call, lock: str | None, kind: str | None) -> None:
         """Answer what `mpserve why` shows: of one lock, or of all.
@@ -258,6 +260,13 @@ class Catalogue(References):
             session.report = report
             self.sessions.end(fx, session, "its supervisor saw its process die")
         fx.reply(call, known)
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what a new object would hold."""
+        kind, name, settings, fresh, _ttl_s = args
+        if name is not None and not fresh and (kind, name) in self.names:
+            return 0
+        return weight(call.blobs) + (array_bytes(settings) if kind == "array" else 0)
 
     # -- creating and deleting -------------------------------------------------------------------
 
@@ -383,7 +392,9 @@ class Catalogue(References):
         self, fx: Effects, ident: str, kind: str, name: str | None, settings: dict[str, Any]
     ) -> None:
         """Add an object."""
-        self.objects[ident] = self._build(ident, kind, name, settings)
+        machine = self.objects[ident] = self._build(ident, kind, name, settings)
+        fx.keep(list(machine.stored()))
+        fx.room.held_bytes += machine.extra_bytes()
         if name is not None:
             self.names[kind, name] = ident
         lock = settings.get("lock")
@@ -402,6 +413,7 @@ class Catalogue(References):
         if timer is not None:
             timer.cancel()
         fx.keep(list(machine.stored()), -1)
+        fx.room.held_bytes -= machine.extra_bytes()
         self._leave_lock(fx, machine)
 
     def _leave_lock(self, fx: Effects, machine: Machine) -> None:

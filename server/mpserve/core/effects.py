@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mpserve.core.room import VALUE_BYTES, Room
 from mpserve.core.timers import Timers
+from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session
@@ -35,6 +37,7 @@ class Effects:
         "kept",
         "now_s",
         "records",
+        "room",
         "timers",
         "wall_offset_s",
     )
@@ -56,6 +59,8 @@ class Effects:
         self.events: list[tuple[str, dict[str, Any]]] = []
         """What an operator should know: names and fields for the log."""
         self.timers = Timers()
+        self.room = Room()
+        """What is stored, and may be. Who stores plain bytes past `keep` counts them by itself."""
 
     @property
     def wall_s(self) -> float:
@@ -81,10 +86,15 @@ class Effects:
         self.answered.append(call)
 
     def keep(self, blobs: Sequence[Blob], sign: int = 1) -> None:
-        """Note that `blobs` are stored from now on (or no longer, with -1), for the references they
-        mention.
+        """Note that `blobs` are stored from now on (or no longer, with -1): their size, and the references
+        they mention.
         """
+        size = VALUE_BYTES * len(blobs)
         for blob in blobs:
-            if type(blob) is not bytes:
+            if type(blob) is bytes:
+                size += len(blob)
+            else:
+                size += size_bytes(blob)
                 for ident in blob.refs:  # type: ignore[union-attr]
                     self.kept[ident] = self.kept.get(ident, 0) + sign
+        self.room.held_bytes += sign * size

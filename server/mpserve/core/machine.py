@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from mpserve.core.room import weight
 from mpshared.errors import Conflict, NoSuchObject
 
 if TYPE_CHECKING:
@@ -124,6 +125,15 @@ class Machine:
         """Yield every stored value (so that deleting the object gives up the references in them)."""
         return iter(())
 
+    def extra_bytes(self) -> int:
+        """Return what it holds besides values: keys, members, numbers. Cost: at most O(n)."""
+        return 0
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return by how much a call that stores something would enlarge what is held, in bytes."""
+        _ = args
+        return weight(call.blobs)
+
     def forget_waiter(self, fx: Effects, call: Call) -> None:
         """Drop a parked call of a peer that is gone or gave up. No answer is owed."""
         _ = fx
@@ -183,3 +193,4 @@ class Machine:
         for lot in self.lots():
             for call in lot.drain():
                 fx.fail(call, why)
+        fx.room.turn_away(fx, self, why)

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mpserve.core.room import Room
 
 __all__ = ["KEPT_MAX_BYTES", "Output"]
 
@@ -31,9 +34,20 @@ _STDERR: Final = 2
 class Output:
     """The output of workers for one program."""
 
-    __slots__ = ("_entries", "_first", "_kept_bytes", "_lost", "_sent", "_sent_bytes", "_standing", "last")
+    __slots__ = (
+        "_entries",
+        "_first",
+        "_kept_bytes",
+        "_lost",
+        "_room",
+        "_sent",
+        "_sent_bytes",
+        "_standing",
+        "last",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._entries: deque[tuple[int, bytes]] = deque()
         self._first = 1
         """The number of the oldest entry that is kept."""
@@ -83,7 +97,16 @@ class Output:
     def _append(self, stream: int, data: bytes) -> None:
         self.last += 1
         self._entries.append((stream, data))
-        self._kept_bytes += _cost_bytes(data)
+        self._count(_cost_bytes(data))
+
+    def _count(self, size_bytes: int) -> None:
+        self._kept_bytes += size_bytes
+        self._room.held_bytes += size_bytes
+
+    def close(self) -> None:
+        """Forget all: the program is gone."""
+        self._entries.clear()
+        self._count(-self._kept_bytes)
 
     def _tell_lost(self) -> None:
         lost, self._lost = self._lost, 0
@@ -114,7 +137,7 @@ class Output:
         while self._first <= min(number, self._sent):
             _, data = self._entries.popleft()
             self._first += 1
-            self._kept_bytes -= _cost_bytes(data)
+            self._count(-_cost_bytes(data))
             self._sent_bytes -= _cost_bytes(data)
         if self.has_room:
             self._tell_lost()

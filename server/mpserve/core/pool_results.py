@@ -35,8 +35,8 @@ class Results:
         """Yield (number, result) of all, in order."""
         return chain.from_iterable(enumerate(blobs, first) for first, blobs in self.runs)
 
-    def add(self, ranges: Sequence[Range], blobs: Sequence[Blob]) -> Sequence[Blob]:
-        """Add one result for each number in `ranges`, in the same order; return those that are not plain.
+    def add(self, ranges: Sequence[Range], blobs: Sequence[Blob]) -> None:
+        """Add one result for each number in `ranges`, in the same order.
 
         Cost: O(ranges), and a copy where they are several.
         """
@@ -46,9 +46,7 @@ class Results:
             n = hi - lo + 1
             self.runs.append((lo, blobs if n == len(blobs) else blobs[at : at + n]))
             at += n
-        odd = [blob for blob in blobs if type(blob) is not bytes]
-        self.rich += len(odd)
-        return odd
+        self.rich += sum([type(blob) is not bytes for blob in blobs])
 
     def fitting(self, n: int) -> int:
         """Return how many of the first `n` fit into one answer: at least one if there is one."""
@@ -63,8 +61,8 @@ class Results:
                 break
         return count
 
-    def take(self, n: int) -> tuple[list[Finished], Sequence[Blob]]:
-        """Remove the first up to `n` results; return them, and which of them are not plain."""
+    def take(self, n: int) -> list[Finished]:
+        """Remove and return the first up to `n` results."""
         runs = self.runs
         taken: list[Finished] = []
         while runs and n > 0:
@@ -75,18 +73,18 @@ class Results:
             taken.append((first, blobs))
             n -= len(blobs)
             self.count -= len(blobs)
-        return taken, self._count_rich(taken, -1) if self.rich else ()
+        if self.rich:
+            self._count_rich(taken, -1)
+        return taken
 
-    def put_back(self, runs: Sequence[Finished]) -> Sequence[Blob]:
-        """Return results that were taken, before all others; return which of them are not plain."""
+    def put_back(self, runs: Sequence[Finished]) -> None:
+        """Return results that were taken, before all others."""
         self.runs.extendleft(reversed(runs))
         self.count += sum([len(blobs) for _, blobs in runs])
-        return self._count_rich(runs, 1)
+        self._count_rich(runs, 1)
 
-    def _count_rich(self, runs: Sequence[Finished], sign: int) -> Sequence[Blob]:
-        odd = [blob for _, blobs in runs for blob in blobs if type(blob) is not bytes]
-        self.rich += sign * len(odd)
-        return odd
+    def _count_rich(self, runs: Sequence[Finished], sign: int) -> None:
+        self.rich += sign * sum([type(blob) is not bytes for _, blobs in runs for blob in blobs])
 
     def validate(self) -> None:
         """Raise AssertionError when a count is wrong or a job has two results."""

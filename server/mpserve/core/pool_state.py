@@ -115,7 +115,8 @@ class PoolState(QueueWorkers, JobPool):
         """Give a job that waits its result without a run."""
         self._remove(fx, (number,))
         self.open_items -= 1
-        fx.keep(self.results.add([(number, number)], [blob]))
+        self.results.add([(number, number)], [blob])
+        fx.keep([blob])
         self.hall.note(self)
 
     def on_lease(
@@ -140,15 +141,15 @@ class PoolState(QueueWorkers, JobPool):
     def on_finish(self, fx: Effects, session_id: str, ranges: list[Range], blobs: Sequence[Blob]) -> int:
         """Move leased jobs to the results; return how many of `ranges` were leased to the session."""
         runs: list[Run] = self.leases.give_up(session_id, ranges)
-        if self.rich or self.suspects or self.specials:
-            self._lose(fx, runs)
+        self._lose(fx, runs)
         found = sum([len(given) for _, _, given in runs])
         self.open_items -= found
         if found != len(blobs):
             held = [(first, first + len(given) - 1) for first, _, given in runs]
             ranges, blobs = those_of(held, ranges, blobs)
         if blobs:
-            fx.keep(self.results.add(ranges, blobs))
+            self.results.add(ranges, blobs)
+            fx.keep(blobs)
         self.hall.note(self)
         return found
 
@@ -158,13 +159,16 @@ class PoolState(QueueWorkers, JobPool):
 
     def on_collect(self, fx: Effects, n: int) -> list[Finished]:
         """Give the first results away."""
-        runs, odd = self.results.take(n)
-        fx.keep(odd, -1)
+        runs = self.results.take(n)
+        for _, blobs in runs:
+            fx.keep(blobs, -1)
         return runs
 
     def on_uncollect(self, fx: Effects, runs: Sequence[Finished]) -> None:
         """Store results again that were given away."""
-        fx.keep(self.results.put_back(runs))
+        self.results.put_back(runs)
+        for _, blobs in runs:
+            fx.keep(blobs)
 
     def on_cancel(self, fx: Effects, ranges: list[Range]) -> None:
         """Delete READY and DELAYED jobs."""
@@ -205,7 +209,8 @@ class PoolState(QueueWorkers, JobPool):
 
     def on_result(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
         """Keep results."""
-        fx.keep(self.results.add([(first, first + len(blobs) - 1)], blobs))
+        self.results.add([(first, first + len(blobs) - 1)], blobs)
+        fx.keep(blobs)
 
     def rebuild(self) -> Iterator[Change]:
         """Yield what workers must know, the jobs, the results."""

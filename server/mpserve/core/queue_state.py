@@ -16,6 +16,7 @@ from mpserve.core.queue_leases import Leases
 from mpserve.core.queue_order import Range, Ready, Run
 from mpserve.core.queue_ranked import ORDERS
 from mpserve.core.queue_special import Delayed, Special
+from mpserve.core.room import VALUE_BYTES, plain_bytes
 from mpshared.errors import BadType, BadValue
 
 if TYPE_CHECKING:
@@ -87,14 +88,11 @@ class QueueState(Machine):
 
     def on_put(self, fx: Effects, blobs: Sequence[Blob]) -> None:
         """Store new items. Cost: O(items), and no Python object for each in a fifo."""
-        odd: Sequence[Blob]
-        if len(blobs) == 1:
-            odd = () if type(blobs[0]) is bytes else blobs
+        odd: Sequence[Blob] = ()
+        if len(blobs) == 1 and type(blobs[0]) is bytes:
+            fx.room.held_bytes += VALUE_BYTES + len(blobs[0])
         else:
-            odd = [blob for blob in blobs if type(blob) is not bytes]
-        if odd:
-            self.rich += len(odd)
-            fx.keep(odd)
+            odd = self._keep(fx, blobs)
         self.ready.push(blobs, odd)
         self.open_items += len(blobs)
 
@@ -109,23 +107,19 @@ class QueueState(Machine):
     def on_take(self, fx: Effects, ranges: list[Range]) -> list[Run]:
         """Give READY items away."""
         runs = self.ready.take(ranges)
-        if self.rich or self.suspects or self.specials:
-            self._lose(fx, runs)
+        self._lose(fx, runs)
         return runs
 
     def on_restore(self, fx: Effects, runs: Sequence[Run]) -> None:
         """Store items again that were given away."""
         for _, _, blobs in runs:
-            odd = [blob for blob in blobs if type(blob) is not bytes]
-            self.rich += len(odd)
-            fx.keep(odd)
+            self._keep(fx, blobs)
         self.ready.restore(runs)
 
     def on_ack(self, fx: Effects, session_id: str, ranges: list[Range]) -> int:
         """Finish leased items; return how many of `ranges` were leased to the session."""
         runs = self.leases.give_up(session_id, ranges)
-        if self.rich or self.suspects or self.specials:
-            self._lose(fx, runs)
+        self._lose(fx, runs)
         found = len(runs[0][2]) if len(runs) == 1 else sum([len(blobs) for _, _, blobs in runs])
         self.open_items = max(0, self.open_items - found)
         return found
@@ -173,8 +167,7 @@ class QueueState(Machine):
         if self.suspects or self.specials:
             self._set_free([number for number, _, _ in self.ready])
         blobs = self.ready.drain()
-        if self.rich:
-            self._lose_values(fx, blobs)
+        self._lose_values(fx, blobs)
         self.open_items = max(0, self.open_items - len(blobs))
         return len(blobs)
 
@@ -185,9 +178,10 @@ class QueueState(Machine):
             self.on_clear(fx)
 
     def _lose(self, fx: Effects, runs: Iterable[Run]) -> None:
-        """Let go of what is remembered of items that are gone: nothing, unless some are rich or suspects."""
+        """Let go of what is remembered of items that are gone."""
         for first, _, blobs in runs:
-            self._set_free(range(first, first + len(blobs)))
+            if self.suspects or self.specials:
+                self._set_free(range(first, first + len(blobs)))
             self._lose_values(fx, blobs)
 
     def _set_free(self, numbers: Collection[int]) -> None:
@@ -198,25 +192,27 @@ class QueueState(Machine):
         """Note that items return from their holders; see `queue_terms`."""
 
     def _lose_values(self, fx: Effects, blobs: Sequence[Blob]) -> None:
-        odd = [blob for blob in blobs if type(blob) is not bytes]
-        self.rich -= len(odd)
-        fx.keep(odd, -1)
+        if self.rich:
+            fx.keep(blobs, -1)
+            self.rich -= sum([type(blob) is not bytes for blob in blobs])
+        else:
+            fx.room.held_bytes -= plain_bytes(blobs)
 
     # -- changes of a rebuilt queue --------------------------------------------------------------
 
     def on_shelved(self, fx: Effects, first: int, deaths: int, blobs: Sequence[Blob]) -> None:
         """Store READY items that have been out."""
-        self._keep_odd(fx, blobs)
+        self._keep(fx, blobs)
         self.ready.reshelve(first, deaths, blobs)
 
     def on_stood_apart(self, fx: Effects, number: int, deaths: int, blob: Blob) -> None:
         """Store a READY item that has a place of its own."""
-        self._keep_odd(fx, (blob,))
+        self._keep(fx, (blob,))
         self.ready.set_apart(number, deaths, blob)
 
     def on_lined(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
         """Store READY items that have not."""
-        self.ready.refill(first, blobs, self._keep_odd(fx, blobs))
+        self.ready.refill(first, blobs, self._keep(fx, blobs))
 
     def on_out(
         self,
@@ -229,12 +225,12 @@ class QueueState(Machine):
         blobs: Sequence[Blob],
     ) -> None:
         """Store items that a session has leased."""
-        self._keep_odd(fx, blobs)
+        self._keep(fx, blobs)
         self.leases.grant(session_id, lane, results, [(first, deaths, blobs)])
 
     def on_died_out(self, fx: Effects, number: int, deaths: int, blob: Blob, report: dict[str, Any]) -> None:
         """Store an item that was set aside."""
-        self._keep_odd(fx, (blob,))
+        self._keep(fx, (blob,))
         self.dead[number] = Dead(deaths, blob, report)
 
     def on_counted(
@@ -244,10 +240,14 @@ class QueueState(Machine):
         self.ready.rebuilt(following)
         self.open_items, self.shut, self.suspects = open_items, shut, set(suspects)
 
-    def _keep_odd(self, fx: Effects, blobs: Sequence[Blob]) -> list[Blob]:
+    def _keep(self, fx: Effects, blobs: Sequence[Blob]) -> Sequence[Blob]:
+        """Note that values are stored; return those that are more than plain bytes."""
         odd = [blob for blob in blobs if type(blob) is not bytes]
-        self.rich += len(odd)
-        fx.keep(odd)
+        if odd:
+            self.rich += len(odd)
+            fx.keep(blobs)
+        else:
+            fx.room.held_bytes += plain_bytes(blobs)
         return odd
 
     def rebuild(self) -> Iterator[Change]:

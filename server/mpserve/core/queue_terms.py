@@ -63,7 +63,7 @@ class QueueTerms(QueueState):
         self, fx: Effects, number: int, special: Sequence[Any], due_s: float | None, blob: Blob
     ) -> None:
         """Store a new item."""
-        self._keep_odd(fx, (blob,))
+        self._keep(fx, (blob,))
         self.ready.skip()
         self.open_items += 1
         self.on_agreed(fx, number, special)
@@ -102,7 +102,7 @@ class QueueTerms(QueueState):
 
     def on_postponed(self, fx: Effects, number: int, due_s: float, deaths: int, blob: Blob) -> None:
         """Store an item that is not due yet; for a rebuilt queue."""
-        self._keep_odd(fx, (blob,))
+        self._keep(fx, (blob,))
         self.delayed[number] = Delayed(due_s, deaths, blob)
 
     def _remove(self, fx: Effects, numbers: Iterable[int]) -> list[Run]:

@@ -60,7 +60,7 @@ class Sessions:
 
     def start(self, fx: Effects, session_id: str, info: SessionInfo, secret: str) -> Session:
         """Begin a session; from now on it must be heard."""
-        session = Session(session_id, info, secret, fx.now_s)
+        session = Session(session_id, info, secret, fx.now_s, fx.room)
         self._add(session)
         if info.role != "stock":
             self._watch(fx, session)

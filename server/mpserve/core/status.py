@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpserve.core.calls import Session
     from mpserve.core.catalogue import Catalogue
+    from mpserve.core.room import Room
 
 __all__ = ["describe"]
 
 
-def describe(catalogue: Catalogue, now_s: float) -> dict[str, Any]:
+def describe(catalogue: Catalogue, room: Room, now_s: float) -> dict[str, Any]:
     """Return sessions and objects as msgpack data; names are as given: whoever prints them escapes them."""
     return {
+        "memory": room.statistics(),
         "sessions": [_session(s, now_s) for s in catalogue.sessions],
         "objects": [
             {

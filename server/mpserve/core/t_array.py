@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
 
-__all__ = ["MAX_SIZE_BYTES", "TYPECODES", "Array"]
+__all__ = ["MAX_SIZE_BYTES", "TYPECODES", "Array", "array_bytes"]
 
 TYPECODES: Final = "bBhHiIlLqQfd"
 """Those of the array module that hold numbers."""
@@ -113,10 +113,12 @@ class Array(Machine):
         self.numbers[where] = number
 
     def on_replaced(
-        self, _fx: Effects, start: int | None, stop: int | None, step: int | None, numbers: Sequence[Number]
+        self, fx: Effects, start: int | None, stop: int | None, step: int | None, numbers: Sequence[Number]
     ) -> None:
         """Replace a slice."""
+        before = self.extra_bytes()
         self.numbers[slice(start, stop, step)] = array(self.typecode, numbers)
+        fx.room.held_bytes += self.extra_bytes() - before
 
     def rebuild(self) -> Iterator[Change]:
         """Yield the numbers."""
@@ -148,6 +150,16 @@ class Array(Machine):
     def _place(self, index: int, text: str) -> int:
         return place(self, index, len(self.numbers), text)
 
+    def extra_bytes(self) -> int:
+        """Return the size of all numbers."""
+        return len(self.numbers) * self.numbers.itemsize
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what the numbers of a slice need beyond those whose places they take."""
+        _ = call
+        part, numbers = args
+        return (len(numbers) - len(self.numbers[part])) * self.numbers.itemsize
+
     def state(self) -> tuple[str, bytes]:
         """Return type code and content; bytes, because NaN equals nothing."""
         return self.typecode, self.numbers.tobytes()
@@ -160,6 +172,12 @@ class Array(Machine):
         """Raise AssertionError if the numbers are held in another type."""
         super().validate()
         assert self.numbers.typecode == self.typecode
+
+
+def array_bytes(settings: dict[str, Any]) -> int:
+    """Return about how much an array with these settings, not checked yet, would hold."""
+    size, numbers = settings.get("size"), settings.get("numbers")
+    return 8 * ((size if type(size) is int else 0) + (len(numbers) if type(numbers) is list else 0))
 
 
 def _width(typecode: str) -> int:

@@ -21,6 +21,7 @@ from mpserve.core.comparing import (
     stands_for,
 )
 from mpserve.core.machine import Change, Machine, chunks
+from mpserve.core.room import key_bytes, weight
 from mpshared.errors import BadValue, KeyMissing
 from mpshared.values import PickledKey
 
@@ -179,14 +180,17 @@ class Dict(Machine):
         """Store one value."""
         known = key_of(self, key)
         old = self.blobs.get(known)
-        if old is None:
-            if type(key) is PickledKey:
-                self.originals[known] = key
-        elif type(old) is not bytes:
-            fx.keep((old,), -1)
         self.blobs[known] = blob
-        if type(blob) is not bytes:
-            fx.keep((blob,))
+        if type(blob) is bytes and type(old) is bytes:  # as nearly always: `keep`, in fewer steps
+            fx.room.held_bytes += len(blob) - len(old)
+            return
+        fx.keep((blob,))
+        if old is not None:
+            fx.keep((old,), -1)
+            return
+        fx.room.held_bytes += key_bytes(key)
+        if type(key) is PickledKey:
+            self.originals[known] = key
 
     def on_updated(self, fx: Effects, keys: Sequence[Key], blobs: Sequence[Blob]) -> None:
         """Store many values."""
@@ -196,18 +200,20 @@ class Dict(Machine):
     def on_deleted(self, fx: Effects, key: Key) -> None:
         """Drop one key."""
         known = key_of(self, key)
-        fx.keep((self.blobs.pop(known),), -1)
-        self.originals.pop(known, None)
+        self._forget(fx, known, self.blobs.pop(known))
 
     def on_popped(self, fx: Effects) -> None:
         """Drop the last key."""
-        known, blob = self.blobs.popitem()
+        self._forget(fx, *self.blobs.popitem())
+
+    def _forget(self, fx: Effects, known: Hashable, blob: Blob) -> None:
         fx.keep((blob,), -1)
-        self.originals.pop(known, None)
+        fx.room.held_bytes -= key_bytes(self.originals.pop(known, known) if self.originals else known)
 
     def on_cleared(self, fx: Effects) -> None:
         """Drop all keys."""
         fx.keep(list(self.blobs.values()), -1)
+        fx.room.held_bytes -= self.extra_bytes()
         self.blobs.clear()
         self.originals.clear()
 
@@ -230,6 +236,25 @@ class Dict(Machine):
         if not self.originals:
             return list(self.blobs)
         return [self.originals.get(known, known) for known in self.blobs]
+
+    def extra_bytes(self) -> int:
+        """Return the size of all keys."""
+        return sum(map(key_bytes, self._wire_keys()))
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what new values need beyond those whose places they take."""
+        match call.op.method:
+            case "set":
+                return self._more(args[0], call.blobs[0])
+            case "setdefault":
+                return 0 if key_of(self, args[0]) in self.blobs else self._more(args[0], call.blobs[0])
+            case "cas":
+                return self._more(args[0], call.blobs[-1]) if args[2] and call.blobs else 0
+        return sum([self._more(key, blob) for key, blob in zip(args[0], call.blobs, strict=False)])
+
+    def _more(self, key: Key, blob: Blob) -> int:
+        old = self.blobs.get(key_of(self, key))
+        return weight([blob]) + key_bytes(key) if old is None else weight([blob]) - weight([old])
 
     def stored(self) -> Iterator[Blob]:
         """Yield every value."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from mpserve.core.comparing import Number, add, find_places, number_blob, same, sorted_places
 from mpserve.core.machine import Change, Machine, chunks
 from mpserve.core.places import check_slice, clamp, place
+from mpserve.core.room import weight
 from mpshared.errors import BadIndex, BadValue, TooBig
 
 if TYPE_CHECKING:
@@ -243,6 +244,25 @@ class List(Machine):
         if fresh:
             self.change(fx, "replaced", None, None, None, list(call.blobs))
         fx.reply(call, fresh)
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what new values need beyond those whose places they take."""
+        match call.op.method:
+            case "set":
+                return weight(call.blobs) - self._weight_at(args[0])
+            case "cas":
+                return weight(call.blobs[1:]) - self._weight_at(args[0])
+            case "set_slice":
+                return weight(call.blobs) - weight(self.blobs[args[0]])
+            case "replace":
+                return weight(call.blobs) - weight(self.blobs)
+            case "repeat":
+                return weight(self.blobs) * (int(args[0]) - 1)
+        return weight(call.blobs)
+
+    def _weight_at(self, index: int) -> int:
+        n = len(self.blobs)
+        return weight([self.blobs[index]]) if -n <= index < n else 0
 
     # -- changes ---------------------------------------------------------------------------------
 

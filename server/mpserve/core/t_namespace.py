@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Number, add, number_blob
 from mpserve.core.machine import Change, Machine
+from mpserve.core.room import weight
 from mpshared.errors import AttributeMissing
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ class Namespace(Machine):
     def on_set(self, fx: Effects, attribute: str, blob: Blob) -> None:
         """Store one value."""
         old = self.blobs.get(attribute)
-        if old is not None:
+        if old is None:
+            fx.room.held_bytes += len(attribute)
+        else:
             fx.keep((old,), -1)
         self.blobs[attribute] = blob
         fx.keep((blob,))
@@ -80,6 +83,7 @@ class Namespace(Machine):
     def on_deleted(self, fx: Effects, attribute: str) -> None:
         """Drop one value."""
         fx.keep((self.blobs.pop(attribute),), -1)
+        fx.room.held_bytes -= len(attribute)
 
     def rebuild(self) -> Iterator[Change]:
         """Yield each attribute."""
@@ -102,6 +106,15 @@ class Namespace(Machine):
                 f"'Namespace' object has no attribute {attribute!r:.200}: {self.label} shares no names that "
                 "begin with '_'; choose another one"
             )
+
+    def extra_bytes(self) -> int:
+        """Return the size of all names."""
+        return sum(map(len, self.blobs))
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what a new value needs beyond the one whose place it takes."""
+        old = self.blobs.get(args[0])
+        return weight(call.blobs) + len(args[0]) if old is None else weight(call.blobs) - weight([old])
 
     def stored(self) -> Iterator[Blob]:
         """Yield every value."""

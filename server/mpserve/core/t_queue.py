@@ -253,6 +253,7 @@ class Queue(QueueGetters):
         fx.reply(call)
         for putter in self.putters.drain():
             fx.fail(putter, self._closed("put to"))
+        fx.room.turn_away(fx, self, self._closed("put to"))
         self.settle(fx)
 
     def clear(self, fx: Effects, call: Call) -> None:

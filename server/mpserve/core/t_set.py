@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Key, comparable, key_of, keys_of, stands_for
 from mpserve.core.machine import Change, Machine, chunks
+from mpserve.core.room import VALUE_BYTES, key_bytes
 from mpshared.errors import KeyMissing
 
 if TYPE_CHECKING:
@@ -113,37 +114,50 @@ class Set(Machine):
 
     # -- changes ---------------------------------------------------------------------------------
 
-    def on_added(self, _fx: Effects, keys: Sequence[Key]) -> None:
+    def on_added(self, fx: Effects, keys: Sequence[Key]) -> None:
         """Add members."""
         for key in keys:
-            self.wire_keys.setdefault(key_of(self, key), key)
+            known = key_of(self, key)
+            if known not in self.wire_keys:
+                self.wire_keys[known] = key
+                fx.room.held_bytes += _member_bytes(key)
 
-    def on_removed(self, _fx: Effects, keys: Sequence[Key]) -> None:
+    def on_removed(self, fx: Effects, keys: Sequence[Key]) -> None:
         """Remove members."""
         for known in keys_of(self, keys):
-            self.wire_keys.pop(known, None)
+            key = self.wire_keys.pop(known, _NOTHING)
+            if key is not _NOTHING:
+                fx.room.held_bytes -= _member_bytes(key)
 
-    def on_popped(self, _fx: Effects) -> None:
+    def on_popped(self, fx: Effects) -> None:
         """Remove the member that was added last."""
-        self.wire_keys.popitem()
+        _, key = self.wire_keys.popitem()
+        fx.room.held_bytes -= _member_bytes(key)
 
-    def on_cleared(self, _fx: Effects) -> None:
+    def on_cleared(self, fx: Effects) -> None:
         """Remove all members."""
+        fx.room.held_bytes -= self.extra_bytes()
         self.wire_keys.clear()
 
-    def on_kept(self, _fx: Effects, keys: Sequence[Key]) -> None:
+    def on_kept(self, fx: Effects, keys: Sequence[Key]) -> None:
         """Remove all members but these."""
         kept = frozenset(keys_of(self, keys))
+        fx.room.held_bytes -= self.extra_bytes()
         self.wire_keys = {known: key for known, key in self.wire_keys.items() if known in kept}
+        fx.room.held_bytes += self.extra_bytes()
 
-    def on_toggled(self, _fx: Effects, keys: Sequence[Key]) -> None:
+    def on_toggled(self, fx: Effects, keys: Sequence[Key]) -> None:
         """Remove those that are members, add those that are not."""
         given: dict[Hashable, Key] = {}
         for key in keys:
             given.setdefault(key_of(self, key), key)
         for known, key in given.items():
-            if self.wire_keys.pop(known, _NOTHING) is _NOTHING:
+            old = self.wire_keys.pop(known, _NOTHING)
+            if old is _NOTHING:
                 self.wire_keys[known] = key
+                fx.room.held_bytes += _member_bytes(key)
+            else:
+                fx.room.held_bytes -= _member_bytes(old)
 
     def rebuild(self) -> Iterator[Change]:
         """Yield additions."""
@@ -151,6 +165,16 @@ class Set(Machine):
             yield "added", (part,)
 
     # -- looking ---------------------------------------------------------------------------------
+
+    def extra_bytes(self) -> int:
+        """Return the size of all members."""
+        return sum(map(_member_bytes, self.wire_keys.values()))
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what new members need; those that are here, or leave by the same call, need nothing."""
+        keys = args if call.op.method == "add" else args[0]
+        new = {known: key for key in keys if (known := key_of(self, key)) not in self.wire_keys}
+        return sum(map(_member_bytes, new.values()))
 
     def state(self) -> list[Key]:
         """Return the members, in order."""
@@ -167,4 +191,8 @@ class Set(Machine):
             assert stands_for(self, known, key)
 
 
-_NOTHING = object()  # None is a key like any other
+def _member_bytes(key: Any) -> int:
+    return VALUE_BYTES + key_bytes(key)
+
+
+_NOTHING: Any = object()  # None is a key like any other

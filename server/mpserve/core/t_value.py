@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.comparing import Number, add, number_blob, same
 from mpserve.core.machine import Change, Machine
+from mpserve.core.room import weight
 from mpshared.errors import BadType
 from mpshared.values import NONE, size_bytes
 
@@ -87,6 +88,11 @@ class Value(Machine):
         fx.keep((self.blob,), -1)
         self.blob = blob
         fx.keep((blob,))
+
+    def growth(self, call: Call, args: list[Any]) -> int:
+        """Return what the new value needs beyond the one whose place it takes."""
+        _ = args
+        return weight(call.blobs[-1:]) - weight([self.blob])
 
     def rebuild(self) -> Iterator[Change]:
         """Yield the value."""

@@ -64,7 +64,7 @@ class Outputs:
 
     def _keep(self, sender: Session, program: Session, entries: Sequence[Any]) -> None:
         if program.output is None:
-            program.output = Output()
+            program.output = Output(program.room)
         had_room = program.output.has_room
         lost = program.output.add(sender.id, entries)
         if lost and had_room:
@@ -88,6 +88,8 @@ class Outputs:
 
     def ended(self, program: Session) -> None:
         """Hold up nobody for a program that is gone."""
+        if program.output is not None:
+            program.output.close()
         program.output = None
         self._settle(program)
 

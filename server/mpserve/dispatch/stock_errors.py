@@ -41,6 +41,7 @@ _CLASSES: Final[dict[type[errors.MpserveError], tuple[str, str]]] = {
     errors.NotSupported: ("builtins", "NotImplementedError"),
     errors.NotAllowed: ("builtins", "PermissionError"),
     errors.TooBig: ("builtins", "ValueError"),
+    errors.NoRoom: ("builtins", "OSError"),
     errors.TimeoutExpired: ("builtins", "TimeoutError"),
 }
 _BUILTINS: Final = (AttributeError, TypeError, ValueError, OverflowError, IndexError, RecursionError)

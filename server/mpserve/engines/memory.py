@@ -1,8 +1,8 @@
 """The memory engine: all objects in this process, every call answered or parked at once.
 
 One turn: run the call → give receivers their references → end sessions found dead, close lanes that were lost
-for too long → count stored mentions, free what is unused → again, while that led to more → deliver. The order
-matters:
+for too long → count stored mentions, free what is unused → let in who waited for room → again, while that led
+to more → deliver. The order matters:
 
 * Sessions end before anything is delivered, so nobody is told of something a dead peer still holds.
 * Mentions are counted last, when the receiver of a value already has references of its own.
@@ -39,7 +39,7 @@ def _nobody(*_: Any) -> None:
 
 class MemoryEngine(Engine):
     """State in memory; with `recording` every change is kept in ``fx.records`` (tests rebuild objects from
-    them).
+    them). With `max_bytes` it holds no more of users' values than that; see `core.room`.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class MemoryEngine(Engine):
         session_timeout_s: float = 30.0,
         wall_offset_s: float = 0.0,
         recording: bool = False,
+        max_bytes: int = 0,
     ) -> None:
         self.deliver: Deliver = _nobody
         self.session_ended: SessionEnded = _nobody
@@ -57,6 +58,8 @@ class MemoryEngine(Engine):
         self.trouble: Trouble = _nobody
         self.fx = Effects(recording=recording)
         self.fx.wall_offset_s = wall_offset_s
+        self.room = self.fx.room
+        self.room.limit_bytes = max_bytes
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
         self.catalogue = Catalogue(new_ident, self.sessions)
 
@@ -77,10 +80,11 @@ class MemoryEngine(Engine):
             args = check_args(op, call.args, len(call.blobs))
             if op.objects:
                 args = self._find_objects(op, args)
-            getattr(machine, op.method)(fx, call, *args)
+            if not (op.room and self.room.limit_bytes) or self.room.admits(fx, call, machine, args):
+                getattr(machine, op.method)(fx, call, *args)
         except Exception as err:  # noqa: BLE001 - one call's failure must not become everybody's
             self._failed(call, err)
-        if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept):  # the short turn
+        if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept or self.room.lot.line):
             answered = fx.answered.pop()
             out = answered.out
             if out and (len(out) > 1 or type(out[0]) is not bytes):
@@ -168,7 +172,7 @@ class MemoryEngine(Engine):
     def _finish_turn(self) -> None:
         fx = self.fx
         delivered: list[Call] = []
-        while fx.answered or fx.closed or fx.ended or fx.kept:
+        while fx.answered or fx.closed or fx.ended or fx.kept or (self.room.lot.line and self._let_in()):
             answered, fx.answered = fx.answered, []
             for call in answered:
                 if call.out and call.lane.running is call:
@@ -182,6 +186,18 @@ class MemoryEngine(Engine):
         for call in delivered:
             if call.lane.running is call:
                 self.deliver(call)
+
+    def _let_in(self) -> bool:
+        """Have the call that waited longest for room go on, if it has room now."""
+        following = self.room.next_in(self.fx.now_s)
+        if following is None:
+            return False
+        call, args = following
+        try:
+            getattr(call.machine, call.op.method)(self.fx, call, *args)
+        except Exception as err:  # noqa: BLE001 - as in `submit`
+            self._failed(call, err)
+        return True
 
     # -- sessions --------------------------------------------------------------------------------
 

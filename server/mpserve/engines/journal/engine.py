@@ -49,7 +49,7 @@ class JournalEngine(MemoryEngine):
         new_ident: Callable[[], str],
         store: Store,
         call_soon: Callable[[Callable[[], None]], None],
-        **limits: float,
+        **limits: Any,
     ) -> None:
         super().__init__(new_ident, recording=True, **limits)
         self._store = store
@@ -84,6 +84,9 @@ class JournalEngine(MemoryEngine):
             self._finish_turn()
         else:
             super().submit(call, now_s)
+
+    def _let_in(self) -> bool:
+        return not self.committer.failing and super()._let_in()
 
     def _hold(self, call: Call) -> None:
         self._calls.append(call)

@@ -95,7 +95,7 @@ class Restorer:
 
     def _began(self, session_id: str, secret: str, info: dict[str, Any]) -> None:
         about = {**info, "python": tuple(info["python"])}
-        self.sessions[session_id] = Session(session_id, SessionInfo(**about), secret)
+        self.sessions[session_id] = Session(session_id, SessionInfo(**about), secret, room=self.fx.room)
 
     def _over(self, session_id: str) -> None:
         self.sessions.pop(session_id, None)

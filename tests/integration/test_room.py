@@ -1,0 +1,148 @@
+"""A real server with a limit, and real clients: who puts waits, who does not read is dropped, alone."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+import mpclient
+from mpclient.testing import wait_until
+
+MIB = bytes(1 << 20)
+
+
+@pytest.fixture
+def small(fresh_server):
+    """A server that holds 8 MiB."""
+    return fresh_server("--max-memory", "8M")
+
+
+def memory(cluster) -> dict[str, int]:
+    told: dict[str, int] = cluster.status()["memory"]
+    return told
+
+
+def waiting(cluster, n: int) -> None:
+    wait_until(lambda: memory(cluster)["waiting"] == n)
+
+
+def test_puts_wait_for_a_consumer_and_nothing_is_lost(small, in_thread):
+    with small.connect() as producer, small.connect() as consumer:
+        items, theirs = producer.Queue(name="items"), consumer.Queue(name="items")
+
+        def produce() -> None:
+            for n in range(40):
+                items.put((n, MIB))
+
+        producing = in_thread(produce)
+        waiting(consumer, 1)
+        assert memory(consumer)["held_bytes"] <= 8 << 20
+        assert [theirs.get()[0] for _ in range(40)] == list(range(40))
+        producing()
+
+
+def test_full_and_no_room_say_what_to_do(small):
+    with small.connect() as cluster:
+        items, box = cluster.Queue(), cluster.dict(n=0)
+        items.put_many([MIB] * 7)
+        with pytest.raises(queue.Full, match=r"--max-memory of 8M.*get something, or wait longer"):
+            items.put(MIB, block=False)
+        with pytest.raises(queue.Full):
+            items.put(MIB, timeout=0.05)
+        with pytest.raises(mpclient.NoRoom, match=r"dict.set on .*make room"):
+            box["k"] = MIB
+        with pytest.raises(OSError, match="will never fit"):
+            items.put(MIB * 9)
+        assert box.incr("n", 1) == 1
+        items.get()
+        box["k"] = MIB
+        assert items.qsize() == 6
+
+
+def test_mpserve_status_shows_it(small, in_thread):
+    with small.connect() as cluster:
+        items = cluster.Queue()
+        items.put_many([MIB] * 7)
+        putting = in_thread(lambda: items.put(MIB))
+        waiting(cluster, 1)
+        command = [sys.executable, "-m", "mpserve", "status", "--connect", small.address]
+        run = {"env": small.environment, "capture_output": True, "text": True, "timeout": 30, "check": True}
+        assert "7.0M of 8M of values held, 1 call waiting for room" in subprocess.run(command, **run).stdout
+        told = json.loads(subprocess.run([*command, "--json"], **run).stdout)["memory"]
+        assert (told["limit_bytes"], told["waiting"]) == (8 << 20, 1)
+        items.get()
+        putting()
+
+
+def test_a_put_that_waits_goes_on_waiting_over_a_restart(fresh_server, tmp_path, in_thread):
+    server = fresh_server("--max-memory", "8M", "--data", str(tmp_path / "data"))
+    with server.connect() as cluster, server.connect() as other:
+        items = cluster.Queue(name="items")
+        items.put_many([MIB] * 7)
+        putting = in_thread(lambda: items.put("last one" + "x" * (1 << 20)))
+        waiting(other, 1)
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        server.start(port=int(server.address.rpartition(":")[2]))
+        waiting(other, 1)
+        assert memory(other)["held_bytes"] > 7 << 20
+        theirs = other.Queue(name="items")
+        for _ in range(7):
+            assert theirs.get() == MIB
+        assert theirs.get()[:8] == "last one"
+        putting()
+
+
+def test_a_pool_goes_on_with_more_jobs_than_fit(fresh_server, in_thread):
+    server = fresh_server("--max-memory", "8M")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "mpclient.worker", "--connect", server.address, "--processes", "1"],
+        env=server.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with server.connect() as cluster, cluster.Pool() as pool:
+            assert sum(pool.map(len, [MIB] * 30, chunksize=1)) == 30 << 20
+    finally:
+        worker.terminate()
+        worker.wait(20)
+
+
+def test_a_program_that_stops_reading_is_bounded_and_dropped_alone(fresh_server, program):
+    server = fresh_server("--session-timeout", "2s")
+    with server.connect() as cluster:
+        box = cluster.dict(name="box")
+        box["k"] = bytes(16 << 20)
+        greedy = program(
+            """
+box = cluster.dict(name="box")
+def read():
+    while True:
+        box["k"]
+threads = [threading.Thread(target=read, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+box["k"]
+say("reads")
+hear()
+""",
+            environment=server.environment,
+        )
+        assert greedy.line() == "reads"
+        greedy.process.send_signal(signal.SIGSTOP)
+        process = psutil.Process(server.process.pid)
+        for n in range(200):
+            assert box.incr("n", 1) == n + 1
+        assert process.memory_info().rss < 400 << 20
+        wait_until(lambda: "session.lost" in server.log, 20)
+        assert server.log.count("session.lost") == 1
+        assert box.incr("n", 1) == 201
+        wait_until(lambda: len(process.net_connections()) <= 4, 20)
+        greedy.process.send_signal(signal.SIGCONT)
