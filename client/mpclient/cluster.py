@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpclient.process import Process
     from mpclient.terms import SessionBase
 
-__all__ = ["Cluster", "connect", "make_cluster"]
+__all__ = ["Cluster", "connect", "make_cluster", "read_key", "read_place"]
 
 _DELETE: Final = BY_NAME["cluster.delete"]
 _LIST: Final = BY_NAME["cluster.list_objects"]
@@ -90,20 +90,28 @@ def make_cluster(
     reconnect_timeout: float | None = None,
 ) -> Cluster:
     """Connect to a server, or start one, whatever the default cluster is; see `connect`."""
-    from mpshared import settings  # noqa: PLC0415 - a proxy that resolves itself needs none of it
-
-    place = settings.ADDRESS.read(_address(address))
-    limits = {
-        "connect_timeout_s": settings.CONNECT_TIMEOUT.read(connect_timeout),
-        "reconnect_timeout_s": settings.RECONNECT_TIMEOUT.read(reconnect_timeout),
-    }
+    place, limits = read_place(address, connect_timeout, reconnect_timeout)
     if place is None:
         from mpclient.local import start_local  # noqa: PLC0415 - only where there is no server
 
         return start_local(name, **limits)
-    session = Session(place, _key(authkey, authkey_file), Describes(name=name), **limits)
+    session = Session(place, read_key(authkey, authkey_file), Describes(name=name), **limits)
     session.start()
     return Cluster(session)
+
+
+def read_place(
+    address: str | tuple[str, int] | Address | None,
+    connect_timeout: float | None,
+    reconnect_timeout: float | None,
+) -> tuple[Address | None, _dict[str, float]]:
+    """Return where to connect to (None: to a server of this program's own), and how long to try."""
+    from mpshared import settings  # noqa: PLC0415 - a proxy that resolves itself needs none of it
+
+    return settings.ADDRESS.read(_address(address)), {
+        "connect_timeout_s": settings.CONNECT_TIMEOUT.read(connect_timeout),
+        "reconnect_timeout_s": settings.RECONNECT_TIMEOUT.read(reconnect_timeout),
+    }
 
 
 def _address(given: str | tuple[str, int] | Address | None) -> Address | None:
@@ -116,7 +124,8 @@ def _address(given: str | tuple[str, int] | Address | None) -> Address | None:
     return Address.from_sockaddr(given)
 
 
-def _key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> bytes:
+def read_key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> bytes:
+    """Return the key: what was given, or what is found."""
     if given is not None:
         return given.encode() if isinstance(given, str) else bytes(given)
     from mpshared.keys import find_key  # noqa: PLC0415 - not where the key was given

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mpclient.cluster import Cluster
     from mpclient.session import Session
 
-__all__ = ["default_cluster", "find_chosen", "offer_default"]
+__all__ = ["default_cluster", "find_chosen", "find_existing", "offer_default"]
 
 
 class _Default:
@@ -63,12 +63,18 @@ def default_cluster() -> Cluster:
         ServerGone, NotAllowed, ProtocolViolation: As `connect`.
     """
     with _default.choosing:
-        found = _default.find_explicit() or find_chosen()
+        found = find_existing()
         if found is None:
             from mpclient.cluster import make_cluster  # noqa: PLC0415 - the import would be circular
 
             found = _default.implicit = make_cluster()
         return found
+
+
+def find_existing() -> Cluster | None:
+    """Return the default cluster if there is one."""
+    with _default.choosing:
+        return _default.find_explicit() or find_chosen()
 
 
 def find_chosen() -> Cluster | None:

@@ -283,6 +283,12 @@ class Connection:
         answer: dict[str, Any] = event.body
         return answer
 
+    def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event]]:
+        """Give the socket, what cuts its bytes into frames, and early frames, to a reader of its own."""
+        self._sock.setblocking(False)
+        events, self._early = self._early, []
+        return self._sock, self._decoder, events
+
     # -- its end ---------------------------------------------------------------------------------
 
     def fileno(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.references import DROP, LEND
 from mpshared.errors import make
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Failed, Reply, encode_call
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["GATHER_S", "Errands"]
 
 GATHER_S: Final = 0.05
-_LEND: Final = BY_NAME["cluster.lend"]
-_DROP: Final = BY_NAME["cluster.drop"]
 _COUNT: Final = BY_NAME["cluster.count"]
 _OPEN_MAX: Final = 32
 """Under way at once; the server takes 64."""
@@ -62,12 +61,12 @@ class Errands:
         if len(self._open) < _OPEN_MAX:
             self.tell_lent()
             if dropped := self._references.take_dropped():
-                self.call(_DROP, [dropped])
+                self.call(DROP, [dropped])
 
     def tell_lent(self) -> None:
         """Tell what was lent."""
         if lent := self._references.take_lent():
-            self.call(_LEND, [lent])
+            self.call(LEND, [lent])
 
     def is_open(self, number: int) -> bool:
         """Return whether a call has no answer yet."""

@@ -18,7 +18,6 @@ from mpclient.pickling import dumps
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from mpclient.objects.base import Proxy
     from mpclient.objects.t_array import Array
     from mpclient.objects.t_barrier import Barrier
     from mpclient.objects.t_condition import Condition
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from mpclient.objects.t_value import Value
     from mpclient.session import Session
     from mpshared.values import Blob
+    from mpshared.wire.own.frames import Reply
 
-__all__ = ["Factories", "lock_setting", "whole"]
+__all__ = ["Factories", "Opening", "OwnerDeath", "lock_name", "lock_setting", "whole"]
 
 OwnerDeath: TypeAlias = Literal["release", "raise", "hold"]
 """What becomes of a lock whose holder dies; see `Factories.Lock`."""
@@ -53,7 +53,71 @@ _UNBOUNDED: Final = _Usual(0)
 _ONE: Final = _Usual(1)
 
 
-class Factories:
+class Opening:
+    """How objects are opened, whoever drives the call: it is the last step."""
+
+    session: Any
+
+    def _find_class(self, kind: str, flavour: str) -> Any:
+        return find_class(kind, flavour)
+
+    def make(
+        self, kind: str, flavour: str, settings: Mapping[str, Any], values: Iterable[Any] = (), **more: Any
+    ) -> Any:
+        """Make an object without a name.
+
+        Args:
+            kind: As in the server's table.
+            flavour: Which class it has here; see `mpclient.objects`.
+            settings: As its kind has them.
+            values: What it begins with.
+            more: For the class.
+        """
+        return self._open(kind, flavour, settings, self._blobs(values), None, False, None, **more)
+
+    def _open(
+        self,
+        kind: str,
+        flavour: str,
+        given: Mapping[str, Any],
+        blobs: Sequence[Blob],
+        name: str | None,
+        fresh: bool,
+        ttl: float | None,
+        **more: Any,
+    ) -> Any:
+        def read(reply: Reply) -> Any:
+            handle = self.session.claim(reply.result[0])
+            return self._find_class(kind, flavour)(handle, name, **more)
+
+        args = [kind, name, _dict(given), fresh, ttl]
+        return self.session.call(_OPEN, "", args, blobs, read)
+
+    def _blobs(self, values: Iterable[Any]) -> _list[Blob]:
+        return [dumps(value, self.session) for value in values]
+
+    def _queue(
+        self,
+        flavour: str,
+        maxsize: int,
+        order: str | None,
+        name: str | None,
+        fresh: bool,
+        ttl: float | None,
+        buffered: bool,
+    ) -> Any:
+        if buffered and maxsize > 0:
+            raise ValueError(
+                "a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both"
+            )
+        # A buffered put promises nothing about room: the queue must be, and stay, unbounded.
+        asked = buffered or not isinstance(maxsize, _Usual)
+        given = _given(order=order, maxsize=max(0, maxsize) if asked else None)
+        more = {"buffered": True} if buffered else {}
+        return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
+
+
+class Factories(Opening):
     """What makes and opens shared objects; a `Cluster` is one."""
 
     session: Session
@@ -78,7 +142,7 @@ class Factories:
             ttl: Seconds after its last use at which a named queue is deleted.
             buffered: `put` does not wait for the server (only without `maxsize`).
         """
-        return self._queue("", maxsize, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
+        return self._queue("", maxsize, None, name, fresh, ttl, buffered)  # type: ignore[no-any-return]
 
     def JoinableQueue(  # noqa: N802
         self,
@@ -90,7 +154,7 @@ class Factories:
         buffered: bool = False,
     ) -> JoinableQueue:
         """Return a queue whose items are leased until `task_done`; see `Queue`."""
-        return self._queue("JoinableQueue", maxsize, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
+        return self._queue("JoinableQueue", maxsize, None, name, fresh, ttl, buffered)  # type: ignore[no-any-return]
 
     def SimpleQueue(  # noqa: N802
         self,
@@ -101,7 +165,7 @@ class Factories:
         buffered: bool = False,
     ) -> SimpleQueue:
         """Return an unbounded queue; see `Queue`."""
-        return self._queue("SimpleQueue", _UNBOUNDED, None, name, fresh, ttl, buffered)  # type: ignore[return-value]
+        return self._queue("SimpleQueue", _UNBOUNDED, None, name, fresh, ttl, buffered)  # type: ignore[no-any-return]
 
     def LifoQueue(  # noqa: N802
         self,
@@ -112,7 +176,7 @@ class Factories:
         ttl: float | None = None,
     ) -> LifoQueue:
         """Return a stack; see `Queue`."""
-        return self._queue("LifoQueue", maxsize, "lifo", name, fresh, ttl, False)  # type: ignore[return-value]
+        return self._queue("LifoQueue", maxsize, "lifo", name, fresh, ttl, False)  # type: ignore[no-any-return]
 
     def PriorityQueue(  # noqa: N802
         self,
@@ -123,34 +187,14 @@ class Factories:
         ttl: float | None = None,
     ) -> PriorityQueue:
         """Return a queue that gives the smallest item first; see `Queue`."""
-        return self._queue("PriorityQueue", maxsize, "priority", name, fresh, ttl, False)  # type: ignore[return-value]
-
-    def _queue(
-        self,
-        flavour: str,
-        maxsize: int,
-        order: str | None,
-        name: str | None,
-        fresh: bool,
-        ttl: float | None,
-        buffered: bool,
-    ) -> Proxy:
-        if buffered and maxsize > 0:
-            raise ValueError(
-                "a queue with maxsize acknowledges every put; give buffered=True or maxsize, not both"
-            )
-        # A buffered put promises nothing about room: the queue must be, and stay, unbounded.
-        asked = buffered or not isinstance(maxsize, _Usual)
-        given = _given(order=order, maxsize=max(0, maxsize) if asked else None)
-        more = {"buffered": True} if buffered else {}
-        return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
+        return self._queue("PriorityQueue", maxsize, "priority", name, fresh, ttl, False)  # type: ignore[no-any-return]
 
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802
         """Return the two ends of a new pipe; without `duplex` one only receives and the other only sends."""
         modes = ("rw", "rw") if duplex else ("r", "w")
         first = self.make("pipe", "", {}, mode=modes[0])
         second = self.make("pipe", "", {"peer": first._handle.ident}, mode=modes[1])  # noqa: SLF001 - its own kind
-        return first, second  # type: ignore[return-value]
+        return first, second
 
     # -- locks and signals -----------------------------------------------------------------------
 
@@ -176,7 +220,7 @@ class Factories:
             ttl: Seconds after its last use at which a named one is deleted.
         """
         given = _given(on_owner_death=on_owner_death, deadlock=deadlock)
-        return self._open("lock", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("lock", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def RLock(  # noqa: N802
         self,
@@ -189,21 +233,21 @@ class Factories:
     ) -> RLock:
         """Return a lock that its holder, one thread of one process, may take again; arguments as `Lock`."""
         given = _given(on_owner_death=on_owner_death, deadlock=deadlock)
-        return self._open("rlock", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("rlock", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Semaphore(  # noqa: N802
         self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
     ) -> Semaphore:
         """Return a semaphore of `value` permits."""
         given = _given(value=_asked(value))
-        return self._open("semaphore", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("semaphore", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def BoundedSemaphore(  # noqa: N802
         self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
     ) -> BoundedSemaphore:
         """Return a semaphore that never has more than `value` permits."""
         given = _given(value=_asked(value), bounded=True)
-        return self._open("semaphore", "BoundedSemaphore", given, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("semaphore", "BoundedSemaphore", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Condition(  # noqa: N802
         self,
@@ -220,11 +264,11 @@ class Factories:
         The other arguments are those of `Lock`; `on_owner_death` and `deadlock` are its lock's.
         """
         given = lock_setting(lock) | _given(on_owner_death=on_owner_death, deadlock=deadlock)
-        return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
         """Return a flag to wait for."""
-        return self._open("event", "", {}, (), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("event", "", {}, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Barrier(  # noqa: N802
         self,
@@ -249,7 +293,7 @@ class Factories:
         given = _given(
             parties=whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
         )
-        return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[return-value]
+        return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[no-any-return]
 
     # -- containers ------------------------------------------------------------------------------
 
@@ -266,7 +310,7 @@ class Factories:
 
         Of a dict that exists already (by `name`) only missing keys are set.
         """
-        shared: Dict = self._open("dict", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
+        shared: Dict = self._open("dict", "", {}, (), name, fresh, ttl)
         first = _dict(*args, **items)
         if name is None or fresh:
             shared.update(first)
@@ -285,7 +329,7 @@ class Factories:
         ttl: float | None = None,
     ) -> List:
         """Return a shared list. One that exists already, by `name`, stays as it is."""
-        return self._open("list", "", {}, self._blobs(sequence), name, fresh, ttl)  # type: ignore[return-value]
+        return self._open("list", "", {}, self._blobs(sequence), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def set(
         self,
@@ -297,7 +341,7 @@ class Factories:
         ttl: float | None = None,
     ) -> Set:
         """Return a shared set. To one that exists already, by `name`, the members are added."""
-        shared: Set = self._open("set", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
+        shared: Set = self._open("set", "", {}, (), name, fresh, ttl)
         shared.update(iterable)
         return shared
 
@@ -305,7 +349,7 @@ class Factories:
         self, /, *, name: str | None = None, fresh: bool = False, ttl: float | None = None, **attributes: Any
     ) -> Namespace:
         """Return an object with shared attributes."""
-        shared: Namespace = self._open("namespace", "", {}, (), name, fresh, ttl)  # type: ignore[assignment]
+        shared: Namespace = self._open("namespace", "", {}, (), name, fresh, ttl)
         for attribute, value in attributes.items():
             setattr(shared, attribute, value)
         return shared
@@ -337,7 +381,7 @@ class Factories:
         flavour = "RawValue" if mutex is None else "Value"
         given = {"typecode": typecode}
         more = {"typecode": typecode, "lock": mutex}
-        return self._open("value", flavour, given, blobs, name, fresh, ttl, **more)  # type: ignore[return-value]
+        return self._open("value", flavour, given, blobs, name, fresh, ttl, **more)  # type: ignore[no-any-return]
 
     def Array(  # noqa: N802
         self,
@@ -357,49 +401,18 @@ class Factories:
         mutex = self._lock_for("array", lock, name)
         flavour = "RawArray" if mutex is None else "Array"
         more = {"typecode": typecode, "lock": mutex}
-        return self._open("array", flavour, given, (), name, fresh, ttl, **more)  # type: ignore[return-value]
+        return self._open("array", flavour, given, (), name, fresh, ttl, **more)  # type: ignore[no-any-return]
 
     def _lock_for(self, kind: str, lock: bool | Mutex, name: str | None) -> Mutex | None:
         """Return the lock of a Value or Array; that of a named one is found under a name made of its."""
         if lock is True:
-            name = None if name is None else f"{name} (lock of the {kind})"
-            return self._open("rlock", "mp.RLock", {}, (), name, False, None)  # type: ignore[return-value]
+            return self._open("rlock", "mp.RLock", {}, (), lock_name(kind, name), False, None)  # type: ignore[no-any-return]
         return None if lock is False else _mutex(lock)
 
-    # -- making objects --------------------------------------------------------------------------
 
-    def make(
-        self, kind: str, flavour: str, settings: Mapping[str, Any], values: Iterable[Any] = (), **more: Any
-    ) -> Proxy:
-        """Make an object without a name.
-
-        Args:
-            kind: As in the server's table.
-            flavour: Which class it has here; see `mpclient.objects`.
-            settings: As its kind has them.
-            values: What it begins with.
-            more: For the class.
-        """
-        return self._open(kind, flavour, settings, self._blobs(values), None, False, None, **more)
-
-    def _open(
-        self,
-        kind: str,
-        flavour: str,
-        given: Mapping[str, Any],
-        blobs: Sequence[Blob],
-        name: str | None,
-        fresh: bool,
-        ttl: float | None,
-        **more: Any,
-    ) -> Proxy:
-        session = self.session
-        args = [kind, name, _dict(given), fresh, ttl]
-        ident: str = session.call(_OPEN, "", args, blobs).result[0]
-        return find_class(kind, flavour)(session.claim(ident), name, **more)
-
-    def _blobs(self, values: Iterable[Any]) -> _list[Blob]:
-        return [dumps(value, self.session) for value in values]
+def lock_name(kind: str, name: str | None) -> str | None:
+    """Return the name of the lock that goes with a Value or Array of that name."""
+    return None if name is None else f"{name} (lock of the {kind})"
 
 
 def _given(**settings: Any) -> _dict[str, Any]:

@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpclient.terms import Term
 
-__all__ = ["Lane", "Numbered", "Read"]
+__all__ = ["TIMEOUT_AT", "Lane", "Numbered", "Read", "deadline_of"]
 
 Read: TypeAlias = Callable[[Reply], Any]
 """Makes of an answer what the caller wants, while the call can still be abandoned."""
 
-_TIMEOUT_AT: Final[dict[int, int]] = {
+TIMEOUT_AT: Final[dict[int, int]] = {
     code: [arg.name for arg in op.args].index("timeout_s")
     for code, op in BY_CODE.items()
     if any(arg.name == "timeout_s" for arg in op.args)
@@ -167,10 +167,10 @@ class Lane(Numbered):
         return self._beside
 
     def _call(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob], read: Read | None) -> Any:
-        connection = self._connection or self._attach_patiently(_deadline_s(op, args))
+        connection = self._connection or self._attach_patiently(deadline_of(op, args))
         number = self._sent + 1
         pieces = self._encode(op, number, target, args, blobs)
-        deadline_s = _deadline_s(op, args) if op.code in _TIMEOUT_AT else None
+        deadline_s = deadline_of(op, args) if op.code in TIMEOUT_AT else None
         answer: Reply | Failed | None = None
         self._sent = number
         try:
@@ -257,7 +257,7 @@ class Lane(Numbered):
             try:
                 connection = self._attach()
                 if deadline_s is not None:
-                    args[_TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())
+                    args[TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())
                 pieces = self._encode(op, number, target, args, blobs)
                 event = connection.ask(self._with_output(connection, pieces))
                 return self._answer(connection, number, event)
@@ -358,8 +358,9 @@ class Lane(Numbered):
             connection.close()
 
 
-def _deadline_s(op: Op, args: list[Any]) -> float | None:
-    at = _TIMEOUT_AT.get(op.code)
+def deadline_of(op: Op, args: list[Any]) -> float | None:
+    """Return when the timeout among the arguments is over, monotonic; None: there is none."""
+    at = TIMEOUT_AT.get(op.code)
     if at is None or not args[at]:
         return None
     return time.monotonic() + args[at]  # type: ignore[no-any-return]

@@ -49,7 +49,8 @@ class Printer:
         self._changed = threading.Condition()
         self._pages: deque[_Page] = deque()
         self._thread: threading.Thread | None = None
-        self._held_up = False
+        self.held_up = False
+        """Somebody has waited for the printer in vain, and it has done nothing since."""
         self._over = False
         self._received = 0
         self.printed = 0
@@ -90,8 +91,12 @@ class Printer:
 
     def wait(self, number: int) -> None:
         """Wait until entry `number` is printed, unless printing is held up."""
-        if self.printed < number and not self._held_up and threading.current_thread() is not self._thread:
-            self._held_up = not self._wait(number)
+        if self.must_wait(number) and threading.current_thread() is not self._thread:
+            self.held_up = not self._wait(number)
+
+    def must_wait(self, number: int) -> bool:
+        """Return whether an answer that names entry `number` is to wait."""
+        return self.printed < number and not self.held_up
 
     def drain(self) -> None:
         """Wait until what had come by `stop` is printed, `_WAIT_S` at most."""
@@ -118,7 +123,7 @@ class Printer:
                 _write(sys.stdout if stream == _STDOUT else sys.stderr, b"".join(data for _, data in part))
             with self._changed:
                 self.printed = last if run == self._run_id else self.printed
-                self._held_up = False
+                self.held_up = False
                 self._changed.notify_all()
             self._acknowledge()
 

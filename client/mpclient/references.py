@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from mpclient.terms import SessionBase
     from mpshared.ops import Op
 
-__all__ = ["Handle", "References"]
+__all__ = ["DROP", "LEND", "Handle", "References"]
 
 _ADOPT: Final = BY_NAME["cluster.adopt"]
-_DROP: Final = BY_NAME["cluster.drop"]
-_LEND: Final = BY_NAME["cluster.lend"]
+DROP: Final = BY_NAME["cluster.drop"]
+LEND: Final = BY_NAME["cluster.lend"]
 
 
 class Handle:
@@ -117,12 +117,17 @@ class References:
         Raises:
             ServerGone: The server cannot be asked; it frees them with the session.
         """
+        n = self.surrender(handle)
+        if lent := self.take_lent():
+            self._session.call(LEND, "", [lent])
+        if n:
+            self._session.call(DROP, "", [[[handle.ident, n]]])
+
+    def surrender(self, handle: Handle) -> int:
+        """Return how many references a handle had; it has none any more, and the caller tells the server."""
         with self._lock:
             n, handle.count = handle.count, 0
-        if lent := self.take_lent():
-            self._session.call(_LEND, "", [lent])
-        if n:
-            self._session.call(_DROP, "", [[[handle.ident, n]]])
+        return n
 
     # -- for the keeper --------------------------------------------------------------------------
 

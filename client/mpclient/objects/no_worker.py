@@ -18,7 +18,7 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from mpclient.session import Session
 
-__all__ = ["PATIENCE_S", "SERVED", "say_if_no_worker"]
+__all__ = ["PATIENCE_S", "SERVED", "say_if_no_worker", "say_of"]
 
 SERVED: Final = "tasks"
 """`--queue` of `mpworker`, unless given."""
@@ -31,11 +31,16 @@ _said: set[str] = set()
 
 def say_if_no_worker(session: Session) -> None:
     """Write the line, if jobs lie there and nobody serves the queue."""
-    address = session.advertise or str(session.address)
+    with suppress(MpserveError):
+        say_of(session.advertise or str(session.address), session.call(_STATUS, "", []).result)
+
+
+def say_of(address: str, status: dict[str, Any]) -> None:
+    """Write the line, if a server's status is such."""
     if address in _said:
         return
-    with suppress(MpserveError, OSError, ValueError):
-        waiting = _waiting(session.call(_STATUS, "", []).result)
+    with suppress(OSError, ValueError):
+        waiting = _waiting(status)
         if waiting:
             _said.add(address)
             sys.stderr.write(

@@ -42,9 +42,13 @@ class RawArray(Typed):
         return self._call(_GET, wire_index(index, "array"), read=self._read_one)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        self._store(index, value, len(self) if isinstance(index, slice) else 0)
+
+    def _store(self, index: Any, value: Any, length: int) -> None:
+        """Store a number at an index; or numbers in a slice of an array of this length."""
         if isinstance(index, slice):
             numbers = [self._number(number) for number in value]
-            if len(numbers) != len(range(*index.indices(len(self)))):
+            if len(numbers) != len(range(*index.indices(length))):
                 raise ValueError("Can only assign sequence of same size")  # the words of ctypes arrays
             return self._call(_SET_SLICE, wire_slice(index), numbers, read=nothing)
         return self._call(_SET, wire_index(index, "array"), self._number(value), read=nothing)

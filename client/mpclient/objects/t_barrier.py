@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["CLASSES", "Barrier"]
+__all__ = ["CLASSES", "NO_ACTION", "Barrier", "read_action"]
 
 _WAIT: Final[Op] = BY_NAME["barrier.wait"]
 _ACTION_DONE: Final[Op] = BY_NAME["barrier.action_done"]
 _RESET: Final[Op] = BY_NAME["barrier.reset"]
 _ABORT: Final[Op] = BY_NAME["barrier.abort"]
 _STATUS: Final[Op] = BY_NAME["barrier.status"]
+
+NO_ACTION: Final = (
+    "the {} has an action, and this program, which came last, opened it without; open it with the action, or "
+    "send the barrier itself"
+)
 
 Action = Callable[[], Any]
 
@@ -45,7 +50,7 @@ class Barrier(Proxy):
     @classmethod
     def from_handle(cls, handle: Handle, details: str) -> Self:
         """Make the proxy that was pickled, with its action."""
-        return cls(handle, action=_read_action(handle, details) if details else None)
+        return cls(handle, action=read_action(handle, details) if details else None)
 
     def _details(self) -> str:
         # Whoever comes last runs the action, so every copy has it. It travels with the proxy, as text.
@@ -71,10 +76,7 @@ class Barrier(Proxy):
         done = False
         try:
             if self._action is None:
-                raise BrokenBarrierError(
-                    f"the {self._label} has an action, and this program, which came last, opened it without; "
-                    f"open it with the action, or send the barrier itself"
-                )
+                raise BrokenBarrierError(NO_ACTION.format(self._label))
             self._action()
             done = True
         finally:
@@ -122,7 +124,8 @@ def _write_action(handle: Handle, action: Action) -> str:
     return f"{value.tag}:{base64.b85encode(value.data).decode('ascii')}"
 
 
-def _read_action(handle: Handle, text: str) -> Action:
+def read_action(handle: Handle, text: str) -> Action:
+    """Return the action that a pickled barrier brought along."""
     tag, _, data = text.partition(":")
     action: Action = loads(Value(int(tag), base64.b85decode(data)), handle.session)
     return action

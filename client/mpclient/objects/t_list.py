@@ -49,7 +49,11 @@ _INCR: Final[Op] = BY_NAME["list.incr"]
 _SNAPSHOT: Final[Op] = BY_NAME["list.snapshot"]
 _REPLACE: Final[Op] = BY_NAME["list.replace"]
 
-_SORT_TRIES: Final = 20
+SORT_TRIES: Final = 20
+SORT_CONFLICT: Final = (
+    f"the {{}} was changed by others each of the {SORT_TRIES} times it was sorted here; hold a lock while it "
+    f"is sorted"
+)
 
 
 class List(Proxy, MutableSequence[Any]):
@@ -204,20 +208,22 @@ class List(Proxy, MutableSequence[Any]):
             self._sort_here(key, reverse)
 
     def _sort_here(self, key: Callable[[Any], Any] | None, reverse: bool) -> None:
-        for _ in range(_SORT_TRIES):
+        for _ in range(SORT_TRIES):
             version, blobs, items = self._call(_SNAPSHOT, read=self._read_snapshot)
-            ranks = items if key is None else [key(item) for item in items]
-            order = sorted(range(len(items)), key=ranks.__getitem__, reverse=reverse)
+            order = sorted_order(items, key, reverse)
             # The values go back as they came: what cannot be pickled again need not be.
             if self._call(_REPLACE, version, blobs=[blobs[i] for i in order], read=plain):
                 return
-        raise Conflict(
-            f"the {self._label} was changed by others each of the {_SORT_TRIES} times it was sorted here; "
-            f"hold a lock while it is sorted"
-        )
+        raise Conflict(SORT_CONFLICT.format(self._label))
 
     def _read_snapshot(self, reply: Reply) -> tuple[int, list[Blob], list[Any]]:
         return reply.result, list(reply.blobs), self._read_values(reply)
+
+
+def sorted_order(items: list[Any], key: Callable[[Any], Any] | None, reverse: bool) -> list[int]:
+    """Return the indices of items in their order, by the items' own code."""
+    ranks = items if key is None else [key(item) for item in items]
+    return sorted(range(len(items)), key=ranks.__getitem__, reverse=reverse)
 
 
 def wire_slice(part: slice) -> list[int | None]:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 from weakref import WeakKeyDictionary, WeakSet
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import Held, Proxy
 from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import event_timeout
 from mpclient.pickling import dumps, loads
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["CLASSES", "Connection"]
+__all__ = ["CLASSES", "Connection", "join", "leave"]
 
 _SEND: Final[Op] = BY_NAME["pipe.send"]
 _RECV: Final[Op] = BY_NAME["pipe.recv"]
@@ -54,8 +54,7 @@ class Connection(Proxy):
         super().__init__(handle, name)
         self._readable = "r" in mode
         self._writable = "w" in mode
-        with _changing:
-            _open.setdefault(handle, WeakSet()).add(self)
+        join(self, handle)
 
     @classmethod
     def from_handle(cls, handle: Handle, details: str) -> Self:
@@ -153,15 +152,10 @@ class Connection(Proxy):
 
     def close(self) -> None:
         """Close this object. With the last one here that is the same end, this program has left it."""
-        with _changing:
-            handle, self._handle = self._handle, None  # type: ignore[assignment]  # closed: see `_check`
-            if handle is None:
-                return
-            others = _open[handle]
-            others.discard(self)
-            if others:
-                return
-        _leave(handle)
+        handle = leave(self)
+        if handle is not None:
+            with suppress(ServerGone):
+                handle.give_back()
 
     def __enter__(self) -> Self:
         return self
@@ -236,7 +230,7 @@ class Connection(Proxy):
 
 
 _changing = threading.RLock()  # reentrant: a finaliser of the program's may close one in here
-_open: Final[WeakKeyDictionary[Handle, WeakSet[Connection]]] = WeakKeyDictionary()
+_open: Final[WeakKeyDictionary[Handle, WeakSet[Held]]] = WeakKeyDictionary()
 """The open connections of this process, by what they hold."""
 
 
@@ -249,10 +243,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def _leave(handle: Handle) -> None:
-    """Give this program's references to an end back, now: the other end is to hear of it."""
-    with suppress(ServerGone):
-        handle.give_back()
+def join(connection: Held, handle: Handle) -> None:
+    """Count a new connection of an end."""
+    with _changing:
+        _open.setdefault(handle, WeakSet()).add(connection)
+
+
+def leave(connection: Held) -> Handle | None:
+    """Close a connection. With the last one here that is the same end, its handle is returned: this program's
+    references are to be given back, now, as the other end is to hear of it.
+    """
+    with _changing:
+        handle, connection._handle = connection._handle, None  # type: ignore[assignment]  # noqa: SLF001 - closed: see `_check`
+        if handle is None:
+            return None
+        others = _open[handle]
+        others.discard(connection)
+        return None if others else handle
 
 
 def _part(length: int, offset: int, size: int | None) -> slice:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from mpclient.objects.base import Proxy
 from mpclient.objects.buffer import Buffer
 from mpclient.objects.no_worker import PATIENCE_S, SERVED, say_if_no_worker
-from mpclient.objects.readers import as_bool, as_int, is_zero, nothing, plain
+from mpclient.objects.readers import as_bool, as_int, is_zero, nothing
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpclient.pickling import dumps, loads_all, own_buffers
 from mpshared.errors import BadValue, Full
@@ -318,7 +318,7 @@ class DeadItems:
 
     def list(self) -> list[dict[str, Any]]:
         """Return a report for each item, oldest first: number, attempts, how its last process died."""
-        return list(self._queue._call(_DEAD_LIST, read=plain))  # noqa: SLF001 - a part of it
+        return self._queue._call(_DEAD_LIST, read=_read_reports)  # noqa: SLF001 - a part of it
 
     def requeue(self, numbers: Iterable[int] = ()) -> int:
         """Give items (by number; none named: all) new attempts; return how many."""
@@ -327,6 +327,10 @@ class DeadItems:
     def drop(self, numbers: Iterable[int] = ()) -> int:
         """Delete items (by number; none named: all); return how many."""
         return self._queue._call(_DEAD_DROP, list(numbers), read=as_int)  # noqa: SLF001
+
+
+def _read_reports(reply: Reply) -> list[dict[str, Any]]:
+    return list(reply.result)
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {

@@ -94,8 +94,10 @@ class Set(Proxy, MutableSet[Any]):
     def intersection_update(self, *others: Iterable[Any]) -> None:
         """Keep only what is in all `others`."""
         if others:
-            kept = set(others[0]).intersection(*others[1:])
-            self._call(_INTERSECTION_UPDATE, _keys(kept), read=nothing)
+            self._keep(*others)
+
+    def _keep(self, first: Iterable[Any], *others: Iterable[Any]) -> None:
+        return self._call(_INTERSECTION_UPDATE, _keys(set(first).intersection(*others)), read=nothing)
 
     def symmetric_difference_update(self, other: Iterable[Any]) -> None:
         """Remove what is in `other` too, add what is only there."""

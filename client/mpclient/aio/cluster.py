@@ -1,0 +1,402 @@
+"""A cluster as tasks of asyncio see it."""
+
+from __future__ import annotations
+
+import asyncio
+from builtins import dict as _dict
+from builtins import list as _list
+from builtins import set as _set
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar, cast
+
+from mpclient.aio import containers, locks, numbers, pipes, queues
+from mpclient.aio.base import Method
+from mpclient.aio.kinds import find_class
+from mpclient.aio.session import Session
+from mpclient.aio.threads import in_thread
+from mpclient.cluster import Cluster as BlockingCluster
+from mpclient.cluster import read_key, read_place
+from mpclient.default import find_existing
+from mpclient.factories import Factories, Opening, lock_name
+from mpclient.objects.t_array import array_settings
+from mpclient.objects.t_value import first_value, typecode_of
+from mpclient.pickling import ProxyBase
+from mpclient.session import Session as BlockingSession
+from mpclient.terms import Describes
+from mpshared.errors import NotSupported
+from mpshared.ops import BY_NAME
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+
+    from mpclient.executor import Executor
+    from mpclient.factories import OwnerDeath
+    from mpclient.local import LocalCluster
+    from mpclient.terms import SessionBase
+    from mpshared.address import Address
+
+__all__ = ["Cluster", "Connecting", "connect"]
+
+_DELETE: Final = BY_NAME["cluster.delete"]
+_LIST: Final = BY_NAME["cluster.list_objects"]
+_STATUS: Final = BY_NAME["cluster.status"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _opened(method: Callable[Concatenate[Any, P], Any], kind: type[T]) -> Method[P, Coroutine[Any, Any, T]]:
+    """Take a factory over: what it opens is awaited, and of the class `kind`."""
+    _ = kind
+    return cast("Any", method)  # type: ignore[no-any-return]
+
+
+class Cluster(Opening, ProxyBase):
+    """One server, its workers, and the shared objects on it, for tasks of one event loop.
+
+    Make it with `connect`. Closing it (also by ``async with``) says goodbye: what this program held is free.
+    """
+
+    def __init__(self, session: Session, *, owns: LocalCluster | None = None, borrowed: bool = False) -> None:
+        self.session = session
+        """This program's session with the server."""
+        self._owns = owns
+        self._borrowed = borrowed
+        self._work: _Work | None = None
+        self._work_beginning = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Cluster at {self.session.address}, asyncio>"
+
+    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        if self.session is not session and self.session.server_id != session.server_id:
+            return None
+        from mpclient.cluster import _cluster_at  # noqa: PLC0415 - most clusters are in no value
+
+        return (_cluster_at, ("",)), ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from mpclient.cluster import _cluster_at  # noqa: PLC0415 - as above
+
+        return _cluster_at, (self.session.advertise or str(self.session.address),)
+
+    @property
+    def address(self) -> str:
+        """Where the server is, as one types it."""
+        return str(self.session.address)
+
+    async def close(self) -> None:
+        """Say goodbye; what this program held is free. An embedded server and its workers end.
+
+        One that came in a value is only borrowed: it stays open for whoever opened it.
+        """
+        if self._borrowed:
+            return
+        work, self._work = self._work, None
+        if work is not None:
+            await in_thread(work.end)
+        await self.session.close()
+        owns, self._owns = self._owns, None
+        if owns is not None:
+            await in_thread(owns.stop)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- the cluster -----------------------------------------------------------------------------
+
+    async def delete(self, name: str, kind: str | None = None) -> bool:
+        """Delete the object of that name; return whether there was one; see `mpclient.Cluster.delete`."""
+        return bool((await self.session.call(_DELETE, "", [name, kind])).result)
+
+    async def objects(self) -> _list[_dict[str, Any]]:
+        """Return a description of each named object: its name, kind and settings."""
+        return _list((await self.session.call(_LIST, "", [])).result)
+
+    async def status(self) -> _dict[str, Any]:
+        """Return what `mpserve status` shows: sessions and objects, as plain data."""
+        return _dict((await self.session.call(_STATUS, "", [])).result)
+
+    # -- work ------------------------------------------------------------------------------------
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function on one of the workers and return what it returns, or raise what it raises.
+
+        Cancelled, a job that no worker has begun is not run at all.
+        """
+        executor = await self.executor()
+        return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
+
+    async def executor(self) -> Executor:
+        """Return the workers as a `concurrent.futures.Executor`, for `loop.run_in_executor` and the like.
+
+        It has a connection of its own, and threads; both end with this cluster.
+        """
+        async with self._work_beginning:
+            if self._work is None:
+                self._work = await in_thread(partial(_begin_work, self.session), _Work.end)
+            return self._work.executor
+
+    # -- objects ---------------------------------------------------------------------------------
+
+    def _find_class(self, kind: str, flavour: str) -> Any:
+        return find_class(kind, flavour)
+
+    Queue = _opened(Factories.Queue, queues.Queue)
+    JoinableQueue = _opened(Factories.JoinableQueue, queues.JoinableQueue)
+    SimpleQueue = _opened(Factories.SimpleQueue, queues.SimpleQueue)
+    LifoQueue = _opened(Factories.LifoQueue, queues.LifoQueue)
+    PriorityQueue = _opened(Factories.PriorityQueue, queues.PriorityQueue)
+    Lock = _opened(Factories.Lock, locks.Lock)
+    RLock = _opened(Factories.RLock, locks.RLock)
+    Semaphore = _opened(Factories.Semaphore, locks.Semaphore)
+    BoundedSemaphore = _opened(Factories.BoundedSemaphore, locks.BoundedSemaphore)
+    Event = _opened(Factories.Event, locks.Event)
+    Barrier = _opened(Factories.Barrier, locks.Barrier)
+    list = _opened(Factories.list, containers.List)
+
+    async def Condition(  # noqa: N802 - the standard library's name, here and below
+        self,
+        lock: locks.Mutex | None = None,
+        *,
+        on_owner_death: OwnerDeath | None = None,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> locks.Condition:
+        """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
+        given = {} if lock is None else {"lock": _mutex(lock)._handle.ident}
+        if on_owner_death is not None:
+            given["on_owner_death"] = on_owner_death
+        condition: locks.Condition = await self._open("condition", "", given, (), name, fresh, ttl)
+        return condition
+
+    async def dict(
+        self, *args: Any, name: str | None = None, fresh: bool = False, ttl: float | None = None, **items: Any
+    ) -> containers.Dict:
+        """Return a shared dict; see `mpclient.factories.Factories.dict`."""
+        first = _dict(*args, **items)
+        found: containers.Dict = await self._open("dict", "", {}, (), name, fresh, ttl)
+        if name is None or fresh:
+            await found.update(first)
+        else:
+            for key, value in first.items():
+                await found.setdefault(key, value)
+        return found
+
+    async def set(
+        self,
+        iterable: Iterable[Any] = (),
+        /,
+        *,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> containers.Set:
+        """Return a shared set. To one that exists already, by `name`, the members are added."""
+        first = _set(iterable)
+        found: containers.Set = await self._open("set", "", {}, (), name, fresh, ttl)
+        await found.update(first)
+        return found
+
+    async def Namespace(  # noqa: N802
+        self, /, *, name: str | None = None, fresh: bool = False, ttl: float | None = None, **attributes: Any
+    ) -> containers.Namespace:
+        """Return named values."""
+        found: containers.Namespace = await self._open("namespace", "", {}, (), name, fresh, ttl)
+        for attribute, value in attributes.items():
+            await found.set(attribute, value)
+        return found
+
+    async def Value(  # noqa: N802
+        self,
+        typecode_or_type: Any,
+        *args: Any,
+        lock: bool | locks.Mutex = True,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> numbers.Value:
+        """Return a shared number; see `mpclient.factories.Factories.Value`."""
+        typecode = typecode_of(typecode_or_type)
+        blobs = self._blobs([first_value(typecode, args)])
+        return await self._numbers(  # type: ignore[no-any-return]
+            "value", typecode, {"typecode": typecode}, blobs, lock, name, fresh, ttl
+        )
+
+    async def Array(  # noqa: N802
+        self,
+        typecode_or_type: Any,
+        size_or_initializer: int | Sequence[Any],
+        *,
+        lock: bool | locks.Mutex = True,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> numbers.Array:
+        """Return a shared array; see `mpclient.factories.Factories.Array`."""
+        typecode = typecode_of(typecode_or_type)
+        given = array_settings(typecode, size_or_initializer)
+        return await self._numbers(  # type: ignore[no-any-return]
+            "array", typecode, given, (), lock, name, fresh, ttl
+        )
+
+    async def _numbers(
+        self,
+        kind: str,
+        typecode: str,
+        given: Mapping[str, Any],
+        blobs: Sequence[Any],
+        lock: bool | locks.Mutex,
+        name: str | None,
+        fresh: bool,
+        ttl: float | None,
+    ) -> Any:
+        mutex: locks.Mutex | None = None if isinstance(lock, bool) else _mutex(lock)
+        if lock is True:
+            mutex = await self._open("rlock", "", {}, (), lock_name(kind, name), False, None)
+        flavour = ("Raw" if mutex is None else "") + kind.capitalize()
+        return await self._open(kind, flavour, given, blobs, name, fresh, ttl, typecode=typecode, lock=mutex)
+
+    async def Pipe(self, duplex: bool = True) -> tuple[pipes.Connection, pipes.Connection]:  # noqa: N802
+        """Return the two ends of a new pipe; without `duplex` one only receives and the other only sends."""
+        modes = ("rw", "rw") if duplex else ("r", "w")
+        first: pipes.Connection = await self.make("pipe", "", {}, mode=modes[0])
+        peer = {"peer": first._handle.ident}
+        return first, await self.make("pipe", "", peer, mode=modes[1])
+
+    def _queue(self, *args: Any) -> Any:
+        if args[-1]:
+            raise NotSupported("mpclient.aio has no buffered queues: put() returns when the server has it")
+        return super()._queue(*args)
+
+
+def _mutex(lock: Any) -> locks.Mutex:
+    if isinstance(lock, locks.Mutex):
+        return lock
+    raise TypeError(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
+
+
+# -- connecting -----------------------------------------------------------------------------------
+
+
+def connect(
+    address: str | tuple[str, int] | Address | None = None,
+    authkey: bytes | str | None = None,
+    *,
+    name: str = "",
+    authkey_file: str | os.PathLike[str] | None = None,
+    connect_timeout: float | None = None,
+    reconnect_timeout: float | None = None,
+) -> Connecting:
+    """Return what connects to a server when it is awaited, or entered with ``async with``.
+
+    Arguments and errors as those of `mpclient.connect`. Without an address, and without ``MPSERVE_ADDRESS``,
+    that is the default cluster's server, or one of this program's own.
+    """
+    given = address, authkey, authkey_file, connect_timeout, reconnect_timeout
+    return Connecting(partial(_read_arguments, *given), name)
+
+
+def _read_arguments(
+    address: str | tuple[str, int] | Address | None,
+    authkey: bytes | str | None,
+    authkey_file: str | os.PathLike[str] | None,
+    connect_timeout: float | None,
+    reconnect_timeout: float | None,
+) -> _Place:
+    """Find out where to connect to. Reads files, and may start a server: in a thread."""
+    place, limits = read_place(address, connect_timeout, reconnect_timeout)
+    if place is not None:
+        return _Place(place, read_key(authkey, authkey_file), limits)
+    existing = find_existing()
+    if existing is not None:
+        return _Place(existing.session.address, existing.session.key, limits)
+    from mpclient.local import LocalCluster  # noqa: PLC0415 - only where there is no server
+
+    local = LocalCluster()
+    try:
+        local.start()
+    except BaseException:
+        local.stop()
+        raise
+    return _Place(local.address, local.key, limits, local)
+
+
+class _Place(NamedTuple):
+    """Where to connect to."""
+
+    address: Address
+    key: bytes
+    limits: _dict[str, float]
+    owns: LocalCluster | None = None
+
+    def drop(self) -> None:
+        """Stop what was started: nobody wants it any more."""
+        if self.owns is not None:
+            self.owns.stop()
+
+
+class Connecting:
+    """A cluster that is about to be connected to. Awaited, or entered with ``async with``, once."""
+
+    def __init__(self, read: Callable[[], _Place], name: str) -> None:
+        self._read = read
+        self._name = name
+        self._cluster: Cluster | None = None
+
+    def __await__(self) -> Generator[Any, None, Cluster]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> Cluster:
+        self._cluster = await self._connect()
+        return self._cluster
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._cluster is not None:
+            await self._cluster.close()
+
+    async def _connect(self) -> Cluster:
+        place = await in_thread(self._read, _Place.drop)
+        session = Session(place.address, place.key, Describes(name=self._name), **place.limits)
+        try:
+            await session.start()
+        except BaseException:
+            await session.close()
+            await in_thread(place.drop)
+            raise
+        return Cluster(session, owns=place.owns)
+
+
+# -- work -----------------------------------------------------------------------------------------
+
+
+def _begin_work(session: Session) -> _Work:
+    """Make an executor, with a session of its own: it has threads that wait."""
+    beside = BlockingSession(
+        *(session.address, session.key, session.describes),
+        connect_timeout_s=session.connect_timeout_s,
+        reconnect_timeout_s=session.reconnect_timeout_s,
+    )
+    beside.start()
+    cluster = BlockingCluster(beside)
+    return _Work(cluster, cluster.executor())
+
+
+class _Work(NamedTuple):
+    cluster: BlockingCluster
+    executor: Executor
+
+    def end(self) -> None:
+        """Cancel what has not begun, and say goodbye."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.cluster.close()

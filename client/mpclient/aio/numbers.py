@@ -1,0 +1,126 @@
+"""Value and Array, awaited: shared numbers, with a lock beside them or without."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from mpclient.aio.base import AsyncProxy, awaited, shared
+from mpclient.aio.locks import Lock, Mutex, RLock
+from mpclient.objects import synchronized, t_array, t_value
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mpclient.references import Handle
+
+__all__ = ["Array", "RawArray", "RawValue", "Value"]
+
+
+class _Typed(AsyncProxy):
+    """Something with a type code, and perhaps a lock."""
+
+    __slots__ = ("_lock", "_typecode")
+
+    def __init__(
+        self, handle: Handle, name: str | None = None, *, typecode: str = "", lock: Mutex | None = None
+    ) -> None:
+        super().__init__(handle, name)
+        self._typecode = typecode
+        self._lock = lock
+
+    @classmethod
+    def from_handle(cls, handle: Handle, details: str) -> Self:
+        """Make the proxy that was pickled; see `mpclient.objects.synchronized.Typed.from_handle`."""
+        typecode, *rest = details.split(":")
+        if not rest:
+            return cls(handle, typecode=typecode)
+        ident, kind = rest
+        lock_class = RLock if kind == "rlock" else Lock
+        return cls(handle, typecode=typecode, lock=lock_class(handle.session.adopt(ident)))
+
+    _details = shared(synchronized.Typed._details)
+    _handles = shared(synchronized.Typed._handles)
+    _check_counts = shared(synchronized.Typed._check_counts)
+
+
+class _Synchronized(_Typed):
+    """One with a lock beside it."""
+
+    __slots__ = ()
+
+    def get_lock(self) -> Mutex:
+        """Return the lock that goes with it."""
+        assert self._lock is not None
+        return self._lock
+
+    async def __aenter__(self) -> bool:
+        return await self.get_lock().acquire()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.get_lock().__aexit__(exc_type, exc, trace)
+
+
+class RawValue(_Typed):
+    """One number without a lock."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "value"
+    flavour: ClassVar[str] = "RawValue"
+
+    _blob = shared(t_value.RawValue._blob)
+
+    get = awaited(t_value.RawValue.get)
+    set = awaited(t_value.RawValue.set)
+    incr = awaited(t_value.RawValue.incr)
+    cas = awaited(t_value.RawValue.cas)
+
+
+class Value(_Synchronized, RawValue):
+    """One number, and a lock beside it."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "Value"
+
+
+class RawArray(_Typed):
+    """A fixed number of numbers, without a lock."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "array"
+    flavour: ClassVar[str] = "RawArray"
+
+    _joined = shared(t_array.RawArray._joined)
+    _number = shared(t_array.RawArray._number)
+    _items = awaited(t_array.RawArray._items)
+    _read_one = shared(t_array.RawArray._read_one)
+    _read_items = shared(t_array.RawArray._read_items)
+    _read_joined = shared(t_array.RawArray._read_joined)
+    _store = awaited(t_array.RawArray._store)
+
+    __getitem__ = awaited(t_array.RawArray.__getitem__)
+    len = awaited(t_array.RawArray.__len__)
+    tolist = awaited(t_array.RawArray.tolist)
+    incr = awaited(t_array.RawArray.incr)
+
+    async def set(self, index: Any, value: Any) -> None:
+        """Store a number at an index, or as many as a slice has."""
+        length = await self.len() if isinstance(index, slice) else 0
+        await self._store(index, value, length)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for number in await self.tolist():
+            yield number
+
+
+class Array(_Synchronized, RawArray):
+    """A fixed number of numbers, and a lock beside them."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "Array"

@@ -1,0 +1,476 @@
+"""This program at one server, driven by asyncio: one connection, a lane for each task.
+
+    Session ──term──> Term ──> Line: the connection     (heartbeat, references, output: lane 0)
+       └── tasks' lanes ──────────'
+
+RULES
+* Everything runs in the loop that it was made in, except dialling, which waits in a thread of its own.
+* The end of a task is the end of its lane: what belongs to the task alone is handed on.
+* What must not be lost with the connection (abandoned calls, ended lanes) is told again after a reconnect,
+  until an answer to a later call says that it has arrived.
+* A loop that is blocked for longer than the server's session timeout is a silent one: the server then takes
+  this program for dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from mpclient.aio.lane import Lane
+from mpclient.aio.line import Line
+from mpclient.aio.threads import in_thread
+from mpclient.dialling import Connection, Lost
+from mpclient.errands import GATHER_S, Errands
+from mpclient.patience import Patience
+from mpclient.printer import Printer
+from mpclient.terms import Describes, SessionBase, Term, again
+from mpshared.errors import MpserveError, NotSupported, ServerGone, make
+from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
+
+if TYPE_CHECKING:
+    from mpclient.lane import Read
+    from mpclient.references import Handle
+    from mpshared.address import Address
+    from mpshared.ops import Op
+    from mpshared.values import Blob
+    from mpshared.wire.own.frames import Event
+
+__all__ = ["Session"]
+
+_STOP_S: Final = 2.0
+_PRINT_S: Final = 1.0
+_UNSURE_MOST: Final = 64
+"""So much may be uncertain before the server is asked something only to have an answer."""
+
+
+class _Unsure(NamedTuple):
+    """What the server may not have heard: that a call was abandoned, or that a lane has ended."""
+
+    mark: int
+    lane: int
+    abandoned: int
+    """The number of the call; 0: the lane has ended."""
+    settled: int
+
+    def pieces(self) -> list[bytes]:
+        if self.abandoned:
+            return encode_control(Type.ABANDON, self.lane, self.abandoned)
+        return encode_control(Type.LANE_CLOSED, self.lane, ack=self.settled)
+
+
+class Session(SessionBase):
+    """See the file's beginning. Made in a running loop."""
+
+    def __init__(
+        self, address: Address, key: bytes, describes: Describes | None = None, **limits_s: float
+    ) -> None:
+        super().__init__(address, key, describes, **limits_s)
+        self._loop = asyncio.get_running_loop()
+        self._lanes: WeakKeyDictionary[asyncio.Task[Any], Lane] = WeakKeyDictionary()
+        self._ending: set[Lane] = set()
+        """Lanes of tasks that have ended, with calls that go on."""
+        self._starting = asyncio.Lock()
+        self._server_id = ""
+        self._line: Line | None = None
+        self._errands: Errands | None = None
+        self._printer: Printer | None = None
+        self._last_asked: tuple[int, asyncio.Future[None]] | None = None
+        """Before the goodbye: the call that tells how much is still to be printed."""
+        self._mending: asyncio.Task[None] | None = None
+        self._attaching: deque[int] = deque()
+        """Lanes whose ATTACH has no answer yet, in order; 0: one that is not interesting."""
+        self._unsure: deque[_Unsure] = deque()
+        self._marks: dict[int, int] = {}
+        """Calls of lane 0 whose answers make sure of something: which mark, by number."""
+        self._mark = 0
+        self._beat: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+        self._readers: list[tuple[int, asyncio.Future[None]]] = []
+        """Callers that wait until a number is printed."""
+
+    # -- calling ---------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        op: Op,
+        target: str,
+        args: list[Any],
+        blobs: Sequence[Blob] = (),
+        read: Read | None = None,
+        *,
+        finish: bool = False,
+    ) -> Any:
+        """Make one call over this task's lane; see `Lane.call`."""
+        lane = self._own_lane() or await self._open_lane()
+        if self._line is not None and self._line.full:
+            await self._line.room()
+        try:
+            return await lane.call(op, target, args, blobs, read, finish=finish)
+        except ServerGone:
+            if lane.term.over is not None:
+                self._lanes.pop(_this_task(), None)  # it is told; the next call begins anew
+            raise
+
+    def _own_lane(self) -> Lane | None:
+        """Return this task's lane, if it has one; tell it, once, that its term is over."""
+        lane = self._lanes.get(_this_task())
+        if lane is not None and lane.term.over is not None:
+            self._lanes.pop(_this_task(), None)
+            raise again(lane.term.over)
+        return lane
+
+    async def _open_lane(self) -> Lane:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(f"this connection to {self.address} belongs to another event loop")
+        term = await self.start()
+        task = _this_task()
+        lane = self._lanes[task] = Lane(self, term)
+        task.add_done_callback(self._task_done)
+        if self._line is None:
+            lane.suspend()
+        else:
+            self._attaching.append(0)  # a new lane begins with 1, whatever the answer says
+            self.send(encode_control(Type.ATTACH, body=term.body(lane.number)))
+        return lane
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        lane = self._lanes.pop(task, None)
+        if lane is not None:
+            self._ending.add(lane)
+            lane.close()
+
+    def calls(self) -> int:
+        """Return the number of this task's last call, 0 if it made none."""
+        lane = self._lanes.get(_this_task())
+        return 0 if lane is None else lane.sent
+
+    async def was_seen(self, number: int) -> bool:
+        """Return whether the server has seen this task's call of that number; see `Lane.was_seen`."""
+        lane = self._lanes.get(_this_task())
+        return lane is not None and await lane.was_seen(number)
+
+    # -- references ------------------------------------------------------------------------------
+
+    @property
+    def server_id(self) -> str:
+        """The server's own id; "" before the first call."""
+        return self._server_id
+
+    def adopt(self, ident: str) -> Handle:
+        """Return the handle of an object that a value mentions.
+
+        Raises:
+            NotSupported: The server was not told of the mention: it would have to be asked, and there is no
+                waiting while a value is opened.
+        """
+        handle = self.references.find(ident)
+        if handle is None:
+            raise NotSupported(
+                f"a value mentions the shared object {ident} in a way that the server does not see: its "
+                f"proxy was pickled by the program itself; put the proxy itself into the value"
+            )
+        return handle
+
+    def make(self, kind: str, handle: Handle) -> Any:
+        """Return the live object for what stood in a value."""
+        from mpclient.aio.kinds import make as make_object  # noqa: PLC0415 - the import would be circular
+
+        return make_object(kind, handle)
+
+    def borrowed(self) -> Any:
+        """Return the cluster that a value mentions."""
+        from mpclient.aio.cluster import Cluster  # noqa: PLC0415 - the import would be circular
+
+        return Cluster(self, borrowed=True)
+
+    def wake(self) -> None:
+        """Have the server told, soon, what was lent and dropped. Safe in finalisers, in any thread."""
+        self._soon(self._gather)
+
+    def _soon(self, function: Callable[..., object], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            return  # the loop is closed, and nothing can be told any more
+
+    def _gather(self) -> None:
+        if self._gathering is None and self.references.waiting and not self.closed:
+            self._gathering = self._loop.call_later(GATHER_S, self._tell_references)
+
+    def _tell_references(self) -> None:
+        self._gathering = None
+        if self._errands is not None and self._line is not None:
+            self._errands.tell_references()
+            self._gather()
+
+    # -- terms -----------------------------------------------------------------------------------
+
+    async def start(self) -> Term:
+        """Return the term under way; begin one if there is none.
+
+        Raises:
+            ServerGone: No server within the connect timeout (after the end of a term: within seconds).
+            NotAllowed, ProtocolViolation: It is not our server.
+        """
+        term = self._term
+        if term is not None:
+            return term
+        async with self._starting:
+            term = self._term
+            return await self._begin() if term is None else term
+
+    async def _begin(self) -> Term:
+        control, term, errands = await in_thread(self._begin_blocking, _close_first)
+        self._line = await Line(control, self._hear, self._lost).open()
+        errands.send = self.send
+        self._printer = term.printer
+        self._server_id = term.server
+        self._errands = errands
+        self._unsure.clear()
+        self._marks.clear()
+        self._attaching.clear()
+        self._term = term
+        self._line.begin()
+        self._heartbeat(term)
+        return term
+
+    def _begin_blocking(self) -> tuple[Connection, Term, Errands]:
+        control, attached = self._introduce()
+        try:
+            term = Term(attached, Printer(partial(self._soon, self._printed_more), attached.get("run", "")))
+            errands = Errands(self.references, control.send)
+            self.advertise = attached.get("advertise") or ""
+            self.references.renew(term.epoch, lambda op, args: errands.ask(op, args, control.next_event))
+        except BaseException:
+            control.close()
+            raise
+        return control, term, errands
+
+    def _break_off(self, term: Term) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+        for lane in term.living_lanes():
+            assert term.over is not None
+            lane.fail(term.over)
+        self._ending.clear()
+        for _, reader in self._readers:
+            if not reader.done():
+                reader.set_result(None)
+        if self._line is not None and not self.closed:
+            self._line.close()
+            self._line = None
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    def send(self, pieces: list[bytes]) -> None:
+        """Write a frame, if there is a connection; after a reconnect everything is sent again."""
+        if self._line is not None:
+            self._line.send(pieces)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Reply | Failed):
+            self._answered(event)
+        elif isinstance(event, Control) and event.type is Type.OUTPUT and self._printer is not None:
+            self._printer.take(*event.body)
+        elif isinstance(event, Control) and event.type is Type.ATTACHED and self._attaching:
+            lane = self._lane(self._attaching.popleft())
+            if lane is not None:
+                self._agree(lane, event.body.get("last", 0))
+
+    def _answered(self, answer: Reply | Failed) -> None:
+        if answer.lane:
+            lane = self._lane(answer.lane)
+            if lane is not None:
+                lane.answered(answer)
+        elif isinstance(answer, Failed) and answer.number == 0:
+            if self._term is not None:
+                self.refused(self._term, make(answer.code, answer.text, answer.fields))
+        elif self._errands is not None:
+            self._errands.answered(answer)
+            if self._last_asked is not None and self._last_asked[0] == answer.number:
+                self._last_asked[1].set_result(None)
+            self._make_sure(self._marks.pop(answer.number, 0))
+
+    def _lane(self, number: int) -> Lane | None:
+        found = self._term.lanes.get(number) if self._term is not None else None
+        lane = None if found is None else found()
+        return lane if isinstance(lane, Lane) else None
+
+    # -- what the server must hear of ------------------------------------------------------------
+
+    def abandoned(self, lane: Lane, number: int) -> None:
+        """Tell the server that nobody waits for the answer to a call."""
+        self._tell(lane.number, number, 0)
+
+    def lane_closed(self, lane: Lane) -> None:
+        """Tell the server that a task has ended."""
+        self._ending.discard(lane)
+        if lane.term.over is None:
+            self._tell(lane.number, 0, lane.settled)
+
+    def _tell(self, lane: int, abandoned: int, settled: int) -> None:
+        self._mark += 1
+        unsure = _Unsure(self._mark, lane, abandoned, settled)
+        self._unsure.append(unsure)
+        self.send(unsure.pieces())
+        if self._mark % _UNSURE_MOST == 0 and self._line is not None and self._errands is not None:
+            self._marks[self._errands.ask_output()] = self._mark
+
+    def _make_sure(self, mark: int) -> None:
+        while self._unsure and self._unsure[0].mark <= mark:
+            self._unsure.popleft()
+
+    def _agree(self, lane: Lane, last: int) -> None:
+        """Go on with a lane. The numbers of calls that were abandoned before the server saw them are free."""
+        here = [unsure for unsure in self._unsure if unsure.lane == lane.number and unsure.abandoned]
+        for unsure in here:
+            if unsure.abandoned > last:
+                self._unsure.remove(unsure)
+        lane.agree(last, [unsure.abandoned for unsure in here])
+
+    def _heartbeat(self, term: Term) -> None:
+        if term.over is not None:
+            return
+        for lane in term.living_lanes():
+            if lane.settled > lane.told:
+                self.send(encode_control(Type.ACK, lane.number, ack=lane.settled))
+                lane.told = lane.settled
+        self.send(encode_control(Type.HEARTBEAT, body=[]))
+        self._beat = self._loop.call_later(term.beat_s, self._heartbeat, term)
+
+    # -- output ----------------------------------------------------------------------------------
+
+    async def printed(self, number: int) -> None:
+        """Wait until entry `number` of what workers print is printed, as `Printer.wait` does."""
+        printer = self._printer
+        if printer is None or not printer.must_wait(number):
+            return
+        reader = self._loop.create_future()
+        self._readers.append((number, reader))
+        try:
+            async with asyncio.timeout(_PRINT_S):
+                await reader
+        except TimeoutError:
+            printer.held_up = True
+
+    def _printed_more(self, pieces: list[bytes]) -> None:
+        """Tell the server, and callers, how far the printer is."""
+        self.send(pieces)
+        printed = self._printer.printed if self._printer is not None else 0
+        for number, reader in self._readers:
+            if number <= printed and not reader.done():
+                reader.set_result(None)
+        self._readers = [(number, reader) for number, reader in self._readers if not reader.done()]
+
+    # -- when the connection is lost -------------------------------------------------------------
+
+    def _lost(self, line: Line, error: Lost | MpserveError) -> None:
+        term = self._term
+        if line is not self._line or term is None:
+            return
+        self._line = None
+        if isinstance(error, MpserveError):
+            self.refused(term, error)
+            return
+        self._attaching.clear()
+        for lane in term.living_lanes():
+            lane.suspend()
+        self._mending = self._loop.create_task(self._mend(term, error), name="mpserve-mend")
+
+    async def _mend(self, term: Term, lost: Lost) -> None:
+        """Attach again, until it succeeds or patience ends (the session then is over)."""
+        patience = Patience(self, term)
+        try:
+            while term.over is None:
+                await asyncio.sleep(patience.delay_s(lost))
+                try:
+                    control, attached = await in_thread(partial(self._attach, term), _close_first)
+                    self._line = await Line(control, self._hear, self._lost).open()
+                    break
+                except Lost as err:
+                    lost = err
+        except MpserveError as err:
+            if term.over is None:
+                self.refused(term, err)
+            return
+        if term.over is None:
+            self._go_on(term, attached)
+
+    def _attach(self, term: Term) -> tuple[Connection, dict[str, Any]]:
+        control = self.dial()
+        return control, control.attach(term.body(0))
+
+    def _go_on(self, term: Term, attached: dict[str, Any]) -> None:
+        assert self._line is not None
+        assert self._errands is not None
+        term.printer.resume(attached.get("run", ""))
+        self._errands.send_again()
+        for unsure in self._unsure:
+            if not unsure.abandoned:
+                self.send(unsure.pieces())
+        for lane in term.living_lanes():
+            if lane.closed:
+                continue
+            self._attaching.append(lane.number)
+            self.send(encode_control(Type.ATTACH, body=term.body(lane.number)))
+        self._line.begin()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Say goodbye: the server frees what this program held. Calls under way raise `ServerGone`."""
+        if self.closed:
+            return
+        self.closed = True
+        self._closing.set()
+        term, line = self._term, self._line
+        if term is None:
+            return
+        printer = term.printer
+        lanes = term.living_lanes()
+        self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
+        if self._mending is not None:
+            self._mending.cancel()
+        if line is not None:
+            await self._say_goodbye(line, lanes, printer)
+            self._line = None
+        await in_thread(printer.drain)
+
+    async def _say_goodbye(self, line: Line, lanes: list[Lane], printer: Printer) -> None:
+        """Leave in order."""
+        try:
+            for lane in lanes:
+                line.send(encode_control(Type.ACK, lane.number, ack=lane.settled))
+            if self._errands is not None:
+                self._errands.tell_lent()
+                if printer.used:
+                    await self._print_rest(self._errands, printer)
+            line.send(encode_control(Type.GOODBYE, body="bye"))
+            await asyncio.wait([line.closed], timeout=_STOP_S)
+        finally:
+            line.close()
+
+    async def _print_rest(self, errands: Errands, printer: Printer) -> None:
+        """Have everything printed that workers have printed for this program, for as long as that goes on."""
+        self._last_asked = errands.ask_output(), self._loop.create_future()
+        await asyncio.wait([self._last_asked[1]], timeout=_PRINT_S)
+        printed = -1
+        while printer.printed < errands.named and printed != printer.printed:
+            printed = printer.printed
+            await self.printed(errands.named)
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("shared objects are used in tasks of asyncio: each task has its own line of calls")
+    return task
+
+
+def _close_first(result: tuple[Any, ...]) -> None:
+    result[0].close()

@@ -1,0 +1,598 @@
+"""The client of asyncio on the real server: all kinds, cancellation, many tasks on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from functools import wraps
+
+import pytest
+from tests.integration.relay import Relay
+
+from mpclient import aio
+from mpshared.errors import BrokenBarrierError, Empty, Full, NotHeld, NotSupported, ServerGone, ShutDown
+
+
+def loop(test):
+    """Run a test in an event loop."""
+
+    @wraps(test)
+    def run(*args, **kwargs):
+        async def limited():
+            async with asyncio.timeout(20):
+                await test(*args, **kwargs)
+
+        asyncio.run(limited(), debug=True)
+
+    return run
+
+
+@pytest.fixture
+def connect(server):
+    return lambda **more: aio.connect(server.address, server.key, **{"reconnect_timeout": 5.0, **more})
+
+
+async def until(condition):
+    """Wait until the server says so, 10 s at most."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - it is the server that is asked
+            await asyncio.sleep(0.01)
+
+
+async def waiters(cluster, name):
+    """Return how many calls wait for a named object."""
+    [found] = [each for each in (await cluster.status())["objects"] if each["name"] == name]
+    return found["waiters"]
+
+
+# -- each kind ------------------------------------------------------------------------------------
+
+
+@loop
+async def test_queues(connect):
+    async with connect() as cluster:
+        queue = await cluster.Queue(2)
+        await queue.put("a")
+        await queue.put_nowait(["b"])
+        assert await queue.full()
+        with pytest.raises(Full):
+            await queue.put("c", timeout=0.01)
+        assert (await queue.qsize(), await queue.empty()) == (2, False)
+        assert [await queue.get(), await queue.get_nowait()] == ["a", ["b"]]
+        with pytest.raises(Empty):
+            await queue.get(block=False)
+        with pytest.raises(ValueError, match="non-negative"):
+            await queue.get(timeout=-1)
+        stack, smallest = await cluster.LifoQueue(), await cluster.PriorityQueue()
+        for each in (stack, smallest):
+            await each.put_many([2, 1, 3])
+        assert await stack.get_many(5) == [3, 1, 2]
+        assert await smallest.get_many(5) == [1, 2, 3]
+        with pytest.raises(NotSupported, match="no buffered"):
+            await cluster.Queue(buffered=True)
+
+
+@loop
+async def test_a_queue_is_iterated_until_it_is_shut_down(connect):
+    async with connect() as cluster:
+        queue = await cluster.SimpleQueue()
+        await queue.put_many(range(3))
+        await queue.shutdown()
+        assert [item async for item in queue] == [0, 1, 2]
+        with pytest.raises(ShutDown):
+            await queue.put(1)
+
+
+@loop
+async def test_joinable_queues(connect):
+    async with connect() as cluster:
+        queue = await cluster.JoinableQueue()
+        await queue.put_many("ab")
+        assert await queue.join(timeout=0) is False
+        joined = asyncio.create_task(queue.join())
+        for item in "ab":
+            assert await queue.get() == item
+            await queue.task_done()
+        await joined
+        with pytest.raises(ValueError, match="task_done"):
+            await queue.task_done()
+        assert await queue.dead.list() == []
+
+
+@loop
+async def test_locks(connect):
+    async with connect() as cluster:
+        for lock in (await cluster.Lock(), await cluster.RLock(), await cluster.Condition()):
+            async with lock as taken:
+                assert taken
+                assert await lock.locked()
+                assert await lock.fence() > 0
+            assert not await lock.locked()
+            with pytest.raises(NotHeld):
+                await lock.release()
+
+
+@loop
+async def test_an_rlock_belongs_to_its_task(connect):
+    async with connect() as cluster:
+        lock = await cluster.RLock()
+
+        async def take():
+            assert await lock.acquire()
+            assert await lock.acquire()
+
+        await asyncio.create_task(take())  # its end hands the lock on
+        async with lock:
+            attempt = asyncio.create_task(lock.acquire(blocking=False))
+            assert await attempt is False
+            assert await lock.acquire(blocking=False)
+            await lock.release()
+
+
+@loop
+async def test_semaphores_and_events(connect):
+    async with connect() as cluster:
+        permits = await cluster.BoundedSemaphore(2)
+        async with permits:
+            assert await permits.get_value() == 1
+        with pytest.raises(ValueError, match="released"):
+            await permits.release()
+        event = await cluster.Event()
+        assert await event.wait(0) is False
+        waiting = asyncio.create_task(event.wait())
+        await event.set()
+        assert await waiting is True
+        await event.clear()
+        assert not await event.is_set()
+
+
+@loop
+async def test_conditions(connect):
+    async with connect() as cluster:
+        lock = await cluster.Lock()
+        condition = await cluster.Condition(lock)
+        numbers = await cluster.list()
+
+        async def consume():
+            async with condition:
+                assert await condition.wait_for(lambda: done, timeout=10)
+                return await numbers.copy()
+
+        done = False
+        consumers = [asyncio.create_task(consume()) for _ in range(3)]
+        async with condition:
+            await numbers.extend([1, 2])
+            done = True
+            await condition.notify_all()
+        while not all(task.done() for task in consumers):
+            async with condition:
+                await condition.notify_all()
+        assert [await task for task in consumers] == [[1, 2]] * 3
+        with pytest.raises(TypeError, match="made by this cluster"):
+            await cluster.Condition(asyncio.Lock())
+
+
+@loop
+async def test_barriers(connect):
+    async with connect() as cluster:
+        acted = []
+
+        async def act():
+            acted.append(await barrier.status())
+
+        barrier = await cluster.Barrier(3, act)
+        assert sorted(await asyncio.gather(*(barrier.wait() for _ in range(3)))) == [0, 1, 2]
+        assert len(acted) == 1
+        await barrier.abort()
+        with pytest.raises(BrokenBarrierError):
+            await barrier.wait()
+        await barrier.reset()
+        assert await barrier.status() == (3, 0, False)
+
+
+@loop
+async def test_dicts(connect):
+    async with connect() as cluster:
+        shared = await cluster.dict({"a": 1}, b=2)
+        assert (await shared["a"], await shared.get("x", 7), await shared.len()) == (1, 7, 2)
+        with pytest.raises(KeyError, match="x"):
+            await shared["x"]
+        await shared.set("c", [3])
+        await shared.delete("a")
+        with pytest.raises(KeyError, match="a"):
+            await shared.delete("a")
+        assert await shared.contains("c")
+        assert [key async for key in shared] == await shared.keys() == ["b", "c"]
+        assert await shared.items() == [("b", 2), ("c", [3])]
+        assert await shared.values() == [2, [3]]
+        assert await shared.incr("n", 5) == 5
+        assert await shared.cas("n", 5, aio.MISSING)
+        assert await shared.setdefault("b", 9) == 2
+        assert await shared.pop("c") == [3]
+        assert await shared.pop("c", None) is None
+        await shared.update(d=4)
+        assert await shared.popitem() == ("d", 4)
+        assert await shared.copy() == {"b": 2}
+        await shared.clear()
+        assert await shared.copy() == {}
+
+
+@loop
+async def test_lists(connect):
+    async with connect() as cluster:
+        shared = await cluster.list([3, 1])
+        await shared.append(2)
+        await shared.extend([5, 4])
+        await shared.insert(0, 9)
+        assert await shared[1:3] == [3, 1]
+        assert (await shared[-1], await shared.len(), await shared.index(5)) == (4, 6, 4)
+        await shared.sort()
+        await shared.sort(key=lambda n: -n)
+        assert [item async for item in shared] == [9, 5, 4, 3, 2, 1]
+        await shared.set(0, 0)
+        await shared.delete(slice(1, 3))
+        assert await shared.pop() == 1
+        await shared.remove(0)
+        await shared.reverse()
+        assert await shared.copy() == [2, 3]
+        assert await shared.contains(3)
+        assert await shared.count(3) == 1
+        assert await shared.incr(0, 10) == 12
+        assert await shared.cas(0, 12, "x")
+        with pytest.raises(IndexError):
+            await shared[5]
+        await shared.clear()
+
+
+@loop
+async def test_sets_and_namespaces(connect):
+    async with connect() as cluster:
+        shared = await cluster.set("ab")
+        await shared.add("c")
+        await shared.discard("x")
+        with pytest.raises(KeyError):
+            await shared.remove("x")
+        await shared.intersection_update("abd", "abe")
+        await shared.intersection_update()
+        await shared.update("y", "z")
+        await shared.difference_update("z")
+        await shared.symmetric_difference_update("ya")
+        assert await shared.copy() == {member async for member in shared} == {"b"}
+        assert (await shared.contains("b"), await shared.len(), await shared.pop()) == (True, 1, "b")
+        names = await cluster.Namespace(x=1)
+        await names.set("y", "two")
+        assert (await names.get("y"), await names.incr("x")) == ("two", 2)
+        await names.delete("y")
+        with pytest.raises(AttributeError):
+            await names.get("y")
+        assert await names.asdict() == {"x": 2}
+
+
+@loop
+async def test_numbers(connect):
+    async with connect() as cluster:
+        value = await cluster.Value("i", 3)
+        async with value:
+            await value.set(await value.get() + 1)
+        assert await value.incr() == 5
+        assert await value.cas(5, 6)
+        with pytest.raises(OverflowError):
+            await value.set(1 << 40)
+        plain = await cluster.Value(ctypes.c_bool, True, lock=False)
+        assert await plain.get() is True
+        array = await cluster.Array("i", [1, 2, 3])
+        await array.set(0, 7)
+        await array.set(slice(1, 3), [8, 9])
+        with pytest.raises(ValueError, match="same size"):
+            await array.set(slice(1, 3), [8])
+        assert (await array[0], await array[1:], await array.len()) == (7, [8, 9], 3)
+        assert [number async for number in array] == await array.tolist() == [7, 8, 9]
+        assert await array.incr(0) == 8
+        async with array.get_lock():
+            pass
+        text = await cluster.Array("c", b"text", lock=False)
+        assert await text[:] == b"text"
+
+
+@loop
+async def test_pipes(connect):
+    async with connect() as cluster:
+        one, two = await cluster.Pipe()
+        await one.send({"a": 1})
+        await one.send_bytes(b"bytes")
+        assert await two.poll(1)
+        assert await two.recv() == {"a": 1}
+        assert await two.recv_bytes() == b"bytes"
+        await one.send("last")
+        async with one:
+            pass
+        assert one.closed
+        assert [message async for message in two] == ["last"]
+        with pytest.raises(OSError, match="closed"):
+            await one.send(1)
+        with pytest.raises(OSError, match="read-only"):
+            await (await cluster.Pipe(duplex=False))[0].send(1)
+
+
+@loop
+async def test_the_cluster_itself(connect, unique):
+    async with connect(name=unique) as cluster:
+        await cluster.Queue(name=unique)
+        assert unique in [found["name"] for found in await cluster.objects()]
+        assert unique in [session["name"] for session in (await cluster.status())["sessions"]]
+        assert await cluster.delete(unique)
+        assert not await cluster.delete(unique)
+    with pytest.raises(ServerGone, match="closed its connection"):
+        await cluster.status()
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+@loop
+async def test_objects_travel_in_values_to_both_kinds_of_clients(connect, cluster, unique):
+    async with connect() as here:
+        queue, box = await here.Queue(name=unique), await here.dict()
+        theirs = cluster.Queue(name=unique)
+        await queue.put([box, await here.Value("i", 4), here])
+        found, value, other = theirs.get(timeout=10)
+        found["a"] = 1
+        with value.get_lock():
+            assert value.value == 4
+        assert other.session is cluster.session
+        theirs.put((found, cluster.Array("i", [1]), cluster.Barrier(1, print), cluster.JoinableQueue()))
+        del found, value
+        again, array, barrier, jobs = await queue.get()
+        assert again == box
+        assert await again["a"] == 1
+        async with array:
+            assert await array[0] == 1
+        assert await barrier.wait() == 0
+        assert type(jobs) is aio.JoinableQueue
+        with pytest.raises(ZeroDivisionError) as caught:
+            theirs.put(Explosive())
+            await queue.get()
+        assert "while opening a value" in caught.value.__notes__[0]
+
+
+class Explosive:
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+@loop
+async def test_references_are_given_back(connect, cluster):
+    async with connect() as here:
+        before = len((await here.status())["objects"])
+        box = await here.dict()
+        assert len((await here.status())["objects"]) == before + 1
+        del box
+
+        async def gone():
+            return len((await here.status())["objects"]) == before
+
+        await until(gone)
+
+
+# -- cancellation ---------------------------------------------------------------------------------
+
+
+@loop
+async def test_cancelled_gets_lose_no_item(connect, unique):
+    """Tasks that get are cancelled at any moment, while items come: each is taken once, or still there."""
+    async with connect() as cluster, connect() as producer:
+        queue = await cluster.Queue(name=unique)
+        source = await producer.Queue(name=unique)
+        taken: list[int] = []
+
+        async def consume():
+            while True:
+                taken.append(await queue.get())
+
+        async def produce():
+            for n in range(0, 2000, 20):
+                await source.put_many(range(n, n + 20))
+
+        producing = asyncio.create_task(produce())
+        for _ in range(100):
+            tasks = [asyncio.create_task(consume()) for _ in range(5)]
+            await asyncio.sleep(0)
+            await source.qsize()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await producing
+        while await queue.qsize():
+            taken.append(await queue.get())
+        assert sorted(taken) == list(range(2000))
+
+
+@loop
+async def test_a_cancelled_wait_leaves_the_line(connect, unique):
+    async with connect() as cluster:
+        lock = await cluster.Lock(name=unique)
+        async with lock:
+            waiting = [asyncio.create_task(lock.acquire()) for _ in range(3)]
+            await until(lambda: _is(waiters(cluster, unique), 3))
+            waiting[0].cancel()
+            await until(lambda: _is(waiters(cluster, unique), 2))
+        assert await waiting[1] is True
+        waiting[2].cancel()
+        await lock.release()
+        async with lock:
+            pass
+
+
+async def _is(answer, expected):
+    return await answer == expected
+
+
+@loop
+async def test_a_timeout_of_asyncio_is_a_cancellation(connect):
+    async with connect() as cluster:
+        queue = await cluster.Queue()
+        for _ in range(200):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await queue.get()
+        await queue.put(1)
+        assert await queue.get(timeout=5) == 1
+
+
+@loop
+async def test_a_lock_is_released_by_who_is_cancelled_on_the_way_out(connect):
+    async with connect() as cluster:
+        lock, permits = await cluster.Lock(), await cluster.Semaphore(1)
+        inside = asyncio.Event()
+
+        async def work():
+            async with lock, permits:
+                inside.set()
+                await asyncio.sleep(30)
+
+        for _ in range(50):
+            inside.clear()
+            task = asyncio.create_task(work())
+            await inside.wait()
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()  # once more, while it releases
+            await asyncio.gather(task, return_exceptions=True)
+        assert await lock.acquire(timeout=5)
+        assert await permits.acquire(timeout=5)
+
+
+@loop
+async def test_a_cancelled_condition_holds_its_lock_again(connect, unique):
+    async with connect() as cluster:
+        for lock in (await cluster.Lock(), await cluster.RLock()):
+            condition = await cluster.Condition(lock, name=unique, fresh=True)
+
+            async def work(condition=condition, lock=lock):
+                async with condition:
+                    try:
+                        await condition.wait()
+                    finally:
+                        assert await lock.fence() > 0
+
+            task = asyncio.create_task(work())
+            await until(lambda: _is(waiters(cluster, unique), 1))
+            async with condition:
+                task.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with condition:
+                pass
+
+
+# -- many tasks -----------------------------------------------------------------------------------
+
+
+@loop
+async def test_a_thousand_tasks_wait_on_one_connection(server):
+    host, port = server.address.rsplit(":", 1)
+    relay = Relay((host, int(port)))
+    async with aio.connect(relay.address, server.key) as cluster:
+        queue, event = await cluster.Queue(), await cluster.Event()
+
+        async def work(n):
+            await event.wait()
+            await queue.put(n)
+            return await queue.get()
+
+        tasks = [asyncio.create_task(work(n)) for n in range(1000)]
+        await asyncio.sleep(0)
+        await event.set()
+        assert sorted(await asyncio.gather(*tasks)) == list(range(1000))
+        assert await queue.empty()
+    assert relay.connections == 1
+    relay.close()
+
+
+@loop
+async def test_a_lock_is_handed_on_in_order(connect):
+    async with connect() as cluster:
+        lock, order = await cluster.Lock(name="fair", fresh=True), []
+
+        async def take(n):
+            async with lock:
+                order.append(n)
+
+        async with lock:
+            tasks = []
+            for n in range(50):
+                tasks.append(asyncio.create_task(take(n)))
+                await until(lambda n=n: _is(waiters(cluster, "fair"), n + 1))
+        await asyncio.gather(*tasks)
+        assert order == list(range(50))
+
+
+@loop
+async def test_tasks_and_threads_exclude_each_other(connect, cluster, unique, in_thread):
+    async with connect() as here:
+        lock, number = await here.Lock(name=unique), await here.Value("i", 0, lock=False, name=unique)
+        theirs, value = cluster.Lock(name=unique), cluster.Value("i", lock=False, name=unique)
+
+        def threads():
+            for _ in range(100):
+                with theirs:
+                    value.value += 1
+
+        async def tasks():
+            for _ in range(20):
+                async with lock:
+                    await number.set(await number.get() + 1)
+
+        done = in_thread(threads)
+        await asyncio.gather(*(tasks() for _ in range(5)))
+        await asyncio.to_thread(done)
+        assert await number.get() == 200
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+@loop
+async def test_closing_fails_the_calls_under_way(connect):
+    cluster = await connect()
+    queue = await cluster.Queue()
+    waiting = asyncio.create_task(queue.get())
+    await until(lambda: _is(queue.qsize(), 0))
+    await cluster.close()
+    with pytest.raises(ServerGone, match="closed its connection"):
+        await waiting
+    await cluster.close()
+
+
+def test_another_loop_is_told(connect):
+    cluster = asyncio.run(_stay(connect))
+    with pytest.raises(RuntimeError, match="another event loop"):
+        asyncio.run(_ask(cluster))
+
+
+async def _stay(connect):
+    cluster = await connect()
+    await cluster.close()
+    return cluster
+
+
+async def _ask(cluster):
+    await cluster.status()
+
+
+@loop
+async def test_no_server_there():
+    with pytest.raises(ServerGone, match="no server at"):
+        await aio.connect("127.0.0.1:1", b"a key of sixteen bytes", connect_timeout=0.2)
+
+
+def test_a_program_that_forgets_to_close_ends(program):
+    process = program(
+        "import asyncio\nfrom mpclient import aio\n"
+        "async def main():\n"
+        "    cluster = await aio.connect()\n    await (await cluster.Queue()).put(1)\n    say('done')\n"
+        "asyncio.run(main())\n"
+    )
+    assert process.line() == "done"
+    process.finish()
