@@ -15,26 +15,39 @@ from mpshared.errors import ServerGone, ServerRestarted, SessionExpired
 
 
 @pytest.fixture
-def relay(server):
+def server(fresh_server):
+    """A server that gives programs time to come back: here even their handshakes are cut."""
+    return fresh_server("--grace", "20s")
+
+
+@pytest.fixture
+def cluster(server):
+    with server.connect() as cluster:
+        yield cluster
+
+
+def relay_to(server):
     host, port = server.address.rsplit(":", 1)
-    relay = Relay((host, int(port)))
+    return Relay((host, int(port)))
+
+
+@pytest.fixture
+def relay(server):
+    relay = relay_to(server)
     yield relay
     relay.close()
 
 
 @pytest.fixture
 def connect(relay, server):
-    return lambda **more: aio.connect(relay.address, server.key, **{"reconnect_timeout": 10.0, **more})
+    return lambda **more: aio.connect(relay.address, server.key, **{"reconnect_timeout": 20.0, **more})
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 @loop
-async def test_every_call_is_done_once_wherever_the_connection_breaks(fresh_server, direction):
+async def test_every_call_is_done_once_wherever_the_connection_breaks(connect, relay, direction):
     """Tasks count and move items; the connection is cut after every number of bytes."""
-    server = fresh_server("--grace", "20s")  # handshakes are cut, too
-    host, port = server.address.rsplit(":", 1)
-    relay = Relay((host, int(port)))
-    async with aio.connect(relay.address, server.key, reconnect_timeout=20) as cluster:
+    async with connect() as cluster:
         counts, queue = await cluster.dict(), await cluster.Queue()
 
         async def work(name):
@@ -54,7 +67,6 @@ async def test_every_call_is_done_once_wherever_the_connection_breaks(fresh_serv
         assert sorted(got) == [(name, n) for name in range(5) for n in range(20)]
         assert await queue.empty()
     assert relay.cuts > 3
-    relay.close()
 
 
 @loop
@@ -165,10 +177,15 @@ async def test_a_timeout_that_runs_out_without_a_server_is_no_empty(connect, rel
 
 
 @loop
-async def test_an_expired_session_is_told_once_to_each_task_and_renewed(connect, relay):
-    async with connect() as cluster:
-        box = await cluster.dict(a=1)
-        kept = await cluster.dict(name=f"kept {id(box)}", b=2)
+async def test_an_expired_session_is_told_once_to_each_task_and_renewed(fresh_server):
+    server = fresh_server("--grace", "50ms")
+    relay = relay_to(server)
+    async with (
+        aio.connect(relay.address, server.key) as cluster,
+        aio.connect(server.address, server.key) as other,
+    ):
+        session_id = cluster.session.id
+        kept, theirs = await cluster.dict(name="kept", b=2), await other.dict(name="kept")
         told = asyncio.Event()
 
         async def work():
@@ -184,13 +201,17 @@ async def test_an_expired_session_is_told_once_to_each_task_and_renewed(connect,
         await told.wait()
         relay.refusing = True
         relay.cut()
-        await asyncio.sleep(0.7)  # the server's grace period is 0.5 s, and nothing says when it is over
+        await until(lambda: _expired(other, session_id))
         relay.refusing = False
         with pytest.raises(SessionExpired):
             await kept.get("b")
         again.set()
-        assert await task == 2
-        assert await kept.get("b") == 2
+        assert await task == await kept.get("b") == await theirs.get("b") == 2
+    relay.close()
+
+
+async def _expired(cluster, session_id):
+    return session_id not in [session["id"] for session in (await cluster.status())["sessions"]]
 
 
 @loop
@@ -226,20 +247,13 @@ async def test_a_server_with_data_comes_back(fresh_server, tmp_path):
         assert await waiting == "after"
 
 
-def test_the_server_forgets_the_lanes_of_tasks_that_ended(server):
+@loop
+async def test_the_server_forgets_the_lanes_of_tasks_that_ended(connect, relay):
     """What belonged to a task alone is free when it ends, also if its connection was cut just then."""
-
-    @loop
-    async def run():
-        host, port = server.address.rsplit(":", 1)
-        relay = Relay((host, int(port)))
-        async with aio.connect(relay.address, server.key) as cluster:
-            lock = await cluster.RLock()
-            for _ in range(5):
-                await asyncio.create_task(lock.acquire())
-                relay.cut()
-                assert await lock.acquire(timeout=5)
-                await lock.release()
-        relay.close()
-
-    run()
+    async with connect() as cluster:
+        lock = await cluster.RLock()
+        for _ in range(5):
+            await asyncio.create_task(lock.acquire())
+            relay.cut()
+            assert await lock.acquire(timeout=5)
+            await lock.release()

@@ -90,8 +90,10 @@ class Line(asyncio.Protocol):
 
     def send(self, pieces: list[bytes]) -> None:
         """Write a frame; nothing happens on a line that has ended."""
-        if self._transport is not None and not self._over:
-            self._transport.writelines(pieces)
+        transport = self._transport
+        # A transport that is about to tell of its end would register its descriptor anew, for whoever gets it next.
+        if transport is not None and not self._over and not transport.is_closing():
+            transport.writelines(pieces)
 
     def _read(self) -> None:
         try:

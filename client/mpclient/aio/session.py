@@ -157,6 +157,11 @@ class Session(SessionBase):
     # -- references ------------------------------------------------------------------------------
 
     @property
+    def id(self) -> str:
+        """The session's id at the server; "" while there is none."""
+        return "" if self._term is None else self._term.id
+
+    @property
     def server_id(self) -> str:
         """The server's own id; "" before the first call."""
         return self._server_id
