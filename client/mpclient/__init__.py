@@ -178,7 +178,7 @@ _HOMES: Final = {
 """Where a name lives. Errors are `mpshared.errors`'; all other names belong to the default context."""
 _MODULES: Final = frozenset(
     {
-        *("connection", "context", "dummy", "managers", "pool", "process", "queues", "shared_memory"),
+        *("aio", "connection", "context", "dummy", "managers", "pool", "process", "queues", "shared_memory"),
         *("sharedctypes", "synchronize", "util"),
     }
 )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["Factories", "Opening", "OwnerDeath", "lock_name", "lock_setting", "whole"]
+__all__ = ["Deadlock", "Factories", "Opening", "OwnerDeath", "given_of", "lock_name", "lock_setting", "whole"]
 
 OwnerDeath: TypeAlias = Literal["release", "raise", "hold"]
 """What becomes of a lock whose holder dies; see `Factories.Lock`."""
@@ -112,7 +112,7 @@ class Opening:
             )
         # A buffered put promises nothing about room: the queue must be, and stay, unbounded.
         asked = buffered or not isinstance(maxsize, _Usual)
-        given = _given(order=order, maxsize=max(0, maxsize) if asked else None)
+        given = given_of(order=order, maxsize=max(0, maxsize) if asked else None)
         more = {"buffered": True} if buffered else {}
         return self._open("queue", flavour, given, (), name, fresh, ttl, **more)
 
@@ -219,7 +219,7 @@ class Factories(Opening):
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
         """
-        given = _given(on_owner_death=on_owner_death, deadlock=deadlock)
+        given = given_of(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("lock", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def RLock(  # noqa: N802
@@ -232,21 +232,21 @@ class Factories(Opening):
         ttl: float | None = None,
     ) -> RLock:
         """Return a lock that its holder, one thread of one process, may take again; arguments as `Lock`."""
-        given = _given(on_owner_death=on_owner_death, deadlock=deadlock)
+        given = given_of(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("rlock", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Semaphore(  # noqa: N802
         self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
     ) -> Semaphore:
         """Return a semaphore of `value` permits."""
-        given = _given(value=_asked(value))
+        given = given_of(value=_asked(value))
         return self._open("semaphore", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def BoundedSemaphore(  # noqa: N802
         self, value: int = _ONE, *, name: str | None = None, fresh: bool = False, ttl: float | None = None
     ) -> BoundedSemaphore:
         """Return a semaphore that never has more than `value` permits."""
-        given = _given(value=_asked(value), bounded=True)
+        given = given_of(value=_asked(value), bounded=True)
         return self._open("semaphore", "BoundedSemaphore", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Condition(  # noqa: N802
@@ -263,7 +263,7 @@ class Factories(Opening):
 
         The other arguments are those of `Lock`; `on_owner_death` and `deadlock` are its lock's.
         """
-        given = lock_setting(lock) | _given(on_owner_death=on_owner_death, deadlock=deadlock)
+        given = lock_setting(lock) | given_of(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
@@ -290,7 +290,7 @@ class Factories(Opening):
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
         """
-        given = _given(
+        given = given_of(
             parties=whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
         )
         return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[no-any-return]
@@ -415,7 +415,7 @@ def lock_name(kind: str, name: str | None) -> str | None:
     return None if name is None else f"{name} (lock of the {kind})"
 
 
-def _given(**settings: Any) -> _dict[str, Any]:
+def given_of(**settings: Any) -> _dict[str, Any]:
     """Return the settings that were given."""
     return {key: value for key, value in settings.items() if value is not None}
 

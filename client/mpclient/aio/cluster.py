@@ -18,7 +18,7 @@ from mpclient.aio.threads import in_thread
 from mpclient.cluster import Cluster as BlockingCluster
 from mpclient.cluster import read_key, read_place
 from mpclient.default import find_existing
-from mpclient.factories import Factories, Opening, lock_name
+from mpclient.factories import Factories, Opening, given_of, lock_name
 from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_value import first_value, typecode_of
 from mpclient.pickling import ProxyBase
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpclient.executor import Executor
-    from mpclient.factories import OwnerDeath
+    from mpclient.factories import Deadlock, OwnerDeath
     from mpclient.local import LocalCluster
     from mpclient.terms import SessionBase
     from mpshared.address import Address
@@ -167,14 +167,14 @@ class Cluster(Opening, ProxyBase):
         lock: locks.Mutex | None = None,
         *,
         on_owner_death: OwnerDeath | None = None,
+        deadlock: Deadlock | None = None,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
     ) -> locks.Condition:
         """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
-        given = {} if lock is None else {"lock": _mutex(lock)._handle.ident}
-        if on_owner_death is not None:
-            given["on_owner_death"] = on_owner_death
+        given: _dict[str, Any] = {} if lock is None else {"lock": _mutex(lock)._handle.ident}
+        given |= given_of(on_owner_death=on_owner_death, deadlock=deadlock)
         condition: locks.Condition = await self._open("condition", "", given, (), name, fresh, ttl)
         return condition
 

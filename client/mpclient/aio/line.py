@@ -91,7 +91,7 @@ class Line(asyncio.Protocol):
     def send(self, pieces: list[bytes]) -> None:
         """Write a frame; nothing happens on a line that has ended."""
         transport = self._transport
-        # A transport that is about to tell of its end would register its descriptor anew, for whoever gets it next.
+        # One that is about to tell of its end would register its descriptor anew, for whoever gets that next.
         if transport is not None and not self._over and not transport.is_closing():
             transport.writelines(pieces)
 
