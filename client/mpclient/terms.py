@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,8 @@ __all__ = ["Describes", "SessionBase", "Term", "again"]
 _STARTED_S: Final = time.time()
 _RENEW_S: Final = 0.5
 """How long a call looks for a server once a session has ended: a program that tries again need not wait."""
+_SAY_S: Final = 3.0
+"""A program that looks for its server longer than this says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ class SessionBase:
         body = {"new": self.describes.as_body(), "control": True}
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
         deadline_s = time.monotonic() + limit_s
+        say_s = _SAY_S if self.describes.role == "program" else limit_s
         delay_s = 0.02
         while True:
             left_s = deadline_s - time.monotonic()
@@ -203,6 +207,9 @@ class SessionBase:
                 if left_s <= delay_s:
                     text = f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
                     raise ServerGone(text) from None
+                if left_s < limit_s - say_s:
+                    say_s = limit_s
+                    _say(f"{lost}; trying for {left_s:.0f} s more. Is `mpserve start` running there?")
             self.pause(delay_s)
             delay_s = min(0.5, delay_s * 2)
 
@@ -249,3 +256,10 @@ class SessionBase:
 def again(error: MpserveError) -> MpserveError:
     """Return a copy: one that is raised twice would collect the tracebacks of both."""
     return type(error)(error.text, **error.fields)
+
+
+def _say(text: str) -> None:
+    """Tell the user why nothing happens."""
+    with suppress(OSError, ValueError, AttributeError):  # no stderr, or a closed one
+        sys.stderr.write(f"mpclient: {text}\n")
+        sys.stderr.flush()

@@ -65,6 +65,14 @@ class TestConnecting:
         with pytest.raises(mpclient.ServerGone, match="Is it running"):
             mpclient.connect("127.0.0.1:1", "k" * 16, connect_timeout=0.1)
 
+    def test_who_looks_long_for_a_server_says_so_once(self, monkeypatch, capfd):
+        monkeypatch.setattr("mpclient.terms._SAY_S", 0)
+        with pytest.raises(mpclient.ServerGone):
+            mpclient.connect("127.0.0.1:1", "k" * 16, connect_timeout=0.3)
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith("mpclient: nobody listens at 127.0.0.1:1")
+        assert "mpserve start" in line
+
     def test_something_else_there(self, relay, server):
         def answer():
             with listener.accept()[0] as peer:
