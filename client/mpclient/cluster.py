@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
     from mpclient.executor import Executor
+    from mpclient.job import Job, Submitter
     from mpclient.local import LocalCluster
     from mpclient.pool import Pool
     from mpclient.process import Process
@@ -257,6 +258,41 @@ class Cluster(Factories, Offers, ProxyBase):
         return Executor(
             max_workers, self, initializer, initargs, max_tasks_per_child=max_tasks_per_child, **more
         )
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
+        """Have ``fn(*args, **kwargs)`` called by a worker, also if this program ends; return the job.
+
+        Any program may fetch its result with ``cluster.job(job.id)``, within an hour or as `options` says.
+
+        Raises:
+            As `mpclient.job.Submitter.submit`.
+        """
+        return self.options().submit(fn, *args, **kwargs)
+
+    def options(self, **terms: Any) -> Submitter:
+        """Return what submits jobs on terms: ``cluster.options(key="a", ttl=86400).submit(f, x)``.
+
+        Args:
+            **terms: What `mpshared.terms` has: key, ttl, retries, delay, timeout, …
+
+        Raises:
+            TypeError, ValueError: There is no such term, or it cannot be that.
+        """
+        from mpclient.job import Submitter  # noqa: PLC0415 - not every program has such jobs
+        from mpshared.terms import Terms  # noqa: PLC0415
+
+        return Submitter(self, Terms.asked(**terms))
+
+    def job(self, ident: str) -> Job:
+        """Return the job of that id, wherever it was submitted; see `mpclient.job.Job`.
+
+        Raises:
+            ValueError: That is no id.
+            NoSuchObject: It is not known, or its result is not kept any more.
+        """
+        from mpclient.job import find_job  # noqa: PLC0415 - as above
+
+        return find_job(self, ident)
 
     def ship(self, module_or_path: ModuleType | str | os.PathLike[str]) -> _list[str]:
         """Have this program's pools and Processes find a module or package that only this host has.

@@ -99,7 +99,7 @@ class Executor(concurrent.futures.Executor):
         Raises:
             TypeError, ValueError: There is no such term, or it cannot be that.
         """
-        return OnTerms(self, Terms.asked(**terms))
+        return OnTerms(self, Terms.asked_of_a_pool(**terms))
 
     def _submit(
         self, fn: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], terms: Terms | None

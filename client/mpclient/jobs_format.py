@@ -3,6 +3,7 @@
 | value     | what is pickled                                                                         |
 |-----------|-----------------------------------------------------------------------------------------|
 | job       | ``(CALL, digest, args, kwargs)``, ``(MAP, digest, items)`` or ``(STAR, digest, items)`` |
+| job of a standing pool | ``(ONCE, "", args, kwargs, function)``                                     |
 | function  | itself; kept by the pool under its digest (`pool.teach`), once                           |
 | source    | ``(bytes, where from)`` of a shipped module; kept in the same way                        |
 | spec      | a `Spec`: plain data, so that it can be read before anything is imported                |
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CALL",
     "MAP",
+    "ONCE",
     "STAR",
     "Shipped",
     "Spec",
@@ -60,6 +62,9 @@ MAP: Final = 1
 """A chunk: ``[function(item) for item in items]``."""
 STAR: Final = 2
 """A chunk: ``[function(*item) for item in items]``."""
+
+ONCE: Final = 3
+"""One call of a function that comes along: ``function(*args, **kwargs)``."""
 
 _PROTOCOL: Final = 5
 _DIGEST_BYTES: Final = 16

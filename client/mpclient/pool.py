@@ -176,7 +176,7 @@ class Pool:
             TypeError, ValueError: There is no such term, or it cannot be that.
         """
         self._check_running()
-        agreed = Terms.asked(**terms).given() if terms else None
+        agreed = Terms.asked_of_a_pool(**terms).given() if terms else None
         result = ApplyResult(self, self._jobs, callback, error_callback)
         self._jobs.submit(result, self._jobs.functions.call(func, args, kwds), agreed)
         return result

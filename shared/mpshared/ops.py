@@ -415,7 +415,6 @@ _read(0x0F07, "pool", "spec")
 _op(0x0F08, "pool", "hand_back", Arg("ranges", _ranges))
 _op(0x0F09, "pool", "forget", text("digest"), again=True)
 _read(0x0F0A, "pool", "waiting", Arg("ranges", _ranges))
-_op(0x0F0C, "pool", "stop", Arg("ranges", _ranges), Arg("grace_s", _number))
 _op(
     0x0F0B,
     "pool",
@@ -426,6 +425,10 @@ _op(
     wait=True,
     room="wait",
 )
+_op(0x0F0C, "pool", "stop", Arg("ranges", _ranges), Arg("grace_s", _number))
+_op(0x0F0D, "pool", "enqueue", Arg("terms", _named), blobs=1, wait=True, room="wait")
+_op(0x0F0E, "pool", "ask", Arg("number", _count), TIMEOUT, wait=True, writes=False)
+_op(0x0F0F, "pool", "release", Arg("number", _count))
 
 # process: one operating-system process on a worker host
 _op(0x1001, "process", "start", TIMEOUT, wait=True)

@@ -1,15 +1,17 @@
 """The terms of a job: what a program may ask for beyond having it run. One table for both sides.
 
-| argument    | on the wire   | default | meaning                                                      |
-|-------------|---------------|---------|--------------------------------------------------------------|
-| retries     | retries       | 0       | so many more runs if it raises                               |
-| backoff     | backoff_s     | 1 s     | wait before the first of these; doubled before each next one |
-| max_backoff | max_backoff_s | 300 s   | but never longer than this                                   |
-| delay       | delay_s       | 0       | not begun earlier                                            |
-| expires     | expires_s     | None    | not begun later                                              |
-| priority    | priority      | 0       | those with a higher one go first, within their pool          |
-| timeout     | timeout_s     | None    | `TimeoutError` is raised in it when it has run for so long   |
-| grace       | grace_s       | 5 s     | and so much later its process is killed                      |
+| argument    | on the wire   | default | meaning                                                         |
+|-------------|---------------|---------|-----------------------------------------------------------------|
+| retries     | retries       | 0       | so many more runs if it raises                                  |
+| backoff     | backoff_s     | 1 s     | wait before the first of these; doubled before each next one    |
+| max_backoff | max_backoff_s | 300 s   | but never longer than this                                      |
+| delay       | delay_s       | 0       | not begun earlier                                               |
+| expires     | expires_s     | None    | not begun later                                                 |
+| priority    | priority      | 0       | those with a higher one go first, within their pool             |
+| timeout     | timeout_s     | None    | `TimeoutError` is raised in it when it has run for so long      |
+| grace       | grace_s       | 5 s     | and so much later its process is killed                         |
+| key         | key           | none    | of a standing pool: there is one job of this name at a time     |
+| ttl         | ttl_s         | 3600 s  | of a standing pool: how long its result is kept; None: for ever |
 
 RULES
 * Durations count from the moment when the server takes the job.
@@ -27,6 +29,7 @@ __all__ = ["Terms"]
 
 _MOST_S: Final = 366 * 86400.0
 _MOST_COUNT: Final = 10**6
+_MOST_KEY: Final = 1000
 
 
 class Terms(NamedTuple):
@@ -40,6 +43,8 @@ class Terms(NamedTuple):
     priority: int = 0
     timeout_s: float | None = None
     grace_s: float = 5.0
+    key: str = ""
+    ttl_s: float | None = 3600.0
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Terms:
@@ -51,6 +56,20 @@ class Terms(NamedTuple):
         for name, value in given.items():
             _check(name, value)
         return cls(**given)
+
+    @classmethod
+    def asked_of_a_pool(cls, **arguments: Any) -> Terms:
+        """As `asked`, for jobs that end with their program.
+
+        Raises:
+            BadType: Also for a term that is only for jobs which outlive it.
+        """
+        for name in ("key", "ttl"):
+            if name in arguments:
+                raise BadType(
+                    f"{name} is for jobs that outlive their program: cluster.options({name}=…).submit()"
+                )
+        return cls.asked(**arguments)
 
     @classmethod
     def asked(cls, **arguments: Any) -> Terms:
@@ -75,7 +94,7 @@ class Terms(NamedTuple):
 
 _WIRE: Final = {name.removesuffix("_s"): name for name in Terms._fields}
 _COUNTS: Final = frozenset({"retries", "priority"})
-_OPTIONAL: Final = frozenset({"expires_s", "timeout_s"})
+_OPTIONAL: Final = frozenset({"expires_s", "timeout_s", "ttl_s"})
 """None: none."""
 _SIGNED: Final = frozenset({"priority"})
 
@@ -85,6 +104,10 @@ def _check(name: str, value: Any) -> None:
     if name not in Terms._fields:
         raise BadType(f"a job has no term {label!r:.80}; there are {', '.join(_WIRE)}")
     if value is None and name in _OPTIONAL:
+        return
+    if name == "key":
+        if type(value) is not str or len(value) > _MOST_KEY:
+            raise BadType(f"a key is a string of at most {_MOST_KEY} characters, not {value!r:.80}")
         return
     if name in _COUNTS and type(value) is not int:
         raise BadType(f"{label} is a whole number, not {value!r:.80}")

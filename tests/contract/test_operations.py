@@ -59,6 +59,8 @@ NUMBERS = {"typecode": "i", "numbers": [1, 2, 3]}
 ALL = [None, None, None]
 ATTRIBUTE: Steps = [("set", ["x"], (ONE,))]
 JOBS: Steps = [("submit", [1], ABC)]
+ENQUEUED: Steps = [("enqueue", [{}], (A,))]
+STANDING: Any = {"settings": {"name": "standing", "standing": True}}
 
 CASES = [
     Case("queue", "put", [None], [A]),
@@ -94,6 +96,9 @@ CASES = [
     Case("pool", "hand_back", [[[1, 3]]], result=0, before=JOBS),
     Case("pool", "forget", ["digest"], before=[("teach", ["digest"], (A,))]),
     Case("pool", "submit_on_terms", [1, {"delay_s": 5, "retries": 2}], [A]),
+    Case("pool", "enqueue", [{"key": "k", "retries": 1}], [A], result=[1, True], **STANDING),
+    Case("pool", "ask", [1, 0], result=["waiting", 0], before=ENQUEUED, **STANDING),
+    Case("pool", "release", [1], result=False, before=ENQUEUED, **STANDING),
     Case("pool", "stop", [[[2, 7]], 1.5], result=[[[2, 3]], []], before=JOBS),
     Case("pool", "waiting", [[[2, 7]]], result=[[2, 3]], before=JOBS),
     Case("dict", "get", [KEY], out=[B], before=FULL_DICT),

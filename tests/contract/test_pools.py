@@ -45,7 +45,8 @@ def exchange(
 class TestOwner:
     def test_a_pool_belongs_to_who_opened_it(self, rig, thread):
         _, _, settings = thread.ask("cluster.open", "", "pool", None, {"processes": 2}, False, None)
-        assert settings == {"processes": 2, "max_tasks": 0, "max_attempts": 0, "program": thread.program.id}
+        bounds = {"processes": 2, "max_tasks": 0, "max_attempts": 0}
+        assert settings == {**bounds, "program": thread.program.id, "standing": False}
         error = thread.fails("cluster.open", "", "pool", None, {"program": "another"}, False, None)
         assert isinstance(error, BadValue)
         assert "the server fills in" in str(error)
@@ -336,3 +337,15 @@ def test_each_job_has_one_result(rig, seed):
     pool = factory.pool
     factory.submitter.program.goodbye()
     assert not rig.exists(pool)
+
+
+def test_a_standing_pool_belongs_to_nobody_and_outlives_who_made_it(rig, thread):
+    asked = ["cluster.open", "", "pool", "jobs", {"standing": True}, False, None]
+    ident, _, settings = thread.ask(*asked)
+    assert settings["program"] == ""
+    assert thread.ask("pool.enqueue", ident, {"key": "k"}, blobs=[b"N."]) == [1, True]
+    thread.program.goodbye()
+    other = rig.thread()
+    assert other.ask(*asked)[0] == ident
+    assert other.ask("pool.enqueue", ident, {"key": "k"}, blobs=[b"N."]) == [1, False]
+    assert other.ask("pool.ask", ident, 1, 0) == ["waiting", 0]

@@ -298,6 +298,24 @@ def test_jobs_that_are_delayed_or_retried_go_on(durable, work):
         assert pools(cluster, "unfinished") == 0
 
 
+def test_jobs_and_kept_results_survive(durable, work):
+    server = durable()
+    with connect(server) as cluster:
+        done = cluster.options(key="done").submit(pow, 2, 10)
+        late = cluster.options(key="late", delay=3600).submit(pow, 2, 11)
+        short = cluster.options(ttl=0.5).submit(pow, 2, 12)
+        work(server)
+        assert (done.result(30), short.result(30)) == (1024, 4096)
+    restart(server)
+    with connect(server) as cluster:
+        assert cluster.job(done.id).result(30) == 1024
+        assert cluster.job(late.id).state() == "delayed"
+        assert cluster.options(key="late").submit(pow, 2, 13) == cluster.job(late.id)
+        wait_until(lambda: pools(cluster, "kept") == 1, 20)
+        with pytest.raises(LookupError, match="was kept for its ttl"):
+            cluster.job(short.id)
+
+
 def pools(cluster: mpclient.Cluster, what: str) -> int:
     return sum(found[what] for found in cluster.status()["objects"] if found["kind"] == "pool")
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import CALL, MAP
+from mpclient.jobs_format import CALL, MAP, ONCE, STAR
 from mpclient.pickling import PLAIN, Dumper
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
@@ -83,7 +83,7 @@ class PoolRunner:
             job = self._open(number, blob)
             function = self._known.get(job[1])
             if function is None:
-                function = self._learn(number, job[1])
+                function = job[4] if job[0] == ONCE else self._learn(number, job[1])
         except _Failed as failed:
             return failed.result, None
         try:
@@ -93,8 +93,10 @@ class PoolRunner:
                     answer = function(*job[2], **job[3])
                 elif job[0] == MAP:
                     answer = list(map(function, job[2]))
-                else:
+                elif job[0] == STAR:
                     answer = list(starmap(function, job[2]))
+                else:
+                    answer = function(*job[2], **job[3])
             finally:
                 self._at = 0  # from here on `interruption` returns None: nothing of ours is broken
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours

@@ -288,7 +288,7 @@ class Catalogue(References):
             self._rehearse(ident, "rlock", None, of_lock, [])
         elif of_lock:
             self._agree(fx, (self.objects[settings["lock"]], of_lock))
-        if "program" in KINDS[kind].SETTINGS:
+        if "program" in KINDS[kind].SETTINGS and not settings.get("standing"):
             settings = {**settings, "program": program}
         if namesake is not None:
             self.remove(fx, namesake)

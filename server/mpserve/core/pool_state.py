@@ -31,9 +31,16 @@ __all__ = ["PoolState"]
 class PoolState(QueueWorkers, JobPool):
     """Jobs and results."""
 
-    SETTINGS: ClassVar[dict[str, Any]] = {"processes": 0, "max_tasks": 0, "max_attempts": 0, "program": ""}
+    SETTINGS: ClassVar[dict[str, Any]] = {
+        "processes": 0,
+        "max_tasks": 0,
+        "max_attempts": 0,
+        "program": "",
+        "standing": False,
+    }
     """processes: so many sessions may work for it at once, 0: any. max_tasks: jobs in a batch, 0: any.
-    max_attempts: 0: the server's. program: session id of who opened it; the server fills it in."""
+    max_attempts: 0: the server's. program: session id of who opened it; the server fills it in. standing: it
+    belongs to no program (`pool_keeping`)."""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
@@ -48,16 +55,20 @@ class PoolState(QueueWorkers, JobPool):
         self.hall = Hall()
 
     def _check_settings(self) -> None:
-        if self.name is not None:
-            raise BadValue(f"a pool belongs to the program that opens it and has no name, got {self.name!r}")
-        numbers = [value for key, value in self.settings.items() if key != "program"]
+        standing = self.settings["standing"]
+        if type(standing) is not bool or standing != (self.name is not None):
+            raise BadValue(
+                "a pool belongs to the program that opens it and has no name, or it is a standing one and "
+                f"has one; got the name {self.name!r:.200} and standing={standing!r:.80}"
+            )
+        numbers = [self.settings[name] for name in ("processes", "max_tasks", "max_attempts")]
         if any(type(number) is not int or number < 0 for number in numbers):
             raise BadType(f"processes, max_tasks and max_attempts are whole numbers, got {numbers!r:.80}")
 
     @property
     def label(self) -> str:
         """How messages name it."""
-        return f"pool {self.ident}"
+        return f"pool {self.name!r}" if self.name else f"pool {self.ident}"
 
     @property
     def address(self) -> str:

@@ -117,6 +117,11 @@ class PoolTerms(PoolState):
         """Delete those of the jobs that wait; return them."""
         raise NotImplementedError
 
+    def cancelled_blob(self, number: int) -> Blob:
+        """Return the result of a job that was cancelled before it began."""
+        task = f"job {number} of {self.label}"
+        return error_blob(JobStopped(f"{task} was cancelled before it began", task=task))
+
     def _running(self, ranges: Sequence[Range]) -> list[tuple[str, int]]:
         return [
             (session_id, number)

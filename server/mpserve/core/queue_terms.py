@@ -144,7 +144,7 @@ class QueueTerms(QueueState):
     def revive(self, fx: Effects) -> None:
         """Plan what is due."""
         super().revive(fx)
-        self._touched = list(self.specials)
+        self._touched = list(self.with_alarms())
         self.look_after(fx)
 
     def leave(self) -> None:
@@ -165,25 +165,35 @@ class QueueTerms(QueueState):
             alarm = self._alarms.pop(number, None)
             if alarm is not None:
                 alarm.cancel()
-            special = self.specials.get(number)
-            due_s = None if special is None else self._next_due_s(number, special)
+            due_s = self.due_of(number)
             if due_s is not None:
                 wait_s = due_s - fx.wall_s
                 at_s = fx.now_s + (wait_s if wait_s > 0 else overdue_s)
                 self._alarms[number] = fx.timers.add(at_s, self._ring, number)
 
+    def with_alarms(self) -> Iterator[int]:
+        """Yield the numbers of items to which something may happen by itself."""
+        yield from self.specials
+
+    def due_of(self, number: int) -> float | None:
+        """Return when that is, wall-clock; None: not as things are."""
+        special = self.specials.get(number)
+        return None if special is None else self._next_due_s(number, special)
+
+    def happens(self, fx: Effects, number: int) -> None:
+        """Have it happen, if it is time."""
+        special = self.specials.get(number)
+        if special is not None:
+            self._happen(fx, number, special)
+
     def _next_due_s(self, number: int, special: Special) -> float | None:
-        """Return when something happens to an item by itself; None: not as things are."""
         late = self.delayed.get(number)
         if late is not None:
             return late.due_s if special.expires_at_s is None else min(late.due_s, special.expires_at_s)
         return special.expires_at_s if self.ready.has(number) else None
 
     def _ring(self, fx: Effects, number: int) -> None:
-        special = self.specials.get(number)
-        if special is None:
-            return
-        self._happen(fx, number, special)
+        self.happens(fx, number)
         self._touched.append(number)
         self.look_after(fx, _AGAIN_S)
         self.settle(fx)

@@ -15,7 +15,7 @@ RULES
 * A pool belongs to one program and goes with it. A process that is at work for it then is ended.
 
 Files, from the inside: a queue's (see `t_queue`) up to `queue_workers` · `pool_results` · `pool_state` every
-change · `pool_terms` · here: who asks, waits, is told. Workers come to it through the `hall`.
+change · `pool_terms`, `pool_keeping` · here: who asks, waits, is told. Workers come to it through the `hall`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.parking import ParkingLot
+from mpserve.core.pool_keeping import PoolKeeping
 from mpserve.core.pool_results import MOST_BYTES, Finished, bytes_of
-from mpserve.core.pool_terms import PoolTerms
-from mpserve.core.queue_leases import count_of, merged
+from mpserve.core.queue_leases import count_of
 from mpserve.core.queue_order import Python, Range, Run
 from mpserve.core.queue_wants import reply_jobs
 from mpshared.errors import BadValue, KeyMissing, NoWorkers
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool"]
 
 
-class Pool(PoolTerms):
+class Pool(PoolKeeping):
     """Jobs, those who run them, and a line of collectors."""
 
     kind: ClassVar[str] = "pool"
@@ -63,6 +63,7 @@ class Pool(PoolTerms):
 
         Cost: O(jobs), one record.
         """
+        self.check_is_a_programs()
         self.check_jobs(first, call.blobs)
         self.add(fx, call.blobs)
         fx.reply(call)
@@ -86,23 +87,9 @@ class Pool(PoolTerms):
         """Remove what is READY or DELAYED among these; answers those, for which no results will come."""
         fx.reply(call, [list(pair) for pair in self.remove_waiting(fx, ranges)])
 
-    def remove_waiting(self, fx: Effects, ranges: list[Range]) -> Sequence[Range]:
-        """Delete those of the jobs that are READY or DELAYED; return them."""
-        found = self._waiting(ranges)
-        if found:
-            self.change(fx, "cancel", found)
-        return found
-
     def waiting(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Answer which of these jobs are READY or DELAYED: no worker has them."""
-        fx.reply(call, [list(pair) for pair in self._waiting(ranges)])
-
-    def _waiting(self, ranges: list[Range]) -> Sequence[Range]:
-        wanted = merged(ranges)
-        late = (
-            [(n, n) for n in self.delayed if any(lo <= n <= hi for lo, hi in wanted)] if self.delayed else []
-        )
-        return merged([*self.ready.find(wanted), *late])
+        fx.reply(call, [list(pair) for pair in self.find_waiting(ranges)])
 
     # -- its program: results --------------------------------------------------------------------
 
@@ -247,6 +234,8 @@ class Pool(PoolTerms):
 
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can: collectors, and workers that wait."""
+        if self.stays and self.results.count:
+            self.keep_results(fx)
         self.look_after(fx)
         while self.results.count and (call := self.collectors.first()) is not None:
             n = call.waiter.note if call.waiter is not None else 1
@@ -267,8 +256,8 @@ class Pool(PoolTerms):
     # -- looking ---------------------------------------------------------------------------------
 
     def lots(self) -> Iterable[ParkingLot]:
-        """Return the line of collectors."""
-        return (self.collectors,)
+        """Return the lines of collectors and of those who wait for a job."""
+        return (self.collectors, *super().lots())
 
     def statistics(self) -> dict[str, Any]:
         """Return how many jobs are in each state, whose they are, and how many calls wait."""

@@ -166,7 +166,7 @@ def test_functions_are_kept_by_digest(world, lane, pool):
 
 def test_the_spec_has_a_version(world, lane, tasks):
     pool = world.add(Pool, processes=2, max_tasks=3)
-    settings = {"processes": 2, "max_tasks": 3, "max_attempts": 0, "program": ""}
+    settings = {"processes": 2, "max_tasks": 3, "max_attempts": 0, "program": "", "standing": False}
     assert world.ask(lane, pool, "spec") == [settings, 0]
     assert world.ask(lane, pool, "equip", blobs=[b"one"]) == 1
     assert world.ask(lane, pool, "equip", blobs=[Value(0, b"two", (), ("x",))]) == 2
