@@ -97,7 +97,6 @@ class Lane(Numbered):
 
     __slots__ = (
         "__weakref__",
-        "_abandoned",
         "_acked",
         "_beside",
         "_busy",
@@ -106,7 +105,9 @@ class Lane(Numbered):
         "_pid",
         "_sent",
         "_session",
+        "abandoned",
         "number",
+        "over",
         "settled",
         "term",
         "told",
@@ -125,7 +126,9 @@ class Lane(Numbered):
         thread is silent."""
         self.told = 0
         """What the keeper has acknowledged so far."""
-        self._abandoned: list[int] = []
+        self.over: MpserveError | None = None
+        """Why the server closed this lane, though the session lives."""
+        self.abandoned: list[int] = []
         self._busy = False
         self._lock = threading.Lock()
         """For `mend`, which runs in another thread; the lane's own thread never finds it taken for long."""
@@ -155,6 +158,8 @@ class Lane(Numbered):
             self._busy = True
             try:
                 return self._call(op, target, args, blobs, read)
+            except SessionExpired:
+                raise
             except ServerGone:
                 self._session.heard(self)
                 raise
@@ -162,9 +167,19 @@ class Lane(Numbered):
                 self._busy = False
 
     def _second(self) -> Lane:
-        if self._beside is None or self._beside.term.over is not None:
+        if self._beside is None or self._beside.is_over:
             self._beside = Lane(self._session, self.term)
         return self._beside
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more calls."""
+        return self.over is not None or self.term.over is not None
+
+    @property
+    def parts(self) -> list[Lane]:
+        """Itself and the lane beside it: all that stand for this thread."""
+        return [self] if self._beside is None else [self, self._beside]
 
     def _call(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob], read: Read | None) -> Any:
         connection = self._connection or self._attach_patiently(deadline_of(op, args))
@@ -194,6 +209,8 @@ class Lane(Numbered):
         except BaseException as err:
             if answer is None or not isinstance(err, Exception):
                 self._abandon(number)
+                if isinstance(err, SessionExpired):
+                    _note_call(err, self.number, number, op, args, deadline_s)
                 number = 0
             raise
         finally:
@@ -284,6 +301,8 @@ class Lane(Numbered):
         try:
             self._agree(connection, connection.attach(self.term.body(self.number)))
         except MpserveError as err:
+            if isinstance(err, SessionExpired) and err.fields.get("lane") == self.number:
+                raise self._session.lane_over(self, err) from None
             raise self._session.refused(self.term, err) from None
         except BaseException:
             connection.close()
@@ -294,18 +313,18 @@ class Lane(Numbered):
     def _agree(self, connection: Connection, attached: dict[str, Any]) -> None:
         """Settle which numbers the server has seen, and take back what was abandoned."""
         last = attached.get("last", 0)
-        for number in self._abandoned:
+        for number in self.abandoned:
             if number <= last:
                 connection.send(encode_control(Type.ABANDON, self.number, number))
-        if self._abandoned and last < self._sent and self._sent == self._abandoned[-1]:
+        if self.abandoned and last < self._sent and self._sent == self.abandoned[-1]:
             self._sent = self._acked = last  # the server never saw it: its number is free
-        self._abandoned.clear()
+        self.abandoned.clear()
 
     def _abandon(self, number: int) -> None:
         """Give up call `number`, whatever became of it, and tell the server if that is quickly done."""
         self._close()
-        self._abandoned.append(number)
-        if self.term.over is None:
+        self.abandoned.append(number)
+        if not self.is_over:
             with suppress(Lost, MpserveError):
                 self._attach(_ABANDON_S)
 
@@ -345,7 +364,7 @@ class Lane(Numbered):
         """Tell the server that the thread has ended: what belongs to the thread alone is handed on."""
         connection = getattr(self, "_connection", None)
         # A forked child frees what its parent's other threads hold before it can be told of anything.
-        if getattr(self, "_sent", 0) and self.term.over is None and self._pid == os.getpid():
+        if getattr(self, "_sent", 0) and not self.is_over and self._pid == os.getpid():
             closed = encode_control(Type.LANE_CLOSED, self.number, ack=self.settled)
             try:
                 if connection is None:
@@ -364,3 +383,12 @@ def deadline_of(op: Op, args: list[Any]) -> float | None:
     if at is None or not args[at]:
         return None
     return time.monotonic() + args[at]  # type: ignore[no-any-return]
+
+
+def _note_call(
+    error: SessionExpired, lane: int, number: int, op: Op, args: list[Any], deadline_s: float | None
+) -> None:
+    """Note which call heard of the end of its session, and how much time it has left in the next one."""
+    error.fields["at"] = (lane, number)
+    if deadline_s is not None:
+        args[TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())

@@ -4,7 +4,8 @@ RULES
 * One `Session` for each server a process speaks to, shared by all its threads; each thread gets a `Lane` at
   its first call, and nothing is dialled before that but the control connection.
 * A `Term` is a session as the server knows it: from the first ATTACH to its end. When a term ends early, each
-  thread that took part in it hears why, once; its next call begins a new term.
+  thread that took part in it hears why, once; its next call begins a new term. Where the server says what was
+  held, threads that held nothing go on in a new term without a word, and the others are stale: see `stale`.
 * In a forked child everything begins anew: the parent's sockets are closed there, without a word on them, and
   the first call opens a session of the child's own and takes references of its own.
 
@@ -27,8 +28,9 @@ from mpclient.dialling import Lost, close_inherited
 from mpclient.keeper import Keeper
 from mpclient.lane import Lane
 from mpclient.printer import Printer
+from mpclient.stale import is_told, unless_done
 from mpclient.terms import Describes, SessionBase, Term, again
-from mpshared.errors import MpserveError, ServerGone
+from mpshared.errors import MpserveError, ServerGone, SessionExpired
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class _Own(threading.local):
     """What belongs to one thread."""
 
     lane: Lane | None = None
+    before: Lane | None = None
+    """Its lane in a term that is over, if it may have held something through that."""
 
 
 class Session(SessionBase):
@@ -80,12 +84,39 @@ class Session(SessionBase):
         """Make one call over this thread's lane; see `Lane.call`."""
         if self.unflushed:
             self.flush()
-        lane = self._own.lane or self._open_lane()
-        return lane.call(op, target, args, blobs, read)
+        return self.call_lane(op, target, args, blobs, read)
 
-    def call_lane(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob] = ()) -> Any:
+    def call_lane(
+        self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob] = (), read: Read | None = None
+    ) -> Any:
         """Make one call without sending first what buffered queues hold back; for those queues themselves."""
-        return (self._own.lane or self._open_lane()).call(op, target, args, blobs, None)
+        if self._stale.claims:
+            self._refuse_stale(op, target, args)
+        lane = self._own.lane or self._open_lane(op, target, args)
+        try:
+            return lane.call(op, target, args, blobs, read)
+        except SessionExpired as err:
+            self._go_on(lane, err, op, target, args)
+        return self.call_lane(op, target, args, blobs, read)
+
+    # -- stale owners ----------------------------------------------------------------------------
+
+    def _refuse_stale(self, op: Op, target: str, args: list[Any]) -> None:
+        """Raise `StaleOwner` if this thread still thinks that it holds something, or releases such."""
+        if self._own.lane is not None:
+            self.heard(self._own.lane)
+        before = self._own.before
+        parts = [] if before is None else before.parts
+        own = [claim for part in parts for claim in self._stale.of(part.term, part.number, part.abandoned)]
+        self._stale.refuse(own, op, target, args)
+
+    def _go_on(self, lane: Lane, error: SessionExpired, op: Op, target: str, args: list[Any]) -> None:
+        """Return if a call can be made again in a new session; else raise why not."""
+        self.heard(lane)
+        if not self._may_renew or not is_told(error):
+            raise error
+        self._refuse_stale(op, target, args)
+        unless_done(error, op)
 
     def calls(self) -> int:
         """Return the number of this thread's last call, 0 if it made none: for `take_back`."""
@@ -128,7 +159,7 @@ class Session(SessionBase):
 
     def lane_number(self) -> int:
         """Return the number of this thread's lane (opened if need be): with `id`, the name of an owner."""
-        return (self._own.lane or self._open_lane()).number
+        return (self._own.lane or self._new_lane()).number
 
     @property
     def id(self) -> str:
@@ -140,7 +171,14 @@ class Session(SessionBase):
         """The server's own id; the same for all addresses it has."""
         return self.start().server
 
-    def _open_lane(self) -> Lane:
+    def _open_lane(self, op: Op, target: str, args: list[Any]) -> Lane:
+        """Return a lane of this thread's own; raise `StaleOwner` if it may not make the call."""
+        lane = self._new_lane()
+        if self._stale.claims:  # of a term before, of which the server has told only now
+            self._refuse_stale(op, target, args)
+        return lane
+
+    def _new_lane(self) -> Lane:
         lane = self._own.lane = Lane(self, self.start())
         return lane
 
@@ -174,15 +212,23 @@ class Session(SessionBase):
         return term
 
     def check(self, lane: Lane) -> None:
-        """Raise why the lane's term is over, if it is."""
-        error = lane.term.over
+        """Raise why the lane or its term is over, if it is."""
+        error = lane.term.over or lane.over
         if error is not None:
             raise again(error)
 
     def heard(self, lane: Lane) -> None:
         """Note that a thread was told of an error: if its term is over, its next call begins anew."""
-        if lane.term.over is not None and self._own.lane is lane:
+        if lane.is_over and self._own.lane is lane:
             self._own.lane = None
+            if lane.sent:
+                self._own.before = lane
+
+    def lane_over(self, lane: Lane, error: SessionExpired) -> MpserveError:
+        """Note that the server closed one lane; returns a copy of the reason."""
+        lane.over = error
+        self._stale.note(lane.term, error)
+        return again(error)
 
     def _break_off(self, term: Term) -> None:
         if self.outgoing is not None and not self.closed:  # else the keeper sends it with the goodbye

@@ -2,7 +2,8 @@
 
 RULES
 * A `Term` is a session as the server knows it: from the first ATTACH to its end.
-* When a term ends early, whoever took part in it hears why, once; the next call begins a new term.
+* When a term ends early, whoever took part in it hears why, once; the next call begins a new term. What
+  becomes of a term that expired: `mpclient.stale`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.dialling import Connection, Lost, dial
 from mpclient.references import References
+from mpclient.stale import Stale, is_told
 from mpshared import __version__
 from mpshared.errors import MpserveError, ServerGone, ServerRestarted, SessionExpired
 
@@ -142,6 +144,9 @@ class SessionBase:
     def _forget_term(self) -> None:
         self._term: Term | None = None
         self._ended: MpserveError | None = None
+        self._stale = Stale()
+        self._unsettled: Term | None = None
+        """A term that ended without word from the server of what it held."""
         self._closing = threading.Event()
 
     def __repr__(self) -> str:
@@ -193,7 +198,10 @@ class SessionBase:
         """
         if self.closed:
             raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
-        body = {"new": self.describes.as_body(), "control": True}
+        body: dict[str, Any] = {"new": self.describes.as_body(), "control": True}
+        before = self._unsettled
+        if before is not None:
+            body["before"] = {"session": before.id, "secret": before.secret}
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
         deadline_s = time.monotonic() + limit_s
         say_s = _SAY_S if self.describes.role == "program" else limit_s
@@ -202,7 +210,9 @@ class SessionBase:
             left_s = deadline_s - time.monotonic()
             try:
                 control = self.dial(max(0.1, left_s))
-                return control, control.attach(body)
+                attached = control.attach(body)
+                self._settle(before, attached)
+                return control, attached
             except Lost as lost:
                 if left_s <= delay_s:
                     text = f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
@@ -212,6 +222,18 @@ class SessionBase:
                     _say(f"{lost}; trying for {left_s:.0f} s more. Is `mpserve start` running there?")
             self.pause(delay_s)
             delay_s = min(0.5, delay_s * 2)
+
+    def _settle(self, before: Term | None, attached: dict[str, Any]) -> None:
+        """Note what the server says of the term before."""
+        fields = attached.get("before")
+        if before is not None and type(fields) is dict:
+            self._stale.note(before, SessionExpired(str(before.over), **fields))
+        self._unsettled = None
+
+    @property
+    def _may_renew(self) -> bool:
+        """Whether threads may go on in a new session and need not know: others count on one session."""
+        return self.describes.role == "program"
 
     def dial(self, timeout_s: float | None = None) -> Connection:
         """Open an authenticated connection to the server; see `dialling.dial`."""
@@ -240,6 +262,9 @@ class SessionBase:
     def end(self, term: Term, error: MpserveError) -> MpserveError:
         """End a term: all in it hear `error`, or the first reason there was. Returns a copy of that."""
         if term.over is None:
+            if self._may_renew:
+                self._stale.note(term, error)  # before anybody can see that it is over
+                self._unsettled = None if is_told(error) else term
             term.over = error
             if self._term is term:
                 self._ended = error

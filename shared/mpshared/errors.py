@@ -45,6 +45,7 @@ __all__ = [
     "ServerRestarted",
     "SessionExpired",
     "ShutDown",
+    "StaleOwner",
     "TaskError",
     "TimeoutExpired",
     "TooBig",
@@ -262,6 +263,15 @@ class SessionExpired(ServerGone):
     """The server ended this client's session: it was silent for too long."""
 
     code = "session_expired"
+
+
+class StaleOwner(SessionExpired):
+    """This thread held something when the server ended its program's session; it was handed on.
+
+    Every call of the thread raises this until it has released what it thinks it holds.
+    """
+
+    code = "stale_owner"
 
 
 class TaskError(MpserveError):

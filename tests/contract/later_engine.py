@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.core.ended import Ended
 from mpserve.core.t_condition import Condition
 from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
 from mpserve.engines.memory import MemoryEngine
@@ -117,11 +118,14 @@ class LaterEngine(Engine):
     def find_session(self, session_id: str) -> Session | None:
         return self.inner.find_session(session_id)
 
+    def find_ended(self, session_id: str) -> Ended | None:
+        return self.inner.find_ended(session_id)
+
     def kind_of(self, ident: str) -> str | None:
         return self.inner.kind_of(ident)
 
-    def end_session(self, session: Session, now_s: float) -> None:
-        self.inner.end_session(session, now_s)
+    def end_session(self, session: Session, now_s: float, *, parted: bool = True) -> None:
+        self.inner.end_session(session, now_s, parted=parted)
 
     def connected(self, session: Session, now_s: float) -> None:
         self.inner.connected(session, now_s)

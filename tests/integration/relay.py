@@ -13,7 +13,7 @@ class Relay:
     """Forwards every connection to `target`; counts the bytes of each direction since `arm`.
 
     `arm(direction, n)` cuts, once, all connections after exactly n more bytes in that direction ("up": to the
-    server, "down": to the client).
+    server, "down": to the client); with `refuse` no connection is let through afterwards.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -23,15 +23,17 @@ class Relay:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._cut_after: dict[str, int] = {}
         self._carrier: socket.socket | None = None
+        self._refuse_then = False
         self.refusing = False
         self.cuts = 0
         self.connections = 0
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self, direction: str, after_bytes: int) -> None:
+    def arm(self, direction: str, after_bytes: int, *, refuse: bool = False) -> None:
         with self._lock:
             self._cut_after = {direction: after_bytes}
+            self._refuse_then = refuse
 
     def disarm(self) -> None:
         with self._lock:
@@ -92,6 +94,7 @@ class Relay:
                 self._cut_after[direction] = left - size
                 return size, False
             del self._cut_after[direction]
+            self.refusing = self.refusing or self._refuse_then
             return left, True
 
 

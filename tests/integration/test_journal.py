@@ -151,6 +151,34 @@ def test_a_lock_of_an_owner_that_does_not_return_is_handed_on(durable, program):
         assert cluster.Lock(name="lock").acquire(timeout=20)
 
 
+RETURNS = """\
+lock = cluster.Lock(name="lock")
+lock.acquire()
+say(cluster.session.id)
+hear()
+for call in (lock.locked, lock.release, lock.locked):
+    try: say(call())
+    except mpclient.StaleOwner: say("StaleOwner")
+"""
+
+
+def test_an_owner_that_returns_after_its_end_and_a_restart_is_stale(durable, program):
+    server = durable("--session-timeout", "1s")
+    run = program(RETURNS, environment=server.environment)
+    session_id = run.line()
+    run.process.send_signal(signal.SIGSTOP)
+    with connect(server) as cluster:
+        lock = cluster.Lock(name="lock")
+        assert lock.acquire(timeout=20)
+        assert session_id not in [s["id"] for s in cluster.status()["sessions"]]
+        restart(server)
+        assert lock.locked()
+        run.process.send_signal(signal.SIGCONT)
+        run.say()
+        assert run.finish().split() == ["StaleOwner", "StaleOwner", "True"]
+        lock.release()
+
+
 # -- a restart that nobody notices ----------------------------------------------------------------
 
 

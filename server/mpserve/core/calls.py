@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpserve.core.room import Room
 
 if TYPE_CHECKING:
+    from mpserve.core.ended import Ended
     from mpserve.core.machine import Machine
     from mpserve.core.output import Output
     from mpserve.core.parking import Waiter
@@ -56,6 +57,7 @@ class Session:
     __slots__ = (
         "connections",
         "ended",
+        "expired_lanes",
         "heard_s",
         "held",
         "id",
@@ -110,6 +112,8 @@ class Session:
         self.lost_s: float | None = None
         """Since when it has no connection at all."""
         self.ended = False
+        self.expired_lanes: dict[int, Ended] = {}
+        """Lanes that were closed because they were suspended for too long; their threads may come back."""
         self.parted = False
         """It said goodbye, and before that which answers it had."""
         self.over = ""

@@ -158,6 +158,16 @@ class Machine:
         """Return the ids of the sessions that own something here; more than true is allowed."""
         return ()
 
+    def holdings(self, session_id: str) -> Iterable[tuple[int, int, Iterable[str]]]:
+        """Yield what threads of a session must release: (lane, how often, objects through which)."""
+        _ = session_id
+        return ()
+
+    def taken_by(self, call: Call) -> int:
+        """Return how much of its holdings here an answered call brought."""
+        _ = call
+        return 0
+
     def revive(self, fx: Effects) -> None:
         """Plan anew what is due at a certain time: the object was just rebuilt from its records."""
 

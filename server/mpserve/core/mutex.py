@@ -65,7 +65,7 @@ class Mutex(Machine):
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
         self.conditions: dict[str, str] = {}
-        """ident -> label of those with a name that stand on it."""
+        """ident -> label of those that stand on it; "" for those without a name."""
         self._check_settings()
         self.holder: Owner | None = None
         self.levels = 0
@@ -89,9 +89,8 @@ class Mutex(Machine):
     @property
     def label(self) -> str:
         """How messages name it; one without a name by the condition that stands on it."""
-        if self.name is None and self.conditions:
-            return f"the lock of {next(iter(self.conditions.values()))}"
-        return super().label
+        named = None if self.name else next(filter(None, self.conditions.values()), None)
+        return f"the lock of {named}" if named else super().label
 
     def enter(self, house: House) -> None:
         """Find the sessions and who waits for whom."""
@@ -259,6 +258,16 @@ class Mutex(Machine):
     def owners(self) -> Iterable[str]:
         """Return the holder's session."""
         return () if self.holder is None else (self.holder.session,)
+
+    def holdings(self, session_id: str) -> Iterable[tuple[int, int, Iterable[str]]]:
+        """Yield the holder, if it is of that session."""
+        if self.holder is not None and self.holder.session == session_id and not self.abandoned:
+            yield self.holder.lane, self.levels, (self.ident, *self.conditions)
+
+    def taken_by(self, call: Call) -> int:
+        """Return the one level that an acquire brought, also through a condition."""
+        stands = call.target == self.ident or call.target in self.conditions
+        return int(bool(call.took) and stands and call.op.undo in {"undo_acquire", "undo_recover"})
 
     def _still_has(self, call: Call) -> bool:
         return call.took == self.fence and self.holder == Owner.of(call)

@@ -149,6 +149,13 @@ class QueueGetters(QueueWorkers):
         else:
             fx.fail(call, Empty(f"{self.label} is empty; wait longer, or for ever with timeout=None"))
 
+    def taken_by(self, call: Call) -> int:
+        """Return how many leased items an answer brought."""
+        if call.op.undo != "undo_get" or call.took is None:
+            return 0
+        leased, runs, owner = call.took
+        return sum(len(blobs) for _, _, blobs in runs) if leased and owner is self else 0
+
     def undo_get(self, fx: Effects, call: Call) -> None:
         """Put back what a call took whose answer never arrived. What an exchange brought stands."""
         if call.took is not None:

@@ -187,6 +187,12 @@ class Leases:
             del self._holders[session_id]
         return runs
 
+    def counts(self, session_id: str) -> dict[int, int]:
+        """Return how many items a session holds, by lane."""
+        holder = self._holders.get(session_id)
+        lanes = {} if holder is None else holder.lanes
+        return {lane: sum(map(len, line)) for lane, line in lanes.items()}
+
     def oldest(self, session_id: str, lane: int, n: int) -> list[Range]:
         """Return up to `n` items: the oldest that came through `lane`, then the session's oldest others."""
         holder = self._holders.get(session_id)

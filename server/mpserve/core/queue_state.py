@@ -263,6 +263,11 @@ class QueueState(Machine):
         """Return the sessions that have leased items."""
         return self.leases.holders
 
+    def holdings(self, session_id: str) -> Iterable[tuple[int, int, Iterable[str]]]:
+        """Yield the leased items of a session."""
+        for lane, n in self.leases.counts(session_id).items():
+            yield lane, n, (self.ident,)
+
     # -- looking ---------------------------------------------------------------------------------
 
     def stored(self) -> Iterator[Blob]:

@@ -16,7 +16,7 @@ RULES
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,13 @@ from mpserve.core.parking import ParkingLot
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
+    from mpserve.core.ended import Ended
     from mpserve.core.timers import Timer
 
 __all__ = ["Sessions"]
 
+MAX_ENDED = 1024
+"""Sessions that ended and may come back of which it is known what they held."""
 MAX_COMMANDS = 1024
 """Commands kept for a supervisor that does not fetch them; older ones are of no use to it any more."""
 
@@ -45,6 +48,8 @@ class Sessions:
         """Those of them that are worker hosts, in the order in which they came."""
         self._commands: dict[str, deque[dict[str, Any]]] = {}
         self._fetchers: dict[str, ParkingLot] = {}
+        self.ended: OrderedDict[str, Ended] = OrderedDict()
+        """What is kept of sessions that may come back."""
         self._silence: dict[str, Timer] = {}
         """When each session was silent for too long."""
 
@@ -91,6 +96,12 @@ class Sessions:
         timer = self._silence.pop(session.id, None)
         if timer is not None:
             timer.cancel()
+
+    def keep(self, session_id: str, ended: Ended) -> None:
+        """Keep what is to be known of a session that ended, should its program come back."""
+        self.ended[session_id] = ended
+        if len(self.ended) > MAX_ENDED:
+            self.ended.popitem(last=False)
 
     # -- connections -----------------------------------------------------------------------------
 

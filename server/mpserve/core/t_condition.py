@@ -80,8 +80,7 @@ class Condition(Machine):
     def enter(self, house: House) -> None:
         """Lend the lock its name."""
         _ = house
-        if self.name is not None:
-            self.lock.conditions[self.ident] = self.label
+        self.lock.conditions[self.ident] = self.label if self.name else ""
 
     def leave(self) -> None:
         """Take the name back."""
@@ -282,6 +281,12 @@ class Condition(Machine):
     def owners(self) -> Iterable[str]:
         """Return the sessions that wait, or have been notified."""
         return {owner.session for owner in (*self.waiting, *self.woken)}
+
+    def holdings(self, session_id: str) -> Iterable[tuple[int, int, Iterable[str]]]:
+        """Yield who waits: it will think that it holds the lock again."""
+        for owner, wait in (*self.waiting.items(), *self.woken.items()):
+            if owner.session == session_id:
+                yield owner.lane, wait.levels, (self.lock.ident, *self.lock.conditions)
 
     def rebuild(self) -> Iterator[Change]:
         """Yield who waits, and who goes back for the lock."""

@@ -1,8 +1,8 @@
 """Semaphore: a number of permits, and a line of those who want one.
 
 RULES
-* A permit belongs to the session that took it and returns when that session dies; `permits` says who has how
-  many.
+* A permit belongs to the session that took it, whichever of its threads gives it back, and returns when that
+  session dies; `permits` says who has how many, and which thread took them.
 * A semaphore that was created with 0, or once released by somebody who had none of its permits, is a
   *signal*: one side counts up, the other down, and nobody owns anything. From then on deaths return nothing.
 * Stock clients share one account, `STOCK`: what one of them takes another may release, and nothing returns
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.machine import Change, Machine
+from mpserve.core.owner import Owner
 from mpserve.core.parking import ParkingLot
 from mpshared.errors import AlreadyReleased, BadType, BadValue
 
@@ -29,7 +30,7 @@ MAX_VALUE = 2**31 - 1
 """As much as a POSIX semaphore holds; far from the largest number a message can carry."""
 
 STOCK = ""
-"""Stands for all stock clients in `Semaphore.permits`; no session has this id."""
+"""Stands for the session of all stock clients in `Semaphore.permits`; no session has this id."""
 
 
 class Semaphore(Machine):
@@ -44,7 +45,7 @@ class Semaphore(Machine):
         self.initial: int = self._checked()
         self.value = self.initial
         """Free permits. (Below zero only if its first explicit settings asked for fewer than were taken.)"""
-        self.permits: dict[str, int] = {}
+        self.permits: dict[Owner, int] = {}
         self.signal = self.initial == 0
         self.acquirers = ParkingLot()
 
@@ -102,7 +103,7 @@ class Semaphore(Machine):
         if self.value + n > MAX_VALUE:
             msg = f"{self.label} has {self.value} permits and cannot be given {n} more"
             raise BadValue(f"{msg}; {MAX_VALUE} are the most; is something released in a loop?")
-        self._give_back(fx, _account(call.session), n)
+        self._give_back(fx, _account(call), n)
         fx.reply(call)
 
     def get_value(self, fx: Effects, call: Call) -> None:
@@ -111,26 +112,38 @@ class Semaphore(Machine):
 
     def undo_acquire(self, fx: Effects, call: Call) -> None:
         """Give back the permit of an acquire whose answer never arrived."""
-        owner = _account(call.session)
-        if call.took and (self.signal or self.permits.get(owner)):
+        owner = _account(call)
+        if call.took and (self.signal or self._count(owner.session)):
             self._give_back(fx, owner, 1)
 
     # -- changes ---------------------------------------------------------------------------------
 
-    def on_taken(self, _fx: Effects, owner: str) -> None:
+    def on_taken(self, _fx: Effects, session_id: str, lane: int) -> None:
         """Count a permit down, and note whose it is."""
         self.value -= 1
         if not self.signal:
+            owner = Owner(session_id, lane)
             self.permits[owner] = self.permits.get(owner, 0) + 1
 
-    def on_given_back(self, _fx: Effects, owner: str, n: int) -> None:
-        """Count permits up; who gives back what it did not take makes this a signal."""
+    def on_given_back(self, _fx: Effects, session_id: str, lane: int, n: int) -> None:
+        """Count permits up: those that the lane took, then others of its session.
+
+        Who gives back what it did not take makes this a signal.
+        """
         self.value += n
+        n = self._take_from(Owner(session_id, lane), n)
+        if n:
+            for owner in [owner for owner in self.permits if owner.session == session_id]:
+                n = self._take_from(owner, n)
+        if n:
+            self._become_signal()
+
+    def _take_from(self, owner: Owner, n: int) -> int:
+        """Take permits off an account; return how many were not there."""
         left = self.permits.pop(owner, 0) - n
         if left > 0:
             self.permits[owner] = left
-        elif left < 0:
-            self._become_signal()
+        return max(0, -left)
 
     def _become_signal(self) -> None:
         self.signal = True
@@ -139,13 +152,13 @@ class Semaphore(Machine):
     # -- ownership -------------------------------------------------------------------------------
 
     def _hand_to(self, fx: Effects, call: Call) -> None:
-        self.change(fx, "taken", _account(call.session))
+        self.change(fx, "taken", *_account(call))
         call.session.held[self] = None
         call.took = True
         fx.reply(call, True)
 
-    def _give_back(self, fx: Effects, owner: str, n: int) -> None:
-        self.change(fx, "given_back", owner, n)
+    def _give_back(self, fx: Effects, owner: Owner, n: int) -> None:
+        self.change(fx, "given_back", *owner, n)
         self.retry(fx)
 
     def retry(self, fx: Effects) -> None:
@@ -158,21 +171,37 @@ class Semaphore(Machine):
 
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Return the permits of a dead session."""
-        n = self.permits.get(session.id, 0)
+        n = self._count(session.id)
         if n:
-            self._give_back(fx, session.id, n)
+            self._give_back(fx, Owner(session.id, 0), n)
+
+    def _count(self, session_id: str) -> int:
+        return sum(n for owner, n in self.permits.items() if owner.session == session_id)
 
     def owners(self) -> Iterable[str]:
         """Return the sessions that have permits."""
-        return self.permits
+        return {owner.session for owner in self.permits}
 
-    def on_counted(self, _fx: Effects, value: int, permits: Sequence[tuple[str, int]], signal: bool) -> None:
+    def holdings(self, session_id: str) -> Iterable[tuple[int, int, Iterable[str]]]:
+        """Yield the permits of a session."""
+        for owner, n in self.permits.items():
+            if owner.session == session_id:
+                yield owner.lane, n, (self.ident,)
+
+    def taken_by(self, call: Call) -> int:
+        """Return the one permit that an acquire brought."""
+        return int(bool(call.took) and call.target == self.ident and call.op.undo == "undo_acquire")
+
+    def on_counted(
+        self, _fx: Effects, value: int, permits: Sequence[tuple[str, int, int]], signal: bool
+    ) -> None:
         """Note what is free, what is taken and by whom, and whether it is a signal."""
-        self.value, self.permits, self.signal = value, dict(permits), signal
+        self.value, self.signal = value, signal
+        self.permits = {Owner(session_id, lane): n for session_id, lane, n in permits}
 
     def rebuild(self) -> Iterator[Change]:
         """Yield all that is counted."""
-        yield "counted", (self.value, list(self.permits.items()), self.signal)
+        yield "counted", (self.value, [(*owner, n) for owner, n in self.permits.items()], self.signal)
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -180,13 +209,14 @@ class Semaphore(Machine):
         """Return the one line of acquirers."""
         return (self.acquirers,)
 
-    def state(self) -> tuple[int, dict[str, int], bool]:
+    def state(self) -> tuple[int, dict[Owner, int], bool]:
         """Return free permits, taken permits by owner, and whether it is a signal."""
         return self.value, dict(self.permits), self.signal
 
     def statistics(self) -> dict[str, Any]:
         """Return free permits, taken ones by session, whether it is a signal, and how many wait."""
-        about = {"value": self.value, "permits": dict(self.permits), "signal": self.signal}
+        permits = {session: self._count(session) for session in sorted(self.owners())}
+        about = {"value": self.value, "permits": permits, "signal": self.signal}
         return {**about, "waiters": len(self.acquirers)}
 
     def validate(self) -> None:
@@ -198,8 +228,8 @@ class Semaphore(Machine):
         assert not (self.signal and self.permits)
 
 
-def _account(session: Session) -> str:
-    return STOCK if session.info.role == "stock" else session.id
+def _account(call: Call) -> Owner:
+    return Owner(STOCK, 0) if call.session.info.role == "stock" else Owner.of(call)
 
 
 def _not_acquired(fx: Effects, call: Call) -> None:

@@ -127,11 +127,13 @@ class Dispatcher:
         log = self.log.info if session.info.role == "supervisor" else self.log.debug
         log(event, session=session.id, role=session.info.role, **fields)
 
-    def end_session(self, session: Session, why: str) -> None:
-        """End a session whose client said goodbye."""
+    def end_session(self, session: Session, why: str, *, parted: bool = True) -> None:
+        """End a session whose client said goodbye; or (not `parted`) gave it up, and may think that it holds
+        something.
+        """
         self._tell("session.end", session, why=why)
         session.over = why
-        self.engine.end_session(session, self.clock())
+        self.engine.end_session(session, self.clock(), parted=parted)
         self._close_connections(session)
 
     def _session_ended(self, session: Session) -> None:

@@ -29,6 +29,7 @@ from mpshared.wire.own.frames import Control, FrameDecoder, Type
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mpserve.core.ended import Ended
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
     from mpshared.values import Blob
@@ -136,9 +137,13 @@ class OwnSide:
         if not self._over:
             self._over = True
             why = session.over or "nobody said why"
-            text = f"the server ended session {session.id} of this program: {why}; what it held was handed on"
-            self._error(0, 0, errors.SessionExpired(text))
+            self._error(0, 0, self._expired(session.id, why))
             self._transport.close()
+
+    def _expired(self, session_id: str, why: str) -> errors.SessionExpired:
+        """Return what a program is told whose session has ended, with what it held if that is known."""
+        ended = self._dispatcher.engine.find_ended(session_id)
+        return errors.SessionExpired(_over(session_id, why), **({} if ended is None else ended.fields()))
 
     def tell(self, pieces: Sequence[bytes]) -> None:
         """Send what answers no call."""
@@ -259,7 +264,7 @@ class OwnSide:
         if self._session is None:
             raise ProtocolError("frame", f"{event.type.name} before ATTACH")
         if self._session.ended:
-            raise errors.SessionExpired(f"session {self._session.id} has ended: {self._session.over}")
+            raise self._expired(self._session.id, self._session.over)
         handler = _CONTROLS.get(event.type)
         if handler is None:
             raise ProtocolError("frame", f"a client does not send {event.type.name}")
@@ -267,15 +272,17 @@ class OwnSide:
 
     def _attach(self, body: dict[str, Any]) -> None:
         if "new" in body:
-            self._attach_new(body["new"])
+            self._attach_new(body["new"], body.get("before"))
         else:
             self._attach_lane(body)
 
-    def _attach_new(self, described: Any) -> None:
+    def _attach_new(self, described: Any, before: Any) -> None:
         if self._session is not None:
             raise ProtocolError("attach", "this connection has a session already")
         dispatcher = self._dispatcher
-        session = dispatcher.start_session(_read_info(described))
+        info = _read_info(described)
+        ended = self._end_before(before) if type(before) is dict else None
+        session = dispatcher.start_session(info)
         self._join(session)
         self._carry(session.lane(0))
         self._attached(
@@ -294,17 +301,30 @@ class OwnSide:
                 "grace_s": dispatcher.grace_s,
                 "durable": dispatcher.durable,
                 "advertise": dispatcher.limits.advertise,
+                "before": None if ended is None else ended.fields(),
                 "run": dispatcher.outputs.run,
             }
         )
+
+    def _end_before(self, before: dict[str, Any]) -> Ended | None:
+        """End the session that the program gave up, if it is not over; return what it held."""
+        engine, session_id, secret = (
+            self._dispatcher.engine,
+            str(before.get("session", "")),
+            before.get("secret"),
+        )
+        session = engine.find_session(session_id)
+        if session is not None and _is_secret(session.secret, secret):
+            self._dispatcher.end_session(session, "its program gave it up for a new one", parted=False)
+        ended = engine.find_ended(session_id)
+        return ended if ended is not None and _is_secret(ended.secret, secret) else None
 
     def _attach_lane(self, body: dict[str, Any]) -> None:
         session = self._dispatcher.engine.find_session(str(body.get("session", "")))
         secret, number, ack = body.get("secret"), body.get("lane"), body.get("ack", 0)
         if session is None:
-            text = "the server does not know this program's session: it expired, or the server was restarted"
-            raise errors.SessionExpired(text, epoch=self._dispatcher.epoch)
-        if type(secret) is not str or not hmac.compare_digest(session.secret.encode(), secret.encode()):
+            raise self._unknown(str(body.get("session", "")), secret)
+        if not _is_secret(session.secret, secret):
             raise ProtocolError("attach", "that is not the secret of the session")
         if type(number) is not int or not 0 <= number < 1 << 31:
             raise ProtocolError("attach", f"{number!r:.40} is no lane number")
@@ -313,6 +333,8 @@ class OwnSide:
         if self._session not in {None, session}:
             raise ProtocolError("attach", "this connection belongs to another session")
         self._join(session)
+        if number in session.expired_lanes:
+            raise _lane_expired(number, session.expired_lanes[number])
         lane = session.lane(number)
         lane.settle(ack)
         self._carry(lane)
@@ -321,6 +343,14 @@ class OwnSide:
         self._attached({**attached, "run": outputs.run} if number == 0 else attached)
         if number == 0:
             outputs.resumed(session)
+
+    def _unknown(self, session_id: str, secret: Any) -> errors.SessionExpired:
+        """Return why a session cannot be joined: it ended, or it is of another server's life."""
+        epoch, ended = self._dispatcher.epoch, self._dispatcher.engine.find_ended(session_id)
+        if ended is not None and _is_secret(ended.secret, secret):
+            return errors.SessionExpired(_over(session_id, ended.why), epoch=epoch, **ended.fields())
+        text = "the server does not know this program's session: it expired, or the server was restarted"
+        return errors.SessionExpired(text, epoch=epoch)
 
     def _join(self, session: Session) -> None:
         if self._session is None:
@@ -393,6 +423,20 @@ _CONTROLS: Final[dict[Type, Callable[[OwnSide, Session, Control], None]]] = {
 
 def _no_answers() -> ProtocolError:
     return ProtocolError("frame", "a client sends calls and controls, no answers")
+
+
+def _is_secret(secret: str, given: Any) -> bool:
+    return type(given) is str and hmac.compare_digest(secret.encode(), given.encode())
+
+
+def _over(session_id: str, why: str) -> str:
+    return f"the server ended session {session_id} of this program: {why}; what it held was handed on"
+
+
+def _lane_expired(number: int, ended: Ended) -> errors.SessionExpired:
+    """Return what a thread is told that had no connection for too long; its program's others go on."""
+    text = "this thread had no connection to the server for too long, and what it held was handed on"
+    return errors.SessionExpired(text, lane=number, **ended.fields())
 
 
 _ROLES: Final = frozenset({"program", "process", "worker", "supervisor"})

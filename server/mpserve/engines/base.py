@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session, SessionInfo
+    from mpserve.core.ended import Ended
 
 __all__ = ["Deliver", "Engine", "SessionEnded", "StoreError", "Tell", "Trouble"]
 
@@ -67,13 +68,17 @@ class Engine(ABC):
         """Return the live session of that id."""
 
     @abstractmethod
+    def find_ended(self, session_id: str) -> Ended | None:
+        """Return what is kept of a session that ended, and whose program may come back."""
+
+    @abstractmethod
     def kind_of(self, ident: str) -> str | None:
         """Return the kind of an object, which never changes, or None when there is none."""
 
     @abstractmethod
-    def end_session(self, session: Session, now_s: float) -> None:
+    def end_session(self, session: Session, now_s: float, *, parted: bool = True) -> None:
         """End a session: forget its waiters, undo unsettled answers, hand on what it owned, drop its
-        references.
+        references. `parted`: it said goodbye, and does not come back.
         """
 
     @abstractmethod

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.catalogue import Catalogue
 from mpserve.core.effects import Effects
+from mpserve.core.ended import Ended, end_of, holdings_of, last_done
 from mpserve.core.parking import Waiter
 from mpserve.core.sessions import Sessions
 from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
@@ -215,17 +216,21 @@ class MemoryEngine(Engine):
         """Return the live session of that id."""
         return self.sessions.find(session_id)
 
+    def find_ended(self, session_id: str) -> Ended | None:
+        """Return what is kept of a session that ended."""
+        return self.sessions.ended.get(session_id)
+
     def kind_of(self, ident: str) -> str | None:
         """Return the kind of an object."""
         machine = self.catalogue.objects.get(ident)
         return None if machine is None else machine.kind
 
-    def end_session(self, session: Session, now_s: float) -> None:
+    def end_session(self, session: Session, now_s: float, *, parted: bool = True) -> None:
         """End a session; see `Engine.end_session`."""
         if session.ended:
             return
         self.fx.now_s = now_s
-        session.parted = True
+        session.parted = parted
         self._end([session])
         self._finish_turn()
 
@@ -240,14 +245,15 @@ class MemoryEngine(Engine):
             closed, fx.closed = fx.closed, []
             for lane in closed:
                 if not lane.session.ended:
-                    lane.expired = True
-                    self._close(lane)
+                    self._expire_lane(lane)
 
     def _end(self, dead: list[Session]) -> None:
         """End sessions that died together: what one leaves must not go to another that is just as dead."""
         for session in dead:
             session.ended = True
             session.note_locks()
+            if session.info.role == "program" and not session.parted:
+                self.sessions.keep(session.id, end_of(session, self._held_by(session)))
             for lane in session.lanes.values():
                 lane.suspended = True
         for session in dead:
@@ -257,6 +263,19 @@ class MemoryEngine(Engine):
             for lane in session.lanes.values():
                 self._take_back_answers(lane)
             self._disown(session)
+
+    def _held_by(self, session: Session) -> list[Machine]:
+        return [machine for machine in session.held if self._exists(machine)]
+
+    def _expire_lane(self, lane: Lane) -> None:
+        """Close a lane that was suspended for too long; keep what its thread then holds no more."""
+        session = lane.session
+        before, done = holdings_of(lane, self._held_by(session)), last_done(lane)
+        lane.expired = True
+        self._close(lane)
+        left = [holding.idents for holding in holdings_of(lane, self._held_by(session))]
+        taken = [holding for holding in before if holding.idents not in left]
+        session.expired_lanes[lane.number] = Ended("", "", taken, [(lane.number, done)])
 
     def _stop(self, lane: Lane) -> None:
         lane.pending.clear()

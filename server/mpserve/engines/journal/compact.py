@@ -38,6 +38,10 @@ def entries_of(restorer: Restorer) -> Iterator[Entry]:
     """Yield the shortest journal that makes the same state."""
     for session in restorer.sessions.values():
         yield "", "began", (session.id, session.secret, asdict(session.info))
+        for number, expired in session.expired_lanes.items():
+            yield "", "lane_expired", (session.id, number, *expired)
+    for session_id, ended in restorer.ended.items():
+        yield "", "ended", (session_id, *ended)
     for verb, args in restorer.catalogue.rebuild():
         yield "", verb, args
     for ident, machine in restorer.catalogue.objects.items():

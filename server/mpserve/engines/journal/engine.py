@@ -168,7 +168,13 @@ class JournalEngine(MemoryEngine):
 
     def _disown(self, session: Session) -> None:
         super()._disown(session)
-        self._record("over", session.id)
+        ended = self.sessions.ended.get(session.id)
+        self._record("over", session.id, *(() if ended is None else ended[1:]))
+
+    def _expire_lane(self, lane: Lane) -> None:
+        super()._expire_lane(lane)
+        ended = lane.session.expired_lanes[lane.number]
+        self._record("lane_expired", lane.session.id, lane.number, *ended)
 
     def _close(self, lane: Lane) -> None:
         super()._close(lane)
@@ -193,6 +199,7 @@ class JournalEngine(MemoryEngine):
         fx = self.fx
         fx.now_s = now_s
         sessions = self.restored.sessions
+        self.sessions.ended = self.restored.ended
         for session in sessions.values():
             self.sessions.revive(fx, session)
         for machine in self.catalogue.objects.values():

@@ -9,7 +9,7 @@ RULES
 from __future__ import annotations
 
 import sqlite3
-from collections import ChainMap
+from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mpserve.core.calls import Session, SessionInfo
 from mpserve.core.catalogue import Catalogue
 from mpserve.core.effects import Effects
-from mpserve.core.sessions import Sessions
+from mpserve.core.ended import Ended
+from mpserve.core.sessions import MAX_ENDED, Sessions
 from mpserve.engines.journal.answers import call_of
 from mpserve.engines.journal.codec import Answer, Damaged, Entry, decode
 from mpserve.engines.journal.store import read_rows
@@ -52,6 +53,8 @@ class Restorer:
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(_no_ident, Sessions()))
     fx: Effects = field(default_factory=Effects)
     sessions: dict[str, Session] = field(default_factory=dict)
+    ended: OrderedDict[str, Ended] = field(default_factory=OrderedDict)
+    """What is kept of sessions that ended."""
     damage: list[str] = field(default_factory=list)
     rows: int = 0
     entries: int = 0
@@ -97,8 +100,20 @@ class Restorer:
         about = {**info, "python": tuple(info["python"])}
         self.sessions[session_id] = Session(session_id, SessionInfo(**about), secret, room=self.fx.room)
 
-    def _over(self, session_id: str) -> None:
-        self.sessions.pop(session_id, None)
+    def _over(self, session_id: str, *ended: Any) -> None:
+        session = self.sessions.pop(session_id, None)
+        if session is not None and ended:
+            self._ended(session_id, session.secret, *ended)
+
+    def _ended(self, session_id: str, *ended: Any) -> None:
+        self.ended[session_id] = Ended.of_record(*ended)
+        if len(self.ended) > MAX_ENDED:
+            self.ended.popitem(last=False)
+
+    def _lane_expired(self, session_id: str, number: int, *ended: Any) -> None:
+        session = self.sessions.get(session_id)
+        if session is not None:
+            session.expired_lanes[number] = Ended.of_record(*ended)
 
     def _lane_over(self, session_id: str, number: int) -> None:
         session = self.sessions.get(session_id)
@@ -124,5 +139,7 @@ class Restorer:
 _OF_SESSIONS: Final[dict[str, Callable[..., None]]] = {
     "began": Restorer._began,  # noqa: SLF001 - its own table
     "over": Restorer._over,  # noqa: SLF001
+    "ended": Restorer._ended,  # noqa: SLF001
+    "lane_expired": Restorer._lane_expired,  # noqa: SLF001
     "lane_over": Restorer._lane_over,  # noqa: SLF001
 }

@@ -1,0 +1,44 @@
+"""What a journal and its snapshot hold of sessions that ended, and of lanes that were away for too long."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from mpserve.core.calls import SessionInfo
+from mpserve.core.ended import Ended, Holding
+from mpserve.core.sessions import MAX_ENDED
+from mpserve.engines.journal.codec import decode, encode
+from mpserve.engines.journal.compact import entries_of
+from mpserve.engines.journal.restore import Restorer
+
+HELD = Holding(3, 1, 0, ["lock", "condition"], "lock 'door'")
+ENDED = Ended("secret", "it was silent", [HELD], [[3, 17]])
+
+
+def restored(entries):
+    restorer = Restorer()
+    restorer.apply(decode(*encode(entries)))
+    return restorer
+
+
+def began(session_id):
+    return "", "began", (session_id, "secret", asdict(SessionInfo(python=(3, 11))))
+
+
+def test_a_session_that_may_come_back():
+    restorer = restored([began("a"), began("b"), ("", "over", ("a", *ENDED[1:])), ("", "over", ("b",))])
+    assert dict(restorer.ended) == {"a": ENDED}
+    assert not restorer.sessions
+    assert restored(list(entries_of(restorer))).ended == restorer.ended
+
+
+def test_a_lane_that_may_come_back():
+    restorer = restored([began("a"), ("", "lane_expired", ("a", 3, *ENDED)), ("", "lane_over", ("a", 3))])
+    assert restorer.sessions["a"].expired_lanes == {3: ENDED}
+    again = restored(list(entries_of(restorer)))
+    assert again.sessions["a"].expired_lanes == {3: ENDED}
+
+
+def test_no_more_are_kept_than_in_the_server():
+    entries = [("", "ended", (str(n), *ENDED)) for n in range(MAX_ENDED + 5)]
+    assert list(restored(entries).ended) == [str(n) for n in range(5, MAX_ENDED + 5)]
