@@ -10,7 +10,7 @@ RULES
 * `fileno` is that of the process's own output: what libraries in C write there does not pass through here.
 * They cannot be closed: the next job prints, too.
 
-Cost: about 1 µs for each write.
+Cost: about 0.5 µs for each write, 2 µs for the one that ends a line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import codecs
 import io
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import get_ident
@@ -34,6 +35,8 @@ __all__ = ["Stream", "Streams", "install", "program_output"]
 
 _NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
 _UTF8: Final = codecs.lookup("utf-8").name
+_PARTS: Final = 64
+"""A line in more parts than this is put together, and let go if it is long."""
 
 
 class Stream(io.TextIOBase):
@@ -55,9 +58,9 @@ class Stream(io.TextIOBase):
         self._streams = streams
         self._errors = "backslashreplace"
         self._bytes = _Bytes(self)
-        self._lines: dict[int, list[bytearray]] = {}
-        """Unfinished lines by thread. A thread takes its own out while it works on it: a signal handler that
-        prints meanwhile begins another."""
+        self._lines: dict[int, deque[str | bytes]] = {}
+        """Unfinished lines by thread, in parts. A thread's deque stays the same: what a signal handler or a
+        finaliser prints in the middle of a print is neither lost nor doubled."""
 
     def __repr__(self) -> str:
         return f"<mpclient {_NAMES[self._number]}>"
@@ -150,27 +153,64 @@ class Stream(io.TextIOBase):
         if not isinstance(text, str):
             msg = f"write() argument must be str, not {type(text).__name__}"
             raise TypeError(msg)
-        self.put(text.encode("utf-8", self._errors), text)
+        if not self._streams.program:
+            self.own.write(text)
+        elif self._errors == "strict":
+            self.put(text.encode())  # what is wrong with it is told now, not when the line ends
+        else:
+            parts = self._parts()
+            parts.append(text)
+            if "\n" in text:
+                self._leave_whole(parts)
+            elif "\r" in text or self.write_through or len(text) > ENTRY_BYTES or len(parts) > _PARTS:
+                self._look(parts)
         return len(text)
 
-    def put(self, data: bytes, text: str | None = None) -> None:
-        """Write bytes, which are `text` if that is given."""
+    def put(self, data: bytes) -> None:
+        """Write bytes."""
         if not self._streams.program:
-            self._write_own(data, text)
+            self._write_own(data)
             return
+        parts = self._parts()
+        parts.append(data)
+        if b"\n" in data:
+            self._leave_whole(parts)
+        else:
+            self._look(parts)
+
+    def _parts(self) -> deque[str | bytes]:
         try:
-            line = self._lines[get_ident()].pop()
-        except LookupError:
-            line = bytearray()
-        line += data
-        end = line.rfind(b"\n") + 1 if b"\n" in data else 0
+            return self._lines[get_ident()]
+        except KeyError:
+            return self._lines.setdefault(get_ident(), deque())
+
+    def _taken(self, parts: deque[str | bytes]) -> bytes:
+        """Return what the parts are together; they are somebody else's no more."""
+        taken: list[str | bytes] = []
+        with suppress(IndexError):  # a signal handler, or a flush of all threads' lines, took the rest
+            while parts:
+                taken.append(parts.popleft())
+        encoded = [part.encode("utf-8", self._errors) if isinstance(part, str) else part for part in taken]
+        return b"".join(encoded)
+
+    def _leave_whole(self, parts: deque[str | bytes]) -> None:
+        """Let whole lines leave, keep what is behind them."""
+        data = self._taken(parts)
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            parts.appendleft(data[end:])
         if end:
-            self._leave(bytes(line[:end]))
-            del line[:end]
-        if line:
-            self._lines.setdefault(get_ident(), []).append(line)
-            if self.write_through or b"\r" in line or len(line) > ENTRY_BYTES:
-                self.flush()
+            self._leave(data[:end])
+        if parts:
+            self._look(parts)
+
+    def _look(self, parts: deque[str | bytes]) -> None:
+        """Let an unfinished line leave if it must not wait for its end; it becomes one part if it may."""
+        data = self._taken(parts)
+        if self.write_through or b"\r" in data or len(data) > ENTRY_BYTES:
+            self._leave(data)
+        elif data:
+            parts.appendleft(data)
 
     def _leave(self, data: bytes) -> None:
         streams = self._streams
@@ -178,12 +218,12 @@ class Stream(io.TextIOBase):
         if streams.keep is not None:
             streams.keep(data)
         if not outgoing.add(streams.program, self._number, data):
-            self._write_own(data, None)
+            self._write_own(data)
         elif outgoing.full:
             outgoing.wait_for_room()
 
-    def _write_own(self, data: bytes, text: str | None) -> None:
-        self.own.write(data.decode("utf-8", "backslashreplace") if text is None else text)
+    def _write_own(self, data: bytes) -> None:
+        self.own.write(data.decode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """Let this thread's unfinished line leave."""
@@ -196,11 +236,11 @@ class Stream(io.TextIOBase):
         """Let every thread's unfinished line leave."""
         for thread in list(self._lines):
             self._flush_line(thread)
-        self._lines.clear()
 
     def _flush_line(self, thread: int) -> None:
-        for line in self._lines.pop(thread, ()):
-            self._leave(bytes(line))
+        parts = self._lines.get(thread)
+        if parts and (data := self._taken(parts)):
+            self._leave(data)
 
     def forget(self) -> None:
         """Drop unfinished lines: this is a fork, they are its parent's."""
