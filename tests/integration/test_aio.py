@@ -96,7 +96,8 @@ async def test_joinable_queues(connect):
         await joined
         with pytest.raises(ValueError, match="task_done"):
             await queue.task_done()
-        assert await queue.dead.list() == []
+        assert (await queue.dead.list(), await queue.dead.requeue(), await queue.dead.drop()) == ([], 0, 0)
+        assert await queue.clear() == 0
 
 
 @loop
@@ -108,6 +109,7 @@ async def test_locks(connect):
                 assert await lock.locked()
                 assert await lock.fence() > 0
             assert not await lock.locked()
+            assert not await lock.recover()
             with pytest.raises(NotHeld):
                 await lock.release()
 

@@ -50,6 +50,43 @@ async def test_a_job_has_the_shared_objects(connect):
 
 
 @loop
+async def test_what_jobs_print_comes_home_before_their_results(connect, capsys):
+    async with connect() as cluster:
+        for n in range(20):
+            await cluster.run(print, "job", n)
+            assert capsys.readouterr().out == f"job {n}\n"
+
+
+WORKER = """
+from mpclient.worker import streams
+streams.install(cluster.session).route(hear())
+done = cluster.Queue(name=hear())
+for n in range(200):
+    print("line", n)
+    done.put(n)
+print("last")
+cluster.session.close()
+"""
+
+
+@loop
+async def test_no_answer_overtakes_a_print(server, program, unique, capsys):
+    async with aio.connect(server.address, server.key) as cluster:
+        done = await cluster.Queue(name=unique)
+        process = program(WORKER)
+        process.say(cluster.session.id)
+        process.say(unique)
+        printed = ""
+        for n in range(200):
+            assert await done.get(timeout=10) == n
+            printed += capsys.readouterr().out
+            assert f"line {n}\n" in printed
+        await asyncio.to_thread(process.finish)
+    printed += capsys.readouterr().out
+    assert printed == "".join(f"line {n}\n" for n in range(200)) + "last\n"
+
+
+@loop
 async def test_a_program_of_its_own_server(monkeypatch):
     monkeypatch.delenv("MPSERVE_ADDRESS", raising=False)
     async with aio.connect() as cluster:
