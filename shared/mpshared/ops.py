@@ -285,6 +285,7 @@ _read(0x010D, "queue", "dead_list")
 _op(0x010E, "queue", "dead_requeue", Arg("numbers", _list))
 _op(0x010F, "queue", "dead_drop", Arg("numbers", _list))
 _read(0x0110, "queue", "unfinished")
+_op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
 
 # dict
 _read(0x0201, "dict", "get", KEY)

@@ -85,6 +85,7 @@ CASES = [
     Case("queue", "dead_list", result=[]),
     Case("queue", "dead_requeue", [[]], result=0),
     Case("queue", "dead_drop", [[]], result=0),
+    Case("queue", "put_later", [None, {"delay_s": 5}], [A]),
     Case("queue", "unfinished", result=2, before=puts(A, B)),
     Case("pool", "submit", [1], ABC),
     Case("pool", "collect", [9, 0], result=[[], 3], before=JOBS),

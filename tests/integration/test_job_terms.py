@@ -133,6 +133,22 @@ def test_deaths_of_workers_are_no_retries(crew):
             future.result(LIMIT_S)
 
 
+def test_an_item_of_a_queue_comes_when_it_is_due_or_lies_among_the_dead(crew):
+    queue = crew.JoinableQueue()
+    queue.put_later("late", 0.2)
+    queue.put_later("too late", 3600, expires=0.2)
+    assert queue.empty()
+    assert queue.get(timeout=LIMIT_S) == "late"
+    queue.task_done()
+    assert queue.join(timeout=LIMIT_S)
+    [report] = queue.dead.list()
+    assert (report["number"], report["reason"]) == (2, "not taken within 0.2 s")
+    assert queue.dead.requeue() == 1
+    assert queue.get(timeout=LIMIT_S) == "too late"
+    with pytest.raises(ValueError, match="delay is between 0 and"):
+        queue.put_later("never", -1)
+
+
 # -- ending what runs -------------------------------------------------------------------------------
 
 

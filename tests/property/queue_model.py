@@ -8,7 +8,7 @@ import pickle
 
 from mpshared.values import NONE, needs_python
 
-READY, TAKEN, DEAD, GONE = "ready", "taken", "dead", "gone"
+READY, DELAYED, TAKEN, DEAD, GONE = "ready", "delayed", "taken", "dead", "gone"
 
 
 class Model:
@@ -19,6 +19,8 @@ class Model:
         self.wants, self.pythons, self.servers = {}, {}, set()
         """By (session, lane): how many and whether as jobs; by session: its Python; who called exchange."""
         self.out_at_death = []
+        self.specials, self.dues = {}, {}
+        """Items on terms, with when they expire; when those that are DELAYED are due."""
 
     def place(self, number):
         if self.order == "priority":
@@ -36,6 +38,10 @@ class Model:
     def next_for(self, session, lane):
         n, jobs = self.wants[session, lane]
         batch = [number for number in self.ready() if self.may_have(session, number)][:n]
+        if self.order == "fifo" and batch:
+            if batch[0] in self.specials:
+                return batch[:1]
+            batch = batch[: next((i for i, number in enumerate(batch) if number in self.specials), None)]
         for i, number in enumerate(batch):
             if jobs and number in self.suspects:
                 return batch[: i or 1]
@@ -47,6 +53,8 @@ class Model:
         self.where[number] = where
         if where != READY:
             self.suspects.discard(number)
+            self.specials.pop(number, None)
+            self.dues.pop(number, None)
 
     def finish(self, n):
         self.unfinished = max(0, self.unfinished - n)
@@ -65,6 +73,25 @@ class Model:
             number = len(self.blobs) + 1
             self.blobs[number], self.deaths[number], self.where[number] = blob, 0, READY
         self.unfinished += len(blobs)
+
+    def put_on_terms(self, number, special, due, blob):
+        self.put([blob])
+        assert number == len(self.blobs)
+        self.specials[number] = special[1]
+        if due is not None:
+            self.where[number], self.dues[number] = DELAYED, due
+
+    def due(self, number):
+        assert self.where[number] == DELAYED
+        self.where[number] = READY
+        del self.dues[number]
+
+    def lapse(self, number, report):
+        assert self.where[number] in {READY, DELAYED}
+        assert self.specials[number] is not None
+        assert report["number"] == number
+        self.leave(number, DEAD)
+        self.finish(1)
 
     def lease(self, session, lane, _results, ranges):
         numbers = expand(ranges)
@@ -141,10 +168,10 @@ class Model:
             self.leave(number, GONE)
 
     def clear(self):
-        ready = self.ready()
-        for number in ready:
+        waiting = [*self.ready(), *self.dues]
+        for number in waiting:
             self.leave(number, GONE)
-        self.finish(len(ready))
+        self.finish(len(waiting))
 
     def shut_(self, immediate):
         self.shut = True
@@ -160,6 +187,7 @@ class Model:
         return {
             "ready": those(READY),
             "dead": those(DEAD),
+            "delayed": those(DELAYED),
             "out": {(s, lane, n, self.deaths[n], self.blobs[n]) for s, lane, n in self.out},
             "suspects": self.suspects,
             "unfinished": self.unfinished,
@@ -177,6 +205,7 @@ def seen(queue):
     return {
         "ready": {n: (deaths, blob) for n, deaths, blob in state["ready"]},
         "dead": {n: (item.deaths, item.blob) for n, item in state["dead"].items()},
+        "delayed": {n: (late.deaths, late.blob) for n, late in state["delayed"].items()},
         "out": {(s, lane, n, deaths, blob) for s, lane, _, n, deaths, blob in state["leases"]},
         "suspects": state["suspects"],
         "unfinished": state["unfinished"],

@@ -126,6 +126,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.call(self.a_free_lane(data), "put_many", timeout_s, blobs=[self.blob(data) for _ in range(n)])
 
     @precondition(lambda self: self.free())
+    @rule(
+        data=st.data(), timeout_s=TIMEOUTS, delay_s=st.integers(0, 2), expires_s=st.sampled_from([None, 1, 3])
+    )
+    def put_later(self, data, timeout_s, delay_s, expires_s):
+        terms = {"delay_s": delay_s, "expires_s": expires_s}
+        self.call(self.a_free_lane(data), "put_later", timeout_s, terms, blobs=[self.blob(data)])
+
+    @precondition(lambda self: self.free())
     @rule(data=st.data(), timeout_s=TIMEOUTS, lease=st.booleans())
     def get(self, data, timeout_s, lease):
         lane = self.a_free_lane(data)
@@ -205,7 +213,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), chance=st.integers(0, 9))
     def clear(self, data, chance):
         if chance == 0:
-            n = len(self.model.ready())
+            n = len(self.model.ready()) + len(self.model.dues)
             assert self.call(self.a_free_lane(data), "clear").result == n
 
     @precondition(lambda self: self.free())

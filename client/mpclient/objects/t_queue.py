@@ -20,6 +20,7 @@ from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpclient.pickling import dumps, loads_all, own_buffers
 from mpshared.errors import BadValue, Full
 from mpshared.ops import BY_NAME
+from mpshared.terms import Terms
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _GET_MANY: Final[Op] = BY_NAME["queue.get_many"]
 _TASK_DONE: Final[Op] = BY_NAME["queue.task_done"]
 _JOIN: Final[Op] = BY_NAME["queue.join"]
 _QSIZE: Final[Op] = BY_NAME["queue.qsize"]
+_PUT_LATER: Final[Op] = BY_NAME["queue.put_later"]
 _FULL: Final[Op] = BY_NAME["queue.full"]
 _CLEAR: Final[Op] = BY_NAME["queue.clear"]
 _SHUTDOWN: Final[Op] = BY_NAME["queue.shutdown"]
@@ -87,6 +89,35 @@ class Queue(Proxy):
         if self._buffer is not None:
             return self._buffer.put(blob)
         return self._call(_PUT, timeout_s, blobs=(blob,), read=nothing)
+
+    def put_later(
+        self,
+        obj: Any,
+        delay: float,
+        *,
+        expires: float | None = None,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Put an item that nobody gets earlier than in `delay` seconds.
+
+        Args:
+            obj: The item.
+            delay: Seconds, 0 for none. It takes a place meanwhile, and `join` waits for it.
+            expires: If nobody has got it within so many seconds from now it is set aside: see `dead`.
+            block: As for `put`.
+            timeout: As for `put`.
+
+        Raises:
+            As `put`, and ValueError or TypeError for what is no time.
+        """
+        timeout_s = queue_timeout(block, timeout)
+        terms = Terms.asked(delay=delay, expires=expires)
+        blob = dumps(obj, self._handle.session)
+        self._check_open()
+        if self._buffer is not None:
+            self._buffer.flush()
+        self._call(_PUT_LATER, timeout_s, terms.given(), blobs=(blob,), read=nothing)
 
     def put_nowait(self, obj: Any) -> None:
         """Put an item without waiting; see `put`."""

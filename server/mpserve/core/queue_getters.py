@@ -102,7 +102,7 @@ class QueueGetters(QueueWorkers):
 
     @property
     def _is_over(self) -> bool:
-        return self.shut and not self.ready.size
+        return self.shut and not self.ready.size and not self.delayed
 
     def idle_workers(self) -> Iterator[tuple[Call, int, int]]:
         """Yield workers that wait here and take jobs of pools: (call, n, lost), longest first."""

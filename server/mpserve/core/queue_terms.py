@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.queue_order import Run
 from mpserve.core.queue_special import Delayed, Special
-from mpserve.core.queue_state import QueueState
+from mpserve.core.queue_state import Dead, QueueState
 
 if TYPE_CHECKING:
     from mpserve.core.effects import Effects
@@ -92,6 +92,17 @@ class QueueTerms(QueueState):
             self._come_back(runs)
             self.delayed[number] = Delayed(due_s, deaths, blobs[0])
         return len(runs)
+
+    def on_lapse(self, _fx: Effects, number: int, report: dict[str, Any]) -> None:
+        """Set an item aside that waits."""
+        late = self.delayed.pop(number, None)
+        if late is None:
+            [(_, deaths, [blob])] = self.ready.take([(number, number)])
+        else:
+            _, deaths, blob = late
+        self.dead[number] = Dead(deaths, blob, report)
+        self._set_free((number,))
+        self.open_items = max(0, self.open_items - 1)
 
     def on_clear(self, fx: Effects) -> int:
         """Delete what is READY or DELAYED; return how many items that were."""

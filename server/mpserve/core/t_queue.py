@@ -7,6 +7,8 @@
             | '----------'-------------------' handed back, holder died          |
             '--------------------------------------------------- dead_requeue ---'
 
+    put_later --> DELAYED --due--> READY; given up when it expires: DEAD
+
 RULES
 * An item's number is its place. Whatever returns goes to its old place, and may exceed `maxsize`.
 * Nobody races: an item goes to the getter that waited longest, room to the putter that waited longest. A
@@ -24,23 +26,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpserve.core.parking import ParkingLot
 from mpserve.core.pool_results import those_of
 from mpserve.core.queue_getters import QueueGetters
 from mpserve.core.queue_leases import count_of, merged
 from mpserve.core.queue_order import Range
-from mpserve.core.queue_wants import JOBS, Entry, Want
+from mpserve.core.queue_wants import JOBS, Entry, GoOn, Want
 from mpshared.errors import AlreadyReleased, BadValue, Full, MpserveError, NoSuchObject
+from mpshared.reports import death_report
+from mpshared.terms import Terms
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.hall import JobPool
+    from mpserve.core.queue_special import Special
     from mpshared.values import Blob
 
 __all__ = ["Queue"]
+
+_TERMS: Final = frozenset({"delay_s", "expires_s"})
 
 
 class Queue(QueueGetters):
@@ -83,17 +90,55 @@ class Queue(QueueGetters):
 
     put_many = put
 
-    def _must_wait(self, room: int) -> bool:
-        return self.ready.size + room > self.maxsize or self.putters.first() is not None
+    def put_later(self, fx: Effects, call: Call, timeout_s: float | None, terms: dict[str, Any]) -> None:
+        """Store the call's value, to become READY after `delay_s`, or to be set aside after `expires_s`.
 
-    def _wait_for_room(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        It takes a place of `maxsize` from the beginning, and `join` waits for it.
+
+        Raises:
+            BadType, BadValue: Other terms, or they cannot be such.
+            Others: As `put`.
+        """
+        agreed = Terms.of(terms)
+        if terms.keys() - _TERMS:
+            raise BadValue(f"an item of {self.label} has {' and '.join(sorted(_TERMS))}, no other terms")
+        if self.shut:
+            raise self._closed("put to")
+        self.ready.check(call.blobs)
+        if self.maxsize and self._must_wait(1):
+            self._wait_for_room(fx, call, timeout_s, partial(self._put_later_now, agreed))
+        else:
+            self._put_later_now(agreed, fx, call)
+            self.settle(fx)
+
+    def _put_later_now(self, terms: Terms, fx: Effects, call: Call) -> None:
+        self.add_on_terms(fx, terms, call.blobs[0])
+        fx.reply(call)
+
+    def _expire(self, fx: Effects, number: int, special: Special) -> None:
+        known = {"host": "", "pid": 0, "worker": "", "locks": [], "since_s": fx.wall_s}
+        reason = f"not taken within {special.terms.expires_s:g} s"
+        report = death_report({"reason": reason}, queue=self.label, number=number, attempts=0, **known)
+        self.change(fx, "lapse", number, report)
+
+    @property
+    def _places(self) -> int:
+        """How many places of `maxsize` are taken."""
+        return self.ready.size + len(self.delayed)
+
+    def _must_wait(self, room: int) -> bool:
+        return self._places + room > self.maxsize or self.putters.first() is not None
+
+    def _wait_for_room(
+        self, fx: Effects, call: Call, timeout_s: float | None, go_on: GoOn | None = None
+    ) -> None:
         n = len(call.blobs)
         if n > self.maxsize:
             limit = f"whose maxsize is {self.maxsize}"
             raise BadValue(f"a batch of {n} can never fit into {self.label}, {limit}: split it")
         if timeout_s == 0:
             raise self._full(n)
-        self.putters.park(fx, call, timeout_s, self._put_expired, Entry(n, self._put_now))
+        self.putters.park(fx, call, timeout_s, self._put_expired, Entry(n, go_on or self._put_now))
 
     def _put_now(self, fx: Effects, call: Call) -> None:
         try:
@@ -109,7 +154,7 @@ class Queue(QueueGetters):
         self.settle(fx)  # those behind it may need less room
 
     def _full(self, n: int) -> Full:
-        has = f"{self.ready.size} of {self.maxsize} places are taken"
+        has = f"{self._places} of {self.maxsize} places are taken"
         return Full(f"no room for {n} more in {self.label}: {has}; get something, or wait longer")
 
     # -- a worker's round ------------------------------------------------------------------------
@@ -248,7 +293,7 @@ class Queue(QueueGetters):
         Putters that wait fail at once, getters as soon as nothing is left for them.
         Source: queue.Queue.shutdown of Python 3.13.
         """
-        if not self.shut or (immediate and self.ready.size):
+        if not self.shut or (immediate and self._places):
             self.change(fx, "shut", immediate)
         fx.reply(call)
         for putter in self.putters.drain():
@@ -257,8 +302,8 @@ class Queue(QueueGetters):
         self.settle(fx)
 
     def clear(self, fx: Effects, call: Call) -> None:
-        """Forget what is READY; answers how many items that were."""
-        fx.reply(call, self.change(fx, "clear") if self.ready.size else 0)
+        """Forget what is READY or DELAYED; answers how many items that were."""
+        fx.reply(call, self.change(fx, "clear") if self._places else 0)
         self.settle(fx)
 
     # -- looking ---------------------------------------------------------------------------------
@@ -269,7 +314,7 @@ class Queue(QueueGetters):
 
     def full(self, fx: Effects, call: Call) -> None:
         """Answer whether a put would have to wait."""
-        fx.reply(call, 0 < self.maxsize <= self.ready.size)
+        fx.reply(call, 0 < self.maxsize <= self._places)
 
     def unfinished(self, fx: Effects, call: Call) -> None:
         """Answer how many items `join` waits for."""
@@ -299,7 +344,7 @@ class Queue(QueueGetters):
         admitted = False
         while (call := self.putters.first()) is not None and call.waiter is not None:
             entry: Entry = call.waiter.note
-            if self.ready.size + entry.room > self.maxsize:
+            if self._places + entry.room > self.maxsize:
                 break
             self.putters.forget(call)
             entry.go_on(fx, call)
@@ -353,7 +398,7 @@ class Queue(QueueGetters):
             if call.lane.suspended:
                 break  # those behind it are looked at again when anything happens here
             assert call.waiter is not None
-            assert self.ready.size + call.waiter.note.room > self.maxsize
+            assert self._places + call.waiter.note.room > self.maxsize
             break
 
 
