@@ -19,7 +19,7 @@ import socket
 import time
 import weakref
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from mpshared.address import Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
@@ -53,6 +53,15 @@ _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 class Lost(ConnectionError):
     """The connection broke, or could not be made. Whether the server lives is another question."""
+
+    def alone(self) -> Self:
+        """Return it without where it comes from, for who keeps it while trying again.
+
+        Else it keeps the frames that it went through alive, and one of these keeps it: sockets then wait for
+        the garbage collector.
+        """
+        self.__traceback__ = self.__context__ = None
+        return self
 
 
 class Refusing(Lost):

@@ -212,7 +212,7 @@ class Keeper(threading.Thread):
                     self._heed(event)
                 break
             except Lost as err:
-                lost = err
+                lost = err.alone()
             except MpserveError as err:
                 raise self._session.refused(self._term, err) from None
         for lane in self._term.living_lanes():

@@ -279,7 +279,7 @@ class Lane(Numbered):
                 event = connection.ask(self._with_output(connection, pieces))
                 return self._answer(connection, number, event)
             except Lost as err:
-                lost = err
+                lost = err.alone()
 
     def _attach_patiently(self, deadline_s: float | None) -> Connection:
         patience = Patience(self._session, self.term, deadline_s)
