@@ -53,8 +53,9 @@ _SUBMIT_ON_TERMS: Final = BY_NAME["pool.submit_on_terms"]
 _COLLECT: Final = BY_NAME["pool.collect"]
 _EQUIP: Final = BY_NAME["pool.equip"]
 _COLLECT_MOST: Final = 1024
+_TERMINATE_S: Final = 1.0
 _JOIN_S: Final = 5.0
-"""How long `join` waits for the two threads, which have nothing left to do by then."""
+"""How long `terminate` and `join` wait for the two threads, which have nothing left to do by then."""
 
 
 class PoolClosed(MpserveError):
@@ -393,6 +394,7 @@ class Jobs:
     def terminate(self) -> None:
         """End now; what has no outcome fails with `PoolClosed`."""
         self.end(PoolClosed("the pool was terminated before this job had a result"))
+        self._join_threads(_TERMINATE_S)
 
     def abandon(self, *, finish: bool = False) -> None:
         """End soon; with `finish` when everything has its outcome. For finalisers, which may run anywhere."""
@@ -443,8 +445,12 @@ class Jobs:
         if self.is_own_thread:
             raise RuntimeError("cannot join current thread: this is a callback of the pool")
         self.done.wait()
-        for thread in self._threads:
-            thread.join(_JOIN_S)
+        self._join_threads(_JOIN_S)
+
+    def _join_threads(self, limit_s: float) -> None:
+        if not self.is_own_thread:
+            for thread in self._threads:
+                thread.join(limit_s)
 
     def _lost(self, err: MpserveError) -> MpserveError:
         if isinstance(err, NoSuchObject):
@@ -452,7 +458,7 @@ class Jobs:
                 f"the pool is lost: the server at {self.session.address} ended this program's session, or "
                 f"was restarted, and dropped its jobs with it; open another pool and submit them again"
             )
-        return err
+        return type(err)(err.text, **err.fields)  # without the frames of this thread
 
     # -- forks -----------------------------------------------------------------------------------
 
