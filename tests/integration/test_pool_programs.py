@@ -10,7 +10,9 @@ import sys
 import pytest
 from tests.integration import workers
 from tests.integration.conftest import Server
+from tests.integration.relay import Relay
 
+import mpclient
 from mpclient import testing
 
 mpworker = workers.mpworker
@@ -255,3 +257,28 @@ def test_a_pool_goes_on_when_its_server_is_killed_and_comes_back(tmp_path, mpwor
             assert begun + list(results) == list(range(20_000, 0, -1))
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_each_result_comes_once_however_often_the_connection_breaks(mpworker, server, unique, direction):
+    mpworker(server, queue=unique, processes=2).ready()
+    host, _, port = server.address.rpartition(":")
+    relay = Relay((host, int(port)))
+    try:
+        with connected_by(relay, server) as cluster, cluster.Pool() as pool:
+            results = pool.imap(abs, range(-6000, 0), buffersize=200)
+            begun = []
+            while len(begun) < 5000:
+                if relay.cuts * 100 <= len(begun):  # the cut before has happened
+                    relay.arm(direction, 200 + 97 * relay.cuts)
+                begun.append(next(results))
+            relay.disarm()
+            assert begun + list(results) == list(range(6000, 0, -1))
+            assert pool.map(abs, range(-100, 0), 1) == list(range(100, 0, -1))
+        assert relay.cuts > 10
+    finally:
+        relay.close()
+
+
+def connected_by(relay, server):
+    return mpclient.connect(relay.address, server.key, reconnect_timeout=10)
