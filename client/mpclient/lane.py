@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpclient.terms import Term
 
-__all__ = ["TIMEOUT_AT", "Lane", "Numbered", "Read", "deadline_of"]
+__all__ = ["TIMEOUT_AT", "Lane", "Numbered", "Read", "deadline_of", "note_call"]
 
 Read: TypeAlias = Callable[[Reply], Any]
 """Makes of an answer what the caller wants, while the call can still be abandoned."""
@@ -72,6 +72,8 @@ class Numbered:
     """Answers up to this number have arrived and are not abandoned."""
     told: int
     """What the server was told of them while no call did."""
+    abandoned: Any
+    """Numbers of calls whose answers nobody had, and of which the server may not know that."""
     _acked: int
 
     def _encode(
@@ -210,7 +212,7 @@ class Lane(Numbered):
             if answer is None or not isinstance(err, Exception):
                 self._abandon(number)
                 if isinstance(err, SessionExpired):
-                    _note_call(err, self.number, number, op, args, deadline_s)
+                    note_call(err, self.number, number, op, args, deadline_s)
                 number = 0
             raise
         finally:
@@ -385,7 +387,7 @@ def deadline_of(op: Op, args: list[Any]) -> float | None:
     return time.monotonic() + args[at]  # type: ignore[no-any-return]
 
 
-def _note_call(
+def note_call(
     error: SessionExpired, lane: int, number: int, op: Op, args: list[Any], deadline_s: float | None
 ) -> None:
     """Note which call heard of the end of its session, and how much time it has left in the next one."""

@@ -28,7 +28,7 @@ from mpclient.dialling import Lost, close_inherited
 from mpclient.keeper import Keeper
 from mpclient.lane import Lane
 from mpclient.printer import Printer
-from mpclient.stale import is_told, unless_done
+from mpclient.stale import unless_done
 from mpclient.terms import Describes, SessionBase, Term, again
 from mpshared.errors import MpserveError, ServerGone, SessionExpired
 from mpshared.ops import BY_NAME
@@ -106,14 +106,12 @@ class Session(SessionBase):
         if self._own.lane is not None:
             self.heard(self._own.lane)
         before = self._own.before
-        parts = [] if before is None else before.parts
-        own = [claim for part in parts for claim in self._stale.of(part.term, part.number, part.abandoned)]
-        self._stale.refuse(own, op, target, args)
+        self._refuse_for([] if before is None else before.parts, op, target, args)
 
     def _go_on(self, lane: Lane, error: SessionExpired, op: Op, target: str, args: list[Any]) -> None:
         """Return if a call can be made again in a new session; else raise why not."""
         self.heard(lane)
-        if not self._may_renew or not is_told(error):
+        if not self._may_go_on(error):
             raise error
         self._refuse_stale(op, target, args)
         unless_done(error, op)

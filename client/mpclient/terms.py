@@ -26,6 +26,8 @@ from mpshared import __version__
 from mpshared.errors import MpserveError, ServerGone, ServerRestarted, SessionExpired
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mpclient.lane import Numbered
     from mpclient.printer import Printer
     from mpclient.references import Handle
@@ -247,6 +249,17 @@ class SessionBase:
         """
         if self._closing.wait(seconds):
             raise ServerGone(f"this program closed its connection to {self.address} while a call waited")
+
+    # -- stale owners ----------------------------------------------------------------------------
+
+    def _refuse_for(self, parts: Iterable[Numbered], op: Op, target: str, args: list[Any]) -> None:
+        """Raise `StaleOwner` if a call must not be made by whoever had these lanes in a term that is over."""
+        own = [claim for part in parts for claim in self._stale.of(part.term, part.number, part.abandoned)]
+        self._stale.refuse(own, op, target, args)
+
+    def _may_go_on(self, error: SessionExpired) -> bool:
+        """Tell whether who held nothing may go on in a new session, and need not know of it."""
+        return self._may_renew and is_told(error)
 
     # -- ending ----------------------------------------------------------------------------------
 

@@ -177,44 +177,6 @@ async def test_a_timeout_that_runs_out_without_a_server_is_no_empty(connect, rel
 
 
 @loop
-async def test_an_expired_session_is_told_once_to_each_task_and_renewed(fresh_server):
-    server = fresh_server("--grace", "50ms")
-    relay = relay_to(server)
-    async with (
-        aio.connect(relay.address, server.key) as cluster,
-        aio.connect(server.address, server.key) as other,
-    ):
-        session_id = cluster.session.id
-        kept, theirs = await cluster.dict(name="kept", b=2), await other.dict(name="kept")
-        told = asyncio.Event()
-
-        async def work():
-            assert await kept.get("b") == 2
-            told.set()
-            await again.wait()
-            with pytest.raises(SessionExpired):
-                await kept.get("b")
-            return await kept.get("b")
-
-        again = asyncio.Event()
-        task = asyncio.create_task(work())
-        await told.wait()
-        relay.refusing = True
-        relay.cut()
-        await until(lambda: _expired(other, session_id))
-        relay.refusing = False
-        with pytest.raises(SessionExpired):
-            await kept.get("b")
-        again.set()
-        assert await task == await kept.get("b") == await theirs.get("b") == 2
-    relay.close()
-
-
-async def _expired(cluster, session_id):
-    return session_id not in [session["id"] for session in (await cluster.status())["sessions"]]
-
-
-@loop
 async def test_a_server_that_is_gone(fresh_server):
     server = fresh_server()
     async with aio.connect(server.address, server.key, reconnect_timeout=0.5) as cluster:

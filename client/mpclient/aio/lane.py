@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.lane import TIMEOUT_AT, Numbered, deadline_of
+from mpclient.lane import TIMEOUT_AT, Numbered, deadline_of, note_call
 from mpclient.terms import again
-from mpshared.errors import MpserveError, ServerGone, make
+from mpshared.errors import MpserveError, ServerGone, SessionExpired, make
 from mpshared.wire.own.frames import Failed, Type, encode_control
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from mpshared.wire.own.frames import Reply
 
 __all__ = ["Lane"]
+
+_ABANDONED: Final = 8
+"""Numbers that are remembered: those that matter are of the last call, or the one before."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +67,7 @@ class Lane(Numbered):
         "_ending",
         "_sent",
         "_session",
+        "abandoned",
         "number",
         "settled",
         "term",
@@ -78,6 +83,7 @@ class Lane(Numbered):
         self.settled = 0
         self.told = 0
         self._asked: dict[int, _Asked] = {}
+        self.abandoned: deque[int] = deque(maxlen=_ABANDONED)
         self._ending = False
         self._agreed: asyncio.Future[None] | None = None
         """While the connection is lost or new: done when both sides agree about numbers again."""
@@ -149,6 +155,7 @@ class Lane(Numbered):
     def _abandon(self, asked: _Asked) -> None:
         """Give up a call, whatever became of it."""
         self._asked.pop(asked.number, None)
+        self.abandoned.append(asked.number)
         if asked.timer is not None:
             asked.timer.cancel()
         if not asked.answer.cancel() and not asked.answer.cancelled():
@@ -245,8 +252,12 @@ class Lane(Numbered):
         for asked in list(self._asked.values()):
             if asked.timer is not None:
                 asked.timer.cancel()
+            why = again(error)
+            if isinstance(why, SessionExpired):
+                note_call(why, self.number, asked.number, asked.op, asked.args, asked.deadline_s)
             if not asked.answer.done():
-                asked.answer.set_exception(again(error))
+                asked.answer.set_exception(why)
+        self.abandoned.extend(self._asked)
         self._asked.clear()
         self._resume()
 

@@ -19,17 +19,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
 
 from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
+from mpclient.aio.tasks import TaskLanes, this_task
 from mpclient.aio.threads import in_thread
 from mpclient.dialling import Connection, Lost
 from mpclient.errands import GATHER_S, Errands
 from mpclient.patience import Patience
 from mpclient.printer import Printer
+from mpclient.stale import unless_done
 from mpclient.terms import Describes, SessionBase, Term, again
-from mpshared.errors import MpserveError, NotSupported, ServerGone, make
+from mpshared.errors import MpserveError, NotSupported, ServerGone, SessionExpired, make
 from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Session(SessionBase):
     ) -> None:
         super().__init__(address, key, describes, **limits_s)
         self._loop = asyncio.get_running_loop()
-        self._lanes: WeakKeyDictionary[asyncio.Task[Any], Lane] = WeakKeyDictionary()
+        self._lanes = TaskLanes()
         self._ending: set[Lane] = set()
         """Lanes of tasks that have ended, with calls that go on."""
         self._starting = asyncio.Lock()
@@ -107,30 +108,40 @@ class Session(SessionBase):
     ) -> Any:
         """Make one call over this task's lane; see `Lane.call`."""
         lane = self._own_lane() or await self._open_lane()
+        if self._stale.claims:
+            self._refuse_for(self._lanes.before(), op, target, args)
         if self._line is not None and self._line.full:
             await self._line.room()
         try:
             return await lane.call(op, target, args, blobs, read, finish=finish)
+        except SessionExpired as err:
+            self._lanes.leave(lane)
+            if not self._may_go_on(err):
+                raise
+            self._refuse_for(self._lanes.before(), op, target, args)
+            unless_done(err, op)
         except ServerGone:
-            if lane.term.over is not None:
-                self._lanes.pop(_this_task(), None)  # it is told; the next call begins anew
+            self._lanes.leave(lane)
             raise
+        return await self.call(op, target, args, blobs, read, finish=finish)
 
     def _own_lane(self) -> Lane | None:
-        """Return this task's lane, if it has one; tell it, once, that its term is over."""
-        lane = self._lanes.get(_this_task())
-        if lane is not None and lane.term.over is not None:
-            self._lanes.pop(_this_task(), None)
-            raise again(lane.term.over)
-        return lane
+        """Return this task's lane, if it has one; tell it, once, that its term is over if it must know."""
+        lane = self._lanes.find()
+        if lane is None or (over := lane.term.over) is None:
+            return lane
+        self._lanes.leave(lane)
+        if isinstance(over, SessionExpired) and self._may_go_on(over):
+            return None
+        raise again(over)
 
     async def _open_lane(self) -> Lane:
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(f"this connection to {self.address} belongs to another event loop")
         term = await self.start()
-        task = _this_task()
-        lane = self._lanes[task] = Lane(self, term)
-        task.add_done_callback(self._task_done)
+        lane = Lane(self, term)
+        self._lanes.enter(lane)
+        this_task().add_done_callback(self._task_done)
         if self._line is None:
             lane.suspend()
         else:
@@ -139,19 +150,19 @@ class Session(SessionBase):
         return lane
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        lane = self._lanes.pop(task, None)
+        lane = self._lanes.pop(task)
         if lane is not None:
             self._ending.add(lane)
             lane.close()
 
     def calls(self) -> int:
         """Return the number of this task's last call, 0 if it made none."""
-        lane = self._lanes.get(_this_task())
+        lane = self._lanes.find()
         return 0 if lane is None else lane.sent
 
     async def was_seen(self, number: int) -> bool:
         """Return whether the server has seen this task's call of that number; see `Lane.was_seen`."""
-        lane = self._lanes.get(_this_task())
+        lane = self._lanes.find()
         return lane is not None and await lane.was_seen(number)
 
     # -- references ------------------------------------------------------------------------------
@@ -468,13 +479,6 @@ class Session(SessionBase):
         while printer.printed < errands.named and printed != printer.printed:
             printed = printer.printed
             await self.printed(errands.named)
-
-
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("shared objects are used in tasks of asyncio: each task has its own line of calls")
-    return task
 
 
 def _close_first(result: tuple[Any, ...]) -> None:
