@@ -225,6 +225,34 @@ def test_modules_that_only_the_program_has_are_brought_along(program, mpworker, 
     assert running.finish().split() == refused
 
 
+def test_progress_on_a_terminal_is_a_bar(server, mpworker, unique, tmp_path):
+    mpworker(server, queue=unique).ready()
+    ours, theirs = os.openpty()
+    code = (
+        "import mpclient\n"
+        "with mpclient.connect() as cluster, cluster.Pool() as pool:\n"
+        "    pool.map(abs, range(30), 3, progress=True)\n"
+        "    list(pool.imap(abs, iter(range(5)), progress=True))\n"
+    )
+    environment = server.environment | {"TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"}
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        done = subprocess.run([sys.executable, "-c", code], stderr=theirs, env=environment, timeout=20)
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(terminal), b"")).decode()
+    assert done.returncode == 0
+    assert "abs" in shown
+    assert "30/30" in shown
+    assert "5/5" in shown
+    assert "/s, 0 failed" in shown
+
+
+def _read(terminal):
+    try:
+        return terminal.read(4096)
+    except OSError:  # Linux says the end of a terminal so
+        return b""
+
+
 def test_a_program_with_an_embedded_cluster(tmp_path):
     path = tmp_path / "program.py"
     path.write_text(

@@ -75,7 +75,7 @@ def progress_of(wanted: Wanted, iterable: Iterable[Any], name: str) -> Progress 
     if wanted is not True:
         raise TypeError(f"progress must be True, False or a function, not {wanted!r:.80}")
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return Progress((_Bar if on_terminal else _Line)(name), total)
+    return Progress(_Bar(name, total) if on_terminal else _Line(name), total)
 
 
 def _function(wanted: Callable[[int, int | None, int], Any]) -> _Show:
@@ -103,7 +103,7 @@ class _Line:
 class _Bar:
     """A bar of rich's, with rate and failures."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, total: int | None) -> None:
         from rich.console import Console  # noqa: PLC0415 - heavy, and few ask for it
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
@@ -119,7 +119,7 @@ class _Bar:
             console=Console(stderr=True),
             auto_refresh=False,  # no thread of its own that could outlive the work
         )
-        self._task = self._bars.add_task(name, total=None, rate=0.0, failed=0)
+        self._task = self._bars.add_task(name, total=total, rate=0.0, failed=0)
         self._began_s = time.monotonic()
         self._drawn_s = 0.0
         self._lock = threading.Lock()
@@ -132,6 +132,7 @@ class _Bar:
                 return
             self._drawn_s = now_s
             rate = done / max(1e-6, now_s - self._began_s)
+            total = done if last and total is None else total
             self._bars.update(self._task, completed=done, total=total, rate=rate, failed=failed, refresh=True)
             if last:
                 self._bars.stop()
