@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 __all__ = ["Relay"]
@@ -13,7 +15,8 @@ class Relay:
     """Forwards every connection to `target`; counts the bytes of each direction since `arm`.
 
     `arm(direction, n)` cuts, once, all connections after exactly n more bytes in that direction ("up": to the
-    server, "down": to the client); with `refuse` no connection is let through afterwards.
+    server, "down": to the client), and calls `on_cut`; with `refuse` no connection is let through afterwards.
+    `passed` counts the bytes since `arm` or `disarm`.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -22,8 +25,9 @@ class Relay:
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._cut_after: dict[str, int] = {}
-        self._carrier: socket.socket | None = None
         self._refuse_then = False
+        self.passed: Counter[str] = Counter()
+        self.on_cut: Callable[[], None] | None = None
         self.refusing = False
         self.cuts = 0
         self.connections = 0
@@ -34,10 +38,12 @@ class Relay:
         with self._lock:
             self._cut_after = {direction: after_bytes}
             self._refuse_then = refuse
+            self.passed.clear()
 
     def disarm(self) -> None:
         with self._lock:
             self._cut_after = {}
+            self.passed.clear()
 
     def cut(self) -> None:
         """Cut all connections now."""
@@ -81,12 +87,15 @@ class Relay:
                 allowed, cut = self._admit(direction, len(data))
                 sink.sendall(data[:allowed])
                 if cut:
+                    if self.on_cut is not None:
+                        self.on_cut()
                     self.cut()
                     return
         _close(source, sink)
 
     def _admit(self, direction: str, size: int) -> tuple[int, bool]:
         with self._lock:
+            self.passed[direction] += size
             left = self._cut_after.get(direction)
             if left is None:
                 return size, False

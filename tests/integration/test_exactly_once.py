@@ -1,0 +1,95 @@
+"""Every call of our client is applied once and answered with its one true result, wherever its connection is
+cut, and whenever the server is killed.
+
+What each call leads to, undisturbed, is what it has to lead to when it is cut: its answer, the state of the
+object, who holds it, how many objects and references there are.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from tests.integration.conftest import Server
+from tests.integration.cut_cases import CASES, World
+from tests.integration.relay import Relay
+
+from mpshared.ops import BY_NAME
+
+CUTS = 7
+"""In a request, and in its reply. The first ones differ from operation to operation, so that all of them
+together are cut everywhere; `test_protocol` cuts a few at every single byte."""
+GRACE = ("--grace", "20s")
+ACROSS_A_RESTART = [
+    "cluster.open", "queue.put", "queue.get", "queue.exchange", "dict.incr", "list.pop", "value.cas",
+    "lock.acquire", "rlock.release", "semaphore.acquire", "barrier.wait", "pool.submit", "pool.collect",
+    "pipe.recv", "process.take",
+]  # fmt: skip
+"""Some of each sort: what gives, takes, counts, holds, hands on, and makes."""
+
+
+def relayed(server: Server) -> tuple[World, Relay]:
+    host, port = server.address.rsplit(":", 1)
+    relay = Relay((host, int(port)))
+    return World(server.address, server.key, relay), relay
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("cuts") / "server", GRACE).start()
+    world, relay = relayed(server)
+    yield world
+    world.close()
+    relay.close()
+    server.stop()
+
+
+def places(size: int, shift: int) -> list[int]:
+    """Return where to cut `size` bytes: before the first, after the last, and between."""
+    stride = max(1, size // (CUTS - 1))
+    return sorted({0, size, *range(shift % stride, size, stride)})
+
+
+def test_every_operation_has_a_case():
+    assert CASES.keys() == BY_NAME.keys()
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_a_call_that_is_cut_anywhere(world, name):
+    case = CASES[name]
+    world.begin(case.role)
+    try:
+        expected = world.play(name, case)
+        sizes = world.sizes
+        shift = sorted(BY_NAME).index(name)
+        cuts = [(way, place) for way in ("up", "down") for place in places(sizes[way], shift)]
+        for cut in cuts:
+            assert world.play(name, case, cut) == expected, cut
+    finally:
+        world.end()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", ACROSS_A_RESTART)
+def test_a_call_under_way_when_the_server_is_killed(tmp_path, name):
+    server = Server(tmp_path / "server", (*GRACE, "--data", str(tmp_path / "data"))).start()
+    world, relay = relayed(server)
+
+    def kill() -> None:
+        relay.on_cut = None
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        server.start(port=int(server.address.rpartition(":")[2]))
+
+    try:
+        world.begin(CASES[name].role)
+        expected = world.play(name, CASES[name])
+        sizes = world.sizes
+        for cut in (("up", sizes["up"] // 2), ("up", sizes["up"]), ("down", 0), ("down", sizes["down"] // 2)):
+            relay.on_cut = kill
+            assert world.play(name, CASES[name], cut) == expected, cut
+        world.end()
+    finally:
+        world.close()
+        relay.close()
+        server.stop()
