@@ -267,6 +267,7 @@ class Session(SessionBase):
                 self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
                 keeper.stop()
                 term.printer.drain()
+            self._own = _Own()  # the lanes of threads that live on, and their sockets
             if self.outgoing is not None:
                 self.outgoing.session_over()
 
