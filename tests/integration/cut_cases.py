@@ -151,7 +151,9 @@ class World:
         seen = [row, self.call("cluster.count", by=self.other) - count, *self._looks(kind)]
         while self.helpers:
             self.helpers.pop().close()
-        if THIS in self.known:  # the jobs of a pool would be given to the next play
+        if "name" in case.settings:
+            self.call("cluster.delete", case.settings["name"], kind)
+        elif THIS in self.known:  # the jobs of a pool would be given to the next play
             self.call("cluster.drop", [[THIS, 9]])
         return self._nameless(repr((answer, seen)))
 
@@ -258,6 +260,13 @@ def finished(world: World) -> None:
     world.call("queue.exchange", None, [[1, 1]], 0, 0, THIS, blobs=[C], on="queue")
 
 
+def done_and_kept(world: World) -> None:
+    world.make("queue", "queue")
+    world.call("pool.enqueue", {}, blobs=[A])
+    world.call("queue.exchange", None, [], 1, 0, None, on="queue")
+    world.call("queue.exchange", None, [[1, 1]], 0, 0, THIS, blobs=[C], on="queue")
+
+
 def piped(world: World) -> None:
     world.make("far", "pipe", peer=THIS)
 
@@ -310,6 +319,8 @@ def keys(result: Any) -> Any:
     return sorted(result)
 
 
+STANDING = {"standing": True, "name": "standing"}
+later = {"delay_s": 1000.0, "key": "once"}
 put = [step("queue.put_many", None, blobs=[A, B, C])]
 got = [*put, step("queue.get_many", 2, 0, True)]
 filled = [step("dict.update", ["k", "n"], blobs=[A, ONE])]
@@ -354,6 +365,7 @@ CASES: dict[str, Case] = {
     "queue.dead_requeue": Case([[]], settings={"max_attempts": 1}, more=dead_items),
     "queue.dead_drop": Case([[1]], settings={"max_attempts": 1}, more=dead_items),
     "queue.unfinished": Case(before=got),
+    "queue.put_later": Case([None, {"delay_s": 1000.0}], [A]),
     "dict.get": Case(["k"], before=filled),
     "dict.set": Case(["k"], [B], before=filled),
     "dict.delete": Case(["k"], before=filled),
@@ -464,6 +476,9 @@ CASES: dict[str, Case] = {
     "pool.hand_back": Case([[[1, 1]]], more=leased),
     "pool.forget": Case(["digest"], before=[step("pool.teach", "digest", blobs=[A])]),
     "pool.waiting": Case([[[1, 9]]], before=[step("pool.submit", 1, blobs=[A, B])]),
+    "pool.enqueue": Case([later], [A], settings=STANDING),
+    "pool.ask": Case([1, 0.0], settings=STANDING, before=[step("pool.enqueue", later, blobs=[A])]),
+    "pool.release": Case([1], settings=STANDING, more=done_and_kept),
     "process.start": Case([None], first=[A], more=of_host(running)),
     "process.take": Case(first=[A], role="process", more=of_host(placed)),
     "process.ended": Case([3, {}], first=[A], role="supervisor", more=of_host(running)),
