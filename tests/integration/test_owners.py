@@ -8,12 +8,16 @@ import re
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.integration import workers
 
 import mpclient
 from mpclient.testing import wait_until, waiters
+
+mpworker = workers.mpworker
 
 HOLDS = """\
 lock = getattr(cluster, sys.argv[2])(name=sys.argv[1])
@@ -144,6 +148,106 @@ def test_only_the_holder_has_a_fence(cluster, in_thread):
         with pytest.raises(mpclient.NotHeld):
             in_thread(lambda: rlock.fence)()
 
+
+# -- signals, and those who wait with the dead ------------------------------------------------------
+
+
+def test_a_lock_as_a_signal(program, cluster, unique):
+    lock = cluster.Lock(name=unique)
+    run = program(
+        "lock = cluster.Lock(name=sys.argv[1])\n"
+        "for _ in range(3):\n"
+        "    lock.acquire(); say('waiting'); lock.acquire(); lock.release(); say('told')\n",
+        unique,
+    )
+    for _ in range(3):
+        assert run.line() == "waiting"
+        wait_until(lambda: waiters(cluster, lock) == 1)
+        lock.release()
+        assert run.line() == "told"
+    run.finish()
+
+
+@pytest.mark.parametrize("end", ["finish", "kill"])
+def test_a_semaphore_as_a_signal_is_not_given_back_by_who_took_it(program, cluster, unique, end):
+    signal = cluster.Semaphore(0, name=unique)
+    source = "signal = cluster.Semaphore(0, name=sys.argv[1])\nsignal.acquire()\n"
+    source += (
+        "signal.get_value()  # so that the server knows that it has the answer\nsay(cluster.session.id)\n"
+    )
+    run = program(source + ("" if end == "finish" else "hear()\n"), unique)
+    wait_until(lambda: waiters(cluster, signal) == 1)
+    signal.release()
+    session_id = run.line()
+    getattr(run, end)()
+    wait_until(lambda: session_id not in [s["id"] for s in cluster.status()["sessions"]])
+    assert signal.get_value() == 0
+    signal.release()
+    assert signal.acquire(False)
+
+
+def test_the_permits_of_the_killed_return(program, cluster, unique, in_thread):
+    permits = cluster.Semaphore(2, name=unique)
+    run = program(
+        "permits = cluster.Semaphore(name=sys.argv[1])\n"
+        "permits.acquire(); permits.acquire(); say('has both'); hear()\n",
+        unique,
+    )
+    run.line()
+    waiting = in_thread(lambda: permits.acquire(timeout=20) and permits.acquire(timeout=20))
+    wait_until(lambda: waiters(cluster, permits) == 1)
+    run.kill()
+    assert waiting() is True
+
+
+def test_a_barrier_breaks_when_a_party_is_killed(program, cluster, unique, in_thread):
+    barrier = cluster.Barrier(3, name=unique)
+    run = program("cluster.Barrier(3, name=sys.argv[1]).wait()\n", unique)
+    waiting = in_thread(barrier.wait)
+    wait_until(lambda: barrier.n_waiting == 2)
+    run.kill()
+    with pytest.raises(mpclient.BrokenBarrierError, match="gone"):
+        waiting()
+    assert barrier.broken
+    barrier.reset()
+    assert not barrier.broken
+
+
+def test_a_notify_is_not_spent_on_the_dead(program, cluster, unique, in_thread):
+    news = cluster.Condition(name=unique)
+    run = program("news = cluster.Condition(name=sys.argv[1])\nwith news: news.wait()\n", unique)
+    wait_until(lambda: waiters(cluster, news) == 1)
+
+    def wait():
+        with news:
+            return news.wait(timeout=20)
+
+    waiting = in_thread(wait)
+    wait_until(lambda: waiters(cluster, news) == 2)
+    run.kill()
+    with news:
+        news.notify()
+    assert waiting() is True
+
+
+def test_a_supervisors_report_hands_a_lock_on_at_once(fresh_server, mpworker, in_thread):
+    """Nothing else would, within the test's time: connections may be lost for long here."""
+    server = fresh_server("--grace", "10m")
+    mpworker(server).ready()
+    with server.connect() as cluster:
+        lock = cluster.Lock(name="held")
+
+        def die_with(lock):
+            lock.acquire()
+            os.kill(os.getpid(), 9)
+
+        results = cluster.Queue(name="tasks results")
+        cluster.JoinableQueue(name="tasks").put(partial(die_with, lock))
+        assert isinstance(results.get(timeout=20), mpclient.WorkerDied)
+        assert lock.acquire(timeout=20)
+
+
+# -- deadlocks --------------------------------------------------------------------------------------
 
 CROSSES = """\
 first, second = (cluster.Lock(name=name) for name in sys.argv[1:])
