@@ -1,8 +1,16 @@
-"""For all tests: Hypothesis never fails one for the time it took; speed is the bench's matter."""
+"""For all tests.
+
+* Hypothesis never fails one for the time it took; speed is the bench's matter.
+* A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
+"""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("mpserve", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mpserve")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
