@@ -398,6 +398,9 @@ class TestServerEnds:
             with pytest.raises(mpclient.ServerRestarted, match="open it again"):
                 lost()
         again = cluster.Queue(name="q")
+        with pytest.raises(mpclient.ServerGone):  # it is that of before, not the new one of that name
+            named.put("stale")
+        assert again.qsize() == 0
         again.put(1)
         assert again.get() == 1
         cluster.close()
