@@ -126,13 +126,13 @@ class Peer:
         outbox = self._outbox
         if self._loop.dirty and self in self._loop.dirty:
             self._loop.write()  # others were answered before: with a lock, all wait for its next holder
-        elif outbox.size_bytes:
-            if side.attentive or not outbox.sent_at_once(self._sock):
+            return
+        now = self.side  # the greeting may have given way, or nobody speaks here any more
+        if outbox.size_bytes:
+            if now is None or now.attentive or not outbox.sent_at_once(self._sock):
                 self.writable()
-        elif self._is_tcp:
-            side = self.side  # the greeting may have given way, or nobody speaks here any more
-            if side is not None and side.starved():
-                self._acknowledge_quickly()
+        elif self._is_tcp and now is not None and now.starved():
+            self._acknowledge_quickly()
 
     def _fill(self, side: Side) -> None:
         """Read the next part of a large message to its place."""
