@@ -151,11 +151,11 @@ class Supervisor:
     def _end_all(self, how: str, within_s: float | None, why: str) -> None:
         self._stopping = True
         children = self._children()
-        about = {"processes": len(children), "spawned": self._nursing.count}
-        self.log.info("worker.stopping", why=why, how=how, **about)
         for slot, child in children:
             if not slot.is_lent or how == "quit":  # a job that waits for nested ones must be able to finish
                 child.end(how, within_s)
+        about = {"processes": len(children), "spawned": self._nursing.count}
+        self.log.info("worker.stopping", why=why, how=how, **about)
 
     def _lifeline_ended(self) -> None:
         """End at once: the program that this was started for is gone, and with it who wanted the results."""
