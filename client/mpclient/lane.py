@@ -345,9 +345,13 @@ class Lane(Numbered):
             self._lock.release()
 
     def interrupt(self) -> None:
-        """Break the call under way, if any: the session is over."""
-        connection = self._connection
-        if connection is not None:
+        """Break the call under way, or close the connection of an idle lane: the session is over."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
+        elif (connection := self._connection) is not None:
             connection.interrupt()
 
     # -- its end ---------------------------------------------------------------------------------
