@@ -19,6 +19,7 @@ class Listener:
 
 @pytest.fixture
 def rung():
+    nested._state.__init__()  # pools of other tests in this process may have gone down with their server
     rung = []
     nested.watch(lambda: rung.append(nested.outstanding()))
     yield rung
