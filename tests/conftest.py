@@ -1,13 +1,11 @@
 """For all tests.
 
-* Hypothesis never fails one for the time it took; speed is the bench's matter. In continuous integration it
-  tries the same examples each time, elsewhere new ones.
+* Hypothesis never fails one for the time it took; speed is the bench's matter.
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -16,7 +14,6 @@ settings.register_profile(
     "mpserve",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize="CI" in os.environ,
 )
 settings.load_profile("mpserve")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
