@@ -19,8 +19,8 @@ class Model:
         self.wants, self.pythons, self.servers = {}, {}, set()
         """By (session, lane): how many and whether as jobs; by session: its Python; who called exchange."""
         self.out_at_death = []
-        self.specials, self.dues = {}, {}
-        """Items on terms, with when they expire; when those that are DELAYED are due."""
+        self.specials, self.dues, self.were_special = {}, {}, set()
+        """Items on terms, with when they expire; when those that are DELAYED are due; all that ever were on terms."""
 
     def place(self, number):
         if self.order == "priority":
@@ -35,13 +35,14 @@ class Model:
         present = {self.pythons[server] for server in self.servers}
         return version is None or version == self.pythons[session] or version not in present
 
-    def next_for(self, session, lane):
+    def next_for(self, session, lane, apart):
+        """Return who is next; those of `apart` go alone."""
         n, jobs = self.wants[session, lane]
         batch = [number for number in self.ready() if self.may_have(session, number)][:n]
         if self.order == "fifo" and batch:
-            if batch[0] in self.specials:
+            if batch[0] in apart:
                 return batch[:1]
-            batch = batch[: next((i for i, number in enumerate(batch) if number in self.specials), None)]
+            batch = batch[: next((i for i, number in enumerate(batch) if number in apart), None)]
         for i, number in enumerate(batch):
             if jobs and number in self.suspects:
                 return batch[: i or 1]
@@ -78,6 +79,7 @@ class Model:
         self.put([blob])
         assert number == len(self.blobs)
         self.specials[number] = special[1]
+        self.were_special.add(number)
         if due is not None:
             self.where[number], self.dues[number] = DELAYED, due
 
@@ -95,7 +97,9 @@ class Model:
 
     def lease(self, session, lane, _results, ranges):
         numbers = expand(ranges)
-        assert numbers == self.next_for(session, lane)
+        # What was on terms, was set aside and is requeued has none any more; it may go alone or with others.
+        batches = [self.next_for(session, lane, apart) for apart in (self.specials, self.were_special)]
+        assert numbers in batches
         self.out += [(session, lane, number) for number in numbers]
         for number in numbers:
             self.where[number] = session
