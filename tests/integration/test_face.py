@@ -83,6 +83,7 @@ class TestTheModule:
         source = "import mpclient as m; print(m.managers.SyncManager.__name__, m.queues.Empty.__name__)"
         assert run_python(source) == "SyncManager Empty"
 
+    @pytest.mark.usefixtures("cluster")
     @pytest.mark.parametrize(
         ("call", "words"),
         [

@@ -15,6 +15,7 @@ from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ig
 import pytest
 from tests.integration import raw_pools, workers
 from tests.integration.conftest import ROOT
+from tests.integration.raw_pools import RawPool
 
 from mpclient import testing
 from mpclient.jobs_format import CALL, Shipped
@@ -375,31 +376,42 @@ def test_a_module_that_the_worker_itself_needs_cannot_be_shipped(pool):
         pool.result()
 
 
-def test_code_by_value_goes_to_its_own_python_only(mpworker, server, unique, pool):
+@pytest.fixture
+def other_python():
+    """Version and path of a second Python."""
     others = workers.other_pythons()
     if not others:
         pytest.skip("no second Python (MPSERVE_TEST_PYTHONS)")
-    version, python = next(iter(others.items()))
-    mpworker(server, queue=unique, python=python).ready()
-    first = pool()
-    first.call(operator.neg, 3)
-    assert first.result() == -3
-    with pytest.raises(NoWorkers, match=rf"have {version}"):
-        first.call(lambda: sys.version_info[:2])
-    mpworker(server, queue=unique).ready()
-    second = pool()
-    digest = second.teach(lambda: sys.version_info[:2])
-    second.submit([(CALL, digest, (), {})] * 20)
-    assert set(second.collect(20).values()) == {sys.version_info[:2]}
+    return next(iter(others.items()))
 
 
-def test_code_by_value_that_only_another_python_could_run_fails_clearly(mpworker, server, unique, pool):
-    others = workers.other_pythons()
-    if not others:
-        pytest.skip("no second Python (MPSERVE_TEST_PYTHONS)")
-    version, python = next(iter(others.items()))
-    pool = pool()
-    pool.call(lambda: None)
-    mpworker(server, queue=unique, python=python)
-    with pytest.raises(TaskError, match=rf"holds code from Python .* and this is a Python {version}"):
-        pool.result()
+@pytest.fixture
+def quiet_server(fresh_server):
+    """A server that no worker of another test is known at."""
+    return fresh_server()
+
+
+def test_code_by_value_goes_to_its_own_python_only(mpworker, quiet_server, other_python):
+    version, python = other_python
+    mpworker(quiet_server, python=python).ready()
+    with quiet_server.connect() as cluster:
+        first = RawPool(cluster)
+        first.call(operator.neg, 3)
+        assert first.result() == -3
+        with pytest.raises(NoWorkers, match=rf"have {version}"):
+            first.call(lambda: sys.version_info[:2])
+        mpworker(quiet_server).ready()
+        second = RawPool(cluster)
+        digest = second.teach(lambda: sys.version_info[:2])
+        second.submit([(CALL, digest, (), {})] * 20)
+        assert set(second.collect(20).values()) == {sys.version_info[:2]}
+
+
+def test_code_by_value_that_only_another_python_could_run_fails_clearly(mpworker, quiet_server, other_python):
+    version, python = other_python
+    with quiet_server.connect() as cluster:
+        pool = RawPool(cluster)
+        pool.call(lambda: None)
+        mpworker(quiet_server, python=python)
+        with pytest.raises(TaskError, match=rf"holds code from Python .* and this is a Python {version}"):
+            pool.result()
