@@ -153,6 +153,8 @@ class World:
             self.helpers.pop().close()
         if "name" in case.settings:
             self.call("cluster.delete", case.settings["name"], kind)
+        elif "lent" in self.known:  # would be freed a minute later, in the middle of another play
+            self.call("cluster.delete", self.known["lent"], "event")
         elif THIS in self.known:  # the jobs of a pool would be given to the next play
             self.call("cluster.drop", [[THIS, 9]])
         return self._nameless(repr((answer, seen)))
@@ -239,6 +241,11 @@ def freed_by_an_operator(world: World) -> None:
 def named(world: World) -> None:
     world.known["name"] = f"event of {world.me.id}"
     world.call("cluster.open", "event", world.known["name"], {}, False, None, by=world.other)
+
+
+def to_be_lent(world: World) -> None:
+    world.known["lent"] = f"event of {world.me.id}"
+    world.make("o", "event", name=world.known["lent"])
 
 
 def dead_items(world: World) -> None:
@@ -338,7 +345,7 @@ CASES: dict[str, Case] = {
     "cluster.list_objects": Case(),
     "cluster.adopt": Case([["o"]], more=make("o", "event")),
     "cluster.drop": Case([[["o", 1]]], more=make("o", "event"), before=[step("cluster.adopt", ["o"])]),
-    "cluster.lend": Case([["o"]], more=make("o", "event")),
+    "cluster.lend": Case([["o"]], more=to_be_lent),
     "cluster.status": Case(same=keys),
     "cluster.shutdown": Case(),
     "cluster.next_command": Case([0.0]),
