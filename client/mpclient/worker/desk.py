@@ -96,9 +96,14 @@ class Desk:
         spec_version: int = 0,
     ) -> int:
         """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these."""
-        self.leased = [(first, last) for first, last, _ in runs]
         self.pool, self.spec_version = pool, spec_version
         self.began_s = time.monotonic()
+        if len(blobs) == 1 and (pool is not None or blobs[0] != NONE):  # one job at a time: a short way
+            number, blob = runs[0][0], blobs[0]
+            self.leased = [(number, number)]
+            self._jobs.append((number, blob))
+            return len(blob) if type(blob) is bytes else size_bytes(blob)
+        self.leased = [(first, last) for first, last, _ in runs]
         numbers = chain.from_iterable([range(first, last + 1) for first, last, _ in runs])
         jobs = list(zip(numbers, blobs, strict=True))
         if pool is None and jobs and jobs[-1][1] == NONE:
@@ -108,7 +113,12 @@ class Desk:
 
     def collect(self) -> Finished:
         """Take what is finished off the desk."""
+        if not self._done:
+            return NOTHING
         done = list(_emptied(self._done.popleft))
+        if len(done) == 1:
+            number, result, thing = done[0]
+            return Finished((number,), (result,), [] if thing is None else [thing], self.pool)
         if not done:
             return NOTHING
         numbers, results, alive = zip(*done, strict=True)
@@ -136,6 +146,11 @@ class Desk:
     def is_empty(self) -> bool:
         """Whether there is no job to begin."""
         return not self._jobs
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether there is more than one job to begin: a single one leaves nothing to tend."""
+        return len(self._jobs) > 1
 
     @property
     def to_tend(self) -> bool:

@@ -154,7 +154,7 @@ class Loop:
         self._brought_bytes = self._desk.receive(runs, reply.blobs, pool, spec_version)
         if lost:
             self._tell("warning", "worker.jobs_not_ours", jobs=lost)
-        if self._desk.to_tend:
+        if self._desk.is_batch:
             self._tender.attend()
         return bool(runs) or not ended
 

@@ -227,10 +227,13 @@ class Stream(io.TextIOBase):
 
     def flush(self) -> None:
         """Let this thread's unfinished line leave."""
-        self._flush_line(get_ident())
+        if self._lines:
+            self._flush_line(get_ident())
         if not self._streams.program:
-            with suppress(OSError, ValueError):
+            try:  # noqa: SIM105 - done after each batch of jobs: `suppress` takes longer than the flush
                 self.own.flush()
+            except (OSError, ValueError):
+                pass
 
     def flush_all(self) -> None:
         """Let every thread's unfinished line leave."""

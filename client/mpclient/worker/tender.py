@@ -102,6 +102,7 @@ class Tender(threading.Thread):
             self._asleep = False
             if self._ear.fileno() in ready:
                 self._ear.recv(4096)
+                self._idle = 0  # what follows soon finds it awake: being woken costs more than ticking
             if self._channel.fileno() in ready and not self._hear():
                 poll.unregister(self._channel.fileno())
             self._tend()
