@@ -58,6 +58,7 @@ class Session:
         "connections",
         "ended",
         "expired_lanes",
+        "handed_s",
         "heard_s",
         "held",
         "id",
@@ -107,6 +108,8 @@ class Session:
         """It was ended on purpose: nobody has to look for why it is gone."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
+        self.handed_s = 0.0
+        """When a queue leased it something at last."""
         self.connections = 0
         self.heard_s = now_s
         self.lost_s: float | None = None

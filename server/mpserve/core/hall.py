@@ -72,6 +72,13 @@ class WorkersQueue(Protocol):
         """Yield workers that wait here and take jobs of pools, longest first."""
 
 
+class StreamQueue(Protocol):
+    """What the hall knows of a recipe queue on which jobs stream in."""
+
+    def end_stream(self, fx: Effects) -> None:
+        """Keep no jobs back any more."""
+
+
 class Bond(NamedTuple):
     """The program that a worker process has code or an initializer of."""
 
@@ -88,6 +95,8 @@ class Hall:
         """Those that are open, in turn."""
         self.queues: dict[WorkersQueue, None] = {}
         """Those on which workers may wait who take jobs of pools; more than true is allowed, less is not."""
+        self.streams: dict[StreamQueue, str] = {}
+        """Queues on which jobs were put one after the other, by the session of that id; perhaps long ago."""
         self.workers: dict[str, Session] = {}
         """Sessions that take jobs of pools, and supervisors of such; by id."""
         self.crew = 0
@@ -145,6 +154,12 @@ class Hall:
     def close(self, queue: WorkersQueue) -> None:
         """Forget a queue that is deleted."""
         self.queues.pop(queue, None)
+
+    def waits(self, fx: Effects, session: Session) -> None:
+        """Note that a session waits for something at a queue: no job of its own is kept back meanwhile."""
+        for queue in [queue for queue, putter in self.streams.items() if putter == session.id]:
+            del self.streams[queue]
+            queue.end_stream(fx)
 
     # -- meeting ---------------------------------------------------------------------------------
 

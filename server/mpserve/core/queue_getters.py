@@ -13,17 +13,15 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mpserve.core.hall import Hall
-from mpserve.core.parking import ParkingLot
 from mpserve.core.queue_order import Run
+from mpserve.core.queue_stream import QueueStream
 from mpserve.core.queue_wants import JOBS, MANY, ONE, Want, reply_jobs, takes_pool_jobs
-from mpserve.core.queue_workers import QueueWorkers
 from mpshared.errors import Empty, ShutDown
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
-    from mpserve.core.house import House
+    from mpserve.core.queue_workers import QueueWorkers
 
 __all__ = ["QueueGetters"]
 
@@ -31,18 +29,12 @@ _ONE = Want(1, ONE, lease=False)
 _ONE_LEASED = Want(1, ONE, lease=True)
 
 
-class QueueGetters(QueueWorkers):
+class QueueGetters(QueueStream):
     """A queue as those see it who take from it."""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
-        self.getters = ParkingLot()
-        self.hall = Hall()
         self._pools_turn = False
-
-    def enter(self, house: House) -> None:
-        """Find where jobs of pools are, for workers that wait here."""
-        self.hall = house.hall
 
     def leave(self) -> None:
         """Have no workers any more: it is deleted."""
@@ -88,7 +80,7 @@ class QueueGetters(QueueWorkers):
             self._pools_turn = not self._pools_turn or self.hall.holds(fx, call.session)
             if self._pools_turn and self.hall.serve(fx, call, want.n, want.lost):
                 return
-        if self.ready.size and self._hand(fx, call, want):
+        if self.ready.size and not self.keeps_from(fx, want, timeout_s) and self._hand(fx, call, want):
             if self.maxsize or self.shut:
                 self.settle(fx)
         elif pools and self.hall.serve(fx, call, want.n, want.lost):
@@ -96,9 +88,11 @@ class QueueGetters(QueueWorkers):
         elif timeout_s == 0 or self._is_over:
             self._found_nothing(want, fx, call)
         else:
-            self.getters.park(fx, call, timeout_s, partial(self._found_nothing, want), want)
+            self.getters.park(fx, call, timeout_s, partial(self._give_up, want), want)
             if takes_pool_jobs(call, want):
                 self.hall.wait_at(self)
+            if self.hall.streams and want.style != JOBS:
+                self.hall.waits(fx, call.session)
 
     @property
     def _is_over(self) -> bool:
@@ -123,6 +117,7 @@ class QueueGetters(QueueWorkers):
         if want.lease:
             runs = self.change(fx, "lease", session.id, call.lane.number, want.results, ranges)
             session.held[self] = None
+            session.handed_s = fx.now_s
         else:
             runs = self.change(fx, "take", ranges)
         call.took = (want.lease, runs, self)
@@ -140,6 +135,10 @@ class QueueGetters(QueueWorkers):
         out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
         jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
         fx.reply(call, jobs if want.lease else None, out)
+
+    def _give_up(self, want: Want, fx: Effects, call: Call) -> None:
+        if self.gathering is None or not self._hand(fx, call, want):
+            self._found_nothing(want, fx, call)
 
     def _found_nothing(self, want: Want, fx: Effects, call: Call) -> None:
         if want.style == JOBS:
@@ -180,10 +179,12 @@ class QueueGetters(QueueWorkers):
     def _feed(self, fx: Effects) -> bool:
         """Hand items to getters; return whether any went."""
         fed = False
+        left = len(self.getters.line) if self._stop_gathering() else 0
         while self.ready.size and (call := self.getters.first()) is not None:
-            if not self._hand_to_waiter(fx, call):
+            if not self._hand_to_waiter(fx, call, left):
                 return self._feed_past(fx) or fed
             fed = True
+            left -= 1
         return fed
 
     def _feed_past(self, fx: Effects) -> bool:
@@ -194,8 +195,11 @@ class QueueGetters(QueueWorkers):
                 fed = self._hand_to_waiter(fx, call) or fed
         return fed
 
-    def _hand_to_waiter(self, fx: Effects, call: Call) -> bool:
-        return call.waiter is not None and self._hand(fx, call, call.waiter.note)
+    def _hand_to_waiter(self, fx: Effects, call: Call, sharers: int = 0) -> bool:
+        if call.waiter is None:
+            return False
+        want: Want = call.waiter.note
+        return self._hand(fx, call, self._share(want, sharers) if sharers > 1 else want)
 
     def _close_getters(self, fx: Effects) -> None:
         for call in self.getters:
@@ -210,5 +214,5 @@ class QueueGetters(QueueWorkers):
         assert not (self._is_over and len(self.getters))
         for call in self.getters:
             barred = sum(self.ready.versions[version] for version in self.barred_for(call.session))
-            assert call.lane.suspended or self.ready.size == barred
+            assert call.lane.suspended or self.ready.size == barred or self.gathering is not None
         assert self in self.hall.queues or not any(self.idle_workers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -30,6 +31,8 @@ class Want(NamedTuple):
     """Ident of the queue for the results of these jobs."""
     lost: int = 0
     """How many acknowledged items were not the caller's any more."""
+    job_s: float = math.inf
+    """What a worker took for each of its last jobs, the way there and back included; inf: nobody knows."""
 
 
 class Entry(NamedTuple):

@@ -17,8 +17,8 @@ RULES
 * A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
 
 Files, from the inside: `queue_ranks`, `queue_shelf`, `queue_order` READY items · `queue_leases` LEASED ones ·
-`queue_state` all items, every change · `queue_workers` who works and dies · `queue_getters` who takes · here:
-who puts, brings results, waits for the end.
+`queue_state` all items, every change · `queue_workers` who works and dies · `queue_stream` jobs that wait for
+more of them · `queue_getters` who takes · here: who puts, brings results, waits for the end.
 Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the life of a job.
 """
 
@@ -85,6 +85,8 @@ class Queue(QueueGetters):
         if call.blobs:
             self.change(fx, "put", call.blobs)
         fx.reply(call)
+        if self.servers and not self.maxsize and len(call.blobs) == 1 and self.gathers(fx, call):
+            return
         if self.getters.line:
             self.settle(fx)
 
@@ -237,7 +239,9 @@ class Queue(QueueGetters):
             results.add(fx, self._results_of(call, done))
         if done:
             found = self.change(fx, "ack", call.session.id, done)
-            want = want._replace(lost=count_of(merged(done)) - found)
+            count = count_of(merged(done))
+            job_s = (fx.now_s - call.session.handed_s) / count
+            want = want._replace(lost=count - found, job_s=job_s)
         self._go_on(fx, call, timeout_s, want)
         if self.joiners:
             self.settle(fx)
@@ -286,6 +290,7 @@ class Queue(QueueGetters):
             fx.reply(call, False)
         else:
             self.joiners.park(fx, call, timeout_s, _not_joined)
+            self.hall.waits(fx, call.session)
 
     def shutdown(self, fx: Effects, call: Call, immediate: bool) -> None:
         """Take nothing more; with `immediate` also forget what is READY. What is out may still be finished.

@@ -1,0 +1,108 @@
+"""Jobs that stream in: waiting workers are given some at a time, not woken for each.
+
+    a put       --settle--> a waiting worker, at once
+    the next    --gather--> kept, until GATHER_S has passed, or as many are here as a worker asks for,
+                            or who put them waits for something at a queue, or anything else happens here
+
+RULES
+* To wake a process takes longer than a tiny job does, and each has to be woken by somebody who then does
+  nothing else. So jobs are gathered, but only those of a *stream*: put one by one on one lane, which does
+  nothing in between and takes less than `GAP_S` from one to the next. The first goes at once.
+* Only for workers whose last jobs took less than `GATHER_S` each, the way there and back included.
+* What was gathered is divided among all who wait, but into no parts that would take less than `GATHER_S`.
+* No state: what is gathered is READY, and a server that starts again hands it out at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mpserve.core.hall import Hall
+from mpserve.core.parking import ParkingLot
+from mpserve.core.queue_wants import JOBS, Want
+from mpserve.core.queue_workers import QueueWorkers
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Call, Lane
+    from mpserve.core.effects import Effects
+    from mpserve.core.house import House
+    from mpserve.core.timers import Timer
+
+__all__ = ["GAP_S", "GATHER_S", "QueueStream"]
+
+GAP_S: Final = 0.0005
+"""Between two puts of a stream: at least two jobs are gathered then."""
+GATHER_S: Final = 0.001
+"""The shortest time that epoll can wait."""
+_FLOOR_S: Final = 1e-6
+
+
+class QueueStream(QueueWorkers):
+    """A queue as it is fed by those who put one job after the other."""
+
+    def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
+        super().__init__(ident, name, settings)
+        self.getters = ParkingLot()
+        self.hall = Hall()
+        self.gathering: Timer | None = None
+        """Runs while jobs are kept from workers that wait."""
+        self._streams_until_s = 0.0
+        self._last: tuple[Lane, int, float] | None = None
+        """Who put last, by which call, when."""
+
+    def enter(self, house: House) -> None:
+        """Find where jobs of pools are, for workers that wait here."""
+        self.hall = house.hall
+
+    def leave(self) -> None:
+        """Keep nothing back any more: it is deleted."""
+        super().leave()
+        self.hall.streams.pop(self, None)
+        self._stop_gathering()
+
+    def gathers(self, fx: Effects, call: Call) -> bool:
+        """Note a put; return whether workers that wait are to wait for more. Cost: O(1)."""
+        lane, number, now_s = call.lane, call.number, fx.now_s
+        last, self._last = self._last, (lane, number, now_s)
+        if last is None or last[0] is not lane or last[1] + 1 != number or last[2] + GAP_S <= now_s:
+            self._streams_until_s = 0.0
+            return False
+        self._streams_until_s = now_s + GAP_S
+        self.hall.streams[self] = lane.session.id
+        first = self.getters.first() if self.getters.line else None
+        return first is not None and first.waiter is not None and self._keeps_from(fx, first.waiter.note)
+
+    def keeps_from(self, fx: Effects, want: Want, timeout_s: float | None) -> bool:
+        """Tell whether a worker that has come, and has time, is to wait for more than there is."""
+        return timeout_s is None and self._streams_until_s > fx.now_s and self._keeps_from(fx, want)
+
+    def _keeps_from(self, fx: Effects, want: Want) -> bool:
+        if want.style != JOBS or want.job_s >= GATHER_S or self.ready.size >= want.n:
+            return False
+        if self.gathering is None:
+            self.gathering = fx.timers.add(fx.now_s + GATHER_S, _gathered, self)
+        return True
+
+    def end_stream(self, fx: Effects) -> None:
+        """Keep nothing back any more: who put it waits for what becomes of it."""
+        self._streams_until_s = 0.0
+        if self.gathering is not None:
+            self.settle(fx)
+
+    def _stop_gathering(self) -> bool:
+        if self.gathering is None:
+            return False
+        self.gathering.cancel()
+        self.gathering = None
+        return True
+
+    def _share(self, want: Want, waiting: int) -> Want:
+        """Return what one of those who wait is given of what was gathered."""
+        if want.style != JOBS:
+            return want
+        share = max(-(-self.ready.size // waiting), int(GATHER_S / max(want.job_s, _FLOOR_S)))
+        return want._replace(n=min(want.n, share))
+
+
+def _gathered(fx: Effects, queue: QueueStream) -> None:
+    queue.settle(fx)
