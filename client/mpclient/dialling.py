@@ -30,7 +30,6 @@ from mpshared.wire.own.frames import (
     Event,
     Failed,
     FrameDecoder,
-    Reply,
     Type,
     encode_control,
 )
@@ -212,12 +211,7 @@ class Connection:
             raise Lost(f"the connection broke ({err})") from None
         if not data:
             raise Lost(_CLOSED)
-        taken = self._decoder.take(data)
-        if type(taken) is Reply:
-            return taken
-        if taken is not None:
-            raise ProtocolViolation("the server sent a call; only clients do")
-        return self.next_event()
+        return self._decoder.take_reply(data) or self.next_event()
 
     def next_event(self) -> Event:
         """Return the next frame, waiting for it as long as it takes.

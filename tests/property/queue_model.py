@@ -20,7 +20,8 @@ class Model:
         """By (session, lane): how many and whether as jobs; by session: its Python; who called exchange."""
         self.out_at_death = []
         self.specials, self.dues, self.were_special = {}, {}, set()
-        """Items on terms, with when they expire; when those that are DELAYED are due; all that ever were on terms."""
+        """Items on terms, with when they expire; when those that are DELAYED are due; all that ever were on
+        terms."""
 
     def place(self, number):
         if self.order == "priority":

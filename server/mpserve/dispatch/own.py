@@ -64,11 +64,9 @@ class OwnSide:
             return False
         try:
             taken = self._decoder.take(data)
-            if type(taken) is tuple:
+            if taken is not None:
                 self._call(*taken)
                 return False
-            if taken is not None:
-                raise _no_answers()
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
         return self._go_on()

@@ -169,7 +169,15 @@ _BARE: Final = {result: pack([result, []]) for result in (None, True, False)}
 _ONE: Final = tuple([pack([None, [size]]) for size in range(1024)])
 _ONES: Final = len(_ONE)
 """Heads of the commonest replies: no value, and one value of less than so many bytes."""
+_KNOWN: Final[dict[bytes, tuple[Any, int]]] = {
+    **{head: (result, 0) for result, head in _BARE.items()},
+    **{head: (None, size) for size, head in enumerate(_ONE) if size},
+}
+"""What these heads say: the result, and how many bytes of one value follow."""
 _CONTAINERS: Final = frozenset({list, dict})
+_NONE: Final[list[Any]] = []
+_NOT_THREE: Final = (*UNREADABLE, TypeError)
+"""What comes of taking apart what is not msgpack, or not a list of three."""
 _new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
@@ -305,9 +313,9 @@ class FrameDecoder(Assembler):
         self._short = HEADER_BYTES + min(max_message, _SHORT_BYTES)
         self._broken: ProtocolError | None = None
 
-    def take(self, data: bytes) -> CallFields | Reply | None:
-        """Take bytes as `receive_data` does; return what they say if they are one small call or reply and
-        nothing else is here.
+    def take(self, data: bytes) -> CallFields | None:
+        """Take bytes as `receive_data` does; return what they say if they are one small call and nothing else
+        is here.
 
         None says: ask `next_event`, which also tells what is wrong. Nearly every read is one small frame, and
         this is its short way: in one function, as each more costs a call a few percent.
@@ -322,24 +330,36 @@ class FrameDecoder(Assembler):
         if size != end - HEADER_BYTES or body > end or head_size > LIARS_HARMLESS_BYTES:
             return self._take_later(data)
         try:
-            head = unpack_small(data[HEADER_BYTES:body])
-        except UNREADABLE:
+            target, args, metas = unpack_small(data[HEADER_BYTES:body])
+        except _NOT_THREE:
             return self._take_later(data)
-        if flags or type(head) is not list or not head or type(metas := head[-1]) is not list:
+        if kind != _CALL or flags or type(target) is not str or type(args) is not list:
             return self._take_later(data)
-        blobs: tuple[bytes, ...] = ()
-        if len(metas) == 1 and type(metas[0]) is int and metas[0] == end - body:
-            blobs = (data[body:],)
-        elif metas or body != end:
+        if head_size - len(target) > MAX_DEPTH and not _CONTAINERS.isdisjoint(map(type, args)):
             return self._take_later(data)
-        if kind == _CALL and len(head) == 3 and type(target := head[0]) is str and type(head[1]) is list:
-            if head_size - len(target) <= MAX_DEPTH or _CONTAINERS.isdisjoint(map(type, head[1])):
-                return op, lane, number, ack, target, head[1], blobs
-        elif kind == _REPLY and len(head) == 2 and not op and type(head[0]) not in _CONTAINERS:
-            return _new(Reply, (lane, number, head[0], blobs, ack))
+        if metas == _NONE:
+            return (op, lane, number, ack, target, args, ()) if body == end else self._take_later(data)
+        if type(metas) is list and len(metas) == 1 and type(metas[0]) is int and metas[0] == end - body:
+            return op, lane, number, ack, target, args, (data[body:],)
         return self._take_later(data)
 
-    def _take_later(self, data: bytes) -> CallFields | Reply | None:
+    def take_reply(self, data: bytes) -> Reply | None:
+        """Take bytes as `take` does; return what they say if they are one small reply with nothing to say, a
+        yes or no, or one value.
+        """
+        end = len(data)
+        if HEADER_BYTES < end <= self._short and self._pos == len(self._chunk) and self._room is None:
+            size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
+            body = HEADER_BYTES + head_size
+            known = _KNOWN.get(data[HEADER_BYTES:body])
+            if known is not None and size == end - HEADER_BYTES and kind == _REPLY and not (flags or op):
+                result, value_size = known
+                if body + value_size == end:
+                    return _new(Reply, (lane, number, result, (data[body:],) if value_size else (), ack))
+        self.receive_data(data)
+        return None
+
+    def _take_later(self, data: bytes) -> CallFields | None:
         self.receive_data(data)
         return None
 
