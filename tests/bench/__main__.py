@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import PAGE, tables, write
-from tests.bench.rows import ROWS, Idle, Pairs, Recipe
+from tests.bench.rows import ROWS, Jobs, Pairs, Recipe, Row
 from tests.bench.runner import Result, Runner, Settings
 from tests.bench.sides import SIDES
 from tests.bench.stock import KEY_VARIABLE
@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measure mpserve, the standard library's manager and bare sockets side by side.",
+        description="Measure mpserve, the standard library and bare sockets side by side.",
         epilog="Exit code: 0 when every row ran on every side, 1 when one FAILED, 2 for a wrong option.",
     )
     parser.add_argument(
@@ -69,11 +69,13 @@ def settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def describe(row: Pairs | Recipe | Idle) -> str:
+def describe(row: Row) -> str:
     """Name a row in one line."""
     if isinstance(row, Pairs):
         return f"calls: {row.title}, {row.clients} client{'s' * (row.clients > 1)}"
-    return f"recipe: {row.title}" if isinstance(row, Recipe) else f"idle: {row.clients:,} clients"
+    if isinstance(row, Recipe | Jobs):
+        return f"{type(row).__name__.lower()}: {row.title}"
+    return f"idle: {row.clients:,} clients"
 
 
 def measure(runner: Runner, text: str) -> list[Result]:

@@ -3,6 +3,7 @@
     {"do": "prepare", "station": "stock", "address": […], "work": "dict", "name": "bench-7", "index": 0}
     {"do": "go", "seconds": 0.5}           → {"count": …, "seconds": …, "p50_us": …, "p99_us": …}
     {"do": "submit", "station": …, "address": …, "name": …, "how": "recipe", "jobs": 9, "bytes": 0} → same
+    {"do": "jobs", "station": …, "address": …, "work": "imap", "jobs": 9}    small jobs of a pool → same
     {"do": "pills", "name": …, "count": 2}                       stops workers
     {"do": "work", "station": …, "address": …, "name": …}        works until a pill; two answers: begun, done
     {"do": "hold", "station": …, "address": …, "count": 50}    opens idle clients; {"do": "drop"} closes them
@@ -66,6 +67,17 @@ class Driver:
         begin = time.perf_counter()
         took = submit(order["jobs"])
         return figures(order["jobs"], time.perf_counter() - begin, took)
+
+    def jobs(self, order: Answer) -> Answer:
+        """Have small jobs done by a pool or an executor."""
+        self.leave()
+        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        run = self.station.jobs(order["work"])
+        for _ in range(3):
+            run(100)  # the workers are there, their imports done
+        begin = time.perf_counter()
+        run(order["jobs"])
+        return figures(order["jobs"], time.perf_counter() - begin, [])
 
     def pills(self, order: Answer) -> Answer:
         """Stop the workers of the recipe that was submitted last."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.children import ROOT
-from tests.bench.rows import Idle, Pairs, Recipe
+from tests.bench.rows import Idle, Jobs, Pairs, Recipe, Row
 from tests.bench.runner import Figures, Result
 from tests.bench.sides import SIDES
 
@@ -36,10 +36,12 @@ def tables(results: Sequence[Result], command: str) -> str:
     ]
     pairs = [result for result in results if isinstance(result.row, Pairs)]
     recipes = [result for result in results if isinstance(result.row, Recipe)]
+    jobs = [result for result in results if isinstance(result.row, Jobs)]
     idle = [result for result in results if isinstance(result.row, Idle)]
     for title, table in (
         ("Calls", _pairs(pairs)),
         ("The recipe, two workers", _recipes(recipes)),
+        ("Small jobs, two workers", _jobs(jobs)),
         ("Idle clients", _idle(idle)),
     ):
         if table:
@@ -129,6 +131,25 @@ def _recipes(results: Sequence[Result]) -> list[str]:
     return lines if results else []
 
 
+def _jobs(results: Sequence[Result]) -> list[str]:
+    lines = [
+        "Jobs per second of `operator.neg`, every result back and checked: by `multiprocessing` on pipes of",
+        "one machine, by its recipe over TCP (one put, one get a job), and by ours through the server.",
+        "",
+        "| jobs go by | pipes | recipe | ours | to pipes | wanted | to the recipe | wanted |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for result in results:
+        row = result.row
+        assert isinstance(row, Jobs)
+        cells = [row.title, *(_rate(result, side) for side in ("pipes", "std", "ours"))]
+        for base in ("pipes", "std"):
+            wanted = row.wanted.get(base)
+            cells += [_times(result, "ours", base), NONE if wanted is None else f"{wanted:g}"]
+        lines.append(_line(cells))
+    return lines if results else []
+
+
 def _idle(results: Sequence[Result]) -> list[str]:
     lines: list[str] = []
     for result in results:
@@ -152,7 +173,7 @@ def _failures(results: Sequence[Result]) -> list[str]:
     return ["", "Failed:", "", *lines] if lines else []
 
 
-def _title(row: Pairs | Recipe | Idle) -> str:
+def _title(row: Row) -> str:
     return "idle clients" if isinstance(row, Idle) else row.title
 
 
@@ -176,8 +197,8 @@ def _rate(result: Result, side: str) -> str:
     return _cell(result, side, "rate")
 
 
-def _times(result: Result, side: str) -> str:
-    found = ratio(result, side, "std")
+def _times(result: Result, side: str, base: str = "std") -> str:
+    found = ratio(result, side, base)
     return NONE if found is None else f"**{_number(found)}**"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ROWS", "Idle", "Pairs", "Recipe"]
+__all__ = ["ROWS", "Idle", "Jobs", "Pairs", "Recipe", "Row"]
 
 # Where server and client run. Left alone, the scheduler puts a client now on the server's core, now on
 # another one, where a wake-up costs ten times as much: then rounds show its moods.
@@ -43,6 +43,23 @@ class Recipe:
     def sides(self) -> tuple[str, ...]:
         """Return the sides that take part."""
         return tuple(self.flows)
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """One submitter of many small jobs, two worker processes: `work` by `multiprocessing` on pipes, by its
+    recipe over TCP, and by ours; how many on each side. `wanted` are the least ratios to the first two.
+    """
+
+    title: str
+    work: str
+    wanted: dict[str, float]
+    jobs: dict[str, int]
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Return the sides that take part."""
+        return tuple(self.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,23 @@ RECIPES = (
     Recipe("1 MiB out and back", 1.0, {"std": LARGE, "ours": LARGE, "mixed": LARGE}, 1 << 20),
 )
 
+JOBS = (
+    Jobs(
+        "`imap_unordered`, chunks of 1",
+        "imap",
+        {"pipes": 8.0, "std": 80.0},
+        {"pipes": 40_000, "std": 5_000, "ours": 200_000},
+    ),
+    Jobs(
+        "`executor().submit` each",
+        "futures",
+        {"pipes": 12.0},
+        {"pipes": 10_000, "std": 5_000, "ours": 100_000},
+    ),
+    Jobs("`Pool.map`, its own chunks", "map", {"pipes": 0.8}, {"pipes": 1_000_000, "ours": 1_000_000}),
+)
+
 IDLE = Idle(5_000, 8.0)
 
-ROWS: tuple[Pairs | Recipe | Idle, ...] = (*PAIRS, *RECIPES, IDLE)
+Row = Pairs | Recipe | Jobs | Idle
+ROWS: tuple[Row, ...] = (*PAIRS, *RECIPES, *JOBS, IDLE)

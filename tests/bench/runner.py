@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from typing import Any
 
 import psutil
 from tests.bench.children import Child, ChildError
-from tests.bench.rows import ANYWHERE, APART, TOGETHER, Idle, Pairs, Recipe
+from tests.bench.rows import ANYWHERE, APART, PLAIN, TOGETHER, Idle, Jobs, Pairs, Recipe, Row
 from tests.bench.sides import SIDES, Address, Side, start_server, start_workers
+from tests.bench.stations import WORKERS
 
 __all__ = ["Figures", "Result", "Runner", "Settings"]
 
-WORKERS = 2
 EVERYWHERE = tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else ()
 PLACES = {  # of the server, of the clients
     ANYWHERE: (EVERYWHERE, EVERYWHERE),
@@ -45,7 +46,7 @@ class Settings:
 class Result:
     """One row's samples, a list by round for each side (None: failed), and what failed."""
 
-    row: Pairs | Recipe | Idle
+    row: Row
     samples: dict[str, list[Figures | None]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -66,7 +67,7 @@ class Runner:
             child.end()
         self.drivers, self.servers = [], {}
 
-    def run(self, row: Pairs | Recipe | Idle) -> Result:
+    def run(self, row: Row) -> Result:
         """Measure one row on all its sides, in all rounds."""
         result = Result(row)
         sides = [key for key in row.sides if key in self.only]
@@ -77,12 +78,14 @@ class Runner:
                 result.samples.setdefault(key, []).append(self._try(row, SIDES[key], result))
         return result
 
-    def _try(self, row: Pairs | Recipe | Idle, side: Side, result: Result) -> Figures | None:
+    def _try(self, row: Row, side: Side, result: Result) -> Figures | None:
         if side.key in result.failures:  # it would fail again, after as long a wait
             return None
         try:
             if isinstance(row, Pairs):
                 return self._pairs(row, side)
+            if isinstance(row, Jobs):
+                return self._jobs(row, side)
             return self._recipe(row, side) if isinstance(row, Recipe) else self._idle(row, side)
         except (ChildError, OSError, psutil.Error) as error:
             result.failures[side.key] = str(error)
@@ -182,6 +185,19 @@ class Runner:
         if crew is not None:
             crew.wait(10)
         return answer
+
+    def _jobs(self, row: Jobs, side: Side) -> Figures:
+        jobs = row.jobs[side.key]
+        if side.key == "std":
+            return self._recipe(Recipe(row.title, 0.0, {"std": (PLAIN[0], jobs)}), side)
+        address: Address = self._server(side.server)[1] if side.server else ("", 0)
+        submitter, name = self._crew(1)[0], self._name()
+        order: dict[str, Any] = {"station": side.station, "address": address, "work": row.work}
+        order["jobs"] = max(100, int(jobs * self.settings.scale))
+        with start_workers(address, name, WORKERS) if side.server else contextlib.nullcontext():
+            answer = submitter.ask(self.settings.patience_s, do="jobs", **order)
+            submitter.ask(self.settings.patience_s, do="leave")
+        return {"rate": answer["count"] / answer["seconds"]}
 
     def _idle(self, row: Idle, side: Side) -> Figures:
         """Measure on a fresh server: one that has worked keeps memory, and would hide what clients take."""

@@ -31,6 +31,7 @@ class Side:
     key: str
     title: str
     server: str
+    """Kind of server; "" for none."""
     station: str
 
 
@@ -41,6 +42,7 @@ SIDES: dict[str, Side] = {
         Side("ours", "mpserve", "ours", "ours"),
         Side("mixed", "mpserve, stock client", "ours", "stock"),
         Side("bare", "bare sockets", "bare", "bare"),
+        Side("pipes", "multiprocessing on pipes", "", "pipes"),
     )
 }
 

@@ -9,35 +9,37 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import multiprocessing.connection as plain
 import operator
 import socket
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
 from tests.bench import bare, stock
 
-__all__ = ["STATIONS", "Station"]
+__all__ = ["STATIONS", "WORKERS", "Station"]
 
 Address = tuple[str, int]
 Pair = Callable[[], object]
 Submit = Callable[[int], list[float]]
 PATIENCE_S = 120.0
+WORKERS = 2
 CHUNK = 256  # jobs or results that one batched call moves
 
 
-class Station(ABC):
+class Station:
     """One side's client."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
 
-    @abstractmethod
     def pair(self, work: str, name: str, index: int) -> Pair:
         """Return the pair of calls to repeat, on the object `name`, as client number `index`."""
+        raise NotImplementedError(f"{type(self).__name__} has no {work} for client {index} of {name}")
 
     def submit(self, how: str, name: str, size: int) -> Submit:
         """Return a callable that runs so many jobs of the recipe `name` and returns each one's seconds."""
@@ -51,11 +53,15 @@ class Station(ABC):
         """Do jobs of the recipe until a pill; return how many were done."""
         raise NotImplementedError(f"{type(self).__name__} has no worker of its own for {name}")
 
+    def jobs(self, work: str) -> Submit:
+        """Return a callable that has so many small jobs done by `work`, and checks their results."""
+        raise NotImplementedError(f"{type(self).__name__} has no {work}")
+
     def idle(self) -> Any:
         """Return a client that is connected, has made a call, and does nothing more; it has a `close`."""
         raise NotImplementedError(f"{type(self).__name__} has no idle clients")
 
-    def close(self) -> None:  # noqa: B027 - only our side has something to close
+    def close(self) -> None:
         """Disconnect."""
 
 
@@ -262,6 +268,14 @@ class Ours(Station):
         for _ in range(count):
             tasks.put(None)
 
+    def jobs(self, work: str) -> Submit:
+        """Return the jobs by our Pool or executor."""
+        if work == "futures":
+            self.executor = self.cluster.executor()
+            return partial(futures, self.executor)
+        self.pool = self.cluster.Pool(WORKERS)
+        return partial(POOLED[work], self.pool)
+
     def idle(self) -> Any:
         """Return a session that has made one call."""
         cluster: Any = self._connect()
@@ -283,6 +297,56 @@ class Ours(Station):
         return self.cluster.JoinableQueue(name=f"{name}.tasks", **more), self.cluster.Queue(
             name=f"{name}.results"
         )
+
+
+# --- multiprocessing on pipes ---------------------------------------------------------------------
+
+
+class Pipes(Station):
+    """The standard library's pools of processes of this machine."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self.pools: list[Any] = []
+
+    def jobs(self, work: str) -> Submit:
+        """Return the jobs by `multiprocessing.Pool` or `ProcessPoolExecutor`."""
+        if work == "futures":
+            self.pools.append(ProcessPoolExecutor(WORKERS))
+            return partial(futures, self.pools[-1])
+        self.pools.append(multiprocessing.Pool(WORKERS))
+        return partial(POOLED[work], self.pools[-1])
+
+    def close(self) -> None:
+        """End the processes."""
+        while self.pools:
+            pool = self.pools.pop()
+            pool.shutdown() if isinstance(pool, ProcessPoolExecutor) else pool.terminate()
+
+
+def imap(pool: Any, count: int) -> list[float]:
+    """Send jobs one by one, in any order."""
+    assert sum(pool.imap_unordered(operator.neg, range(count), chunksize=1)) == -(count * (count - 1) // 2)
+    return []
+
+
+def mapped(pool: Any, count: int) -> list[float]:
+    """Send jobs in the chunks that `map` chooses."""
+    assert pool.map(operator.neg, range(count)) == [-number for number in range(count)]
+    return []
+
+
+def futures(executor: Any, count: int) -> list[float]:
+    """Have a future for each job."""
+    waiting = [executor.submit(operator.neg, number) for number in range(count)]
+    assert [future.result(PATIENCE_S) for future in waiting] == [-number for number in range(count)]
+    return []
+
+
+POOLED: dict[str, Callable[[Any, int], list[float]]] = {"imap": imap, "map": mapped}
+
+
+# --- flows of ours --------------------------------------------------------------------------------
 
 
 def buffered(tasks: Any, results: Any, size: int, count: int) -> list[float]:
@@ -309,4 +373,9 @@ def gather(results: Any, count: int) -> list[Any]:
     return found
 
 
-STATIONS: dict[str, Callable[[Address], Station]] = {"bare": Bare, "stock": Stock, "ours": Ours}
+STATIONS: dict[str, Callable[[Address], Station]] = {
+    "bare": Bare,
+    "stock": Stock,
+    "ours": Ours,
+    "pipes": Pipes,
+}
