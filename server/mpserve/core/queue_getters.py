@@ -1,7 +1,7 @@
 """Who takes from a queue, and waits for items: consumers, and workers, whose jobs may also come from pools.
 
 RULES
-* An item goes to the getter that waited longest, of those that may have it.
+* An item goes to the getter that waited longest, of those that may have it; but see `queue_stream`.
 * Taken without a lease: gone at once; if the answer is lost the item is stored again.
 * A worker waits here for jobs of pools as well, which come to it from the `hall`. While both have some they
   alternate.
@@ -88,6 +88,7 @@ class QueueGetters(QueueStream):
         elif timeout_s == 0 or self._is_over:
             self._found_nothing(want, fx, call)
         else:
+            self.mixed = want.style != JOBS or (self.mixed and bool(self.getters.line))
             self.getters.park(fx, call, timeout_s, partial(self._give_up, want), want)
             if takes_pool_jobs(call, want):
                 self.hall.wait_at(self)
@@ -180,8 +181,8 @@ class QueueGetters(QueueStream):
         """Hand items to getters; return whether any went."""
         fed = False
         left = len(self.getters.line) if self._stop_gathering() else 0
-        while self.ready.size and (call := self.getters.first()) is not None:
-            if not self._hand_to_waiter(fx, call, left):
+        while self.ready.size and (waiter := self.following()) is not None:
+            if not self._hand_to_waiter(fx, waiter.call, left):
                 return self._feed_past(fx) or fed
             fed = True
             left -= 1

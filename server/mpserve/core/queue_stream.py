@@ -9,6 +9,8 @@ RULES
   nothing else. So jobs are gathered, but only those of a *stream*: put one by one on one lane, which does
   nothing in between and takes less than `GAP_S` from one to the next. The first goes at once.
 * Only for workers whose last jobs took less than `GATHER_S` each, the way there and back included.
+* Of these workers, while none but workers wait, the one that came last goes first: all that it needs is still
+  in the processor's caches.
 * What was gathered is divided among all who wait, but into no parts that would take less than `GATHER_S`.
 * No state: what is gathered is READY, and a server that starts again hands it out at once.
 """
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
+    from mpserve.core.parking import Waiter
     from mpserve.core.timers import Timer
 
 __all__ = ["GAP_S", "GATHER_S", "QueueStream"]
@@ -44,6 +47,8 @@ class QueueStream(QueueWorkers):
         super().__init__(ident, name, settings)
         self.getters = ParkingLot()
         self.hall = Hall()
+        self.mixed = False
+        """Others than workers may wait as well."""
         self.gathering: Timer | None = None
         """Runs while jobs are kept from workers that wait."""
         self._streams_until_s = 0.0
@@ -69,8 +74,17 @@ class QueueStream(QueueWorkers):
             return False
         self._streams_until_s = now_s + GAP_S
         self.hall.streams[self] = lane.session.id
-        first = self.getters.first() if self.getters.line else None
-        return first is not None and first.waiter is not None and self._keeps_from(fx, first.waiter.note)
+        following = self.following() if self.getters.line else None
+        return following is not None and self._keeps_from(fx, following.note)
+
+    def following(self) -> Waiter | None:
+        """Return who is to be given the next item. Cost: O(1); else see `ParkingLot.first`."""
+        call = self.getters.first()
+        first = None if call is None else call.waiter
+        if first is None or self.mixed or first.note.job_s >= GATHER_S:
+            return first
+        last = next(reversed(self.getters.line.values()))
+        return first if last.call.lane.suspended or last.note.job_s >= GATHER_S else last
 
     def keeps_from(self, fx: Effects, want: Want, timeout_s: float | None) -> bool:
         """Tell whether a worker that has come, and has time, is to wait for more than there is."""

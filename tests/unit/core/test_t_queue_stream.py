@@ -46,7 +46,7 @@ def jobs_of(call):
 
 
 def waiting_workers(world, program, tasks, count=1, job_s=SOON_S, n=100):
-    """Return calls of workers that wait, and have done a job each in `job_s`."""
+    """Return calls of workers that have done a job each in `job_s` and wait, in the order of their turns."""
     firsts = [exchange(world, world.lane(role="worker"), tasks, n=1) for _ in range(count)]
     put(world, program, tasks, count, gap_s=LONG_S)
     put(world, program, tasks, count, gap_s=LONG_S)
@@ -56,7 +56,7 @@ def waiting_workers(world, program, tasks, count=1, job_s=SOON_S, n=100):
     world.advance(job_s)
     calls = [exchange(world, call.lane, tasks, [(call.result[0][0][0],) * 2], n) for call in seconds]
     assert all(call.waiter for call in calls)
-    return calls
+    return calls[::-1] if job_s < GATHER_S else calls
 
 
 def test_the_first_job_goes_at_once_and_more_are_gathered(world, tasks, program):
@@ -129,7 +129,7 @@ def test_who_takes_single_items_gets_each_at_once(world, tasks, program):
 
 
 def test_a_taker_behind_a_worker_is_not_told_that_nothing_is_there(world, tasks, program):
-    one, other = waiting_workers(world, program, tasks, 2)
+    other, one = waiting_workers(world, program, tasks, 2)  # by age, now that not only workers wait
     taker = world.call(world.lane(), tasks, "get", LONG_S + 3 * SOON_S, False)
     put(world, program, tasks, gap_s=LONG_S)
     put(world, program, tasks)
@@ -169,3 +169,36 @@ def test_a_queue_that_is_shut_down_or_gone_keeps_nothing_back(world, tasks, prog
     assert jobs_of(one) == 1
     world.ask(program, tasks, "shutdown", False)
     assert jobs_of(other) == 2
+
+
+def test_of_workers_of_short_jobs_the_one_that_came_last_goes_first(world, tasks, program):
+    calls = waiting_workers(world, program, tasks, 3)
+    for _ in range(3):
+        put(world, program, tasks, gap_s=LONG_S)
+        assert [jobs_of(call) for call in calls] == [1, None, None]
+        (number, _, _), *_ = world.arrived(calls[0])[0]
+        calls[0] = exchange(world, calls[0].lane, tasks, [(number, number)])
+
+
+def test_of_workers_of_longer_jobs_the_one_that_waited_longest_goes_first(world, tasks, program):
+    calls = waiting_workers(world, program, tasks, 3, 2 * GATHER_S)
+    put(world, program, tasks, gap_s=LONG_S)
+    assert [jobs_of(call) for call in calls] == [1, None, None]
+
+
+def test_nobody_else_is_passed_over_by_workers_that_come_later(world, tasks, program):
+    one, other = waiting_workers(world, program, tasks, 2)
+    taker = world.call(world.lane(), tasks, "get", None, False)
+    for call in (other, one, taker):
+        put(world, program, tasks, gap_s=LONG_S)
+        assert jobs_of(call) == 1
+        if call is not taker:
+            (number, _, _), *_ = world.arrived(call)[0]
+            exchange(world, call.lane, tasks, [(number, number)])
+
+
+def test_a_suspended_worker_is_passed_over(world, tasks, program):
+    one, other = waiting_workers(world, program, tasks, 2)
+    world.suspend(one.lane)
+    put(world, program, tasks, gap_s=LONG_S)
+    assert [jobs_of(one), jobs_of(other)] == [None, 1]
