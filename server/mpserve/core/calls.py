@@ -153,6 +153,7 @@ class Lane:
         "lost_s",
         "number",
         "pending",
+        "place",
         "reply_to",
         "restored",
         "running",
@@ -175,6 +176,8 @@ class Lane:
         """The highest call number that was accepted."""
         self.restored = False
         """It is of before a restart, which remembers changes only: numbers of reads are missing."""
+        self.place = (0, 0)
+        """Which call waited before a restart, and its place (see `parking.Waiter.place`); 0: none did."""
         self.settled = 0
         """Answers up to this number have arrived."""
         self.running: Call | None = None
@@ -197,6 +200,18 @@ class Lane:
     def find(self, number: int) -> Call | None:
         """Return the accepted call of that number while its answer is kept."""
         return self.unsettled.get(number)
+
+    def take_place(self, number: int) -> int:
+        """Return the place that call `number` had before a restart, once; 0: none."""
+        known, place = self.place
+        if known != number:
+            return 0
+        self.place = (0, 0)
+        return place
+
+    def was_parked(self, number: int) -> bool:
+        """Tell whether call `number` waited before a restart and is to be made again."""
+        return self.restored and number == self.place[0] > self.settled
 
     def settle(self, ack: int) -> None:
         """Forget the answers up to number `ack`: they have arrived. Cost: O(newly settled)."""

@@ -36,6 +36,7 @@ class Effects:
         "events",
         "kept",
         "now_s",
+        "parked",
         "records",
         "room",
         "timers",
@@ -49,6 +50,9 @@ class Effects:
         """What turns `now_s` into wall-clock seconds."""
         self.answered: list[Call] = []
         self.records: list[Record] | None = [] if recording else None
+        self.parked: dict[Call, None] | None = None
+        """Calls that took a place in a line, in order, for who keeps the places over a restart; None: nobody
+        does."""
         self.kept: dict[str, int] = {}
         """Changes to the number of stored mentions, by ident; the catalogue applies them at the end of the
         turn."""

@@ -4,6 +4,8 @@ RULES
 * Ownership is handed over: who is unparked already *has* what it waited for; nobody races for it again.
 * A waiter whose lane is suspended keeps its place and is skipped.
 * A peer that is gone is forgotten before anything is handed out, so a dead waiter never swallows anything.
+* A call that comes again after a restart stands where it stood before: in front of all that came since, and
+  behind those that were before it. Until it is back it holds up nobody.
 
 Source: the idea and the verbs are trio's `ParkingLot`; the order of forgetting is our own.
 """
@@ -11,8 +13,9 @@ Source: the idea and the verbs are trio's `ParkingLot`; the order of forgetting 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
@@ -22,12 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["ParkingLot", "Waiter"]
 
 OnExpiry: TypeAlias = "Callable[[Effects, Call], None]"
+_PLACE: Final = attrgetter("place")
 
 
 class Waiter:
     """A parked call: where it stands, and what happens when its time is up."""
 
-    __slots__ = ("call", "lot", "note", "on_expiry", "since_s", "timer")
+    __slots__ = ("call", "lot", "note", "on_expiry", "place", "since_s", "timer")
 
     def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any, since_s: float) -> None:
         self.call = call
@@ -37,6 +41,8 @@ class Waiter:
         """The kind's own remark: recursion depth to restore, a barrier seat, …"""
         self.since_s = since_s
         self.timer: Timer | None = None
+        self.place = 0
+        """Its place of before a restart, counted over all lines; 0: it has come since."""
 
 
 def _expire(fx: Effects, waiter: Waiter) -> None:
@@ -47,17 +53,19 @@ def _expire(fx: Effects, waiter: Waiter) -> None:
 class ParkingLot:
     """One line of parked calls."""
 
-    __slots__ = ("line",)
+    __slots__ = ("_mixed", "line")
 
     def __init__(self) -> None:
         self.line: OrderedDict[int, Waiter] = OrderedDict()
         """By the id of the call. For others to look at whether somebody waits: `len` is a call."""
+        self._mixed = False
+        """Calls have come back, and do not stand at their places yet."""
 
     def __len__(self) -> int:
         return len(self.line)
 
     def __iter__(self) -> Iterator[Call]:
-        return iter([waiter.call for waiter in self.line.values()])
+        return iter([waiter.call for waiter in self._in_order()])
 
     def park(
         self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None
@@ -70,17 +78,38 @@ class ParkingLot:
             waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)
         self.line[id(call)] = waiter
         call.waiter = waiter
+        if fx.parked is not None:
+            self._keep_place(fx.parked, waiter)
+
+    def _keep_place(self, parked: dict[Call, None], waiter: Waiter) -> None:
+        """Have a waiter stand at its place of before a restart, or its place be noted for the next one."""
+        call = waiter.call
+        waiter.place = call.lane.take_place(call.number)
+        if waiter.place:
+            self._mixed = True
+        else:
+            parked.pop(call, None)
+            parked[call] = None
+
+    def _in_order(self) -> Iterable[Waiter]:
+        """Return the waiters in order. Cost: O(1), but O(n log n) once others have come back."""
+        if self._mixed:
+            self._mixed = False
+            back = [waiter for waiter in self.line.values() if waiter.place]
+            for waiter in sorted(back, key=_PLACE, reverse=True):
+                self.line.move_to_end(id(waiter.call), last=False)
+        return self.line.values()
 
     def first(self) -> Call | None:
         """Return the first awake waiter without removing it. Cost: O(suspended waiters before it)."""
-        for waiter in self.line.values():
+        for waiter in self._in_order() if self._mixed else self.line.values():
             if not waiter.call.lane.suspended:
                 return waiter.call
         return None
 
     def awake(self) -> Iterator[Call]:
         """Yield the awake waiters in order; who takes one out of the line looks no further."""
-        return (waiter.call for waiter in self.line.values() if not waiter.call.lane.suspended)
+        return (waiter.call for waiter in self._in_order() if not waiter.call.lane.suspended)
 
     def unpark(self) -> Call | None:
         """Remove and return the first awake waiter."""

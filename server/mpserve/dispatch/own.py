@@ -217,8 +217,8 @@ class OwnSide:
         """
         lane, number = repeated.lane, repeated.number
         call = lane.find(number)
-        if call is None and lane.restored and not repeated.op.writes:
-            lane.unsettled[number] = repeated  # a read before a restart: it left no trace, and is done again
+        if call is None and ((lane.restored and not repeated.op.writes) or lane.was_parked(number)):
+            lane.unsettled[number] = repeated  # of before a restart: a read, or it waited. It is done again
             self._dispatcher.submit(repeated)
         elif call is None:
             raise ProtocolError(

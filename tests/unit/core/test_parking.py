@@ -166,3 +166,57 @@ def test_validate_finds_who_does_not_know_that_it_waits(fx, lot):
     call.waiter = None
     with pytest.raises(AssertionError):
         lot.validate()
+
+
+# -- places of before a restart -------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeps(fx):
+    fx.parked = {}
+    return fx
+
+
+def come_back(fx, lot, place, number=1):
+    call = a_call(number)
+    call.number = 5
+    call.lane.place = (5, place)
+    lot.park(fx, call, None, say_late)
+    return call
+
+
+def test_places_are_noted_in_order_where_somebody_keeps_them(keeps, lot):
+    calls = park_some(keeps, lot)
+    assert list(keeps.parked) == calls
+    lot.forget(calls[0])
+    lot.park(keeps, calls[0], None, say_late)
+    assert list(keeps.parked) == [calls[1], calls[2], calls[0]]
+
+
+def test_who_comes_back_stands_at_its_place_and_before_all_that_are_new(keeps, lot):
+    new = park_some(keeps, lot, 2)
+    third, first, second = (come_back(keeps, lot, place, place) for place in (3, 1, 2))
+    assert list(lot) == [first, second, third, *new]
+    last, zeroth = come_back(keeps, lot, 9, 9), come_back(keeps, lot, 0.5, 10)
+    assert lot.unpark() is zeroth
+    assert list(lot) == [first, second, third, last, *new]
+    assert list(keeps.parked) == new, "a place is kept as long as its call waits: it is not to be noted again"
+
+
+def test_who_is_awake_goes_by_place_too(keeps, lot):
+    second, first = come_back(keeps, lot, 2, 2), come_back(keeps, lot, 1, 1)
+    first.lane.suspended = True
+    assert list(lot.awake()) == [second]
+    assert lot.first() is second
+    assert lot.drain() == [first, second]
+
+
+def test_a_place_is_of_one_call_and_for_one_line(keeps, lot):
+    call = come_back(keeps, lot, 1)
+    lot.forget(call)
+    lot.park(keeps, call, None, say_late)
+    assert call.waiter.place == 0
+    other = a_call(2)
+    other.number, other.lane.place = 6, (5, 1)
+    lot.park(keeps, other, None, say_late)
+    assert other.waiter.place == 0

@@ -182,6 +182,20 @@ class TestNumbers:
         rig.thread().ask("event.set", event)
         assert numbers(thread.wire) == [1, 2]
 
+    def test_a_call_that_waited_before_a_restart_is_made_again_once(self, rig, thread):
+        lock, holder = rig.open(thread, "lock"), rig.thread()
+        holder.ask("lock.acquire", lock, None)
+        lane = rig.engine.find_session(thread.program.id).lane(thread.number)
+        lane.restored, lane.place, lane.last_number = True, (2, 1), 2
+        for _ in range(2):
+            thread.wire.say(call(thread.number, 2, "lock.acquire", lock, None, ack=1))
+        holder.ask("lock.release", lock)
+        assert numbers(thread.wire) == [1, 2]
+        lane.place = (2, 1)
+        thread.wire.say(call(thread.number, 3, "lock.release", lock, ack=2))
+        thread.wire.say(call(thread.number, 2, "lock.acquire", lock, None, ack=2))
+        assert refused(thread.wire, "call 2 of lane 1 was acknowledged")
+
     def test_an_error_is_repeated_as_well(self, rig, thread):
         for _ in range(2):
             thread.wire.say(call(thread.number, 1, "dict.len", "nonesuch"))

@@ -49,12 +49,20 @@ def entries_of(restorer: Restorer) -> Iterator[Entry]:
             yield ident, verb, args
     for session in restorer.sessions.values():
         yield from _answers(session)
+    yield from _places(restorer)
 
 
 def _answers(session: Session) -> Iterator[Answer]:
     for lane in session.lanes.values():
         for call in lane.unsettled.values():
             yield answer_of(call)
+
+
+def _places(restorer: Restorer) -> Iterator[Entry]:
+    lanes = [lane for session in restorer.sessions.values() for lane in session.lanes.values()]
+    for lane in sorted(lanes, key=lambda lane: lane.place[1]):
+        if lane.place[0]:
+            yield "", "parked", (lane.session.id, lane.number, lane.place[0])
 
 
 def write_snapshot(folder: Path, number: int) -> None:

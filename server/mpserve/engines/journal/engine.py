@@ -9,13 +9,16 @@ RULES
   after a restart, is given this one. Reads are done again.
 * While nothing can be written (the disk is full) changes are refused, before anything is done.
 * What belongs to a restored session waits for it as long as `--session-timeout`.
+* The places of calls that wait are written with the next change, or by themselves within `PLACES_S`: nothing
+  waits for that, as a call that is parked is told nothing. An answered change says that all places taken
+  before it are written, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.engines.base import Deliver
@@ -29,9 +32,14 @@ from mpserve.engines.memory import MemoryEngine
 from mpshared.errors import NoRoom
 
 if TYPE_CHECKING:
+    from mpserve.core.effects import Effects, Record
     from mpserve.engines.journal.store import Store
 
-__all__ = ["JournalEngine"]
+__all__ = ["PLACES_S", "JournalEngine"]
+
+PLACES_S: Final = 0.02
+"""How long places wait for a change to be written with. A commit of their own at once would hold up the put
+that most often follows a get."""
 
 
 class JournalEngine(MemoryEngine):
@@ -60,6 +68,7 @@ class JournalEngine(MemoryEngine):
         """Answers to be kept, each with the number of records before it."""
         self._writing = 0
         """Turns that are not durable yet."""
+        self._places_planned = False
         self.committer = Committer(store, self._written, self._tell_of_disk)
         self.compactor = Compactor(store.folder, self._replace, self._tell_of_compaction)
         self.restored = self._restore(store)
@@ -105,11 +114,16 @@ class JournalEngine(MemoryEngine):
                 self._compact_if_due()
             else:
                 self._release(calls)
+        if self.fx.parked and not self._places_planned:
+            self._places_planned = True
+            self.fx.timers.add(self.fx.now_s + PLACES_S, self._places_due)
 
     def _take_entries(self) -> list[Entry]:
         """Return records and answers of this turn, each answer behind the changes it tells of."""
         records, answers = self.fx.records or [], self._answers
         self.fx.records, self._answers = [], []
+        if self.fx.parked and (records or answers):
+            records += self._take_places()
         if not answers:
             return list(records)
         entries: list[Entry] = []
@@ -119,6 +133,24 @@ class JournalEngine(MemoryEngine):
             entries.append(answer)
             done = count
         return entries + records[done:]
+
+    def _places_due(self, fx: Effects) -> None:
+        """Have places written that found no change to be written with; in a turn, which then ends."""
+        self._places_planned = False
+        if fx.records is not None:
+            fx.records += self._take_places()
+
+    def _take_places(self) -> list[Record]:
+        """Return the places that were taken since the last time, but for those that are free again.
+
+        Calls that change nothing are all answered together, and stock clients do not come back.
+        """
+        parked, self.fx.parked = self.fx.parked or {}, {}
+        return [
+            ("", "parked", (call.session.id, call.lane.number, call.number))
+            for call in parked
+            if call.waiter is not None and call.op.writes and call.session.info.role != "stock"
+        ]
 
     def _written(self, turns: list[Turn]) -> None:
         """Have durable turns answered; in the commit thread."""
@@ -191,7 +223,7 @@ class JournalEngine(MemoryEngine):
         restorer = Restorer(self.catalogue, self.fx)
         self.fx.records = None
         restorer.read(state_files(store.folder))
-        self.fx.records = []
+        self.fx.records, self.fx.parked = [], {}
         return restorer
 
     def revive(self, now_s: float) -> None:
@@ -219,6 +251,7 @@ class JournalEngine(MemoryEngine):
         """Write what is left and let go of the folder; returns whether all of it could be written."""
         if not self.committer.is_alive():
             return True
+        self._places_due(self.fx)
         self.end_turn()
         self.compactor.close()
         complete = self.committer.close()

@@ -55,6 +55,8 @@ class Restorer:
     sessions: dict[str, Session] = field(default_factory=dict)
     ended: OrderedDict[str, Ended] = field(default_factory=OrderedDict)
     """What is kept of sessions that ended."""
+    places: int = 0
+    """How many calls took a place in a line."""
     damage: list[str] = field(default_factory=list)
     rows: int = 0
     entries: int = 0
@@ -120,6 +122,15 @@ class Restorer:
         if session is not None:
             session.lanes.pop(number, None)
 
+    def _parked(self, session_id: str, number: int, call: int) -> None:
+        """Keep the place of a call that waits."""
+        session = self.sessions.get(session_id)
+        if session is not None:
+            lane = session.lane(number)
+            self.places += 1
+            lane.place = (call, self.places)
+            lane.last_number = max(lane.last_number, call)
+
     def _answer(self, answer: Answer, given: tuple[str, str, Any]) -> None:
         """Keep an answer, and what its undo needs."""
         session = self.sessions.get(answer.session)
@@ -133,6 +144,8 @@ class Restorer:
         except _DOES_NOT_FIT as err:
             raise Damaged(f"an answer does not fit what came before it ({err!r:.100})") from None
         lane.last_number = max(lane.last_number, answer.number)
+        if lane.place[0] <= answer.number:
+            lane.place = (0, 0)
         lane.settle(answer.ack)
 
 
@@ -142,4 +155,5 @@ _OF_SESSIONS: Final[dict[str, Callable[..., None]]] = {
     "ended": Restorer._ended,  # noqa: SLF001
     "lane_expired": Restorer._lane_expired,  # noqa: SLF001
     "lane_over": Restorer._lane_over,  # noqa: SLF001
+    "parked": Restorer._parked,  # noqa: SLF001
 }
