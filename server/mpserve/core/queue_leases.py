@@ -165,6 +165,14 @@ class Leases:
             self.count += len(run[2])
             holder.add(Lease(self._serial, lane, run, results))
 
+    def holds(self, session_id: str, ranges: Sequence[Range]) -> bool:
+        """Tell whether a session holds all of what is one range of one lease; False tells nothing."""
+        holder = self._holders.get(session_id)
+        if holder is None or len(ranges) != 1:
+            return False
+        lease = holder.firsts.get(ranges[0][0])
+        return lease is not None and ranges[0][1] <= lease.last
+
     def held_of(self, session_id: str, ranges: Sequence[Range]) -> list[Range]:
         """Return what a session holds of `ranges`. Cost: as `give_up`."""
         holder = self._holders.get(session_id)
@@ -248,6 +256,8 @@ def merged(ranges: Sequence[Range]) -> Sequence[Range]:
 
 def count_of(ranges: Sequence[Range]) -> int:
     """Return how many numbers `ranges` hold."""
+    if len(ranges) == 1:
+        return ranges[0][1] - ranges[0][0] + 1
     return sum(hi - lo + 1 for lo, hi in ranges)
 
 

@@ -238,14 +238,14 @@ class Queue(QueueGetters):
         if results is not None:
             results.add(fx, self._results_of(call, done))
         if done:
-            found = self.change(fx, "ack", call.session.id, done)
             count = count_of(merged(done))
+            lost = count - self.change(fx, "ack", call.session.id, done)
             job_s = (fx.now_s - call.session.handed_s) / count
-            want = want._replace(lost=count - found, job_s=job_s)
+            want = Want(want.n, JOBS, True, want.results, lost, job_s)  # `_replace` takes five times as long
         self._go_on(fx, call, timeout_s, want)
-        if self.joiners:
+        if self.joiners.line:
             self.settle(fx)
-        if results is not None and (results.getters or results.joiners):
+        if results is not None and (results.getters.line or results.joiners.line):
             results.settle(fx)
 
     def _results_of(self, call: Call, done: list[Range]) -> Sequence[Blob]:
@@ -256,6 +256,8 @@ class Queue(QueueGetters):
         """
         blobs = call.blobs
         if len(blobs) != count_of(done):
+            return blobs
+        if self.leases.holds(call.session.id, done):
             return blobs
         held = self.leases.held_of(call.session.id, done)
         return blobs if count_of(held) == len(blobs) else those_of(held, done, blobs)[1]
@@ -329,18 +331,19 @@ class Queue(QueueGetters):
 
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can: getters, putters, and who waits for the end."""
-        self.look_after(fx)
+        if self._touched:
+            self.look_after(fx)
         if self._settling:  # reached again through another queue's results: the loop below goes on by itself
             return
         self._settling = True
         try:
-            while self._feed(fx) or self._admit(fx):
+            while self._feed(fx) or (self.putters.line and self._admit(fx)):
                 pass
         finally:
             self._settling = False
         if self._is_over:
             self._close_getters(fx)
-        if not self.open_items:
+        if not self.open_items and self.joiners.line:
             for call in self.joiners.drain():
                 fx.reply(call, True)
 

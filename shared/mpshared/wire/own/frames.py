@@ -52,6 +52,7 @@ from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
     MAX_DEPTH,
     UNREADABLE,
+    may_nest,
     pack,
     unpack,
     unpack_small,
@@ -330,12 +331,16 @@ class FrameDecoder(Assembler):
         if size != end - HEADER_BYTES or body > end or head_size > LIARS_HARMLESS_BYTES:
             return self._take_later(data)
         try:
-            target, args, metas = unpack_small(data[HEADER_BYTES:body])
+            target, args, metas = unpack_small(packed := data[HEADER_BYTES:body])
         except _NOT_THREE:
             return self._take_later(data)
         if kind != _CALL or flags or type(target) is not str or type(args) is not list:
             return self._take_later(data)
-        if head_size - len(target) > MAX_DEPTH and not _CONTAINERS.isdisjoint(map(type, args)):
+        if (
+            head_size - len(target) > MAX_DEPTH
+            and not _CONTAINERS.isdisjoint(map(type, args))
+            and may_nest(packed)
+        ):
             return self._take_later(data)
         if metas == _NONE:
             return (op, lane, number, ack, target, args, ()) if body == end else self._take_later(data)
@@ -351,9 +356,10 @@ class FrameDecoder(Assembler):
         if HEADER_BYTES < end <= self._short and self._pos == len(self._chunk) and self._room is None:
             size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
             body = HEADER_BYTES + head_size
-            known = _KNOWN.get(data[HEADER_BYTES:body])
-            if known is not None and size == end - HEADER_BYTES and kind == _REPLY and not (flags or op):
-                result, value_size = known
+            packed = data[HEADER_BYTES:body]
+            known = _KNOWN.get(packed)
+            if size == end - HEADER_BYTES and kind == _REPLY and not (flags or op):
+                result, value_size = known or _open_tiny(packed)
                 if body + value_size == end:
                     return _new(Reply, (lane, number, result, (data[body:],) if value_size else (), ack))
         self.receive_data(data)
@@ -389,6 +395,18 @@ class FrameDecoder(Assembler):
             raise _lie("head_size", f"{head_size} bytes of {size}; this side accepts {self.max_head}")
         need: int = HEADER_BYTES + size
         return need
+
+
+def _open_tiny(head: bytes) -> tuple[Any, int]:
+    """Return the result and the size of the one value that follows; -1: this is for `_decode`."""
+    if len(head) <= MAX_DEPTH:
+        try:
+            result, metas = unpack_small(head)
+        except _NOT_THREE:
+            return None, -1
+        if type(metas) is list and len(metas) == 1 and type(size := metas[0]) is int and size > 0:
+            return result, size
+    return None, -1
 
 
 def _decode(buffer: bytes | memoryview, start: int, end: int) -> Event:

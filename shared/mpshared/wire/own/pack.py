@@ -24,7 +24,16 @@ from msgpack.exceptions import UnpackException
 from mpshared.values import PickledKey
 from mpshared.wire.errors import CannotSend, ProtocolError
 
-__all__ = ["KEY", "LIARS_HARMLESS_BYTES", "MAX_DEPTH", "UNREADABLE", "pack", "unpack", "unpack_small"]
+__all__ = [
+    "KEY",
+    "LIARS_HARMLESS_BYTES",
+    "MAX_DEPTH",
+    "UNREADABLE",
+    "may_nest",
+    "pack",
+    "unpack",
+    "unpack_small",
+]
 
 KEY: Final = 1
 """The msgpack extension that carries a `PickledKey`."""
@@ -106,13 +115,13 @@ def unpack(data: bytes) -> Any:
     except UNREADABLE as err:
         msg = f"not msgpack within the limits ({type(err).__name__}: {err!s:.100}); the connection is closed"
         raise ProtocolError("head", msg) from None
-    if len(data) > MAX_DEPTH and _may_nest(data) and _deeper_than(value, MAX_DEPTH):
+    if len(data) > MAX_DEPTH and may_nest(data) and _deeper_than(value, MAX_DEPTH):
         msg = f"containers nested deeper than {MAX_DEPTH}; the connection is closed"
         raise ProtocolError("head", msg)
     return value
 
 
-def _may_nest(data: bytes) -> bool:
+def may_nest(data: bytes) -> bool:
     """Return whether there are as many bytes that could begin a container as a nest too deep would need."""
     return len(data.translate(None, _NOT_CONTAINERS)) > MAX_DEPTH
 
