@@ -1,6 +1,7 @@
 """For all tests.
 
 * Hypothesis never fails one for the time it took; speed is the bench's matter.
+* `--cuts all` has `integration/test_exactly_once.py` cut each request and each reply at every byte.
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -16,5 +18,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("mpserve")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cuts", choices=("some", "all"), default="some", help="where calls are cut")
+
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

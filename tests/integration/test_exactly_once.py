@@ -3,6 +3,8 @@ cut, and whenever the server is killed.
 
 What each call leads to, undisturbed, is what it has to lead to when it is cut: its answer, the state of the
 object, who holds it, how many objects and references there are.
+
+    scripts/test tests/integration/test_exactly_once.py --cuts all      at every byte: some minutes
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from tests.integration.relay import Relay
 from mpshared.ops import BY_NAME
 
 CUTS = 7
-"""In a request, and in its reply. The first ones differ from operation to operation, so that all of them
-together are cut everywhere; `test_protocol` cuts a few at every single byte."""
+"""In a request, and in its reply, without `--cuts all`. The first ones differ from operation to operation, so
+that all of them together are cut everywhere."""
 GRACE = ("--grace", "20s")
 ACROSS_A_RESTART = [
     "cluster.open", "queue.put", "queue.get", "queue.exchange", "dict.incr", "list.pop", "value.cas",
@@ -44,9 +46,9 @@ def world(tmp_path_factory):
     server.stop()
 
 
-def places(size: int, shift: int) -> list[int]:
+def places(size: int, shift: int, which: str) -> list[int]:
     """Return where to cut `size` bytes: before the first, after the last, and between."""
-    stride = max(1, size // (CUTS - 1))
+    stride = 1 if which == "all" else max(1, size // (CUTS - 1))
     return sorted({0, size, *range(shift % stride, size, stride)})
 
 
@@ -55,14 +57,14 @@ def test_every_operation_has_a_case():
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))
-def test_a_call_that_is_cut_anywhere(world, name):
+def test_a_call_that_is_cut_anywhere(world, name, pytestconfig):
     case = CASES[name]
     world.begin(case.role)
     try:
         expected = world.play(name, case)
         sizes = world.sizes
-        shift = sorted(BY_NAME).index(name)
-        cuts = [(way, place) for way in ("up", "down") for place in places(sizes[way], shift)]
+        shift, which = sorted(BY_NAME).index(name), pytestconfig.getoption("cuts")
+        cuts = [(way, place) for way in ("up", "down") for place in places(sizes[way], shift, which)]
         for cut in cuts:
             assert world.play(name, case, cut) == expected, cut
     finally:
