@@ -292,6 +292,22 @@ class Connection:
         events, self._early = self._early, []
         return self._sock, self._decoder, events
 
+    def shortcut(self, offered: Any) -> Address | None:
+        """Return the Unix socket that the server offered in its answer to ATTACH, if it is of this machine.
+
+        It is where this connection's other end is the address at which the server says that it was dialled:
+        nobody forwards it. (Another network namespace may use the same addresses; there nobody listens.)
+        """
+        match offered:
+            case [str() as name, str() as host, int() as port]:
+                try:
+                    direct = self._sock.getpeername()[:2] == (host, port)
+                except OSError:
+                    return None
+                return Address(path=f"\0{name}") if direct else None
+            case _:
+                return None
+
     # -- its end ---------------------------------------------------------------------------------
 
     def fileno(self) -> int:

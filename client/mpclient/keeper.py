@@ -205,6 +205,8 @@ class Keeper(threading.Thread):
             try:
                 self._control = self._session.dial()
                 attached = self._control.attach(self._term.body(0))
+                offered = self._control.shortcut(attached.get("shortcut"))
+                self._term.shortcut = offered or self._term.shortcut
                 self._errands.send = self._control.send
                 self._term.printer.resume(attached.get("run", ""))
                 self._errands.send_again()

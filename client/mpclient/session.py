@@ -205,6 +205,7 @@ class Session(SessionBase):
     def _begin(self) -> Term:
         control, attached = self._introduce()
         term = Term(attached, Printer(self.post, attached.get("run", "")))
+        term.shortcut = control.shortcut(attached.get("shortcut"))
         if self.outgoing is not None:
             self.outgoing.renew()
         self.advertise = attached.get("advertise") or ""

@@ -23,7 +23,14 @@ from mpclient.dialling import Connection, Lost, dial
 from mpclient.references import References
 from mpclient.stale import Stale, is_told
 from mpshared import __version__
-from mpshared.errors import MpserveError, ServerGone, ServerRestarted, SessionExpired
+from mpshared.errors import (
+    MpserveError,
+    NotAllowed,
+    ProtocolViolation,
+    ServerGone,
+    ServerRestarted,
+    SessionExpired,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +89,7 @@ class Term:
         "restarting",
         "secret",
         "server",
+        "shortcut",
     )
 
     def __init__(self, attached: dict[str, Any], printer: Printer) -> None:
@@ -94,6 +102,8 @@ class Term:
         self.beat_s: float = attached["session_timeout_s"] / 3
         self.durable = bool(attached.get("durable"))
         self.restarting = False
+        self.shortcut: Address | None = None
+        """Where the server listens for clients of its own machine, while this is one."""
         self.over: MpserveError | None = None
         """Why it ended, once it has."""
         self.lanes: dict[int, weakref.ref[Numbered]] = {}
@@ -238,7 +248,15 @@ class SessionBase:
         return self.describes.role == "program"
 
     def dial(self, timeout_s: float | None = None) -> Connection:
-        """Open an authenticated connection to the server; see `dialling.dial`."""
+        """Open an authenticated connection to the server, by the shortcut if there is one; see
+        `dialling.dial`.
+        """
+        term = self._term
+        if term is not None and term.shortcut is not None:
+            try:
+                return dial(term.shortcut, self.key, timeout_s or 10.0)
+            except (Lost, NotAllowed, ProtocolViolation):
+                term.shortcut = None  # another network namespace, or the server is gone: the address tells
         return dial(self.address, self.key, timeout_s or 10.0)
 
     def pause(self, seconds: float) -> None:

@@ -61,6 +61,8 @@ class Options:
     register: tuple[str, ...] = ()
     md5: Md5 = "loopback"
     allow_shutdown: bool = False
+    tcp_only: bool = False
+    """Clients of this machine are not offered a Unix socket."""
     data: str | None = None
     """The folder of the journal; None: everything is in memory only."""
     sync: Sync = "full"
@@ -157,6 +159,8 @@ class Server:
             OSError: The address cannot be listened at.
         """
         self.address = self.listener.listen(self.options.address)
+        if not (self.options.tcp_only or self.address.is_unix):
+            self.dispatcher.shortcut = self.listener.open_shortcut()
         return self.address
 
     def serve(self) -> None:

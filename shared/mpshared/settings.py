@@ -286,6 +286,17 @@ ALLOW_SHUTDOWN: Final[Setting[bool]] = Setting(
     shown="",
     help="Let clients stop the server with the standard library's manager.shutdown().",
 )
+TCP_ONLY: Final[Setting[bool]] = Setting(
+    name="tcp_only",
+    users=_SERVER,
+    option="--tcp-only",
+    env="MPSERVE_TCP_ONLY",
+    metavar="",
+    parse=parse_flag,
+    default=False,
+    shown="",
+    help="Have programs and workers of this machine use TCP, too; else they go on over a Unix socket: faster.",
+)
 LOG_FORMAT: Final[Setting[str]] = Setting(
     name="log_format",
     users=("server", "worker"),

@@ -105,6 +105,8 @@ class Dispatcher:
         self.server_id, self.epoch = identity or new_identity()
         self.durable = identity is not None
         """The state outlives this server: clients wait for the next one."""
+        self.shortcut = ""
+        """Name of the Unix socket on which clients of this machine may go on; "" for none."""
         self.outputs = Outputs(engine.find_session, log)
         self._free: deque[Call] = deque()
         """Calls whose lane's earlier ones are answered."""

@@ -301,8 +301,14 @@ class OwnSide:
                 "advertise": dispatcher.limits.advertise,
                 "before": None if ended is None else ended.fields(),
                 "run": dispatcher.outputs.run,
+                "shortcut": self._shortcut(),
             }
         )
+
+    def _shortcut(self) -> list[str | int] | None:
+        """Return the server's shortcut, and where the peer must have dialled to be on this machine."""
+        name, dialled = self._dispatcher.shortcut, self._transport.dialled()
+        return [name, *dialled] if name and type(dialled) is tuple else None
 
     def _end_before(self, before: dict[str, Any]) -> Ended | None:
         """End the session that the program gave up, if it is not over; return what it held."""
@@ -338,7 +344,9 @@ class OwnSide:
         self._carry(lane)
         attached = {"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch}
         outputs = self._dispatcher.outputs
-        self._attached({**attached, "run": outputs.run} if number == 0 else attached)
+        if number == 0:
+            attached |= {"run": outputs.run, "shortcut": self._shortcut()}
+        self._attached(attached)
         if number == 0:
             outputs.resumed(session)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mpserve.net.door import Door
 from mpserve.net.peer import Peer
-from mpserve.net.sockets import listen_tcp, listen_unix, prepare_tcp
+from mpserve.net.sockets import listen_abstract, listen_tcp, listen_unix, prepare_tcp
 from mpshared.address import Address
 from mpshared.wire.own import handshake as own
 from mpshared.wire.stock import server as stock
@@ -90,6 +90,20 @@ class Listener:
             sock.close()
             raise
         return address if address.is_unix else address.with_port(sock.getsockname()[1])
+
+    def open_shortcut(self) -> str:
+        """Begin to accept at a Unix socket that has no file; return its name, "" where there can be none.
+
+        Whoever connects there has to prove himself like everybody else.
+        """
+        name = f"mpserve-{secrets.token_hex(16)}"
+        try:
+            sock = listen_abstract(name)
+        except OSError as err:
+            self._log.debug("server.no_shortcut", reason=str(err))
+            return ""
+        self._doors.append(Door(self._loop, self._log, sock, self._welcome))
+        return name
 
     def _welcome(self, sock: socket.socket, sockaddr: object) -> None:
         sock.setblocking(False)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mpshared.address import Address
 
-__all__ = ["listen_tcp", "listen_unix", "prepare_tcp"]
+__all__ = ["listen_abstract", "listen_tcp", "listen_unix", "prepare_tcp"]
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """A host that vanished, or reads nothing, is noticed after 30 s: seconds, and milliseconds for the last. What
@@ -52,6 +54,23 @@ def listen_unix(path: str) -> socket.socket:
             sock.bind(path)
         finally:
             os.umask(before)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_abstract(name: str) -> socket.socket:
+    """Return a socket bound to a name of this machine's network namespace; it vanishes with its process.
+
+    Raises:
+        OSError: This system has no such sockets; Linux has.
+    """
+    if sys.platform != "linux":
+        raise OSError(errno.EAFNOSUPPORT, "only Linux has Unix sockets without a file")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(f"\0{name}")
     except OSError:
         sock.close()
         raise

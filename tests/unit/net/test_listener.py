@@ -201,7 +201,7 @@ class TestDoor:
 
     def test_without_a_reserve_it_is_shut_for_a_while(self, stage, no_files):
         program = stage.program()
-        [front] = stage.server.listener._doors
+        front, *_ = stage.server.listener._doors
         os.close(front._reserve)
         front._reserve = None
         taken = os.dup(0)  # somebody else was faster
@@ -224,7 +224,7 @@ class TestDoor:
 
     def test_a_failure_is_told_once_and_the_door_opens_again(self, stage, monkeypatch):
         program = stage.program()
-        [front] = stage.server.listener._doors
+        front, *_ = stage.server.listener._doors
         monkeypatch.setattr(front, "_welcome", lambda *_: 1 / 0)
         clients = [stage.client() for _ in range(3)]
         assert [ended(client) for client in clients] == [b""] * 3
@@ -234,7 +234,7 @@ class TestDoor:
         assert program.call("cluster.count").result == 0
 
     def test_shut_it_turns_in_no_circles(self, stage):
-        [front] = stage.server.listener._doors
+        front, *_ = stage.server.listener._doors
         front._shut()
         client = stage.client()
         for _ in range(20):
@@ -245,7 +245,7 @@ class TestDoor:
         assert len(stage.peers) == 1
 
     def test_shut_it_can_be_closed(self, stage):
-        [front] = stage.server.listener._doors
+        front, *_ = stage.server.listener._doors
         front._shut()
         stage.server.listener.stop_listening()
         assert front not in stage.loop.timed
