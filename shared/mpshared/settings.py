@@ -295,7 +295,7 @@ TCP_ONLY: Final[Setting[bool]] = Setting(
     parse=parse_flag,
     default=False,
     shown="",
-    help="Have programs and workers of this machine use TCP, too; else they go on over a Unix socket: faster.",
+    help="Have programs and workers of this machine use TCP, too, and not a Unix socket, which is faster.",
 )
 LOG_FORMAT: Final[Setting[str]] = Setting(
     name="log_format",
