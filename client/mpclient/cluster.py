@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from mpclient.pool import Pool
     from mpclient.process import Process
     from mpclient.terms import SessionBase
+    from mpshared.tls import ClientTls
 
-__all__ = ["Cluster", "connect", "make_cluster", "read_key", "read_place"]
+__all__ = ["Cluster", "connect", "make_cluster", "read_key", "read_place", "read_tls"]
 
 _DELETE: Final = BY_NAME["cluster.delete"]
 _LIST: Final = BY_NAME["cluster.list_objects"]
 _STATUS: Final = BY_NAME["cluster.status"]
+_TLS: Final = frozenset({"MPSERVE_TLS_CERT", "MPSERVE_TLS_KEY", "MPSERVE_TLS_CA"})
 
 
 def connect(
@@ -43,6 +45,9 @@ def connect(
     *,
     name: str = "",
     authkey_file: str | os.PathLike[str] | None = None,
+    tls_ca: str | os.PathLike[str] | None = None,
+    tls_cert: str | os.PathLike[str] | None = None,
+    tls_key: str | os.PathLike[str] | None = None,
     connect_timeout: float | None = None,
     reconnect_timeout: float | None = None,
 ) -> Cluster:
@@ -55,18 +60,25 @@ def connect(
         authkey: The key that server and programs share. None: found as `mpserve keyfile` says.
         name: What `mpserve status` calls this program.
         authkey_file: A file with the key, instead of the usual ones.
+        tls_ca: Speak TLS, with a server whose certificate is from one of the authorities in this file
+            (``MPSERVE_TLS_CA``).
+        tls_cert: A file with this program's own certificate, for a server that wants one
+            (``MPSERVE_TLS_CERT``).
+        tls_key: Its private key (``MPSERVE_TLS_KEY``).
         connect_timeout: Seconds to look for the server (``MPSERVE_CONNECT_TIMEOUT``, 30).
         reconnect_timeout: Seconds to look for it again when it is lost (``MPSERVE_RECONNECT_TIMEOUT``, 60).
 
     Raises:
         ServerGone: No server answered in time.
-        NotAllowed: The key is another.
-        ProtocolViolation: Something else answered, or an incompatible version.
-        AddressError, KeyProblem: The address or the key cannot be used (both are ValueErrors).
+        NotAllowed: The key is another, or one side does not accept the other's certificate.
+        ProtocolViolation: Something else answered, or an incompatible version, or only one side speaks TLS.
+        AddressError, KeyProblem, TlsProblem: The address, the key or a certificate's file cannot be used (all
+            are ValueErrors).
     """
     from mpclient.default import find_chosen, offer_default  # noqa: PLC0415 - the import would be circular
 
-    given = (address, authkey, name or None, authkey_file, connect_timeout, reconnect_timeout)
+    files = (authkey_file, tls_ca, tls_cert, tls_key)
+    given = (address, authkey, name or None, *files, connect_timeout, reconnect_timeout)
     cluster = find_chosen() if given == (None,) * len(given) else None
     if cluster is None:
         cluster = make_cluster(
@@ -74,6 +86,9 @@ def connect(
             authkey,
             name=name,
             authkey_file=authkey_file,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             connect_timeout=connect_timeout,
             reconnect_timeout=reconnect_timeout,
         )
@@ -87,6 +102,9 @@ def make_cluster(
     *,
     name: str = "",
     authkey_file: str | os.PathLike[str] | None = None,
+    tls_ca: str | os.PathLike[str] | None = None,
+    tls_cert: str | os.PathLike[str] | None = None,
+    tls_key: str | os.PathLike[str] | None = None,
     connect_timeout: float | None = None,
     reconnect_timeout: float | None = None,
 ) -> Cluster:
@@ -96,7 +114,8 @@ def make_cluster(
         from mpclient.local import start_local  # noqa: PLC0415 - only where there is no server
 
         return start_local(name, **limits)
-    session = Session(place, read_key(authkey, authkey_file), Describes(name=name), **limits)
+    tls = read_tls(place, tls_cert, tls_key, tls_ca)
+    session = Session(place, read_key(authkey, authkey_file), Describes(name=name), tls=tls, **limits)
     session.start()
     return Cluster(session)
 
@@ -134,6 +153,20 @@ def read_key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> 
     return find_key(file).secret
 
 
+def read_tls(
+    place: Address,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    ca: str | os.PathLike[str] | None = None,
+) -> ClientTls | None:
+    """Return how to speak TLS at a place: as was given, or as the environment says; None: not at all."""
+    if not (cert or key or ca or os.environ.keys() & _TLS):
+        return None  # nothing is loaded for it
+    from mpshared.tls import find_client_tls  # noqa: PLC0415
+
+    return find_client_tls(place, cert, key, ca)
+
+
 class Cluster(Factories, Offers, ProxyBase):
     """One server, its workers, and the shared objects on it. Safe in threads; usable in forked children.
 
@@ -153,7 +186,7 @@ class Cluster(Factories, Offers, ProxyBase):
         # A copy elsewhere is the receiver's own connection: what travels is only where the server is.
         address = self.session.advertise or str(self.session.address)
         if is_spawning():
-            return _cluster_with_key, (str(self.session.address), self.session.key)
+            return _cluster_with_key, (str(self.session.address), self.session.key, self.session.tls)
         return _cluster_at, (address,)
 
     def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
@@ -335,9 +368,9 @@ def _cluster_at(address: str) -> Cluster:
     return session_for(address).borrowed()  # type: ignore[no-any-return]
 
 
-def _cluster_with_key(address: str, key: bytes) -> Cluster:
+def _cluster_with_key(address: str, key: bytes, tls: ClientTls | None) -> Cluster:
     """Open a `Cluster` in a child process of the program that pickled it."""
     from mpclient.resolve import learn_key  # noqa: PLC0415 - only in children
 
-    learn_key(address, key)
+    learn_key(address, key, tls)
     return _cluster_at(address)

@@ -19,11 +19,18 @@ import socket
 import time
 import weakref
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpshared.address import Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
-from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch, WeakKey
+from mpshared.wire.errors import (
+    AuthenticationRefused,
+    CertificateRefused,
+    NotTls,
+    ProtocolError,
+    VersionMismatch,
+    WeakKey,
+)
 from mpshared.wire.own.frames import (
     SIZE_MAX_BYTES,
     Control,
@@ -35,13 +42,19 @@ from mpshared.wire.own.frames import (
 )
 from mpshared.wire.own.handshake import NONCE_BYTES, ClientHandshake
 
-__all__ = ["Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial"]
+if TYPE_CHECKING:
+    from mpshared.tls import ClientTls
+    from mpshared.wire.tls import TlsMachine
+
+__all__ = ["Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial", "let_pass"]
 
 _RECV_BYTES: Final = 1 << 16
 _RECV_LARGE_BYTES: Final = 1 << 18
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
 _IOVECS_MAX: Final = 1000  # Linux takes 1024
 _HANDSHAKE_S: Final = 10.0
+_OURS: Final = frozenset({__name__, "mpclient.tls", socket.__name__})
+"""Where the network's own errors come from."""
 _CLOSED: Final = "the server closed the connection"
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """Seconds (the last: milliseconds) by which a vanished host is noticed. What a system lacks is left out."""
@@ -78,32 +91,38 @@ class Goodbye(Lost):
         self.reason = reason
 
 
-def dial(address: Address, key: bytes, timeout_s: float) -> Connection:
+def dial(address: Address, key: bytes, timeout_s: float, tls: ClientTls | None = None) -> Connection:
     """Connect and authenticate.
 
     Raises:
         Lost: The server cannot be reached within `timeout_s`.
-        NotAllowed: The keys differ.
-        ProtocolViolation: What answered is not an mpserve server, or one of another version.
+        NotAllowed: The keys differ, or one side does not accept the other's certificate.
+        ProtocolViolation: What answered is not an mpserve server, or one of another version, or only one side
+            speaks TLS.
     """
     limit_s = max(0.05, min(timeout_s, _HANDSHAKE_S))
     try:
         sock = _connect(address, limit_s)
     except OSError as err:
-        _let_pass(err)
+        let_pass(err)
         if isinstance(err, ConnectionRefusedError | FileNotFoundError):
             raise Refusing(f"nobody listens at {address} ({err.strerror})") from None
         raise Lost(f"{address} cannot be reached ({err})") from None
     try:
-        rest = _authenticate(sock, address, key, limit_s)
+        machine = None if tls is None else tls.machine(address)
+        rest = _authenticate(sock, address, key, limit_s, machine)
         sock.settimeout(None)
     except BaseException as err:
         sock.close()
         if isinstance(err, OSError) and not isinstance(err, MpserveError):
-            _let_pass(err)
+            let_pass(err)
             raise Lost(f"the connection to {address} broke before it was authenticated ({err})") from None
         raise
-    return Connection(sock, rest)
+    if machine is None:
+        return Connection(sock, rest)
+    from mpclient.tls import TlsConnection  # noqa: PLC0415 - who speaks no TLS does without
+
+    return TlsConnection(sock, rest, machine)
 
 
 def close_inherited() -> None:
@@ -134,17 +153,26 @@ def _connect(address: Address, timeout_s: float) -> socket.socket:
     return sock
 
 
-def _authenticate(sock: socket.socket, address: Address, key: bytes, limit_s: float) -> bytes:
-    """Go through the handshake; return what came behind it."""
+def _authenticate(
+    sock: socket.socket, address: Address, key: bytes, limit_s: float, machine: TlsMachine | None
+) -> bytes:
+    """Go through the handshake, within that of TLS if there is one; return what came behind it."""
     deadline_s = time.monotonic() + limit_s
     try:
-        handshake = ClientHandshake(key, nonce=os.urandom(NONCE_BYTES))
+        early = b"" if machine is None else _shake(sock, machine, deadline_s)
+        channel = b"" if machine is None else machine.channel
+        handshake = ClientHandshake(key, nonce=os.urandom(NONCE_BYTES), channel=channel)
+        handshake.receive_data(early)
         while handshake.next_event() is None:
             if data := handshake.data_to_send():
-                sock.sendall(data)
+                sock.sendall(data if machine is None else machine.send([data]))
             else:
-                handshake.receive_data(_recv_until(sock, deadline_s))
-        sock.sendall(handshake.data_to_send())
+                data = _recv_until(sock, deadline_s)
+                handshake.receive_data(data if machine is None else machine.receive_data(data))
+    except CertificateRefused as err:
+        raise NotAllowed(f"{address}: {err}", reason="certificate") from None
+    except NotTls as err:
+        raise ProtocolViolation(f"{address}: {err}", reason="tls") from None
     except AuthenticationRefused as err:
         raise NotAllowed(f"{address}: {err}", reason="key") from None
     except WeakKey as err:
@@ -152,6 +180,12 @@ def _authenticate(sock: socket.socket, address: Address, key: bytes, limit_s: fl
     except (VersionMismatch, ProtocolError) as err:
         raise ProtocolViolation(f"{address}: {err}", reason="version") from None
     return handshake.trailing_data()
+
+
+def _shake(sock: socket.socket, machine: TlsMachine, deadline_s: float) -> bytes:
+    from mpclient.tls import shake  # noqa: PLC0415 - who speaks no TLS does without
+
+    return shake(sock, machine, deadline_s)
 
 
 def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
@@ -191,7 +225,7 @@ class Connection:
             else:
                 _send_vectored(self._sock, pieces)
         except OSError as err:
-            _let_pass(err)
+            let_pass(err)
             raise Lost(f"the connection broke while sending ({err})") from None
 
     def ask(self, pieces: Sequence[bytes]) -> Event:
@@ -207,7 +241,7 @@ class Connection:
             sock.sendall(pieces[0])
             data = sock.recv(_RECV_BYTES)
         except OSError as err:
-            _let_pass(err)
+            let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not data:
             raise Lost(_CLOSED)
@@ -244,7 +278,7 @@ class Connection:
         try:
             data = self._sock.recv(size)
         except OSError as err:
-            _let_pass(err)
+            let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not data:
             raise Lost(_CLOSED)
@@ -286,11 +320,11 @@ class Connection:
         answer: dict[str, Any] = event.body
         return answer
 
-    def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event]]:
-        """Give the socket, what cuts its bytes into frames, and early frames, to a reader of its own."""
+    def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event], TlsMachine | None]:
+        """Give the socket, what cuts its bytes into frames, early frames, and TLS to a reader of its own."""
         self._sock.setblocking(False)
         events, self._early = self._early, []
-        return self._sock, self._decoder, events
+        return self._sock, self._decoder, events, None
 
     def shortcut(self, offered: Any) -> Address | None:
         """Return the Unix socket that the server offered in its answer to ATTACH, if it is of this machine.
@@ -339,12 +373,12 @@ class Connection:
         self._sock.close()
 
 
-def _let_pass(err: OSError) -> None:
+def let_pass(err: OSError) -> None:
     """Raise `err` again if a signal handler raised it: the handler's frame is then the innermost one."""
     trace = err.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is not None and trace.tb_frame.f_globals.get("__name__") not in {__name__, socket.__name__}:
+    if trace is not None and trace.tb_frame.f_globals.get("__name__") not in _OURS:
         raise err
 
 

@@ -63,7 +63,7 @@ def start_local(name: str = "", **limits: float) -> Cluster:
     local = LocalCluster()
     try:
         local.start()
-        session = Session(local.address, local.key, Describes(name=name), **limits)
+        session = Session(local.address, local.key, Describes(name=name), tls=None, **limits)
         local.session = session
         session.start()
     except BaseException:

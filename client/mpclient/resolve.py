@@ -24,17 +24,19 @@ from mpshared.errors import NoSuchObject, ServerGone
 if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpclient.terms import SessionBase
+    from mpshared.tls import ClientTls
 
 __all__ = ["learn_key", "resolve", "session_at", "session_for"]
 
-_keys: Final[dict[str, bytes]] = {}
-"""Keys that came with what `multiprocessing` gave this child process, by address."""
+_keys: Final[dict[str, tuple[bytes, ClientTls | None]]] = {}
+"""Keys, and where TLS has its files, that came with what `multiprocessing` gave this child process, by
+address."""
 _opening = threading.Lock()
 
 
-def learn_key(address: str, key: bytes) -> None:
-    """Remember the key of a server, given by the parent process."""
-    _keys[address] = key
+def learn_key(address: str, key: bytes, tls: ClientTls | None) -> None:
+    """Remember the key of a server, and how TLS is spoken with it, given by the parent process."""
+    _keys[address] = key, tls
 
 
 def resolve(kind: str, ident: str, address: str) -> Any:
@@ -89,13 +91,13 @@ def session_at(address: str) -> Session:
         for session in living_sessions():
             if address in {str(session.address), session.advertise}:
                 return session
-        return Session(Address.parse(address), _key_for(address))
+        place = Address.parse(address)
+        key, tls = _keys.get(address) or _found_for(place)
+        return Session(place, key, tls=tls)
 
 
-def _key_for(address: str) -> bytes:
-    key = _keys.get(address)
-    if key is None:
-        from mpshared.keys import find_key, find_key_beside  # noqa: PLC0415 - most children are given theirs
+def _found_for(place: Address) -> tuple[bytes, ClientTls | None]:
+    from mpclient.cluster import read_tls  # noqa: PLC0415 - the import would be circular
+    from mpshared.keys import find_key, find_key_beside  # noqa: PLC0415 - most children are given theirs
 
-        key = (find_key_beside(Address.parse(address).path) or find_key()).secret
-    return key
+    return (find_key_beside(place.path) or find_key()).secret, read_tls(place)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpshared.address import Address
     from mpshared.ops import Op
+    from mpshared.tls import ClientTls
     from mpshared.values import Blob
 
 __all__ = ["Describes", "Session", "Term", "living_sessions"]
@@ -56,9 +57,15 @@ class Session(SessionBase):
     """This process at one server. Threads may share it; so may forked children."""
 
     def __init__(
-        self, address: Address, key: bytes, describes: Describes | None = None, **limits_s: float
+        self,
+        address: Address,
+        key: bytes,
+        describes: Describes | None = None,
+        *,
+        tls: ClientTls | None = None,
+        **limits_s: float,
     ) -> None:
-        super().__init__(address, key, describes, **limits_s)
+        super().__init__(address, key, describes, tls=tls, **limits_s)
         self.speaks_for: Sequence[str] = ()
         """Sessions of processes this one answers for: a supervisor's workers."""
         self.outgoing: Outgoing | None = None

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpshared.address import Address
     from mpshared.ops import Op
+    from mpshared.tls import ClientTls
 
 __all__ = ["Describes", "SessionBase", "Term", "again"]
 
@@ -140,11 +141,14 @@ class SessionBase:
         key: bytes,
         describes: Describes | None = None,
         *,
+        tls: ClientTls | None = None,
         connect_timeout_s: float = 30.0,
         reconnect_timeout_s: float = 60.0,
     ) -> None:
         self.address = address
         self.key = key
+        self.tls = tls
+        """None: what is said is not encrypted."""
         self.describes = describes or Describes()
         self.connect_timeout_s = connect_timeout_s
         self.reconnect_timeout_s = reconnect_timeout_s
@@ -257,7 +261,7 @@ class SessionBase:
                 return dial(term.shortcut, self.key, timeout_s or 10.0)
             except (Lost, NotAllowed, ProtocolViolation):
                 term.shortcut = None  # another network namespace, or the server is gone: the address tells
-        return dial(self.address, self.key, timeout_s or 10.0)
+        return dial(self.address, self.key, timeout_s or 10.0, self.tls)
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond `close`.

@@ -1,4 +1,4 @@
-"""What the `mpserve` command can do: start, ping, status, why, rm, release, keyfile; and its help.
+"""What the `mpserve` command can do: start, ping, status, why, rm, release, keyfile, tls; and its help.
 
 What goes wrong is one line on standard error and an exit code of `mpshared.exit_codes`; never a traceback.
 """
@@ -31,6 +31,9 @@ app = make_app("mpserve", "Serve multiprocessing's objects to every machine you 
 Connect = Annotated[Any, option(settings.ADDRESS)]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of --data.", show_default=False)]
 KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
+TlsCert = Annotated[Any, option(settings.TLS_CERT)]
+TlsKey = Annotated[Any, option(settings.TLS_KEY)]
+TlsCa = Annotated[Any, option(settings.TLS_CA)]
 
 
 @app.callback()
@@ -46,6 +49,10 @@ def start(
     port: Annotated[int, option(settings.PORT)] = settings.PORT.default,
     advertise: Annotated[Any, option(settings.ADVERTISE)] = settings.ADVERTISE.default,
     insecure: Annotated[bool, option(settings.INSECURE)] = settings.INSECURE.default,
+    plain: Annotated[Any, option(settings.PLAIN)] = settings.PLAIN.default,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     authkey_file: Annotated[Any, option(settings.AUTHKEY_FILE)] = settings.AUTHKEY_FILE.default,
     max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
     max_memory: Annotated[int | None, option(settings.MAX_MEMORY)] = settings.MAX_MEMORY.default,
@@ -75,19 +82,25 @@ def start(
 def ping(
     connect: Connect = None,
     authkey_file: KeyFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     timeout: Annotated[float, option(asking.TIMEOUT)] = asking.TIMEOUT.default,
 ) -> int:
     """Tell whether a server answers.
 
     The exit code is 0, or 1 after a line that says why not.
     """
-    return asking.ping(connect, authkey_file, timeout)
+    return asking.ping(connect, authkey_file, timeout, tls_cert=tls_cert, tls_key=tls_key, tls_ca=tls_ca)
 
 
 @app.command()
 def status(
     connect: Connect = None,
     authkey_file: KeyFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Show what a running server holds, and who uses it.
@@ -98,7 +111,7 @@ def status(
     def question(asked: Inquiry) -> dict[str, Any]:
         return {"server": asked.greeting, **asked.call("cluster.status")}
 
-    show(_ask(connect, authkey_file, question), as_json=as_json)
+    show(_ask(connect, authkey_file, (tls_cert, tls_key, tls_ca), question), as_json=as_json)
 
 
 @app.command()
@@ -110,9 +123,17 @@ def rm(
     ] = "",
     connect: Connect = None,
     authkey_file: KeyFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
 ) -> None:
     """Delete the object of that name; who waits for it gets an error."""
-    if not _ask(connect, authkey_file, lambda asked: asked.call("cluster.delete", name, kind or None)):
+    if not _ask(
+        connect,
+        authkey_file,
+        (tls_cert, tls_key, tls_ca),
+        lambda asked: asked.call("cluster.delete", name, kind or None),
+    ):
         text = f"there is no {kind or 'object'} named {name!r}; `mpserve status` lists what there is"
         fail("mpserve rm", ExitCode.FAILED, text)
 
@@ -133,13 +154,21 @@ def why(
     ] = "",
     connect: Connect = None,
     authkey_file: KeyFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Tell who waits for whose lock, and where that has no end.
 
     With a name: who waits for that lock, whom its holder waits for, and so on.
     """
-    told = _ask(connect, authkey_file, lambda asked: asked.call("cluster.why", name or None, kind or None))
+    told = _ask(
+        connect,
+        authkey_file,
+        (tls_cert, tls_key, tls_ca),
+        lambda asked: asked.call("cluster.why", name or None, kind or None),
+    )
     show_why(told, as_json=as_json)
 
 
@@ -159,13 +188,21 @@ def release(
     ] = "",
     connect: Connect = None,
     authkey_file: KeyFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
 ) -> None:
     """Release a lock whose holder is gone, for the next who waits.
 
     Locks that were made with on_owner_death="hold" or "raise" stay as their dead holder left them. One whose
     holder is alive is not released.
     """
-    _ask(connect, authkey_file, lambda asked: asked.call("cluster.release", name, kind or None))
+    _ask(
+        connect,
+        authkey_file,
+        (tls_cert, tls_key, tls_ca),
+        lambda asked: asked.call("cluster.release", name, kind or None),
+    )
 
 
 @app.command()
@@ -175,6 +212,37 @@ def keyfile() -> None:
         say(str(default_key_file()))
     except KeyProblem as err:
         fail("mpserve keyfile", ExitCode.BAD_KEY, str(err))
+
+
+tls_app = make_app("tls", "Make certificates for TLS.")
+app.add_typer(tls_app)
+
+
+@tls_app.callback()
+def _tls() -> None:
+    """Make certificates for TLS."""
+
+
+@tls_app.command("init")
+def tls_init(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Where to: a folder that is empty, or new.", show_default=False),
+    ],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name or IP address by which workers and programs dial the server; may be given several "
+            "times. This machine's name and loopback addresses are always among them.",
+            show_default=False,
+        ),
+    ] = None,
+) -> int:
+    """Make an authority, a server's certificate and a client's, and tell what to do with them."""
+    from mpserve.tls_init import init  # noqa: PLC0415 - loads cryptography
+
+    return init(folder, host or ())
 
 
 @app.command()
@@ -213,8 +281,10 @@ def import_(
     return data.import_(file, folder)
 
 
-def _ask(address: Address | None, key_file: str | None, question: Callable[[Inquiry], Any]) -> Any:
+def _ask(
+    address: Address | None, key_file: str | None, tls: asking.TlsGiven, question: Callable[[Inquiry], Any]
+) -> Any:
     try:
-        return asking.ask(address, key_file, ANSWER_S, question)
+        return asking.ask(address, key_file, ANSWER_S, question, tls)
     except asking.Unanswered as err:
         fail("mpserve", err.code, str(err))

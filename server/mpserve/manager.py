@@ -40,9 +40,12 @@ if TYPE_CHECKING:
     from mpserve.engines.journal.engine import JournalEngine
     from mpserve.engines.journal.store import Store, Sync
     from mpshared.log import Logger
+    from mpshared.tls import ServerTls
 
 __all__ = ["BadRegistration", "Manager", "Options", "Server"]
 
+SOON_S = 30 * 86400.0
+"""A certificate that expires before that is told of at the start."""
 GOODBYE_S = 1.0
 """How long peers may take to read the goodbye when the server stops."""
 
@@ -66,6 +69,10 @@ class Options:
     data: str | None = None
     """The folder of the journal; None: everything is in memory only."""
     sync: Sync = "full"
+    tls: ServerTls | None = None
+    """What is spoken at `address`; None: no TLS."""
+    plain: Address | None = None
+    """Where to listen too, without TLS: for `Server.listen_plain`."""
 
 
 class Server:
@@ -100,6 +107,7 @@ class Server:
                 max_message=options.max_message,
                 allow_shutdown=options.allow_shutdown,
                 advertise=str(options.advertise or ""),
+                advertise_stock=options.tls is None,
             ),
             stop=self.stop,
             session_timeout_s=options.session_timeout_s,
@@ -120,6 +128,7 @@ class Server:
         )
         self.loop.timed += [self.engine, self.registered] if own else [self.engine]
         self.address = options.address
+        self.plain: Address | None = None
         self.stop_reason = ""
 
     def _make_engine(self) -> MemoryEngine:
@@ -158,20 +167,44 @@ class Server:
         Raises:
             OSError: The address cannot be listened at.
         """
-        self.address = self.listener.listen(self.options.address)
-        if not (self.options.tcp_only or self.address.is_unix):
+        options = self.options
+        self.address = self.listener.listen(options.address, options.tls)
+        if not (options.tcp_only or self.address.is_unix or options.tls is not None):
             self.dispatcher.shortcut = self.listener.open_shortcut()
         return self.address
 
+    def listen_plain(self, address: Address) -> None:
+        """Begin to accept here too, without TLS.
+
+        Raises:
+            OSError: The address cannot be listened at.
+        """
+        self.plain = self.listener.listen(address)
+
     def serve(self) -> None:
         """Serve until `stop`, then say goodbye and close."""
-        self.log.info("server.ready", address=str(self.address), pid=os.getpid(), version=VERSION)
+        self.log.info(
+            "server.ready", address=str(self.address), pid=os.getpid(), version=VERSION, **self._security()
+        )
+        if self.options.tls is not None and self.options.tls.until_s < time.time() + SOON_S:
+            self.log.warning(
+                "tls.expires_soon", todo="make new certificates (mpserve tls init), then restart"
+            )
         try:
             self.loop.run()
             self._say_goodbye()
         finally:
             self.close()
         self.log.info("server.stopped", reason=self.stop_reason)
+
+    def _security(self) -> dict[str, str]:
+        """Return what the log says of TLS."""
+        if self.options.tls is None:
+            return {} if self.plain is None else {"plain": str(self.plain)}
+        told = "1.3, clients need a certificate" if self.options.tls.wants_certificates else "1.3"
+        stock = "cannot connect: they speak no TLS; see --plain" if self.plain is None else f"at {self.plain}"
+        until = time.strftime("%Y-%m-%d", time.gmtime(self.options.tls.until_s))
+        return {"tls": told, "certificate_until": until, "standard_library_clients": stock}
 
     def stop(self, reason: str) -> None:
         """Leave `serve` soon. Safe in a signal handler."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.net.ask import Inquiry, inquire
 from mpshared import settings
@@ -16,9 +16,12 @@ from mpshared.keys import KeyProblem, find_key
 from mpshared.settings import Setting
 from mpshared.text import printable
 from mpshared.units import parse_duration
-from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
+from mpshared.wire.errors import AuthenticationRefused, CertificateRefused, ProtocolError, VersionMismatch
 
-__all__ = ["SETTINGS", "TIMEOUT", "Unanswered", "ask", "ping"]
+if TYPE_CHECKING:
+    from mpshared.tls import ClientTls
+
+__all__ = ["SETTINGS", "TIMEOUT", "TlsGiven", "Unanswered", "ask", "ping"]
 
 TIMEOUT: Final[Setting[float]] = Setting(
     name="timeout",
@@ -31,7 +34,11 @@ TIMEOUT: Final[Setting[float]] = Setting(
     shown="5s",
     help="How long to wait for the answer.",
 )
-SETTINGS: Final[tuple[Setting[Any], ...]] = (settings.ADDRESS, settings.AUTHKEY_FILE, TIMEOUT)
+SETTINGS: Final[tuple[Setting[Any], ...]] = (
+    *(settings.ADDRESS, settings.AUTHKEY_FILE, settings.TLS_CERT, settings.TLS_KEY, settings.TLS_CA, TIMEOUT),
+)
+TlsGiven = tuple[str | None, str | None, str | None]
+"""Files of --tls-cert, --tls-key, --tls-ca."""
 
 
 class Unanswered(Exception):
@@ -42,10 +49,19 @@ class Unanswered(Exception):
         self.code = code
 
 
-def ping(address: Address | None, authkey_file: str | None, timeout: float) -> int:
+def ping(
+    address: Address | None,
+    authkey_file: str | None,
+    timeout: float,
+    *,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+    tls_ca: str | None = None,
+) -> int:
     """Print whether a server answers; return 0 or 1, as health checks want it."""
+    tls = tls_cert, tls_key, tls_ca
     try:
-        version = ask(address, authkey_file, timeout, lambda inquiry: inquiry.greeting["version"])
+        version = ask(address, authkey_file, timeout, lambda inquiry: inquiry.greeting["version"], tls)
     except Unanswered as err:
         print(f"mpserve ping: {printable(str(err))}", file=sys.stderr)
         return ExitCode.FAILED
@@ -54,7 +70,11 @@ def ping(address: Address | None, authkey_file: str | None, timeout: float) -> i
 
 
 def ask(
-    address: Address | None, key_file: str | None, timeout_s: float, question: Callable[[Inquiry], Any]
+    address: Address | None,
+    key_file: str | None,
+    timeout_s: float,
+    question: Callable[[Inquiry], Any],
+    tls: TlsGiven = (None, None, None),
 ) -> Any:
     """Return what `question` finds out from the server.
 
@@ -63,6 +83,7 @@ def ask(
         key_file: File with the key, or None to look for it.
         timeout_s: Seconds for each step.
         question: Is given the open `Inquiry`.
+        tls: Files that were named.
 
     Raises:
         Unanswered: For every reason there can be.
@@ -71,8 +92,10 @@ def ask(
     unreachable = partial(Unanswered, ExitCode.UNREACHABLE)
     try:
         key = find_key(key_file)
-        with inquire(where, key.secret, "mpserve command", timeout_s) as inquiry:
+        with inquire(where, key.secret, "mpserve command", timeout_s, _find_tls(where, tls)) as inquiry:
             return question(inquiry)
+    except CertificateRefused as err:
+        raise Unanswered(ExitCode.BAD_KEY, f"{where}: {err}") from None
     except (KeyProblem, AuthenticationRefused) as err:
         raise Unanswered(ExitCode.BAD_KEY, str(err)) from None
     except (VersionMismatch, ProtocolError) as err:
@@ -86,3 +109,14 @@ def ask(
     except OSError as err:
         why = f"no server answers at {where}: {err.strerror or err}"
         raise unreachable(f"{why}; start one with `mpserve start`, or say where with --connect") from None
+
+
+def _find_tls(address: Address, given: TlsGiven) -> ClientTls | None:
+    if not any(given):  # they hold what the environment says, too
+        return None
+    from mpshared.tls import TlsProblem, find_client_tls  # noqa: PLC0415 - `ping` without TLS is to be quick
+
+    try:
+        return find_client_tls(address, *given)
+    except TlsProblem as err:
+        raise Unanswered(ExitCode.BAD_KEY, str(err)) from None

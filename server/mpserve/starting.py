@@ -21,6 +21,7 @@ from mpshared.units import parse_count
 
 if TYPE_CHECKING:
     from mpserve.manager import Options, Server
+    from mpshared.tls import ServerTls
 
 __all__ = ["SETTINGS", "start"]
 
@@ -51,7 +52,9 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
         given: `host`, `port`, `insecure`, and the other settings of a server by their names.
     """
     address = _where(given.pop("host"), given.pop("port"))
-    _check_exposure(address, insecure=given.pop("insecure"))
+    tls = _find_tls(address, *(given.pop(name) for name in ("tls_cert", "tls_key", "tls_ca")))
+    _check_exposure(address, insecure=given.pop("insecure") or tls is not None)
+    _check_plain(given["plain"])
     key = _find_key(authkey_file)
     from mpserve.engines.base import StoreError  # noqa: PLC0415
     from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
@@ -59,7 +62,7 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
 
     given["grace_s"] = given.pop("grace")
     given["session_timeout_s"] = given.pop("session_timeout")
-    options = Options(address, **given)
+    options = Options(address, tls=tls, **given)
     try:
         server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
     except BadRegistration as err:
@@ -91,8 +94,31 @@ def _check_exposure(address: Address, *, insecure: bool) -> None:
     if not address.is_local and not insecure:
         text = (
             f"{address} can be reached by other machines, and the traffic is not encrypted: anybody on the "
-            "way can read and change it. In a network you trust, add --insecure; else listen at 127.0.0.1 "
-            "and tunnel (ssh -L)"
+            "way can read and change it. Encrypt it with --tls-cert and --tls-key (mpserve tls init makes "
+            "them); in a network you trust, add --insecure instead"
+        )
+        _end(ExitCode.USAGE, text)
+
+
+def _find_tls(address: Address, cert: str | None, key: str | None, ca: str | None) -> ServerTls | None:
+    if not (cert or key or ca):
+        return None  # nothing is loaded for it
+    from mpshared.tls import TlsProblem, find_server_tls  # noqa: PLC0415 - loads ssl
+
+    if address.is_unix:
+        text = "is a Unix socket of this machine, over which nothing is encrypted; leave out --tls-cert"
+        _end(ExitCode.USAGE, f"{address} {text}")
+    try:
+        return find_server_tls(cert, key, ca)
+    except TlsProblem as err:
+        _end(ExitCode.BAD_KEY, str(err))
+
+
+def _check_plain(address: Address | None) -> None:
+    if address is not None and not address.is_local:
+        text = (
+            f"--plain: {address} can be reached by other machines, and there nothing is encrypted; write a "
+            "loopback address or unix:/path"
         )
         _end(ExitCode.USAGE, text)
 
@@ -110,11 +136,15 @@ def _listen(server: Server, options: Options, lifeline: int) -> None:
             server.stop_at_end_of(lifeline)
     except OSError as err:
         _end(ExitCode.USAGE, f"--lifeline: {lifeline} is not the reading end of a pipe ({err.strerror})")
+    address = options.address
     try:
         server.listen()
+        if options.plain is not None:
+            address = options.plain
+            server.listen_plain(address)
     except (OSError, UnicodeError) as err:
         server.close()
-        _end(ExitCode.CANNOT_LISTEN, f"cannot listen at {options.address}: {_why_not(options.address, err)}")
+        _end(ExitCode.CANNOT_LISTEN, f"cannot listen at {address}: {_why_not(address, err)}")
 
 
 def _why_not(address: Address, err: OSError | UnicodeError) -> str:
@@ -134,10 +164,16 @@ def _why_not(address: Address, err: OSError | UnicodeError) -> str:
 
 def _greet(server: Server, key: Key) -> None:
     """Print the next steps. A server whose banner nobody reads is none the worse."""
+    with suppress(OSError):
+        say(_banner_of(server, key))
+
+
+def _banner_of(server: Server, key: Key) -> str:
     from mpserve.banner import banner  # noqa: PLC0415 - people only
 
-    with suppress(OSError):
-        say(banner(server.address, key, server.options.advertise, server.options.data))
+    options = server.options
+    tls = None if options.tls is None else options.tls.files
+    return banner(server.address, key, options.advertise, options.data, tls, server.plain)
 
 
 def _stop_on_signals(server: Server) -> None:

@@ -48,6 +48,7 @@ __all__ = [
     "find_key_beside",
     "make_key",
     "read_key_file",
+    "readable_by_others",
 ]
 
 
@@ -205,10 +206,15 @@ def _without_newline(data: bytes) -> bytes:
     return data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data
 
 
-def _check_mode(file: Path, mode: int) -> None:
+def readable_by_others(file: Path, mode: int) -> bool:
+    """Tell whether other users may open a file that holds a secret; see the rule about /run/secrets."""
     if os.name != "posix" or file.absolute().is_relative_to(_CONTAINER_SECRETS):
-        return
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return False
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _check_mode(file: Path, mode: int) -> None:
+    if readable_by_others(file, mode):
         msg = (
             f"the key file {_shown(file)} can be opened by other users (mode {stat.S_IMODE(mode):04o}), who "
             "could then run code on "

@@ -159,7 +159,55 @@ INSECURE: Final[Setting[bool]] = Setting(
     default=False,
     shown="",
     help="Listen at an address that other machines reach, although the traffic is not encrypted: for "
-    "networks you trust.",
+    "networks you trust. Not needed with --tls-cert.",
+)
+PLAIN: Final[Setting[Address | None]] = Setting(
+    name="plain",
+    users=_SERVER,
+    option="--plain",
+    env="MPSERVE_PLAIN",
+    metavar="ADDRESS",
+    parse=partial(Address.parse, default_port=DEFAULT_PORT),
+    default=None,
+    shown="",
+    help="Listen here too, without TLS: a loopback address or unix:/path of this machine, for "
+    "standard-library clients, which cannot speak TLS.",
+)
+TLS_CERT: Final[Setting[str | None]] = Setting(
+    name="tls_cert",
+    users=("server", "worker", "client"),
+    option="--tls-cert",
+    env="MPSERVE_TLS_CERT",
+    metavar="FILE",
+    parse=_text,
+    default=None,
+    shown="",
+    help="Own certificate, PEM (`mpserve tls init` makes some). A server that has one speaks TLS 1.3 and "
+    "nothing else; a worker or program shows its own to a server that wants one.",
+)
+TLS_KEY: Final[Setting[str | None]] = Setting(
+    name="tls_key",
+    users=("server", "worker", "client"),
+    option="--tls-key",
+    env="MPSERVE_TLS_KEY",
+    metavar="FILE",
+    parse=_text,
+    default=None,
+    shown="",
+    help="Private key of the certificate, PEM, not encrypted, readable by you only.",
+)
+TLS_CA: Final[Setting[str | None]] = Setting(
+    name="tls_ca",
+    users=("server", "worker", "client"),
+    option="--tls-ca",
+    env="MPSERVE_TLS_CA",
+    metavar="FILE",
+    parse=_text,
+    default=None,
+    shown="",
+    help="Certificates of the authorities to trust, PEM. A server with it lets in only clients with a "
+    "certificate of theirs; a worker or program with it speaks TLS, and checks that the server has one, for "
+    "the name it was dialled by. Over a Unix socket nothing is encrypted, and these variables are not used.",
 )
 AUTHKEY_FILE: Final[Setting[str | None]] = Setting(
     name="authkey_file",

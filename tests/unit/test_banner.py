@@ -12,7 +12,9 @@ import pytest
 from mpserve.banner import banner
 from mpshared.address import Address
 from mpshared.keys import Key, default_key_file
+from mpshared.tls import TlsFiles
 
+MADE = " ".join(f"--tls-{what} mpserve-tls/server/{what}.pem" for what in ("cert", "key", "ca"))
 SECRET = b"a key of more than sixteen bytes"
 
 
@@ -40,6 +42,8 @@ def test_at_home_nobody_thinks_of_keys(own):
         "mpworker",
         "export MPSERVE_ADDRESS=127.0.0.1:7707",
         "mpserve status",
+        "mpserve tls init mpserve-tls",
+        f"mpserve start --host 0.0.0.0 {MADE}",
         "mpserve start --host 0.0.0.0 --insecure",
         "Ctrl-C",
     ]
@@ -87,6 +91,43 @@ def test_the_advertised_address_is_the_one_to_dial(own):
     lines = commands_of(banner(Address.parse("0.0.0.0:7707"), own, Address.parse("example.org:80")))
     assert "mpworker --connect example.org:80 --authkey-file mpserve.key" in lines
     assert "export MPSERVE_ADDRESS=127.0.0.1:7707" in lines
+
+
+@pytest.fixture
+def made(tmp_path) -> TlsFiles:
+    """Return a server's files as `mpserve tls init` makes them, with the clients' beside them."""
+    for name in ("server", "client"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ca.pem").touch()
+    return TlsFiles(*(str(tmp_path / "server" / name) for name in ("cert.pem", "key.pem", "ca.pem")))
+
+
+def test_with_tls_each_line_has_the_files_of_clients(own, made, tmp_path):
+    lines = commands_of(banner(Address.parse("0.0.0.0:7707"), own, tls=made))
+    client = tmp_path / "client"
+    files = f"--tls-cert {client}/cert.pem --tls-key {client}/key.pem --tls-ca {client}/ca.pem"
+    assert lines[0] == f"mpworker {files}"
+    assert lines[1].endswith(
+        f"MPSERVE_TLS_CERT={client}/cert.pem MPSERVE_TLS_KEY={client}/key.pem MPSERVE_TLS_CA={client}/ca.pem"
+    )
+    assert lines[2] == f"mpserve status {files}"
+    assert f"scp -rp me@one:{client} mpserve-tls" in lines
+    assert lines[-3].endswith(
+        "--tls-cert mpserve-tls/cert.pem --tls-key mpserve-tls/key.pem --tls-ca mpserve-tls/ca.pem"
+    )
+    assert lines[-2].endswith('MPSERVE_TLS_CA="$PWD/mpserve-tls/ca.pem"')
+
+
+def test_without_a_ca_clients_need_no_certificate(own, made, tmp_path):
+    lines = commands_of(banner(Address.parse("127.0.0.1:7707"), own, tls=made._replace(ca="")))
+    assert lines[0] == f"mpworker --tls-ca {tmp_path}/client/ca.pem"
+
+
+def test_with_tls_it_tells_where_managers_of_the_standard_library_connect(own, made):
+    where = Address.parse("127.0.0.1:7707")
+    assert "no TLS: they connect with --plain" in banner(where, own, tls=made)
+    plain = Address.parse("unix:/run/plain")
+    assert "no TLS: they connect at unix:/run/plain" in banner(where, own, tls=made, plain=plain)
 
 
 def test_a_user_without_a_name(own, monkeypatch):

@@ -16,7 +16,7 @@ from mpclient.aio.kinds import find_class
 from mpclient.aio.session import Session
 from mpclient.aio.threads import in_thread
 from mpclient.cluster import Cluster as BlockingCluster
-from mpclient.cluster import read_key, read_place
+from mpclient.cluster import read_key, read_place, read_tls
 from mpclient.default import find_existing
 from mpclient.factories import Factories, Opening, given_of, lock_name
 from mpclient.objects.t_array import array_settings
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mpclient.local import LocalCluster
     from mpclient.terms import SessionBase
     from mpshared.address import Address
+    from mpshared.tls import ClientTls
 
 __all__ = ["Cluster", "Connecting", "connect"]
 
@@ -293,6 +294,9 @@ def connect(
     *,
     name: str = "",
     authkey_file: str | os.PathLike[str] | None = None,
+    tls_ca: str | os.PathLike[str] | None = None,
+    tls_cert: str | os.PathLike[str] | None = None,
+    tls_key: str | os.PathLike[str] | None = None,
     connect_timeout: float | None = None,
     reconnect_timeout: float | None = None,
 ) -> Connecting:
@@ -301,7 +305,7 @@ def connect(
     Arguments and errors as those of `mpclient.connect`. Without an address, and without ``MPSERVE_ADDRESS``,
     that is the default cluster's server, or one of this program's own.
     """
-    given = address, authkey, authkey_file, connect_timeout, reconnect_timeout
+    given = address, authkey, authkey_file, (tls_cert, tls_key, tls_ca), connect_timeout, reconnect_timeout
     return Connecting(partial(_read_arguments, *given), name)
 
 
@@ -309,16 +313,17 @@ def _read_arguments(
     address: str | tuple[str, int] | Address | None,
     authkey: bytes | str | None,
     authkey_file: str | os.PathLike[str] | None,
+    tls_files: tuple[str | os.PathLike[str] | None, ...],
     connect_timeout: float | None,
     reconnect_timeout: float | None,
 ) -> _Place:
     """Find out where to connect to. Reads files, and may start a server: in a thread."""
     place, limits = read_place(address, connect_timeout, reconnect_timeout)
     if place is not None:
-        return _Place(place, read_key(authkey, authkey_file), limits)
+        return _Place(place, read_key(authkey, authkey_file), limits, read_tls(place, *tls_files))
     existing = find_existing()
     if existing is not None:
-        return _Place(existing.session.address, existing.session.key, limits)
+        return _Place(existing.session.address, existing.session.key, limits, existing.session.tls)
     from mpclient.local import LocalCluster  # noqa: PLC0415 - only where there is no server
 
     local = LocalCluster()
@@ -327,7 +332,7 @@ def _read_arguments(
     except BaseException:
         local.stop()
         raise
-    return _Place(local.address, local.key, limits, local)
+    return _Place(local.address, local.key, limits, owns=local)
 
 
 class _Place(NamedTuple):
@@ -336,6 +341,7 @@ class _Place(NamedTuple):
     address: Address
     key: bytes
     limits: _dict[str, float]
+    tls: ClientTls | None = None
     owns: LocalCluster | None = None
 
     def drop(self) -> None:
@@ -367,7 +373,8 @@ class Connecting:
 
     async def _connect(self) -> Cluster:
         place = await in_thread(self._read, _Place.drop)
-        session = Session(place.address, place.key, Describes(name=self._name), **place.limits)
+        describes = Describes(name=self._name)
+        session = Session(place.address, place.key, describes, tls=place.tls, **place.limits)
         try:
             await session.start()
         except BaseException:
@@ -384,6 +391,7 @@ def _begin_work(session: Session) -> _Work:
     """Make an executor, with a session of its own: it has threads that wait."""
     beside = BlockingSession(
         *(session.address, session.key, session.describes),
+        tls=session.tls,
         connect_timeout_s=session.connect_timeout_s,
         reconnect_timeout_s=session.reconnect_timeout_s,
     )

@@ -3,6 +3,7 @@
 RULES
 * It is dialled and attached in a thread (`dialling`), then handed to the loop; so nothing here knows how that
   is done.
+* Over TLS it goes on with the machine that shook hands; asyncio's own would begin anew.
 * How it ends is told once: `Lost`, or what the server did that no server of ours does.
 """
 
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Self
 
 from mpclient.dialling import Goodbye, Lost
 from mpshared.errors import MpserveError, ProtocolViolation
-from mpshared.wire.errors import ProtocolError
+from mpshared.wire.errors import AuthenticationRefused, ProtocolError
 from mpshared.wire.own.frames import Control, Type
 
 if TYPE_CHECKING:
     from mpclient.dialling import Connection
     from mpshared.wire.own.frames import Event
+    from mpshared.wire.tls import TlsMachine
 
 __all__ = ["Line"]
 
@@ -40,7 +42,7 @@ class Line(asyncio.Protocol):
         hear: Callable[[Event], None],
         ended: Callable[[Line, Lost | MpserveError], None],
     ) -> None:
-        self._socket, self._decoder, self._early = control.hand_over()
+        self._socket, self._decoder, self._early, self._tls = control.hand_over()
         self._hear = hear
         self._ended = ended
         self._begun = self._over = False
@@ -93,7 +95,10 @@ class Line(asyncio.Protocol):
         transport = self._transport
         # One that is about to tell of its end would register its descriptor anew, for whoever gets that next.
         if transport is not None and not self._over and not transport.is_closing():
-            transport.writelines(pieces)
+            if self._tls is None:
+                transport.writelines(pieces)
+            else:
+                transport.writelines(self._tls.send_in_parts(pieces))
 
     def _read(self) -> None:
         try:
@@ -136,9 +141,21 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, act on every whole frame."""
+        if self._tls is not None and not (data := self._decrypted(self._tls, data)):
+            return
         self._decoder.receive_data(data)
         if self._begun:
             self._read()
+
+    def _decrypted(self, machine: TlsMachine, data: bytes) -> bytes:
+        try:
+            plain = machine.receive_data(data)
+        except (AuthenticationRefused, ProtocolError) as err:
+            self._end(Lost(f"the connection broke ({err})"))
+            return b""
+        if machine.ended and not plain:
+            self._end(Lost("the server closed the connection"))
+        return plain
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpshared.address import Address
     from mpshared.ops import Op
+    from mpshared.tls import ClientTls
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Event
 
@@ -68,9 +69,15 @@ class Session(SessionBase):
     """See the file's beginning. Made in a running loop."""
 
     def __init__(
-        self, address: Address, key: bytes, describes: Describes | None = None, **limits_s: float
+        self,
+        address: Address,
+        key: bytes,
+        describes: Describes | None = None,
+        *,
+        tls: ClientTls | None = None,
+        **limits_s: float,
     ) -> None:
-        super().__init__(address, key, describes, **limits_s)
+        super().__init__(address, key, describes, tls=tls, **limits_s)
         self._loop = asyncio.get_running_loop()
         self._lanes = TaskLanes()
         self._ending: set[Lane] = set()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpclient.terms import SessionBase
     from mpshared.ops import Op
+    from mpshared.tls import ClientTls
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
@@ -120,7 +121,10 @@ class Held(ProxyBase):
         address = session.advertise or str(session.address)
         if is_spawning():
             # Its child runs this very program for this very user: it may know the key.
-            return _open_with_key, (self._kind_text, handle.ident, str(session.address), session.key)
+            return _open_with_key, (
+                *(self._kind_text, handle.ident),
+                *(str(session.address), session.key, session.tls),
+            )
         return open_ref, (self._kind_text, handle.ident, address)
 
     # -- looking ---------------------------------------------------------------------------------
@@ -234,9 +238,9 @@ def is_spawning() -> bool:
     return context is not None and context.get_spawning_popen() is not None
 
 
-def _open_with_key(kind: str, ident: str, address: str, key: bytes) -> Any:
+def _open_with_key(kind: str, ident: str, address: str, key: bytes, tls: ClientTls | None) -> Any:
     """Open a shared object in a child process of the program that pickled it."""
     from mpclient.resolve import learn_key  # noqa: PLC0415 - only in children
 
-    learn_key(address, key)
+    learn_key(address, key, tls)
     return open_ref(kind, ident, address)

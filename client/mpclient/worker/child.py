@@ -176,9 +176,14 @@ class Child:
 
 
 def environment(options: Options) -> dict[str, str]:
-    """Return its environment: jobs that call `mpclient.connect()` find the key where the supervisor did."""
+    """Return its environment: jobs that call `mpclient.connect()` find the key, and the
+    certificates, where the supervisor did.
+    """
     environment = dict(os.environ)
     if options.key.file is not None:
         environment["MPSERVE_AUTHKEY_FILE"] = str(options.key.file.absolute())
         environment.pop("MPSERVE_AUTHKEY", None)
+    files = ("", "", "") if options.tls is None else options.tls.files
+    for name, path in zip(("CERT", "KEY", "CA"), files, strict=True):
+        environment[f"MPSERVE_TLS_{name}"] = path  # "" counts as not set
     return environment

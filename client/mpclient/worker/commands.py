@@ -22,6 +22,7 @@ from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, find_key
 from mpshared.log import make_logger
 from mpshared.options import option
+from mpshared.tls import ClientTls, TlsProblem, find_client_tls
 
 __all__ = ["app"]
 
@@ -41,6 +42,9 @@ def work(
     pythonpath: Annotated[list[str] | None, option(settings.PYTHONPATH)] = None,
     chdir: Annotated[Any, option(settings.CHDIR)] = settings.CHDIR.default,
     authkey_file: Annotated[Any, option(settings.AUTHKEY_FILE)] = settings.AUTHKEY_FILE.default,
+    tls_cert: Annotated[Any, option(settings.TLS_CERT)] = settings.TLS_CERT.default,
+    tls_key: Annotated[Any, option(settings.TLS_KEY)] = settings.TLS_KEY.default,
+    tls_ca: Annotated[Any, option(settings.TLS_CA)] = settings.TLS_CA.default,
     connect_timeout: Annotated[float, option(settings.CONNECT_TIMEOUT)] = settings.CONNECT_TIMEOUT.default,
     log_format: Annotated[str, option(settings.LOG_FORMAT)] = settings.LOG_FORMAT.default,
     log_level: Annotated[str, option(settings.LOG_LEVEL)] = settings.LOG_LEVEL.default,
@@ -53,11 +57,13 @@ def work(
 
     The server is the one on this machine unless --connect says where.
     """
+    address = connect or Address.tcp("127.0.0.1", DEFAULT_PORT)
     options = Options(
-        address=connect or Address.tcp("127.0.0.1", DEFAULT_PORT),
+        address=address,
         key=_find_key(authkey_file),
         name=name or socket.gethostname(),
         processes=processes or usable_cores(),
+        tls=_find_tls(address, tls_cert, tls_key, tls_ca),
         queue=queue,
         results=results,
         max_tasks=max_tasks,
@@ -80,6 +86,15 @@ def _find_key(file: str | None) -> Key:
     try:
         return find_key(file)
     except KeyProblem as err:
+        _end(ExitCode.BAD_KEY, str(err))
+
+
+def _find_tls(address: Address, *files: str | None) -> ClientTls | None:
+    if not any(files):
+        return None
+    try:
+        return find_client_tls(address, *files)
+    except TlsProblem as err:
         _end(ExitCode.BAD_KEY, str(err))
 
 

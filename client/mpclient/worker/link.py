@@ -117,6 +117,7 @@ class Link:
         )
         self._session = Session(
             *(options.address, options.key.secret, describes),
+            tls=options.tls,
             connect_timeout_s=_DIAL_S,
             reconnect_timeout_s=_RECONNECT_S,
         )
@@ -193,7 +194,8 @@ class Link:
 
     def _attempt(self) -> str:
         """Knock, begin a session, and find the queues, so that what is wrong with them is told here, once."""
-        dial(self._options.address, self._options.key.secret, _DIAL_S).close()
+        options = self._options
+        dial(options.address, options.key.secret, _DIAL_S, options.tls).close()
         session = self._session.id
         for name in (self._options.queue, self._options.results):
             self._session.claim(self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0])

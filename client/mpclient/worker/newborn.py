@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpclient.session import Describes
 from mpclient.worker.channel import Channel
-from mpclient.worker.process import OneTerm, prepare
+from mpclient.worker.process import OneTerm, prepare, tls_of
 from mpclient.worker.streams import install
 from mpshared.address import Address
 from mpshared.errors import MpserveError
@@ -79,7 +79,9 @@ def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
 def _live(sock: socket.socket, given: dict[str, Any]) -> int:
     describes = Describes("process", given["name"], given["supervisor"])
     session = _OwnSession(
-        Address.parse(given["address"]), given["key"], describes, connect_timeout_s=_CONNECT_S
+        *(Address.parse(given["address"]), given["key"], describes),
+        tls=tls_of(given),
+        connect_timeout_s=_CONNECT_S,
     )
     channel = Channel(sock)
     streams = install(session)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpshared.address import Address
     from mpshared.keys import Key
+    from mpshared.tls import ClientTls
 
 __all__ = ["Options", "usable_cores"]
 
@@ -25,6 +26,7 @@ class Options:
     key: Key = field(repr=False)
     name: str
     processes: int
+    tls: ClientTls | None = None
     queue: str = "tasks"
     results: str = "results"
     max_tasks: int | None = None
@@ -52,6 +54,7 @@ class Options:
         return {
             "address": str(self.address),
             "key": self.key.secret,
+            "tls": None if self.tls is None else list(self.tls.files),
             "worker": worker,
             "supervisor": supervisor,
             "queue": self.queue if serves_queue else None,
@@ -66,6 +69,7 @@ class Options:
         return {
             "address": str(self.address),
             "key": self.key.secret,
+            "tls": None if self.tls is None else list(self.tls.files),
             "pythonpath": list(self.pythonpath),
         }
 

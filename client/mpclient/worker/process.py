@@ -20,7 +20,7 @@ import socket
 import sys
 import types
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpclient.session import Describes, Session, Term
 from mpclient.worker.channel import Channel, Why
@@ -37,7 +37,10 @@ from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
 
-__all__ = ["OneTerm", "main", "prepare"]
+if TYPE_CHECKING:
+    from mpshared.tls import ClientTls
+
+__all__ = ["OneTerm", "main", "prepare", "tls_of"]
 
 _CONNECT_S = 5.0
 """The supervisor has just spoken with the server; longer than this is its matter."""
@@ -84,6 +87,15 @@ def prepare(given: dict[str, Any]) -> None:
     _share_key(given["key"])
 
 
+def tls_of(given: dict[str, Any]) -> ClientTls | None:
+    """Return how TLS is spoken with the server; None: not at all."""
+    if given["tls"] is None:
+        return None
+    from mpshared.tls import ClientTls, TlsFiles  # noqa: PLC0415 - loads ssl
+
+    return ClientTls(TlsFiles(*given["tls"]))
+
+
 def _share_key(key: bytes) -> None:
     """Let standard-library proxies in jobs open: they take the key from the process."""
     from multiprocessing import process  # noqa: PLC0415 - beside its one use
@@ -101,7 +113,7 @@ def _work(channel: Channel, given: dict[str, Any], mark: Mark) -> tuple[str, str
         pools=True,
     )
     address = Address.parse(given["address"])
-    session = OneTerm(address, given["key"], describes, connect_timeout_s=_CONNECT_S)
+    session = OneTerm(address, given["key"], describes, tls=tls_of(given), connect_timeout_s=_CONNECT_S)
     channel.send("session", session=session.id)
     try:
         return _serve(channel, session, given, mark)

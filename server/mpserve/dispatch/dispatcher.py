@@ -58,6 +58,8 @@ class Limits:
     allow_shutdown: bool = False
     """Clients may stop the server over the wire."""
     advertise: str = ""
+    advertise_stock: bool = True
+    """The address that is advertised is one for standard-library clients, too: it has no TLS."""
     """Address to put into proxies; "" means the one the peer dialled."""
 
 

@@ -296,8 +296,9 @@ class StockSide:
         return symbolic.dump((kind, value), face=self._face())
 
     def _address(self) -> Any:
-        advertised = self._dispatcher.limits.advertise
-        if advertised:
+        limits = self._dispatcher.limits
+        advertised = limits.advertise
+        if advertised and limits.advertise_stock:
             host, _, port = advertised.rpartition(":")
             return host.strip("[]"), int(port)
         return self._transport.dialled()

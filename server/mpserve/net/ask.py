@@ -21,18 +21,25 @@ from mpshared.wire.own.handshake import ClientHandshake
 
 if TYPE_CHECKING:
     from mpshared.address import Address
+    from mpshared.tls import ClientTls
     from mpshared.wire.own.frames import Event
+    from mpshared.wire.tls import TlsMachine
 
 __all__ = ["Inquiry", "inquire"]
 
 READ_BYTES = 64 << 10
+_CLOSED = "the server closed the connection"
 
 
 class Inquiry:
     """An open session for a few calls."""
 
-    def __init__(self, sock: socket.socket, authkey: bytes, purpose: str) -> None:
+    def __init__(
+        self, sock: socket.socket, authkey: bytes, purpose: str, machine: TlsMachine | None = None
+    ) -> None:
         self._sock = sock
+        self._tls = machine
+        self._early = b"" if machine is None else self._shake(machine)
         self._decoder = FrameDecoder(1 << 30)
         self._number = 0
         self._shake_hands(authkey)
@@ -56,13 +63,29 @@ class Inquiry:
         self._sock.close()
 
     def _shake_hands(self, authkey: bytes) -> None:
-        handshake = ClientHandshake(authkey, nonce=secrets.token_bytes(32))
+        channel = b"" if self._tls is None else self._tls.channel
+        handshake = ClientHandshake(authkey, nonce=secrets.token_bytes(32), channel=channel)
         while handshake.next_event() is None:
             said = handshake.data_to_send()
             if said:
-                self._sock.sendall(said)
+                self._send([said])
             handshake.receive_data(self._read())
         self._decoder.receive_data(handshake.trailing_data())
+
+    def _shake(self, machine: TlsMachine) -> bytes:
+        """Go through the handshake of TLS; return what came behind it."""
+        early = b""
+        while True:
+            self._sock.sendall(machine.data_to_send())
+            if machine.established:
+                return early
+            data = self._recv()
+            try:
+                early = machine.receive_data(data)
+            except BaseException:
+                with suppress(OSError):
+                    self._sock.sendall(machine.data_to_send())  # the alert: the server's log is to tell why
+                raise
 
     def _receive(self, kind: Type) -> Control:
         event = self._next_event()
@@ -84,18 +107,29 @@ class Inquiry:
             self._decoder.receive_data(self._read())
 
     def _read(self) -> bytes:
+        if self._tls is None:
+            return self._recv()
+        data, self._early = self._early, b""
+        while not data:
+            data = self._tls.receive_data(self._recv())
+            if not data and self._tls.ended:
+                raise errors.ServerGone(_CLOSED)
+        return data
+
+    def _recv(self) -> bytes:
         data = self._sock.recv(READ_BYTES)
         if not data:
-            msg = "the server closed the connection"
-            raise errors.ServerGone(msg)
+            raise errors.ServerGone(_CLOSED)
         return data
 
     def _send(self, pieces: Sequence[bytes]) -> None:
-        self._sock.sendall(b"".join(pieces))
+        self._sock.sendall(b"".join(pieces) if self._tls is None else self._tls.send(pieces))
 
 
 @contextmanager
-def inquire(address: Address, authkey: bytes, purpose: str, timeout_s: float) -> Iterator[Inquiry]:
+def inquire(
+    address: Address, authkey: bytes, purpose: str, timeout_s: float, tls: ClientTls | None = None
+) -> Iterator[Inquiry]:
     """Connect, ask, hang up.
 
     Raises:
@@ -103,7 +137,8 @@ def inquire(address: Address, authkey: bytes, purpose: str, timeout_s: float) ->
         mpshared.errors.MpserveError, mpshared.wire.errors.*: What the server said.
     """
     with _connect(address, timeout_s) as sock:
-        inquiry = Inquiry(sock, authkey, purpose)
+        machine = None if tls is None else tls.machine(address)
+        inquiry = Inquiry(sock, authkey, purpose, machine)
         try:
             yield inquiry
         finally:

@@ -6,6 +6,8 @@ RULES
 * A peer that has more to read and takes nothing of it for `STALLED_S` is dropped.
 * A peer that is being closed has `LINGER_S` to read the last it is told, and as long again to close its end.
 * One port, both protocols: the standard library's challenge is sent first, and the answer tells who came.
+* Where TLS is spoken, a peer is greeted when its handshake is done; one that says nothing for `SILENT_S` does
+  not speak it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from mpserve.net.door import Door
@@ -26,7 +29,9 @@ from mpshared.wire.stock import server as stock
 if TYPE_CHECKING:
     from mpserve.dispatch.transport import Side, Transport
     from mpserve.net.loop import Loop
+    from mpserve.net.tls import TlsPeer
     from mpshared.log import Logger
+    from mpshared.tls import ServerTls
 
 __all__ = ["Listener", "SideFactory"]
 
@@ -41,6 +46,9 @@ LINGER_S: Final = 2.0
 STALLED_S: Final = 30.0
 """For a peer to take some of what it is told. `sockets` has as much for hosts that vanish; this is for those
 that are there."""
+SILENT_S: Final = 3.0
+"""For the first byte of a peer where TLS is spoken. Its client speaks first, at once; one without TLS waits,
+and gives up after 5 s (a worker) or 10 s: it is to hear why before that."""
 UNKNOWN_MAX: Final = 1024
 """Unauthenticated peers at once, and closing ones. Precedent: OpenSSH's MaxStartups, 100."""
 
@@ -71,21 +79,23 @@ class Listener:
         self._deadlines: OrderedDict[Peer, float] = OrderedDict()
         self._lingering: OrderedDict[Peer, float] = OrderedDict()
         self._stalled: OrderedDict[Peer, float] = OrderedDict()
+        self._silent: OrderedDict[TlsPeer, float] = OrderedDict()
         self._minds_time = False
         self._doors: list[Door] = []
         self._md5_hosts: set[str] = set()
 
     # -- listening -------------------------------------------------------------------------------
 
-    def listen(self, address: Address) -> Address:
+    def listen(self, address: Address, tls: ServerTls | None = None) -> Address:
         """Begin to accept at `address`; return it with the port that the system chose.
 
         Raises:
             OSError: It cannot be listened at.
         """
         sock = listen_unix(address.path) if address.is_unix else listen_tcp(address)
+        welcome = self._welcome if tls is None else partial(self._welcome_tls, tls)
         try:
-            self._doors.append(Door(self._loop, self._log, sock, self._welcome))
+            self._doors.append(Door(self._loop, self._log, sock, welcome))
         except OSError:
             sock.close()
             raise
@@ -106,14 +116,21 @@ class Listener:
         return name
 
     def _welcome(self, sock: socket.socket, sockaddr: object) -> None:
-        sock.setblocking(False)
-        local = True
-        label = "unix"
-        if isinstance(sockaddr, tuple):
-            prepare_tcp(sock)
-            peer_address = Address.from_sockaddr(sockaddr)
-            label, local = str(peer_address), peer_address.is_local
+        label, local = _prepare(sock, sockaddr)
         peer = Peer(self._loop, sock, label, self._log, self)
+        self._admit(peer)
+        self._greet(b"", peer, local=local)
+
+    def _welcome_tls(self, tls: ServerTls, sock: socket.socket, sockaddr: object) -> None:
+        from mpserve.net.tls import TlsPeer  # noqa: PLC0415 - who speaks no TLS does without
+
+        label, local = _prepare(sock, sockaddr)
+        greet = partial(self._greet, tls.channel, local=local)
+        peer = TlsPeer(self._loop, sock, label, self._log, self, tls.machine(), greet)
+        self._silent[peer] = self._loop.clock() + SILENT_S
+        self._admit(peer)
+
+    def _admit(self, peer: Peer) -> None:
         self._peers[peer] = None
         if len(self._deadlines) >= UNKNOWN_MAX:
             oldest = next(iter(self._deadlines))
@@ -122,14 +139,17 @@ class Listener:
             oldest.close_now()
         self._deadlines[peer] = self._loop.clock() + self._greeting_s
         self._mind_time()
+
+    def _greet(self, channel: bytes, peer: Peer, *, local: bool) -> None:
         md5 = self._md5 == "always" or (self._md5 == "loopback" and local)
-        peer.side = Greeting(peer, self._authkey, self, md5_allowed=md5)
+        peer.side = Greeting(peer, self._authkey, self, md5_allowed=md5, channel=channel)
 
     # -- peers -----------------------------------------------------------------------------------
 
     def authenticated(self, peer: Peer, protocol: Literal["own", "stock"], detail: str) -> Side:
         """Give an authenticated peer the side that speaks its protocol."""
         self._deadlines.pop(peer, None)
+        self._silent.pop(peer, None)  # type: ignore[call-overload]
         self._mind_time()
         self._log.debug("peer.authenticated", peer=peer.label, protocol=protocol, detail=detail)
         if detail == "md5":
@@ -157,6 +177,7 @@ class Listener:
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)
         self._stalled.pop(peer, None)
+        self._silent.pop(peer, None)  # type: ignore[call-overload]
         self._mind_time()
 
     def stalls(self, peer: Peer) -> None:
@@ -181,7 +202,7 @@ class Listener:
 
     def _mind_time(self) -> None:
         """Be asked by the loop, in each of its turns, only while somebody's time runs."""
-        runs = bool(self._deadlines or self._lingering or self._stalled)
+        runs = bool(self._deadlines or self._lingering or self._stalled)  # the silent have deadlines, too
         if runs != self._minds_time:
             self._minds_time = runs
             (self._loop.timed.append if runs else self._loop.timed.remove)(self)
@@ -193,11 +214,12 @@ class Listener:
             default=None,
         )
 
-    def _waiting(self) -> tuple[OrderedDict[Peer, float], ...]:
-        return self._deadlines, self._lingering, self._stalled
+    def _waiting(self) -> tuple[Mapping[Peer, float], ...]:
+        return self._deadlines, self._lingering, self._stalled, self._silent  # type: ignore[return-value]
 
     def advance(self, now_s: float) -> None:
         """Close whose time is up."""
+        self._advance_silent(now_s)
         for waiting, event, reason in (
             (self._deadlines, "peer.refused", f"not authenticated within {self._greeting_s:g} s"),
             (self._lingering, "", ""),
@@ -209,6 +231,15 @@ class Listener:
                 if event:
                     self._log.warning(event, peer=peer.label, reason=reason)
                 peer.close_now()
+
+    def _advance_silent(self, now_s: float) -> None:
+        while self._silent:
+            peer, deadline_s = next(iter(self._silent.items()))
+            if deadline_s > now_s:
+                return
+            del self._silent[peer]
+            if not peer.spoke:
+                peer.refuse_silent()
 
     # -- end -------------------------------------------------------------------------------------
 
@@ -236,12 +267,25 @@ class Listener:
             peer.close_now()
 
 
+def _prepare(sock: socket.socket, sockaddr: object) -> tuple[str, bool]:
+    """Set up an accepted socket; return how its peer is called, and whether it is on this machine."""
+    sock.setblocking(False)
+    if not isinstance(sockaddr, tuple):
+        return "unix", True
+    prepare_tcp(sock)
+    peer_address = Address.from_sockaddr(sockaddr)
+    return str(peer_address), peer_address.is_local
+
+
 class Greeting:
     """The side of a peer that has not authenticated yet."""
 
     attentive = False
 
-    def __init__(self, peer: Peer, authkey: bytes, listener: Listener, *, md5_allowed: bool) -> None:
+    def __init__(
+        self, peer: Peer, authkey: bytes, listener: Listener, *, md5_allowed: bool, channel: bytes = b""
+    ) -> None:
+        self._channel = channel
         self._peer = peer
         self._authkey = authkey
         self._listener = listener
@@ -275,7 +319,7 @@ class Greeting:
     def _change_to_own(self, hello: bytes) -> bool:
         rest = self._handshake.trailing_data()
         self._handshake = own.ServerHandshake(
-            self._authkey, hello, nonce=secrets.token_bytes(own.NONCE_BYTES)
+            self._authkey, hello, nonce=secrets.token_bytes(own.NONCE_BYTES), channel=self._channel
         )
         self._handshake.receive_data(rest)
         return self._step()

@@ -6,8 +6,10 @@ RULES
 
     Exception
     ├── ProtocolError         the peer breaks the protocol: close the connection
-    │   └── NotMpserve        the peer keeps it, but is not an mpserve server
+    │   ├── NotMpserve        the peer keeps it, but is not an mpserve server
+    │   └── NotTls            one side speaks TLS, the other does not
     ├── AuthenticationRefused one side does not hold the other's key
+    │   └── CertificateRefused one side does not accept the other's certificate
     ├── VersionMismatch       no version of the protocol that both speak
     └── ValueError
         ├── WeakKey           a key too short to be one
@@ -20,8 +22,10 @@ from __future__ import annotations
 __all__ = [
     "AuthenticationRefused",
     "CannotSend",
+    "CertificateRefused",
     "MessageTooLarge",
     "NotMpserve",
+    "NotTls",
     "ProtocolError",
     "VersionMismatch",
     "WeakKey",
@@ -45,8 +49,20 @@ class NotMpserve(ProtocolError):
     """The peer is a manager of the standard library, or something else that does not know our protocol."""
 
 
+class NotTls(ProtocolError):
+    """One side speaks TLS and the other does not, or not its version 1.3."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("TLS", text)
+        self.args = (text,)
+
+
 class AuthenticationRefused(Exception):
     """One side could not prove that it holds the key, or proved it in a way the other does not accept."""
+
+
+class CertificateRefused(AuthenticationRefused):
+    """One side's certificate is missing, or the other does not accept it."""
 
 
 class VersionMismatch(Exception):

@@ -22,6 +22,8 @@ __all__ = [
     "CHALLENGE",
     "FAILURE",
     "OWN",
+    "TLS_ONLY",
+    "TLS_ONLY_FRAME",
     "WELCOME",
     "ClientSide",
     "Handshake",
@@ -34,6 +36,21 @@ CHALLENGE: Final = b"#CHALLENGE#"
 WELCOME: Final = b"#WELCOME#"
 FAILURE: Final = b"#FAILURE#"
 OWN: Final = b"#MPSERVE#"
+TLS_ONLY: Final = b"#TLS#"
+TLS_ONLY_FRAME: Final = join_frame(
+    TLS_ONLY
+    + b" this port speaks TLS: give the client --tls-ca (MPSERVE_TLS_CA). Managers of the standard library "
+    b"cannot speak it; the server listens for them with --plain 127.0.0.1:PORT or --plain unix:/path"
+)
+"""What a client without TLS is told where TLS is spoken, in a frame that all of them can read; the standard
+library's show it to their users."""
+_TLS_HELLO: Final = b"\x16\x03"
+"""The beginning of every TLS client's first record: a handshake, version 3.something."""
+
+_HERE_IS_NO_TLS: Final = (
+    "it speaks TLS, and this port does not; start the server with --tls-cert and --tls-key, or the client "
+    "without --tls-ca (MPSERVE_TLS_CA)"
+)
 
 _FRAME_MAX_BYTES: Final = 256
 _UNPROVEN_MAX_BYTES: Final = 1024
@@ -123,10 +140,13 @@ class ServerSide(Handshake[EventT | Refused]):
     _REFUSED: ClassVar[object]
     _KEYS_DIFFER: ClassVar[bytes] = b""
     """What a peer with another key is told; a stock one understands nothing."""
+    _speaks_tls = False
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes in the order in which they came; what a refused peer still sends is dropped."""
         if self._state is not self._REFUSED:
+            if not self._received_bytes:
+                self._speaks_tls = data.startswith(_TLS_HELLO)
             super().receive_data(data)
 
     def next_event(self) -> EventT | Refused | None:
@@ -136,7 +156,7 @@ class ServerSide(Handshake[EventT | Refused]):
         except AuthenticationRefused as err:
             return self._refuse(str(err), self._KEYS_DIFFER)
         except ProtocolError as err:
-            return self._refuse(str(err))
+            return self._refuse(_HERE_IS_NO_TLS if self._speaks_tls else str(err))
 
     def _refuse(self, reason: str, told: bytes = b"") -> Refused:
         """End with a failure; `told` is what the peer learns of the reason."""

@@ -9,6 +9,8 @@ RULES
 * The client proves itself first; the client verifies the server before anything else, and so the other way
   round.
 * Unknown keys in the two maps are ignored (but proved): that is how later versions say more.
+* Over TLS both maps name the channel as their side sees it (`wire/tls.py`), without TLS neither does: where
+  these differ somebody stands between, and each side refuses.
 * The server chooses the highest version that both speak; where there is none it names both ranges.
 
       state       client                                        server
@@ -21,8 +23,8 @@ RULES
                                                          <---   HMAC(k, "server" hello answer)
                                                               | #FAILURE# reason                    REFUSED
 
-Every message is one stock length frame. HMAC is HMAC-SHA256, k is derived from the key (`auth.derive_key`),
-nonces have 32 bytes.
+Every message is one stock length frame; over TLS both maps have a `channel`, too. HMAC is HMAC-SHA256, k is
+derived from the key (`auth.derive_key`), nonces have 32 bytes.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from mpshared.text import shorten
 from mpshared.wire.auth import check_key, derive_key, prove, same
-from mpshared.wire.errors import AuthenticationRefused, NotMpserve, ProtocolError, VersionMismatch
-from mpshared.wire.handshake import CHALLENGE, OWN, ClientSide, Refused, ServerSide, read_failure
+from mpshared.wire.errors import AuthenticationRefused, NotMpserve, NotTls, ProtocolError, VersionMismatch
+from mpshared.wire.handshake import CHALLENGE, OWN, TLS_ONLY, ClientSide, Refused, ServerSide, read_failure
 from mpshared.wire.own.pack import pack, unpack
 
 __all__ = ["NONCE_BYTES", "VERSIONS", "Authenticated", "ClientHandshake", "ServerHandshake", "Versions"]
@@ -47,6 +49,10 @@ NONCE_BYTES: Final = 32
 _CLIENT: Final = b"client"
 _SERVER: Final = b"server"
 _VERSION_MAX: Final = 0xFFFF
+_RELAYED: Final = (
+    "{} sees another certificate at the end of this connection, or none: somebody stands between the two, "
+    "and could read everything; connect without a proxy that ends TLS"
+)
 
 
 class Authenticated(NamedTuple):
@@ -71,14 +77,24 @@ class ServerHandshake(ServerSide[Authenticated]):
         hello: The frame of `stock.server.OwnHello`.
         nonce: 32 fresh random bytes.
         versions: What this side speaks.
+        channel: Name of the TLS channel; b"" without TLS.
     """
 
     _REFUSED = _State.REFUSED
     _KEYS_DIFFER = b"the keys differ"
 
-    def __init__(self, authkey: bytes, hello: bytes, *, nonce: bytes, versions: Versions = VERSIONS) -> None:
+    def __init__(
+        self,
+        authkey: bytes,
+        hello: bytes,
+        *,
+        nonce: bytes,
+        versions: Versions = VERSIONS,
+        channel: bytes = b"",
+    ) -> None:
         super().__init__(_State.PROOF)
         self._key = derive_key(check_key(authkey))
+        self._channel = channel
         self._hello = hello
         self._answer = b""
         self._version = 0
@@ -96,11 +112,13 @@ class ServerHandshake(ServerSide[Authenticated]):
             theirs = _versions_in(hello, "hello")
         except ProtocolError as err:
             return self._refuse(str(err), b"bad hello")
+        if not same(_channel_in(hello), self._channel):
+            return self._refuse(_RELAYED.format("the client"), b"other channel")
         version = min(ours[1], theirs[1])
         if version < max(ours[0], theirs[0]):
             return self._refuse_versions(ours, theirs)
         self._version = version
-        self._answer = OWN + pack({"version": version, "nonce": nonce})
+        self._answer = OWN + pack({"version": version, "nonce": nonce, **_named(self._channel)})
         self._send(self._answer)
         return None
 
@@ -128,21 +146,28 @@ class ClientHandshake(ClientSide[Authenticated]):
         authkey: At least 16 bytes.
         nonce: 32 fresh random bytes.
         versions: What this side speaks.
+        channel: Name of the TLS channel; b"" without TLS.
 
     `next_event` raises where the server is refused or refuses: `NotMpserve`, `VersionMismatch`,
     `AuthenticationRefused`, or another `ProtocolError`. Close then.
     """
 
-    def __init__(self, authkey: bytes, *, nonce: bytes, versions: Versions = VERSIONS) -> None:
+    def __init__(
+        self, authkey: bytes, *, nonce: bytes, versions: Versions = VERSIONS, channel: bytes = b""
+    ) -> None:
         super().__init__(_State.CHALLENGE)
         self._key = derive_key(check_key(authkey))
         self._nonce = _check_nonce(nonce)
         self._versions = versions
-        self._hello = OWN + pack({"versions": list(versions), "nonce": nonce})
+        self._channel = channel
+        self._hello = OWN + pack({"versions": list(versions), "nonce": nonce, **_named(channel)})
         self._answer = b""
         self._version = 0
 
     def _read_challenge(self, frame: bytes) -> None:
+        if frame.startswith(TLS_ONLY):
+            msg = "the server speaks TLS there; say whom to trust with --tls-ca (MPSERVE_TLS_CA)"
+            raise NotTls(msg)
         if not frame.startswith(CHALLENGE):
             msg = f"expected {CHALLENGE.decode()}, got {frame[:32]!r}; is this the address of your server?"
             raise NotMpserve("server's challenge", msg)
@@ -159,6 +184,8 @@ class ClientHandshake(ClientSide[Authenticated]):
         if _nonce_in(answer, "answer") == self._nonce:
             msg = "the server's nonce is the one we sent: it only repeats us"
             raise ProtocolError("answer nonce", msg)
+        if not same(_channel_in(answer), self._channel):
+            raise AuthenticationRefused(_RELAYED.format("the server"))
         self._answer = frame
         self._state = _State.PROOF
         self._send(prove(self._key, _CLIENT, self._hello, frame))
@@ -191,10 +218,21 @@ class ClientHandshake(ClientSide[Authenticated]):
 
 
 def _failure_before_proof(reason: str) -> Exception:
+    if reason == "other channel":
+        return AuthenticationRefused(_RELAYED.format("the server"))
     if reason:
         return ProtocolError("hello", f"the server refused it: {reason}; do both sides have a sound mpserve?")
     msg = "it took our greeting for a wrong answer: a manager of the standard library, not an mpserve server"
     return NotMpserve("server's answer", msg)
+
+
+def _named(channel: bytes) -> dict[str, bytes]:
+    return {"channel": channel} if channel else {}
+
+
+def _channel_in(found: dict[str, Any]) -> bytes:
+    channel = found.get("channel", b"")
+    return channel if type(channel) is bytes else b"?"
 
 
 def _check_nonce(nonce: bytes) -> bytes:
