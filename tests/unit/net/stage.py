@@ -55,6 +55,7 @@ class RawClient:
         self._lanes: dict[int, int] = {}
         self.session = ""
         self.secret = ""
+        self.channel = b""
         sock.setblocking(False)
 
     # -- bytes ---------------------------------------------------------------------------------------
@@ -102,7 +103,9 @@ class RawClient:
     # -- the protocol --------------------------------------------------------------------------------
 
     def shake_hands(self, versions: tuple[int, int] = own.VERSIONS) -> RawClient:
-        handshake = own.ClientHandshake(self.key, nonce=secrets.token_bytes(32), versions=versions)
+        handshake = own.ClientHandshake(
+            self.key, nonce=secrets.token_bytes(32), versions=versions, channel=self.channel
+        )
         while handshake.next_event() is None:
             if said := handshake.data_to_send():
                 self.send(said)

@@ -3,9 +3,9 @@
 import pytest
 
 from mpshared.wire.auth import derive_key, prove
-from mpshared.wire.errors import AuthenticationRefused, NotMpserve, ProtocolError, VersionMismatch
+from mpshared.wire.errors import AuthenticationRefused, NotMpserve, NotTls, ProtocolError, VersionMismatch
 from mpshared.wire.framing import FrameReader, join_frame
-from mpshared.wire.handshake import OWN, Refused
+from mpshared.wire.handshake import OWN, TLS_ONLY_FRAME, Refused
 from mpshared.wire.own.handshake import Authenticated, ClientHandshake, ServerHandshake
 from mpshared.wire.own.pack import pack
 from mpshared.wire.stock.server import OwnHello
@@ -251,3 +251,68 @@ def test_nonces_are_checked():
         ClientHandshake(KEY, nonce=b"n" * 20)
     with pytest.raises(ValueError, match="32 bytes"):
         ServerHandshake(KEY, HELLO, nonce=b"n" * 20)
+
+
+class TestChannel:
+    """Over TLS both sides name the server's certificate as they see it."""
+
+    @staticmethod
+    def talk(client_channel, server_channel, tamper=lambda frame: frame):
+        """Let both sides talk; return how each ends."""
+        client = ClientHandshake(KEY, nonce=NONCE, channel=client_channel)
+        client.receive_data(STOCK_CHALLENGE)
+        ends = []
+
+        def step():
+            try:
+                return client.next_event()
+            except (AuthenticationRefused, ProtocolError) as err:
+                return err
+
+        assert step() is None
+        [hello] = frames(client.data_to_send())
+        server = ServerHandshake(KEY, tamper(hello), nonce=b"S" * 32, channel=server_channel)
+        for _ in range(3):
+            ends.append(server.next_event())
+            for frame in frames(server.data_to_send()):
+                client.receive_data(join_frame(tamper(frame)))
+            ends.append(step())
+            server.receive_data(client.data_to_send())
+        return [end for end in ends if end is not None]
+
+    def test_the_same_on_both_sides(self):
+        assert self.talk(b"one" * 10, b"one" * 10) == [Authenticated(1), Authenticated(1)]
+
+    @pytest.mark.parametrize(
+        ("client", "server"), [(b"a" * 32, b"b" * 32), (b"a" * 32, b""), (b"", b"b" * 32)]
+    )
+    def test_another_certificate_or_none(self, client, server):
+        refused, error = self.talk(client, server)[:2]
+        assert isinstance(refused, Refused)
+        assert "somebody stands between" in refused.reason
+        assert isinstance(error, AuthenticationRefused)
+        assert "somebody stands between" in str(error)
+
+    def test_a_relay_that_changes_the_names_is_found_by_the_proofs(self):
+        def tamper(frame):
+            """Show each side the certificate that it sees itself."""
+            if b"a" * 32 in frame:
+                return frame.replace(b"a" * 32, b"b" * 32)
+            return frame.replace(b"b" * 32, b"a" * 32)
+
+        ends = self.talk(b"a" * 32, b"b" * 32, tamper)
+        assert isinstance(ends[0], Refused)
+        assert "another key" in ends[0].reason
+        assert not any(isinstance(end, Authenticated) for end in ends)
+
+    def test_a_name_that_is_no_bytes_is_another(self):
+        hello = OWN + pack({"versions": [1, 1], "nonce": NONCE, "channel": 7})
+        server = ServerHandshake(KEY, hello, nonce=b"S" * 32, channel=b"b" * 32)
+        assert isinstance(server.next_event(), Refused)
+        assert isinstance(ServerHandshake(KEY, hello, nonce=b"S" * 32).next_event(), Refused)
+
+    def test_what_a_client_without_tls_is_told(self):
+        client = ClientHandshake(KEY, nonce=NONCE)
+        client.receive_data(TLS_ONLY_FRAME)
+        with pytest.raises(NotTls, match="--tls-ca"):
+            client.next_event()
