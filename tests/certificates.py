@@ -41,6 +41,10 @@ class Made:
     def expired_server(self) -> TlsFiles:
         return self._at(dt.timedelta(days=-CERTIFICATE_DAYS - 1), _SERVER, "127.0.0.1")
 
+    def old_server(self) -> TlsFiles:
+        """One that expires in some days."""
+        return self._at(dt.timedelta(days=10 - CERTIFICATE_DAYS), _SERVER, "127.0.0.1")
+
     def expired_client(self) -> TlsFiles:
         return self._at(dt.timedelta(days=-CERTIFICATE_DAYS - 1), _CLIENT)
 

@@ -269,9 +269,9 @@ def test_who_speaks_no_tls_does_not_load_it():
     code = (
         "import sys, mpshared.tls, mpserve.starting, mpserve.ping, mpserve.net.ask, mpserve.net.listener;"
         "import mpclient, mpclient.dialling, mpclient.session, mpclient.worker.process;"
-        "print([name for name in ('ssl', 'cryptography', 'mpclient.tls', 'mpserve.net.tls') if name in sys.modules])"
+        "names = ('ssl', 'cryptography', 'mpclient.tls', 'mpserve.net.tls');"
+        "print([name for name in names if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "[]"
