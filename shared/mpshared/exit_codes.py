@@ -38,7 +38,11 @@ class ExitCode(IntEnum):
     )
     USAGE = 2, _BOTH, "The command line, or an MPSERVE_ variable, cannot be understood or is refused."
     CANNOT_LISTEN = 3, ("mpserve",), "The port is taken, or the host is not an address of this machine."
-    BAD_KEY = 4, _BOTH, "There is no key, it must not be used, or the server has another one."
+    BAD_KEY = (
+        4,
+        _BOTH,
+        "There is no key, it must not be used, or the server has another one; or so with a certificate.",
+    )
     UNREACHABLE = 5, _BOTH, "No server answered within the time allowed."
     INCOMPATIBLE = 6, _BOTH, "What answered speaks no version of the protocol that this program knows."
     INTERRUPTED = 7, ("mpworker",), "Stopped at once by a second signal; jobs that ran were handed back."
