@@ -185,6 +185,9 @@ if __name__ == "__main__":
         with mpclient.connect(f"localhost:{port}", tls_server.key, **files) as two:
             assert two.dict(name="shared box")["k"] == 1
 
+    def test_there_is_no_shortcut_past_the_certificates(self, cluster):
+        assert cluster.session.start().shortcut is None
+
     def test_a_server_without_a_ca_lets_in_whoever_has_the_key(self, made, fresh_server):
         server = fresh_server(*options(made.server()._replace(ca="")))
         with mpclient.connect(server.address, server.key, tls_ca=made.ca) as cluster:
