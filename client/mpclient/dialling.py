@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial", "let_pass"]
 
 _RECV_BYTES: Final = 1 << 16
-_RECV_LARGE_BYTES: Final = 1 << 18
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
 _IOVECS_MAX: Final = 1000  # Linux takes 1024
 _HANDSHAKE_S: Final = 10.0
@@ -256,15 +255,17 @@ class Connection:
         """
         if self._early:
             return self._early.pop(0)
-        size = _RECV_BYTES
         while (event := self._decode()) is None:
-            if self._receive(size) == size:
-                size = _RECV_LARGE_BYTES
+            room = self._decoder.room
+            if room is None:
+                self._receive()
+            else:
+                self._fill(room)
         return event
 
     def events(self) -> list[Event]:
         """Read once, which must not need waiting, and return the frames that are whole; see `next_event`."""
-        self._receive(_RECV_BYTES)
+        self._receive()
         return self.unheard()
 
     def unheard(self) -> list[Event]:
@@ -274,16 +275,26 @@ class Connection:
             events.append(event)
         return events
 
-    def _receive(self, size: int) -> int:
+    def _receive(self) -> None:
         try:
-            data = self._sock.recv(size)
+            data = self._sock.recv(_RECV_BYTES)
         except OSError as err:
             let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not data:
             raise Lost(_CLOSED)
         self._decoder.receive_data(data)
-        return len(data)
+
+    def _fill(self, room: memoryview) -> None:
+        """Read the rest of a large frame to its place, as far as it comes in one go."""
+        try:
+            size = self._sock.recv_into(room, 0, socket.MSG_WAITALL)
+        except OSError as err:
+            _let_pass(err)
+            raise Lost(f"the connection broke ({err})") from None
+        if not size:
+            raise Lost(_CLOSED)
+        self._decoder.fill(size)
 
     def _decode(self) -> Event | None:
         try:

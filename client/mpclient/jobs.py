@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient import nested
 from mpclient.jobs_format import Spec, dump_spec
-from mpclient.pickling import PLAIN, dumps, own_buffers
+from mpclient.pickling import PLAIN, dumps, is_long, own_buffers
 from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
 from mpclient.pooling.outcomes import JobCancelled, failures, open_all
@@ -136,7 +136,8 @@ class Jobs:
 
     def _pickled(self, job: tuple[Any, ...]) -> Blob:
         args = job[2]
-        if type(args) is tuple and not job[3] and PLAIN.issuperset(map(type, args)):
+        plain = type(args) is tuple and not job[3] and PLAIN.issuperset(map(type, args))
+        if plain and not any(map(is_long, args)):
             return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
         return own_buffers(self._dumps(job, roots_of(job)))
 

@@ -50,6 +50,7 @@ __all__ = [
     "dumps",
     "dumps_key",
     "importable",
+    "is_long",
     "loads",
     "loads_all",
     "loads_key",
@@ -64,6 +65,7 @@ _KEY_PROTOCOL: Final = 4
 
 PLAIN: Final = frozenset({int, str, bytes, float, bool, bytearray, complex, type(None)})
 """Types whose pickles mention nothing."""
+_LONG: Final = frozenset({str, bytes, bytearray})
 _SCALARS: Final = frozenset({bool, float, bytes, type(None)})
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
 
@@ -184,25 +186,40 @@ def dumps(obj: object, session: SessionBase) -> Blob:
     if obj is None:
         return NONE
     if type(obj) in PLAIN:
-        return pickle.dumps(obj, _PROTOCOL)
+        return _dumps_long(obj) if is_long(obj) else pickle.dumps(obj, _PROTOCOL)
     writer = _Writer(session)
-    file = io.BytesIO()
+    pieces = _Pieces()
     try:
-        _Pickler(file, writer).dump(obj)
+        _Pickler(pieces, writer).dump(obj)
     except _CodeInside:
         return _dumps_by_value(obj, session)
     except (pickle.PicklingError, AttributeError, TypeError):
         # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of
         # them.
         return _dumps_by_value(obj, session)
-    return writer.blob(PICKLE, file.getvalue())
+    return writer.blob(PICKLE, pieces.joined())
+
+
+def is_long(obj: object) -> bool:
+    """Tell whether a plain value should not go to `pickle.dumps`."""
+    return type(obj) in _LONG and len(obj) >= BUFFER_BYTES  # type: ignore[arg-type]
+
+
+def _dumps_long(obj: object) -> bytes:
+    """Pickle a long plain value; `pickle.dumps` would have memory mapped for it, twice, and given back."""
+    pieces = _Pieces()
+    pickle.Pickler(pieces, _PROTOCOL).dump(obj)
+    return pieces.joined()
 
 
 class _Pieces(list[bytes]):
-    """A file for a pickler that is used again and again: the pieces that it wrote."""
+    """A file for a pickler: the pieces that it wrote. Long ones are the value's own."""
 
     __slots__ = ()
     write = list.append
+
+    def joined(self) -> bytes:
+        return self[0] if len(self) == 1 else b"".join(self)
 
 
 class Dumper:

@@ -43,6 +43,8 @@ _PARKED_S: Final = 0.1
 """A stop breaks a wait for jobs that is this old: by then the server has the results that went along."""
 Run: TypeAlias = "Callable[[int, Blob], tuple[Blob, Any]]"
 
+_HUGE_BYTES: Final = 4 * BATCH_BYTES
+"""Results of this size do not go along with the wish for jobs: a stop might break that while they leave."""
 _LEAVE_S: Final = 5.0
 """How long a worker that stops waits for room for its last results; then those jobs are handed back."""
 
@@ -222,7 +224,7 @@ class Loop:
                 self._full = True
             if self._full or tender.stopping or count == left:
                 break
-            if here_bytes > BATCH_BYTES:
+            if here_bytes > BATCH_BYTES and (here_bytes > _HUGE_BYTES or not self._desk.is_empty):
                 answered_bytes += here_bytes
                 here_bytes = 0
                 self._deliver_early()

@@ -13,7 +13,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import CALL, MAP, ONCE, STAR
-from mpclient.pickling import PLAIN, Dumper
+from mpclient.pickling import PLAIN, Dumper, is_long
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
 
@@ -103,7 +103,7 @@ class PoolRunner:
             return _kept(self._failures.passed_on(function, err, self._session), err)
         if answer is None:
             return NONE, None
-        if type(answer) in PLAIN:
+        if type(answer) in PLAIN and not is_long(answer):
             return pickle.dumps(answer, _PROTOCOL), None
         return self._pickled(function, answer)
 

@@ -5,6 +5,8 @@ RULES
 * A small record is cut out of the chunk it came in. A record of more than `LARGE_BYTES` that is not there
   yet gets a room of exactly its size, so its bytes are copied (or received) into place once, however many
   chunks they come in.
+* Rooms are used again, by any connection: new memory costs more than receiving into it. So a decoder copies
+  what it returns of a record, and leaves the room.
 * Bytes after a record stay unread until they are asked for.
 
       receive_data ─┬─> chunk ──> record within the chunk          (small)
@@ -18,6 +20,7 @@ may share one: ten thousand idle peers then cost no buffers at all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 __all__ = ["LARGE_BYTES", "SCRATCH_BYTES", "Assembler", "Record"]
@@ -27,8 +30,15 @@ LARGE_BYTES: Final = 1 << 16
 gives."""
 SCRATCH_BYTES: Final = 1 << 18
 
+SPARE_MOST: Final = 4
+SPARE_BYTES: Final = 4 << 20
+"""So many rooms of up to so many bytes are kept in a process while nobody needs them."""
+
 Record: TypeAlias = tuple["bytes | memoryview", int, int]
 """A buffer, and where in it the record begins and ends."""
+
+
+_spare: Final[list[bytearray]] = []
 
 
 class Assembler(ABC):
@@ -119,7 +129,7 @@ class Assembler(ABC):
 
     def _open_room(self, need: int) -> None:
         rest = self._chunk[self._pos :]
-        self._room = memoryview(bytearray(need))
+        self._room = memoryview(_new_room(need))[:need]
         self._room[: len(rest)] = rest
         self._filled = len(rest)
         self._chunk = b""
@@ -138,3 +148,23 @@ class Assembler(ABC):
             return None
         self._room = None
         return room, 0, len(room)
+
+    @staticmethod
+    def _leave_room(room: memoryview) -> None:
+        """Let others use the room of a record of which nothing is needed any more."""
+        spare = room.obj
+        room.release()
+        if type(spare) is bytearray and len(spare) <= SPARE_BYTES and len(_spare) < SPARE_MOST:
+            _spare.append(spare)
+
+
+def _new_room(need: int) -> bytearray:
+    with suppress(IndexError):
+        spare = _spare.pop()
+        if len(spare) >= need:
+            return spare
+    # What malloc has mapped and unmapped once, it takes from its heap the next time, and keeps twice as much
+    # when that is freed (glibc). Else each large value's memory would come from the system, page by page.
+    untouched = bytes(SPARE_BYTES)
+    del untouched
+    return bytearray(need)

@@ -79,7 +79,10 @@ class FrameReader(Assembler):
             return None
         buffer, start, end = record
         start += _SHORT.size if buffer[start] < 0x80 else _LONG.size
-        return bytes(buffer[start:end])
+        payload = bytes(buffer[start:end])
+        if type(buffer) is memoryview:
+            self._leave_room(buffer)
+        return payload
 
     def _measure(self, chunk: bytes, pos: int, available: int) -> int:
         if available < _SHORT.size:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpshared.wire.assembler import LARGE_BYTES, SCRATCH_BYTES
+from mpshared.wire.assembler import LARGE_BYTES, SCRATCH_BYTES, SPARE_BYTES, SPARE_MOST, _spare
 from mpshared.wire.framing import FrameReader, join_frame
 
 
@@ -82,3 +82,25 @@ def test_the_unread_part_of_a_large_record_is_handed_over():
     assert reader.next_frame() is None
     reader.receive_data(large[500:900])
     assert reader.unread() == large[:900]
+
+
+def test_rooms_are_used_again_but_never_by_two_at_once():
+    readers = [FrameReader(1 << 24) for _ in range(3)]
+    payloads = [bytes([number]) * (4 * LARGE_BYTES + number) for number in range(3)]
+    found = []
+    for _ in range(2):
+        for reader, payload in zip(readers, payloads, strict=True):
+            reader.receive_data(join_frame(payload)[:LARGE_BYTES])
+            assert reader.next_frame() is None
+        for reader, payload in zip(readers, payloads, strict=True):
+            reader.receive_data(join_frame(payload)[LARGE_BYTES:])
+            found.append(reader.next_frame())
+    assert found == payloads * 2
+    assert 3 <= len(_spare) <= SPARE_MOST
+
+
+def test_a_room_that_is_very_large_is_not_kept():
+    reader = FrameReader(1 << 24)
+    frame = join_frame(bytes(SPARE_BYTES + 1))
+    assert fill(reader, frame, 1 << 20)
+    assert max(map(len, _spare), default=0) <= SPARE_BYTES

@@ -379,7 +379,12 @@ class FrameDecoder(Assembler):
             raise self._broken
         try:
             record = self._next_record()
-            return None if record is None else _decode(*record)
+            if record is None:
+                return None
+            event = _decode(*record)
+            if type(record[0]) is memoryview:
+                self._leave_room(record[0])
+            return event
         except ProtocolError as err:
             self._broken = err
             self._short = 0
