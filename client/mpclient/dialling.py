@@ -290,7 +290,7 @@ class Connection:
         try:
             size = self._sock.recv_into(room, 0, socket.MSG_WAITALL)
         except OSError as err:
-            _let_pass(err)
+            let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not size:
             raise Lost(_CLOSED)

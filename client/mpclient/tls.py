@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TlsConnection", "shake"]
 
 _RECV_BYTES: Final = 1 << 16
+_RECV_LARGE_BYTES: Final = 1 << 18
 
 
 def shake(sock: socket.socket, machine: TlsMachine, deadline_s: float) -> bytes:
@@ -76,11 +77,15 @@ class TlsConnection(Connection):
         self.send(pieces)
         return self.next_event()
 
-    def _receive(self, size: int) -> int:
+    def _receive(self) -> None:
         """Read until there is plaintext."""
-        while not (received := self._receive_once(size)):
+        while not self._receive_once(_RECV_BYTES):
             pass
-        return received
+
+    def _fill(self, room: memoryview) -> None:
+        """Read more of a large frame; the decoder puts it to its place."""
+        while not self._receive_once(_RECV_LARGE_BYTES):
+            pass
 
     def _receive_once(self, size: int) -> int:
         """Read once, and return how much plaintext that brought."""
