@@ -84,6 +84,7 @@ class TlsConnection(Connection):
 
     def _fill(self, room: memoryview) -> None:
         """Read more of a large frame; the decoder puts it to its place."""
+        _ = room
         while not self._receive_once(_RECV_LARGE_BYTES):
             pass
 
