@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import PAGE, tables, write
-from tests.bench.rows import ROWS, Jobs, Pairs, Recipe, Row
+from tests.bench.rows import ROWS, Durable, Jobs, Pairs, Recipe, Row, Stored
 from tests.bench.runner import Result, Runner, Settings
 from tests.bench.sides import SIDES
 from tests.bench.stock import KEY_VARIABLE
@@ -73,6 +73,10 @@ def describe(row: Row) -> str:
     """Name a row in one line."""
     if isinstance(row, Pairs):
         return f"calls: {row.title}, {row.clients} client{'s' * (row.clients > 1)}"
+    if isinstance(row, Durable):
+        return f"durable, {describe(row.work)}"
+    if isinstance(row, Stored):
+        return f"durable: {row.items:,} items stored"
     if isinstance(row, Recipe | Jobs):
         return f"{type(row).__name__.lower()}: {row.title}"
     return f"idle: {row.clients:,} clients"

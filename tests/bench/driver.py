@@ -4,6 +4,9 @@
     {"do": "go", "seconds": 0.5}           → {"count": …, "seconds": …, "p50_us": …, "p99_us": …}
     {"do": "submit", "station": …, "address": …, "name": …, "how": "recipe", "jobs": 9, "bytes": 0} → same
     {"do": "jobs", "station": …, "address": …, "work": "imap", "jobs": 9}    small jobs of a pool → same
+    {"do": "ask"}                    the prepared calls, once → {"answer": …}
+    {"do": "fill", "count": 9}       puts as many items into the prepared queue, in batches → same
+    {"do": "watch"}          goes on with the prepared pair in a thread; {"do": "watched"} → {"longest_ms": …}
     {"do": "pills", "name": …, "count": 2}                       stops workers
     {"do": "work", "station": …, "address": …, "name": …}        works until a pill; two answers: begun, done
     {"do": "hold", "station": …, "address": …, "count": 50}    opens idle clients; {"do": "drop"} closes them
@@ -18,6 +21,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +40,7 @@ class Driver:
         self.pair: Callable[[], object] | None = None
         self.station: Station | None = None
         self.held: list[Any] = []
+        self.watching: Watch | None = None
 
     def prepare(self, order: Answer) -> Answer:
         """Connect, and find or make the object."""
@@ -56,6 +61,29 @@ class Driver:
             took.append(now - before)
             before = now
         return figures(len(took), before - begin, took)
+
+    def ask(self, _order: Answer) -> Answer:
+        """Do the prepared calls once, and tell what they answer."""
+        assert self.pair is not None, "ask without prepare"
+        return {"answer": self.pair()}
+
+    def fill(self, order: Answer) -> Answer:
+        """Fill the prepared queue."""
+        assert self.station is not None, "fill without prepare"
+        begin = time.perf_counter()
+        self.station.fill(order["count"])
+        return figures(order["count"], time.perf_counter() - begin, [])
+
+    def watch(self, _order: Answer) -> Answer:
+        """Go on with the prepared pair while others work."""
+        assert self.pair is not None, "watch without prepare"
+        self.watching = Watch(self.pair)
+        return {"watching": True}
+
+    def watched(self, _order: Answer) -> Answer:
+        """Stop, and tell what was the longest that a pair took."""
+        assert self.watching is not None, "watched without watch"
+        return {"longest_ms": self.watching.stop() * 1e3}
 
     def submit(self, order: Answer) -> Answer:
         """Send jobs and read all their results."""
@@ -111,6 +139,34 @@ class Driver:
         if station is not None:
             station.close()
         return {"left": True}
+
+
+class Watch(threading.Thread):
+    """Repeats a pair of calls, with a short rest after each."""
+
+    def __init__(self, pair: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._pair = pair
+        self._over = threading.Event()
+        self._longest_s = 0.0
+        self._ready = threading.Event()
+        self.start()
+        self._ready.wait(10)
+
+    def run(self) -> None:
+        """Note the longest of all pairs but the first: it dials."""
+        self._pair()
+        self._ready.set()
+        while not self._over.wait(0.001):
+            begin = time.perf_counter()
+            self._pair()
+            self._longest_s = max(self._longest_s, time.perf_counter() - begin)
+
+    def stop(self) -> float:
+        """Return how many seconds the longest pair took."""
+        self._over.set()
+        self.join(60)
+        return self._longest_s
 
 
 def figures(count: int, seconds: float, took: list[float]) -> Answer:

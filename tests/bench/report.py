@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.children import ROOT
-from tests.bench.rows import Idle, Jobs, Pairs, Recipe, Row
+from tests.bench.rows import Durable, Idle, Jobs, Pairs, Recipe, Row, Stored
 from tests.bench.runner import Figures, Result
 from tests.bench.sides import SIDES
 
@@ -38,11 +38,15 @@ def tables(results: Sequence[Result], command: str) -> str:
     recipes = [result for result in results if isinstance(result.row, Recipe)]
     jobs = [result for result in results if isinstance(result.row, Jobs)]
     idle = [result for result in results if isinstance(result.row, Idle)]
+    durable = [result for result in results if isinstance(result.row, Durable)]
+    stored = [result for result in results if isinstance(result.row, Stored)]
     for title, table in (
         ("Calls", _pairs(pairs)),
         ("The recipe, two workers", _recipes(recipes)),
         ("Small jobs, two workers", _jobs(jobs)),
         ("Idle clients", _idle(idle)),
+        ("With `--data`", _durable(durable)),
+        ("With much in store", _stored(stored)),
     ):
         if table:
             parts += ["", f"### {title}", "", *table]
@@ -167,6 +171,45 @@ def _idle(results: Sequence[Result]) -> list[str]:
     return lines
 
 
+def _durable(results: Sequence[Result]) -> list[str]:
+    lines = [
+        "Pairs of calls or jobs per second, with every answer on the disk before it leaves (`--sync full`);",
+        "p50 of a pair beside the time that the disk takes to keep one page more, both in µs.",
+        "",
+        "| work | clients | without | with `--data` | ratio | wanted | p50 without | p50 with | disk |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for result in results:
+        row = result.row
+        assert isinstance(row, Durable)
+        clients = str(row.work.clients) if isinstance(row.work, Pairs) else NONE
+        cells = [row.work.title, clients, _rate(result, "ours"), _rate(result, "kept")]
+        cells += [_times(result, "kept", "ours"), f"{row.wanted:g}"]
+        cells += [_cell(result, side, "p50_us") for side in row.sides]
+        lines.append(_line([*cells, _cell(result, "kept", "sync_us")]))
+    return lines if results else []
+
+
+def _stored(results: Sequence[Result]) -> list[str]:
+    lines: list[str] = []
+    for result in results:
+        row = result.row
+        assert isinstance(row, Stored)
+        count = next((int(figures["stored"]) for figures in _all(result) if figures), row.items)
+        lines += [
+            f"A queue is filled with {count:,} items, 256 a call, while another client goes on with a dict's",
+            "set and get; then the server is killed. Puts are one by one, from one client. Wanted: puts",
+            f"at {row.wanted_ratio:g} of the rate with nothing stored, no pause over",
+            f"{row.wanted_pause_ms:g} ms, back within {row.wanted_restart_s:g} s.",
+            "",
+            "| server | items/s | puts/s | to none | their processor time | longest pause, ms | restart, s |",
+            "|---|--:|--:|--:|--:|--:|--:|",
+        ]
+        names = ("fill_rate", "rate", "ratio", "cpu_ratio", "longest_ms", "restart_s")
+        lines += [_line([SIDES[key].title, *(_cell(result, key, it) for it in names)]) for key in row.sides]
+    return lines
+
+
 def _failures(results: Sequence[Result]) -> list[str]:
     told = [(result.row, key, text) for result in results for key, text in result.failures.items()]
     lines = [f"- {_title(row)}, {SIDES[key].title}: {text}" for row, key, text in told]
@@ -174,6 +217,10 @@ def _failures(results: Sequence[Result]) -> list[str]:
 
 
 def _title(row: Row) -> str:
+    if isinstance(row, Durable):
+        return f"{_title(row.work)} with --data"
+    if isinstance(row, Stored):
+        return f"{row.items:,} items stored"
     return "idle clients" if isinstance(row, Idle) else row.title
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ROWS", "Idle", "Jobs", "Pairs", "Recipe", "Row"]
+__all__ = ["ROWS", "Durable", "Idle", "Jobs", "Pairs", "Recipe", "Row", "Stored"]
 
 # Where server and client run. Left alone, the scheduler puts a client now on the server's core, now on
 # another one, where a wake-up costs ten times as much: then rounds show its moods.
@@ -71,6 +71,31 @@ class Idle:
     sides: tuple[str, ...] = ALL
 
 
+KEPT = ("ours", "kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """Work of another row on a server with `--data`, and on one without."""
+
+    work: Pairs | Jobs
+    wanted: float
+    sides: tuple[str, ...] = KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Puts into a queue that is empty, and that holds so many items; another client's pauses while it is
+    filled; and a restart with all of them.
+    """
+
+    items: int
+    wanted_ratio: float
+    wanted_pause_ms: float
+    wanted_restart_s: float
+    sides: tuple[str, ...] = KEPT
+
+
 ALONE = (
     ("dict: set, get", "dict"),
     ("list: append, pop", "list"),
@@ -120,5 +145,16 @@ JOBS = (
 
 IDLE = Idle(5_000, 8.0)
 
-Row = Pairs | Recipe | Jobs | Idle
-ROWS: tuple[Row, ...] = (*PAIRS, *RECIPES, *JOBS, IDLE)
+DURABLE = (
+    Durable(Pairs("queue: put, get", "queue", 1, 0.5), 0.5),
+    Durable(Pairs("dict: set, get", "dict", 8, 0.5), 0.5),
+    Durable(Pairs("queue: put, get", "queue", 8, 0.5), 0.5),
+    Durable(
+        Jobs("`imap_unordered`, chunks of 1", "imap", {}, {"ours": 200_000, "kept": 200_000}),
+        0.5,
+    ),
+)
+STORED = Stored(1_000_000, 0.9, 50.0, 10.0)
+
+Row = Pairs | Recipe | Jobs | Idle | Durable | Stored
+ROWS: tuple[Row, ...] = (*PAIRS, *RECIPES, *JOBS, IDLE, *DURABLE, STORED)

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import sys
+import tempfile
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 from tests.bench.children import Child, ChildError
-from tests.bench.rows import ANYWHERE, APART, PLAIN, TOGETHER, Idle, Jobs, Pairs, Recipe, Row
-from tests.bench.sides import SIDES, Address, Side, start_server, start_workers
+from tests.bench.rows import ANYWHERE, APART, PLAIN, TOGETHER, Durable, Idle, Jobs, Pairs, Recipe, Row, Stored
+from tests.bench.sides import SIDES, Address, Side, new_folder, start_ours, start_server, start_workers
 from tests.bench.stations import WORKERS
 
 __all__ = ["Figures", "Result", "Runner", "Settings"]
@@ -71,7 +74,7 @@ class Runner:
         """Measure one row on all its sides, in all rounds."""
         result = Result(row)
         sides = [key for key in row.sides if key in self.only]
-        rounds = 1 if isinstance(row, Idle) else self.settings.rounds
+        rounds = 1 if isinstance(row, Idle | Stored) else self.settings.rounds
         for number in range(rounds):
             turn = number % max(1, len(sides))
             for key in sides[turn:] + sides[:turn]:
@@ -86,6 +89,10 @@ class Runner:
                 return self._pairs(row, side)
             if isinstance(row, Jobs):
                 return self._jobs(row, side)
+            if isinstance(row, Durable):
+                return self._durable(row, side)
+            if isinstance(row, Stored):
+                return self._stored(row, side)
             return self._recipe(row, side) if isinstance(row, Recipe) else self._idle(row, side)
         except (ChildError, OSError, psutil.Error) as error:
             result.failures[side.key] = str(error)
@@ -199,6 +206,60 @@ class Runner:
             submitter.ask(self.settings.patience_s, do="leave")
         return {"rate": answer["count"] / answer["seconds"]}
 
+    def _durable(self, row: Durable, side: Side) -> Figures:
+        """Measure the row's work, and how long the disk takes to keep a page."""
+        work = row.work
+        figures = self._pairs(work, side) if isinstance(work, Pairs) else self._jobs(work, side)
+        return figures | ({"sync_us": _sync_us()} if side.key == "kept" else {})
+
+    def _stored(self, row: Stored, side: Side) -> Figures:
+        """Measure on a fresh server, which is killed and started again at the end if it keeps its state."""
+        count = max(1000, int(row.items * self.settings.scale))
+        options = ("--data", new_folder()) if side.key == "kept" else ()
+        server, address = start_ours(*options)
+        with server:
+            putter, watcher = self._crew(2)
+            name, where = self._name(), {"station": side.station, "address": address}
+            self._all([putter], do="prepare", work="put", name=name, **where)
+            self._all([watcher], do="prepare", work="dict", name=self._name(), **where)
+            empty = self._puts(putter, server)
+            self._all([watcher], do="watch")
+            filled = putter.ask(self.settings.patience_s * 2, do="fill", count=count)
+            full = self._puts(putter, server)
+            longest_ms = self._all([watcher], do="watched")[0]["longest_ms"]
+            self._all([putter, watcher], do="leave")
+            server.process.kill()
+        figures = {
+            "stored": float(count),
+            "fill_rate": count / filled["seconds"],
+            "rate": full["rate"],
+            "ratio": full["rate"] / empty["rate"],
+            "cpu_ratio": full["server_us"] / empty["server_us"],
+            "longest_ms": longest_ms,
+        }
+        return figures | (self._restart(options, where, name, count) if options else {})
+
+    def _puts(self, putter: Child, server: Child) -> Figures:
+        before_s = server.cpu_s()
+        [answer] = self._all([putter], do="go", seconds=self.settings.seconds * 2)
+        used_s = server.cpu_s() - before_s
+        return {"rate": answer["count"] / answer["seconds"], "server_us": used_s / answer["count"] * 1e6}
+
+    def _restart(self, options: tuple[str, ...], where: dict[str, Any], name: str, least: int) -> Figures:
+        """Start a server that was killed; it must have all items."""
+        begin = time.perf_counter()
+        server, address = start_ours(*options)
+        took_s = time.perf_counter() - begin
+        with server:
+            looker = self._crew(1)
+            where = {**where, "address": address}
+            self._all(looker, do="prepare", work="look", name=name, **where)
+            [found] = self._all(looker, do="ask")
+            self._all(looker, do="leave")
+        if found["answer"] < least:
+            raise ChildError(f"{found['answer']} items came back of {least} and some")
+        return {"restart_s": took_s}
+
     def _idle(self, row: Idle, side: Side) -> Figures:
         """Measure on a fresh server: one that has worked keeps memory, and would hide what clients take."""
         count = max(100, int(row.clients * self.settings.scale))
@@ -227,3 +288,15 @@ class Runner:
             "p50_us": meanwhile["p50_us"],
             "p99_us": meanwhile["p99_us"],
         }
+
+
+def _sync_us() -> float:
+    """Return how long the disk takes to keep one page more, in µs: the median of a hundred."""
+    took = []
+    with tempfile.TemporaryFile(dir=new_folder()) as file:
+        for _ in range(100):
+            begin = time.perf_counter()
+            os.write(file.fileno(), bytes(4096))
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - begin)
+    return statistics.median(took) * 1e6

@@ -8,17 +8,19 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import sys
 import sysconfig
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.children import Child, ChildError
+from tests.bench.children import ROOT, Child, ChildError
 
-__all__ = ["SIDES", "Address", "Side", "start_server", "start_workers"]
+__all__ = ["SIDES", "Address", "Side", "new_folder", "start_ours", "start_server", "start_workers"]
 
 Address = tuple[str, int]
 START_S = 20.0
@@ -43,18 +45,21 @@ SIDES: dict[str, Side] = {
         Side("mixed", "mpserve, stock client", "ours", "stock"),
         Side("bare", "bare sockets", "bare", "bare"),
         Side("pipes", "multiprocessing on pipes", "", "pipes"),
+        Side("kept", "mpserve --data", "kept", "ours"),
     )
 }
 
 
 def start_server(kind: str) -> tuple[Child, Address]:
-    """Start the server `std`, `bare` or `ours` on a free port; return it and its address.
+    """Start the server `std`, `bare`, `ours` or `kept` on a free port; return it and its address.
 
     Raises:
         ChildError: It did not start.
     """
     if kind == "ours":
-        return _start_ours()
+        return start_ours()
+    if kind == "kept":
+        return start_ours("--data", new_folder())
     server = Child("-m", {"std": "tests.bench.stock", "bare": "tests.bench.bare"}[kind])
     try:
         host, port = server.hear(START_S)
@@ -71,8 +76,19 @@ def start_workers(address: Address, name: str, count: int) -> Child:
     return Child(_command("mpworker"), "--connect", where, "--processes", str(count), *queues, speaks=False)
 
 
-def _start_ours() -> tuple[Child, Address]:
-    server = Child(_command("mpserve"), "start", "--port", "0", "--log-format", "json", speaks=False)
+def new_folder() -> str:
+    """Return a new folder for `--data`, on the disk that this tree is on; it goes with this program."""
+    parent = ROOT / ".cache"
+    parent.mkdir(exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="bench-data-", dir=parent)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def start_ours(*options: str) -> tuple[Child, Address]:
+    """Start `mpserve` with more options."""
+    words = ("start", "--port", "0", "--log-format", "json", *options)
+    server = Child(_command("mpserve"), *words, speaks=False)
     try:
         return server, _find_address(server)
     except ChildError:

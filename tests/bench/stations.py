@@ -57,6 +57,10 @@ class Station:
         """Return a callable that has so many small jobs done by `work`, and checks their results."""
         raise NotImplementedError(f"{type(self).__name__} has no {work}")
 
+    def fill(self, count: int) -> None:
+        """Put as many items into the queue that is prepared."""
+        raise NotImplementedError(f"{type(self).__name__} has no {count} items to fill a queue with")
+
     def idle(self) -> Any:
         """Return a client that is connected, has made a call, and does nothing more; it has a `close`."""
         raise NotImplementedError(f"{type(self).__name__} has no idle clients")
@@ -248,9 +252,15 @@ class Ours(Station):
         self.cluster: Any = self._connect()
 
     def pair(self, work: str, name: str, index: int) -> Pair:
-        """Return the pair on the named object."""
+        """Return the pair on the named object; `put` is one call, on a queue that `fill` may fill."""
         if work == "connect":
             return self._once
+        if work == "put":
+            self.line: Any = self.cluster.Queue(name=name)
+            return partial(self.line.put, index)
+        if work == "look":
+            line = self.cluster.Queue(name=name)
+            return line.qsize  # type: ignore[no-any-return]
         if work == "proxy":
             return self.cluster.dict  # type: ignore[no-any-return]
         make = {"dict": "dict", "list": "list", "queue": "Queue", "lock": "Lock"}[work]
@@ -275,6 +285,11 @@ class Ours(Station):
             return partial(futures, self.executor)
         self.pool = self.cluster.Pool(WORKERS)
         return partial(POOLED[work], self.pool)
+
+    def fill(self, count: int) -> None:
+        """Put as many items into the queue of `put`."""
+        for start in range(0, count, CHUNK):
+            self.line.put_many(range(start, min(start + CHUNK, count)))
 
     def idle(self) -> Any:
         """Return a session that has made one call."""
