@@ -20,6 +20,8 @@ __all__ = ["banner", "user_prefix"]
 
 _COPY = "mpserve.key"
 _COPIES = "mpserve-tls"
+_SOMEWHERE = Path("/path/to")
+"""Where clients' certificates are that `mpserve tls init` has not made, or somebody took away."""
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
@@ -95,7 +97,10 @@ def _elsewhere(address: Address, key: Key, advertise: Address | None, tls: TlsFi
     if files.ca:
         copies = TlsFiles(*(f"{_COPIES}/{Path(path).name}" if path else "" for path in files))
         folder = Path(files.ca).parent
-        fetch.append(shlex.join(["scp", "-rp", f"{user_prefix()}{_there(host)}:{folder}", _COPIES]))
+        if folder == _SOMEWHERE:
+            note += f" (its certificates in the folder {_COPIES})"
+        else:
+            fetch.append(shlex.join(["scp", "-rp", f"{user_prefix()}{_there(host)}:{folder}", _COPIES]))
         worker += _options(copies)
         programs += "".join(f' {name}="$PWD/{path}"' for name, path in _variables(copies))
     return [
@@ -124,7 +129,7 @@ def _for_clients(tls: TlsFiles | None) -> TlsFiles:
         return TlsFiles()
     folder = Path(tls.cert).parent.parent / "client"
     if not (folder / "ca.pem").exists():
-        folder = Path("/path/to")
+        folder = _SOMEWHERE
     cert, key = (str(folder / "cert.pem"), str(folder / "key.pem")) if tls.ca else ("", "")
     return TlsFiles(cert, key, str(folder / "ca.pem"))
 

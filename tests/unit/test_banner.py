@@ -118,6 +118,13 @@ def test_with_tls_each_line_has_the_files_of_clients(own, made, tmp_path):
     assert lines[-2].endswith('MPSERVE_TLS_CA="$PWD/mpserve-tls/ca.pem"')
 
 
+def test_certificates_of_others_are_named_and_not_fetched(own, made, tmp_path):
+    text = banner(Address.parse("0.0.0.0:7707"), own, tls=made._replace(cert="/etc/tls/server.pem"))
+    assert "A worker on another machine (its certificates in the folder mpserve-tls):" in text
+    assert "scp -rp" not in text
+    assert commands_of(text)[0].startswith("mpworker --tls-cert /path/to/cert.pem ")
+
+
 def test_without_a_ca_clients_need_no_certificate(own, made, tmp_path):
     lines = commands_of(banner(Address.parse("127.0.0.1:7707"), own, tls=made._replace(ca="")))
     assert lines[0] == f"mpworker --tls-ca {tmp_path}/client/ca.pem"
