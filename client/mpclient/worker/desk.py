@@ -52,6 +52,8 @@ NOTHING: Final = Finished((), (), ())
 
 def ranges_of(numbers: Sequence[int]) -> list[Range]:
     """Return numbers, mostly ascending, as ranges with both ends included."""
+    if len(numbers) == 1:
+        return [(numbers[0], numbers[0])]
     if numbers and all(map(eq, numbers, range(numbers[0], numbers[0] + len(numbers)))):
         return [(numbers[0], numbers[-1])]
     ranges: list[Range] = []
@@ -113,14 +115,14 @@ class Desk:
 
     def collect(self) -> Finished:
         """Take what is finished off the desk."""
+        take = self._done.popleft
+        try:
+            number, result, thing = first = take()
+        except IndexError:
+            return NOTHING
         if not self._done:
-            return NOTHING
-        done = list(_emptied(self._done.popleft))
-        if len(done) == 1:
-            number, result, thing = done[0]
             return Finished((number,), (result,), [] if thing is None else [thing], self.pool)
-        if not done:
-            return NOTHING
+        done = [first, *_emptied(take)]
         numbers, results, alive = zip(*done, strict=True)
         return Finished(numbers, results, [thing for thing in alive if thing is not None], self.pool)
 
