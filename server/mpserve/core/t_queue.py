@@ -11,8 +11,9 @@
 
 RULES
 * An item's number is its place. Whatever returns goes to its old place, and may exceed `maxsize`.
-* Nobody races: an item goes to the getter that waited longest, room to the putter that waited longest. A
-  batch enters whole, so a large one holds up those behind it.
+* Nobody races: an item goes to the getter that waited longest (among workers of short jobs: to the one that
+  came last), room to the putter that waited longest. A batch enters whole, so a large one holds up those
+  behind it.
 * Unfinished items: put +1, done -1, dead -1, requeued +1, cleared -1. A return changes nothing.
 * A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
 
