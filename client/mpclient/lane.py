@@ -229,9 +229,7 @@ class Lane(Numbered):
     def _with_output(self, connection: Connection, pieces: list[bytes]) -> list[bytes]:
         """Put ahead of a call what was printed before it."""
         outgoing = self._session.outgoing
-        if outgoing is None or not outgoing.waiting:
-            return pieces
-        return [*outgoing.ahead(connection), *pieces]
+        return pieces if outgoing is None else [*outgoing.ahead_of_call(connection), *pieces]
 
     def _answer(self, connection: Connection, number: int, event: Event) -> Reply | Failed:
         """Return `event` if it answers `number`, or wait for the answer; late ones to abandoned calls are

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpshared.wire.own.frames import Control, Type, encode_control
@@ -47,6 +48,8 @@ class Outgoing:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.look: Callable[[], None] | None = None
+        """Called ahead of each call: adds what was written to this process's descriptors."""
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -62,6 +65,7 @@ class Outgoing:
         self._last = 0
         self._told = False
         """The keeper knows that there is something."""
+        self._hurry = False
         self.over = False
         """There is no session to send it by; `add` refuses."""
 
@@ -108,7 +112,19 @@ class Outgoing:
     @property
     def urgent(self) -> bool:
         """Whether the keeper should send at once."""
-        return self._arrived_bytes > _URGENT_BYTES
+        return self._hurry or self._arrived_bytes > _URGENT_BYTES
+
+    def hurry(self) -> None:
+        """Have the keeper send at once what there is."""
+        if self._arrived:
+            self._hurry = self._told = True
+            self._session.wake()
+
+    def ahead_of_call(self, connection: Connection) -> list[bytes]:
+        """Return what a call over this connection is to have ahead of it: see `ahead`."""
+        if self.look is not None and not self.full:
+            self.look()
+        return self.ahead(connection) if self.waiting else []
 
     def ahead(self, connection: Connection) -> list[bytes]:
         """Return the pieces of all frames that this connection has still to carry, and take them for sent."""
@@ -129,6 +145,7 @@ class Outgoing:
 
     def _seal(self) -> None:
         """Make frames of what has arrived."""
+        self._hurry = False
         self._arrived_bytes = 0
         program, size = "", 0
         entries: list[list[Any]] = []

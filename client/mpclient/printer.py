@@ -5,6 +5,8 @@ RULES
   heartbeat must go on. It begins with the first line; a program nobody prints for has none.
 * Printed is what was given to `sys.stdout` or `sys.stderr`, whichever objects these are at that moment.
   What they refuse is dropped: who printed it is far away, and nobody here could handle the error.
+* An entry without bytes asks for a line end if an unfinished line stands where it is to be printed: that is
+  the line printed last, on either stream, where both lead to one screen or file.
 * An entry is printed once: what comes again after a reconnect is known by its number.
 * An answer that names an entry waits until that is printed, for `_WAIT_S` at most; while the printer is held
   up, later answers do not wait at all.
@@ -12,6 +14,7 @@ RULES
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import deque
@@ -55,6 +58,10 @@ class Printer:
         self._received = 0
         self.printed = 0
         """The number of the last entry that was printed."""
+        self._unfinished: dict[int, bool] = {}
+        """By stream: whether what was printed last has no line end."""
+        self._newest = _STDOUT
+        """The stream that was printed to last."""
 
     # -- from the keeper -------------------------------------------------------------------------
 
@@ -120,12 +127,24 @@ class Printer:
         while (page := self._next_page()) is not None:
             run, last, entries = page
             for stream, part in groupby(entries, itemgetter(0)):
-                _write(sys.stdout if stream == _STDOUT else sys.stderr, b"".join(data for _, data in part))
+                data = self._joined(stream, [data for _, data in part])
+                _write(sys.stdout if stream == _STDOUT else sys.stderr, data)
             with self._changed:
                 self.printed = last if run == self._run_id else self.printed
                 self.held_up = False
                 self._changed.notify_all()
             self._acknowledge()
+
+    def _joined(self, stream: int, parts: list[bytes]) -> bytes:
+        """Return what is to be printed on one stream, with line ends for what asks for them."""
+        for at, data in enumerate(parts):
+            stands = self._newest if not data and _is_one_place() else stream
+            if not data and self._unfinished.get(stands):
+                parts[at] = b"\n"
+            if parts[at]:
+                self._newest = stream
+                self._unfinished[stream] = not parts[at].endswith(b"\n")
+        return b"".join(parts)
 
     def _next_page(self) -> _Page | None:
         with self._changed:
@@ -135,6 +154,14 @@ class Printer:
                     return None
                 self._changed.wait(_IDLE_S)
             return self._pages.popleft()
+
+
+def _is_one_place() -> bool:
+    """Return whether standard output and standard error lead to the same terminal, file or pipe."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, absent, or objects without a descriptor
+        return False
 
 
 def _write(stream: TextIO | None, data: bytes) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
+import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 from tests.integration import workers
@@ -13,6 +17,7 @@ from tests.integration.relay import Relay
 
 import mpclient
 from mpclient.testing import wait_until
+from mpshared.errors import WorkerDied
 
 mpworker = workers.mpworker
 hosts = pytest.mark.hosts
@@ -180,8 +185,133 @@ def test_whatever_way_a_job_prints(pool, capsys):
 
     pool().apply(job, (sys.stdout,))
     out, err = capsys.readouterr()
-    assert out == "argument\noriginal\nbytes \N{SNOWMAN}\nthread\nno end"
+    assert out == "argument\noriginal\nnot through Python\nbytes \N{SNOWMAN}\nthread\nno end"
     assert err == "careful\n"
+
+
+def wait_for_text(read, text):
+    """Wait until what `read` returns, call by call, is this text together."""
+    said = []
+
+    def there():
+        said.append(read())
+        return "".join(said) == text
+
+    wait_until(there)
+
+
+@hosts
+def test_what_is_written_past_the_streams_comes_home_in_its_place(pool, capsys):
+    def job(n):
+        print("one")
+        os.write(1, b"two\n")
+        subprocess.run(["/bin/sh", "-c", "echo three; echo trouble >&2"], check=True)
+        if not (pid := os.fork()):
+            print("four")
+            sys.stdout.flush()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("five", file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), flush=True)
+        os.write(1, b"six\n")
+        return n
+
+    pool = pool()
+    for n in range(20):
+        assert pool.apply(job, (n,)) == n
+        assert capsys.readouterr() == ("one\ntwo\nthree\nfour\nfive\nsix\n", "trouble\n")
+
+
+@hosts
+def test_a_call_takes_what_was_written_before_it_along(pool, cluster, unique, capsys):
+    def job(queue):
+        for n in range(100):
+            os.write(1, b"line %d\n" % n)
+            queue.put(n)
+
+    queue = cluster.Queue(name=f"{unique} said")
+    going = pool(1).apply_async(job, (queue,))
+    printed = ""
+    for n in range(100):
+        assert queue.get(timeout=10) == n
+        printed += capsys.readouterr().out
+        assert f"line {n}\n" in printed
+    going.get(10)
+
+
+@hosts
+def test_a_piece_without_a_line_end_comes_though_the_job_goes_on(pool, cluster, unique, capsys):
+    def job(gate):
+        os.write(2, b"10 % ")
+        gate.get(timeout=20)
+
+    gate = cluster.Queue(name=f"{unique} gate")
+    going = pool(1).apply_async(job, (gate,))
+    wait_for_text(lambda: capsys.readouterr().err, "10 % ")
+    gate.put(1)
+    going.get(10)
+
+
+@hosts
+def test_c_code_that_keeps_the_interpreter_is_not_stuck(pool, capsys):
+    """It writes more than a pipe holds, while no thread of its process can read that."""
+
+    def job():
+        line = b"." * 99 + b"\n"
+        return ctypes.PyDLL(None).write(1, line * 3000, 300_000)
+
+    assert pool(1).apply(job) == 300_000
+    wait_for_text(lambda: "." * capsys.readouterr().out.count("."), "." * 297_000)
+
+
+@hosts
+def test_the_last_words_of_a_job_that_dies_come_home_and_are_in_the_report(pool, capsys):
+    def job():
+        os.write(1, b"said\n")
+        os.write(2, b"last words")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(WorkerDied) as caught:
+        pool(1).apply(job)
+    assert {"said", "last words"} <= set(caught.value.fields["output"])
+    assert capsys.readouterr() == ("said\n" * 3, "last words" * 3)
+
+
+@hosts
+def test_recipe_jobs_write_to_the_log_and_pools_home(mpworker, server, cluster, unique, capsys):
+    host = mpworker(server, queue=unique, processes=1).ready()
+    tasks, pool = cluster.JoinableQueue(name=unique), cluster.Pool(1)
+    for n in range(10):
+        tasks.put(partial(os.write, 1, b"recipe %d\n" % n))
+        tasks.join()
+        pool.apply(os.write, (1, b"pool %d\n" % n))
+        assert capsys.readouterr().out == f"pool {n}\n"
+    pool.terminate()
+    pool.join()
+    lines = [event["line"] for event in host.wait_for("worker.output", 10)]
+    assert lines == [f"recipe {n}" for n in range(10)]
+
+
+PIECES = """
+os.dup2(1, 2)
+def job(n):
+    print("out", n, end=" ")
+    print("err", n, end=" ", file=sys.stderr)
+def line(n):
+    print("line", n)
+    print("line", n, file=sys.stderr)
+pool = cluster.Pool(2)
+for n in range(10):
+    pool.map(job, [n, n], chunksize=1)
+    pool.map(line, [n, n], chunksize=1)
+pool.terminate()
+"""
+
+
+@hosts
+def test_no_line_is_empty_that_nobody_printed(mpworker, server, program, unique):
+    """Pieces without a line end on both streams, which lead to the same file."""
+    mpworker(server, queue=unique, processes=2).ready()
+    assert "" not in program(PIECES).finish().splitlines()
 
 
 @hosts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -418,6 +420,7 @@ class TestHosts:
             process.join(20)
         (process,), _, gate = begun(cluster)
         gate.set()
+        process.join(20)
 
     def test_none_allowed(self, cluster, own, mpworker):
         host = mpworker(own, environment={"MPSERVE_MAX_SPAWNED": "0"}).ready()
@@ -462,12 +465,49 @@ class TestHosts:
         os.kill(workers.nursery_of(host.process.pid)[0], signal.SIGKILL)
         gone(*pids)
 
-    def test_what_is_written_past_the_streams_is_in_the_hosts_log(self, cluster, own, mpworker):
-        host = mpworker(own).ready()
-        process = cluster.Process(target=os.write, args=(2, b"from C\n"))
+    @pytest.mark.parametrize("how", [[], ["--no-fork"]], ids=["fork", "no fork"])
+    def test_what_is_written_past_the_streams_comes_home(self, cluster, own, mpworker, capsys, how):
+        host = mpworker(own, *how).ready()
+
+        def write():
+            sys.stdout.write("one\n")
+            os.write(1, b"two\n")
+            subprocess.run(["/bin/sh", "-c", "echo three; echo trouble >&2"], check=True)
+            sys.stdout.write("four\n")
+
+        process = cluster.Process(target=write)
         process.start()
         process.join(20)
-        host.wait_for("worker.output", line="from C", stream="stderr")
+        assert capsys.readouterr() == ("one\ntwo\nthree\nfour\n", "trouble\n")
+        assert host.events("worker.output") == []
+
+    def test_the_last_words_of_one_that_is_killed_come_home(self, cluster, own, mpworker, capsys):
+        mpworker(own).ready()
+
+        def die():
+            os.write(1, b"x" * 40_000 + b"\n")
+            os.write(2, b"no end")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        process = cluster.Process(target=die)
+        process.start()
+        process.join(20)
+        assert process.exitcode == -signal.SIGKILL
+        assert capsys.readouterr() == ("x" * 40_000 + "\n", "no end")
+
+    def test_what_it_leaves_behind_still_writes_home(self, cluster, own, mpworker, capsys, tmp_path):
+        mpworker(own).ready()
+        gate = tmp_path / "gate"
+        os.mkfifo(gate)
+
+        def leave():
+            subprocess.Popen(["/bin/cat", str(gate)])
+
+        process = cluster.Process(target=leave)
+        process.start()
+        process.join(20)
+        gate.write_text("still here\n")  # returns when somebody reads
+        testing.wait_until(lambda: capsys.readouterr().out == "still here\n")
 
     def test_status_shows_them(self, cluster, own, mpworker):
         mpworker(own).ready()

@@ -89,6 +89,7 @@ class WorkerHost:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not any(map(is_alive, pids)), LIMIT_S)  # or it takes a job of the next test
 
 
 def children_of(pid: int) -> list[int]:

@@ -3,8 +3,8 @@
 RULES
 * Never a fork of this process: it has threads. A new interpreter is executed, in a session of its own, so
   that Ctrl-C in the terminal reaches the supervisor only.
-* Its standard output and error are pipes read here; it is given an end of a socket pair and
-  memory for a `Mark`, and nothing else.
+* Its standard output and error are pipes read here; it is given an end of a socket pair,
+  memory for a `Mark`, and pipes for its descriptors 1 and 2 that it reads itself, and nothing else.
 * It is waited for with `wait4`, once, by pid: that tells its peak memory, too.
 """
 
@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Channel
+from mpclient.worker.descriptors import NAMES, Pieces, Pipes
 from mpclient.worker.mark import Mark, new_mark
 from mpclient.worker.output import Lines
 from mpclient.worker.reports import Exit
@@ -68,12 +69,14 @@ class Child:
         self.last: deque[str] = deque(maxlen=MAX_LINES)
         """The last lines it printed."""
         self._start(options)
-        self.channel.send("begin", **options.for_process(worker, supervisor, serves_queue=serves_queue))
+        told = options.for_process(worker, supervisor, serves_queue=serves_queue)
+        self.channel.send("begin", descriptors=self.descriptors.ends, **told)
 
     def _start(self, options: Options) -> None:
         ours, theirs = socket.socketpair()
         pipes = [os.pipe(), os.pipe()]
         mark = new_mark()
+        descriptors = Pipes()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "mpclient.worker.process", str(theirs.fileno()), str(mark)],
@@ -82,21 +85,25 @@ class Child:
                 stderr=pipes[1][1],
                 cwd=options.chdir,
                 env=environment(options),
-                pass_fds=(theirs.fileno(), mark),
+                pass_fds=(theirs.fileno(), mark, *descriptors.ends),
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
+            descriptors.close()
             for descriptor in (mark, *(reading for reading, _ in pipes)):
                 os.close(descriptor)
             raise
         finally:
             theirs.close()
+            descriptors.begun()
             for _, writing in pipes:
                 os.close(writing)
         self.pid = self._process.pid
         self.channel = Channel(ours)
         self.mark = Mark(mark)
+        self.descriptors = descriptors
+        """What is written past its streams; it is read here when the process does not."""
         self.streams = {
             reading: (name, Lines(self.last))
             for (reading, _), name in zip(pipes, ("stdout", "stderr"), strict=True)
@@ -138,6 +145,18 @@ class Child:
             found += [(name, line) for line in lines.finish()]
         return found
 
+    def overdue(self) -> Pieces:
+        """Return what was written past its streams and lies unread for long."""
+        return self.descriptors.overdue(self.mark)
+
+    def rest(self) -> Pieces:
+        """Return what a process that has ended had written past its streams."""
+        found = self.descriptors.rest()
+        for stream in NAMES:
+            text = b"".join(data for of, data in found if of == stream).decode("utf-8", "backslashreplace")
+            (self.printed if self.mark.program() else self.last).extend(text.splitlines())
+        return found
+
     # -- its end ---------------------------------------------------------------------------------
 
     def end(self, how: str, within_s: float | None = None) -> None:
@@ -169,6 +188,7 @@ class Child:
     def close(self) -> None:
         """Close this side of its streams, of the socket pair, and of the mark."""
         self.channel.close()
+        self.descriptors.close()
         self.mark.close()
         for reading in self.streams:
             os.close(reading)

@@ -8,6 +8,7 @@ RULES
 * At first it looks for the server for the connect timeout, then `GaveUp`. A server that was found once is
   looked for as long as there is a supervisor.
 * A wrong key, and what is no server of ours, are no matter of patience: `Refused`, and the link ends.
+* What processes wrote and could not send any more goes ahead of the report of their end.
 * Deaths are reported by another thread, in order: one that takes long holds up nothing else.
 """
 
@@ -23,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from mpclient.dialling import Lost, dial
+from mpclient.outgoing import Outgoing
 from mpclient.session import Describes, Session
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, ServerGone
 from mpshared.exit_codes import ExitCode
@@ -121,6 +123,7 @@ class Link:
             connect_timeout_s=_DIAL_S,
             reconnect_timeout_s=_RECONNECT_S,
         )
+        self._outgoing = self._session.outgoing = Outgoing(self._session)
 
     def start(self) -> None:
         """Begin to look for the server."""
@@ -144,6 +147,11 @@ class Link:
         self._reports.put(partial(self._session.call, _ENDED, process, [exitcode, report]))
         if session:
             self.report(session, report)
+
+    def bring(self, program: str, stream: int, data: bytes) -> bool:
+        """Have a program print something, ahead of what is reported after this; False: it cannot."""
+        outgoing = self._outgoing
+        return not outgoing.full and outgoing.add(program, stream, data)
 
     def close(self) -> None:
         """Say goodbye. Returns within seconds, also when the server is gone."""

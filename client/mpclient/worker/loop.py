@@ -165,6 +165,8 @@ class Loop:
         ident = self._desk.pool
         if self._desk.is_empty:  # a pill alone, or a stop came before the exchange
             return None
+        if self._pool is None or self._pool.ident != ident:
+            self._streams.flush()  # what comes now is no more the last pool's
         self._mark.begin(ident)
         self._pool = None
         if ident is None:

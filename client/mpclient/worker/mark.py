@@ -2,7 +2,10 @@
 
     bytes 0 to 7: the job's number, 0: none
     8 to 15: how many bytes of output were kept so far
-    16 to 255: the ident of the pool that the job is from, and a zero; empty: none
+    16 to 23: how many it has read from its descriptors 1 and 2
+    24 to 31: 1 while it reads no more of them because the program is slow to print
+    32 to 199: the ident of the pool that the job is from, and a zero; empty: none
+    200 to 255: the session of the program that output leads to, likewise
     256 to 8447: a ring: the last bytes that jobs of that pool printed
 
 The number is written for every job, which costs some hundredths of a microsecond; the pool once a batch. What
@@ -18,8 +21,10 @@ from typing import Final
 
 __all__ = ["Mark", "new_mark"]
 
-_PLACE: Final = slice(16, 256)
-_PLACE_BYTES: Final = 240
+_READS: Final = 2
+_HELD: Final = 3
+_PLACE: Final = slice(32, 200)
+_PROGRAM: Final = slice(200, 256)
 _RING: Final = 256
 _RING_BYTES: Final = 8192
 _SIZE_BYTES: Final = _RING + _RING_BYTES
@@ -44,19 +49,51 @@ class Mark:
         os.close(descriptor)
         self.number = memoryview(self._memory).cast("Q")
         """Whose first cell is the number of the job that this process is at, 0 between batches; the next
-        counts output."""
+        counts output, and two are of `reads` and `held`."""
 
     def begin(self, pool: str | None) -> None:
         """Say that the jobs to come are those of a pool; None: of the recipe queue."""
         self.number[0] = 0
         if pool != self.pool():
             self.number[1] = 0  # what jobs of one program print is not told to another
-            place = (pool or "").encode()[: _PLACE_BYTES - 1]
-            self._memory[_PLACE] = place.ljust(_PLACE_BYTES, b"\0")
+            self._write(_PLACE, pool or "")
 
     def pool(self) -> str | None:
         """Return the ident of the pool whose jobs it runs or ran last; None: the recipe queue's."""
-        return self._memory[_PLACE].split(b"\0", 1)[0].decode() or None
+        return self._read(_PLACE) or None
+
+    def lead(self, program: str) -> None:
+        """Say which program output leads to from now on, "" for none."""
+        self._write(_PROGRAM, program)
+
+    def program(self) -> str:
+        """Return the session id of the program that output leads to; "": none."""
+        return self._read(_PROGRAM)
+
+    @property
+    def reads(self) -> int:
+        """How many bytes the process has read from its descriptors 1 and 2."""
+        return self.number[_READS]
+
+    @reads.setter
+    def reads(self, count: int) -> None:
+        self.number[_READS] = count
+
+    @property
+    def held(self) -> bool:
+        """Whether it reads no more because the program is slow to print."""
+        return bool(self.number[_HELD])
+
+    @held.setter
+    def held(self, held: bool) -> None:
+        self.number[_HELD] = held
+
+    def _write(self, place: slice, text: str) -> None:
+        room = place.stop - place.start
+        self._memory[place] = text.encode()[: room - 1].ljust(room, b"\0")
+
+    def _read(self, place: slice) -> str:
+        return self._memory[place].split(b"\0", 1)[0].decode()
 
     def keep(self, data: bytes) -> None:
         """Keep output for a report, in place of the oldest. Cost: some tenths of a microsecond."""

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpclient.session import Describes
 from mpclient.worker.channel import Channel
+from mpclient.worker.descriptors import Descriptors
+from mpclient.worker.mark import Mark
 from mpclient.worker.process import OneTerm, prepare, tls_of
 from mpclient.worker.streams import install
 from mpshared.address import Address
@@ -64,19 +66,21 @@ def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
 
     Args:
         sock: One end of a pair; the other is the nursery's, until the program is gone.
-        given: As for a worker process, and `process`, `name`, `supervisor`.
+        given: As for a worker process, and `process`, `name`, `supervisor`, `mark`.
     """
     code = _FAILED
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        mark = Mark(given["mark"])
+        descriptors = Descriptors(given["descriptors"], mark)
         prepare(given)
-        code = _live(sock, given)
+        code = _live(sock, given, descriptors, mark)
     finally:
         _flush()
         os._exit(code & 0xFF)
 
 
-def _live(sock: socket.socket, given: dict[str, Any]) -> int:
+def _live(sock: socket.socket, given: dict[str, Any], descriptors: Descriptors, mark: Mark) -> int:
     describes = Describes("process", given["name"], given["supervisor"])
     session = _OwnSession(
         *(Address.parse(given["address"]), given["key"], describes),
@@ -84,7 +88,7 @@ def _live(sock: socket.socket, given: dict[str, Any]) -> int:
         connect_timeout_s=_CONNECT_S,
     )
     channel = Channel(sock)
-    streams = install(session)
+    streams = install(session, descriptors, mark)
     try:
         channel.send("session", session=session.id)
         reply: Reply = session.call(_TAKE, given["process"], [])

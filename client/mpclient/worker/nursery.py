@@ -12,6 +12,7 @@ fresh interpreter instead.
 | supervisor | `dismiss`, process, kill_s      | SIGTERM now, SIGKILL after `kill_s` seconds               |
 | nursery    | `born`, process, pid            | it is there                                               |
 | nursery    | `session`, process, session     | it has this session                                       |
+| nursery    | `wrote`, process, program, stream, data | it wrote this past its streams and did not read it |
 | nursery    | `refused`, process, why         | it could not be started, or never had its payload         |
 | nursery    | `ended`, process, code, peak    | exit code as in `subprocess`; peak of its memory, bytes   |
 
@@ -20,6 +21,8 @@ RULES
   the supervisor does.
 * Each has one end of a socket pair: it tells its session there, and its end tells it that its program is gone
   (`parent_process()`).
+* Each has pipes for its descriptors 1 and 2, which it reads itself; what is left in them at its end, and what
+  programs write that it has left behind, is passed on from here.
 * They are waited for here, by whoever started them; so a signal never meets a stranger with the same pid.
 """
 
@@ -40,24 +43,42 @@ from typing import Any, Final, NoReturn
 
 from mpclient.worker import newborn
 from mpclient.worker.channel import Channel
+from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
+from mpclient.worker.mark import Mark, new_mark
 from mpclient.worker.reports import Exit
 
 __all__ = ["Nursery", "main"]
 
 _PR_SET_PDEATHSIG: Final = 1
+_MOST_LEFT: Final = 64
+"""How many Processes that have ended are listened to for what they have left behind."""
 
 
 class _Born:
     """A Process that lives."""
 
-    def __init__(self, process: str, pid: int, sock: socket.socket) -> None:
+    def __init__(self, process: str, sock: socket.socket) -> None:
         self.process = process
-        self.pid = pid
+        self.pid = 0
         self.channel: Channel | None = Channel(sock)
         """None once its program is gone."""
+        self.descriptors = Pipes()
+        self.memory = new_mark()
+        """The mark's descriptor, for it."""
+        self.mark = Mark(os.dup(self.memory))
         self.kill_at_s: float | None = None
         self.refused = False
         """It said that it never had its payload."""
+
+    def begun(self) -> None:
+        """Close what is its own now."""
+        self.descriptors.begun()
+        os.close(self.memory)
+
+    def close(self) -> None:
+        """Close everything of it here."""
+        self.descriptors.close()
+        self.mark.close()
 
 
 class Nursery:
@@ -74,6 +95,8 @@ class Nursery:
         self._given = given
         self._bear = self._fork if fork else self._execute
         self._born: dict[str, _Born] = {}
+        self._left: list[Pipes] = []
+        """Those of Processes that have ended; what these have left behind still writes there."""
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ, self._hear)
         self._ear, self._bell = socket.socketpair()
@@ -94,12 +117,16 @@ class Nursery:
                 key.data()
             self._reap()
             self._kill_due()
+            for born in self._born.values():
+                self._pass_on(born.process, born.mark.program(), born.descriptors.overdue(born.mark))
         for born in self._born.values():
             _kill(born.pid)
 
     def _sleep_s(self) -> float | None:
         due = [born.kill_at_s for born in self._born.values() if born.kill_at_s is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        if not self._born:
+            return None
+        return max(0.0, min([LOOK_S, *(at_s - time.monotonic() for at_s in due)]))
 
     # -- the supervisor --------------------------------------------------------------------------
 
@@ -140,29 +167,40 @@ class Nursery:
     def _start(self, process: str, order: dict[str, Any]) -> None:
         ours, theirs = socket.socketpair()
         try:
-            pid = self._bear(theirs, ours, {**self._given, **order})
+            born = _Born(process, ours)
+            self._give_birth(born, theirs, order)
         except OSError as err:
             ours.close()
             self._channel.send("refused", process=process, why=f"it cannot be started: {err}")
-            return
+        else:
+            self._born[process] = born
+            self._selector.register(ours, selectors.EVENT_READ, partial(self._listen, born))
+            self._channel.send("born", process=process, pid=born.pid)
         finally:
             theirs.close()
-        born = self._born[process] = _Born(process, pid, ours)
-        self._selector.register(ours, selectors.EVENT_READ, partial(self._listen, born))
-        self._channel.send("born", process=process, pid=pid)
 
-    def _fork(self, theirs: socket.socket, ours: socket.socket, given: dict[str, Any]) -> int:
+    def _give_birth(self, born: _Born, theirs: socket.socket, order: dict[str, Any]) -> None:
+        given = {**self._given, **order, "descriptors": born.descriptors.ends, "mark": born.memory}
+        try:
+            born.pid = self._bear(theirs, born, given)
+        except BaseException:
+            born.close()
+            raise
+        finally:
+            born.begun()
+
+    def _fork(self, theirs: socket.socket, born: _Born, given: dict[str, Any]) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid:
             return pid
         try:
-            self._leave_home(ours, parent)
+            self._leave_home(born, parent)
             self._become(theirs, given)
         finally:
             os._exit(1)
 
-    def _leave_home(self, ours: socket.socket, parent: int) -> None:
+    def _leave_home(self, newest: _Born, parent: int) -> None:
         """Make a fork independent of this process: whatever it kept open would hide the end of another."""
         os.setsid()
         self._die_with_us()
@@ -173,23 +211,28 @@ class Nursery:
         self._selector.close()
         for born in self._born.values():
             self._close(born)
-        for end in (self._channel, self._ear, self._bell, ours):
+            born.close()
+        for pipes in self._left:
+            pipes.close()
+        assert newest.channel is not None
+        for end in (self._channel, self._ear, self._bell, newest.channel):
             end.close()
 
     def _become(self, theirs: socket.socket, given: dict[str, Any]) -> NoReturn:
         self._born.clear()
         newborn.live(theirs, given)
 
-    def _execute(self, theirs: socket.socket, ours: socket.socket, given: dict[str, Any]) -> int:
+    def _execute(self, theirs: socket.socket, born: _Born, given: dict[str, Any]) -> int:
         """Start a fresh interpreter, which reads what it is told from its socket."""
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mpclient.worker.newborn", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), given["mark"], *given["descriptors"]),
             start_new_session=True,
         )
         process.returncode = 0  # it is waited for by pid
-        Channel(ours).send("begin", **given)
+        assert born.channel is not None
+        born.channel.send("begin", **given)
         return process.pid
 
     # -- lives -----------------------------------------------------------------------------------
@@ -226,9 +269,44 @@ class Nursery:
                 self._part(born)
             del self._born[born.process]
             ended = Exit.from_wait(status, usage)
+            self._take_rest(born)
             if not born.refused:
                 peak = ended.peak_memory_bytes
                 self._channel.send("ended", process=born.process, code=ended.code, peak=peak)
+
+    # -- what they write -------------------------------------------------------------------------
+
+    def _pass_on(self, process: str, program: str, pieces: Pieces) -> None:
+        for stream, data in pieces:
+            self._channel.send("wrote", process=process, program=program, stream=stream, data=data)
+
+    def _take_rest(self, born: _Born) -> None:
+        """Pass on what is left in the pipes of one that has ended, and from now on what comes into them."""
+        program, pipes = born.mark.program(), born.descriptors
+        self._pass_on(born.process, program, pipes.rest())
+        born.mark.close()
+        for reading in pipes.readings:
+            listen = partial(self._listen_to_left, pipes, reading, born.process, program)
+            self._selector.register(reading, selectors.EVENT_READ, listen)
+        self._left.append(pipes)
+        if len(self._left) > _MOST_LEFT:
+            self._forget_left(self._left[0])
+
+    def _forget_left(self, pipes: Pipes) -> None:
+        for reading in pipes.readings:
+            self._selector.unregister(reading)
+            pipes.shut(reading)
+        self._left.remove(pipes)
+
+    def _listen_to_left(self, pipes: Pipes, reading: int, process: str, program: str) -> None:
+        data = pipes.read(reading)
+        if data:
+            self._pass_on(process, program, [(pipes.stream_of(reading), data)])
+        elif data is None:
+            self._selector.unregister(reading)
+            pipes.shut(reading)
+            if not pipes.readings:
+                self._forget_left(pipes)
 
 
 def _look_up(_number: int, _frame: object) -> None:

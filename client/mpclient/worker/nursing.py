@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mpclient.worker.channel import Channel
 from mpclient.worker.child import environment
+from mpclient.worker.descriptors import NAMES
 from mpclient.worker.output import Lines
 from mpclient.worker.reports import Exit, ended_report
 from mpshared.reports import MAX_LINES
@@ -51,6 +52,9 @@ class Tells(Protocol):
 
     def refuse(self, process: str, why: str) -> None:
         """Have the server told that a Process cannot be started here."""
+
+    def bring(self, program: str, stream: int, data: bytes) -> bool:
+        """Have a program print something ahead of news that come later; False: it cannot be brought."""
 
     def tell_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
         """Have the server told how a Process ended."""
@@ -180,6 +184,9 @@ class Nursing:
         assert self._nursery is not None
         messages = self._nursery.channel.receive()
         for message in messages or ():
+            if message["kind"] == "wrote":
+                self._bring(message["program"], message["stream"], message["data"])
+                continue
             process = self._processes.get(message["process"])
             if process is not None:
                 _ON_NEWS[message["kind"]](self, message["process"], process, message)
@@ -209,7 +216,7 @@ class Nursing:
             nursery.end()
 
     def _read(self, nursery: _NurseryProcess, reading: int) -> None:
-        """Log what Processes write past their streams: libraries in C, programs they start, crashes."""
+        """Log what the nursery writes, and Processes that no program is known of."""
         name, lines = nursery.streams[reading]
         try:
             data = os.read(reading, _READ_BYTES)
@@ -217,10 +224,17 @@ class Nursing:
             return
         if not data:
             self._selector.unregister(reading)
-        for line in lines.feed(data) if data else lines.finish():
-            self._log().info(
-                "worker.output", worker=f"{self._options.name}/processes", stream=name, line=line
-            )
+        self._log_output(name, lines.feed(data) if data else lines.finish())
+
+    def _bring(self, program: str, stream: int, data: bytes) -> None:
+        """Send home what a Process did not send itself; or log it."""
+        if not (program and self._tells.bring(program, stream, data)):
+            self._log_output(NAMES[stream], data.decode("utf-8", "backslashreplace").splitlines())
+
+    def _log_output(self, stream: str, lines: Iterable[str]) -> None:
+        worker = f"{self._options.name}/processes"
+        for line in lines:
+            self._log().info("worker.output", worker=worker, stream=stream, line=line)
 
     # -- orders ----------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpclient.session import Describes, Session, Term
 from mpclient.worker.channel import Channel, Why
+from mpclient.worker.descriptors import Descriptors
 from mpclient.worker.desk import Desk
 from mpclient.worker.exchange import Exchange
 from mpclient.worker.failures import Failures
@@ -32,7 +33,7 @@ from mpclient.worker.mark import Mark
 from mpclient.worker.pools import Pools
 from mpclient.worker.run import Runner
 from mpclient.worker.run_pool import PoolRunner
-from mpclient.worker.streams import install
+from mpclient.worker.streams import Streams, install
 from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
@@ -63,9 +64,11 @@ def main() -> None:
     given = channel.receive_first()
     if given is None:
         return
+    seen = Mark(mark)
+    descriptors = Descriptors(given["descriptors"], seen)
     prepare(given)
     try:
-        why, text = _work(channel, given, Mark(mark))
+        why, text = _work(channel, given, seen, descriptors)
     except ServerGone as err:
         why, text = Why.LOST, str(err)
     except MpserveError as err:
@@ -103,7 +106,7 @@ def _share_key(key: bytes) -> None:
     process.current_process().authkey = key
 
 
-def _work(channel: Channel, given: dict[str, Any], mark: Mark) -> tuple[str, str]:
+def _work(channel: Channel, given: dict[str, Any], mark: Mark, descriptors: Descriptors) -> tuple[str, str]:
     describes = Describes(
         "worker",
         given["worker"],
@@ -116,13 +119,15 @@ def _work(channel: Channel, given: dict[str, Any], mark: Mark) -> tuple[str, str
     session = OneTerm(address, given["key"], describes, tls=tls_of(given), connect_timeout_s=_CONNECT_S)
     channel.send("session", session=session.id)
     try:
-        return _serve(channel, session, given, mark)
+        return _serve(channel, session, given, mark, install(session, descriptors, mark))
     finally:
         with suppress(MpserveError):
             session.close()
 
 
-def _serve(channel: Channel, session: Session, given: dict[str, Any], mark: Mark) -> tuple[str, str]:
+def _serve(
+    channel: Channel, session: Session, given: dict[str, Any], mark: Mark, streams: Streams
+) -> tuple[str, str]:
     def tell(level: str, event: str, **fields: Any) -> None:
         channel.send("log", level=level, event=event, fields=fields)
 
@@ -130,7 +135,6 @@ def _serve(channel: Channel, session: Session, given: dict[str, Any], mark: Mark
     exchange = Exchange(session, given["queue"], given["results"], failures, tell)
     desk = Desk()
     tender = Tender(channel, session, desk, exchange)
-    streams = install(session)
     streams.keep = mark.keep
     pools = Pools(session)
     pool_runner = PoolRunner(session, pools, failures, tender.breaker)

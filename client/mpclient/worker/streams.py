@@ -3,11 +3,12 @@
 RULES
 * They are put in place once, before users' modules are imported, and stay: a logging handler that took
   `sys.stderr` at any time has the right one. Where they lead changes: to a program, or (at rest, and in what
-  a job forks) to this process's own output, which the supervisor reads.
+  a job forks) to this process's own output: its descriptors 1 and 2.
 * A line leaves when it is whole, so that lines of two processes or threads never mix: each thread has its own
   unfinished line. A piece of one leaves at `flush`, at a carriage return, and when the route changes.
 * What has left is at the server ahead of this process's next call, and within 0.1 s (`mpclient.outgoing`).
-* `fileno` is that of the process's own output: what libraries in C write there does not pass through here.
+* `fileno` is that of the process's own output. What is written there does not pass through here, but in a
+  worker process it goes the same way (`descriptors`), and in order with what does.
 * They cannot be closed: the next job prints, too.
 
 Cost: about 0.5 µs for each write, 2 µs for the one that ends a line.
@@ -30,6 +31,8 @@ from mpclient.pickling import standard_stream
 
 if TYPE_CHECKING:
     from mpclient.session import Session
+    from mpclient.worker.descriptors import Descriptors
+    from mpclient.worker.mark import Mark
 
 __all__ = ["Stream", "Streams", "install", "program_output"]
 
@@ -215,9 +218,9 @@ class Stream(io.TextIOBase):
     def _leave(self, data: bytes) -> None:
         streams = self._streams
         outgoing = streams.outgoing
-        if streams.keep is not None:
-            streams.keep(data)
-        if not outgoing.add(streams.program, self._number, data):
+        if streams.descriptors is not None:
+            streams.descriptors.drain()
+        if not streams.send(self._number, data):
             self._write_own(data)
         elif outgoing.full:
             outgoing.wait_for_room()
@@ -296,10 +299,15 @@ class _Bytes(io.BufferedIOBase):
 class Streams:
     """Both streams of this process, and where they lead."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, descriptors: Descriptors | None = None, mark: Mark | None = None
+    ) -> None:
         if session.outgoing is None:
             session.outgoing = Outgoing(session)
         self.outgoing = session.outgoing
+        self.descriptors = descriptors
+        """What is written past them; None: this process's own output is not ours."""
+        self._mark = mark
         self.program = ""
         """Session id of the program they lead to; "": to this process's own output."""
         self.keep: Callable[[bytes], None] | None = None
@@ -308,6 +316,25 @@ class Streams:
         self.err = Stream(STDERR, sys.stderr, self)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
+        if descriptors is not None:
+            descriptors.lead(self._goes_home, self._bring, self.outgoing)
+
+    def _goes_home(self, data: bytes) -> bool:
+        """Keep what was written to a descriptor for a report, if it is for a program."""
+        if self.program and self.keep is not None:
+            self.keep(data)
+        return bool(self.program)
+
+    def _bring(self, number: int, data: bytes) -> None:
+        """Take lines that were written to a descriptor."""
+        if not self.outgoing.add(self.program, number, data) and self.descriptors is not None:
+            self.descriptors.write_own(number, data)
+
+    def send(self, number: int, data: bytes) -> bool:
+        """Have the program print something; False: there is no server any more."""
+        if self.keep is not None:
+            self.keep(data)
+        return self.outgoing.add(self.program, number, data)
 
     def route(self, program: str) -> None:
         """Lead what is printed from now on to another program; unfinished lines still go to the one before.
@@ -317,14 +344,18 @@ class Streams:
         """
         if program == self.program:
             return
-        if self.program:
+        if self.program or self.descriptors is not None:
             self.flush()
         self.program = program
+        if self._mark is not None:
+            self._mark.lead(program)
         if program:
             self.put_in_place()
 
     def flush(self) -> None:
         """Let unfinished lines of all threads leave; they are at the server ahead of the next call."""
+        if self.descriptors is not None:
+            self.descriptors.flush()
         self.out.flush_all()
         self.err.flush_all()
 
@@ -343,11 +374,17 @@ class Streams:
 _installed: Streams | None = None
 
 
-def install(session: Session) -> Streams:
-    """Put the two streams in place, once in a process's life; they lead nowhere else yet."""
+def install(session: Session, descriptors: Descriptors | None = None, mark: Mark | None = None) -> Streams:
+    """Put the two streams in place, once in a process's life; they lead nowhere else yet.
+
+    Args:
+        session: By which they go home.
+        descriptors: Descriptors 1 and 2, where these are to lead to the same place.
+        mark: Where who started this process sees what place that is.
+    """
     global _installed  # noqa: PLW0603 - sys.stdout is as global
     if _installed is None:
-        _installed = Streams(session)
+        _installed = Streams(session, descriptors, mark)
         _installed.put_in_place()
     return _installed
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Why
 from mpclient.worker.child import Child
+from mpclient.worker.descriptors import NAMES
 from mpclient.worker.lending import Lending, LentSlot
 from mpclient.worker.link import Command, Down, GaveUp, Link, LinkEvent, Refused, Unreachable, Up
 from mpclient.worker.memory import Memory
@@ -38,6 +39,7 @@ from mpshared.exit_codes import ExitCode
 from mpshared.reports import out_of_memory
 
 if TYPE_CHECKING:
+    from mpclient.worker.descriptors import Pieces
     from mpclient.worker.options import Options
     from mpclient.worker.reports import Exit
     from mpshared.log import Logger
@@ -375,11 +377,20 @@ class Supervisor:
         for stream, line in lines:
             self.log.info("worker.output", worker=slot.name, pid=child.pid, stream=stream, line=line)
 
+    def _bring(self, slot: Slot, child: Child, pieces: Pieces) -> None:
+        """Send home what a process has written past its streams and not read itself; or log it."""
+        for stream, data in pieces:
+            program = child.mark.program()
+            if not (program and self._link.bring(program, stream, data)):
+                lines = data.decode("utf-8", "backslashreplace").splitlines()
+                self._log_output(slot, child, [(NAMES[stream], line) for line in lines])
+
     # -- their ends ------------------------------------------------------------------------------
 
     def _look_after(self, slot: Slot, child: Child) -> None:
         ended = child.wait()
         if ended is None:
+            self._bring(slot, child, child.overdue())
             if child.kill_at_s is not None and time.monotonic() >= child.kill_at_s:
                 child.kill_at_s = None
                 child.kill()
@@ -387,6 +398,7 @@ class Supervisor:
         for message in child.receive() or ():
             self._heed(slot, child, message)
         self._log_output(slot, child, child.drain())
+        self._bring(slot, child, child.rest())
         self._forget(child)
         self._lending.unlend(child)
         self._ended(slot, child, ended)

@@ -124,7 +124,6 @@ class Tender(threading.Thread):
         """Do what the supervisor says; False when it is gone."""
         messages = self._channel.receive()
         if messages is None:
-            _silence()
             self.stopping = True
             return False
         self._heed(messages)
@@ -199,11 +198,3 @@ class Tender(threading.Thread):
 
 def _none(_pool: str, _number: int, _why: str) -> None:
     """Raise nothing: no jobs of pools are run here."""
-
-
-def _silence() -> None:
-    """Let prints of the job that still runs go nowhere: who read them is gone, and they must not fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)

@@ -9,7 +9,8 @@ RULES
 * Beyond that, what comes is lost until the program has caught up; a line that says how much stands where it
   is missing.
 * A piece of a line may stand unfinished. Pieces of others follow it as they come (progress dots of many
-  workers make one line of dots); a whole line of another begins on a line of its own.
+  workers make one line of dots); a whole line of another begins on a line of its own. That is asked of the
+  program by an entry without bytes, a *break*: it alone knows whether both of its streams show on one screen.
 """
 
 from __future__ import annotations
@@ -82,19 +83,21 @@ class Output:
                 lost += data.count(b"\n") or 1
             else:
                 self._tell_lost()
-                self._append(stream, self._on_its_line(source, stream, data))
+                self._append(source, stream, data)
         self._lost += lost
         return lost
 
-    def _on_its_line(self, source: str, stream: int, data: bytes) -> bytes:
+    def _append(self, source: str, stream: int, data: bytes) -> None:
         standing = self._standing.get(stream)
+        if standing not in {None, source} and b"\n" in data and not data.startswith(b"\n"):
+            self._keep(stream, b"")
+        self._keep(stream, data)
         if data.endswith(b"\n"):
             self._standing.pop(stream, None)
         else:
             self._standing[stream] = source
-        return b"\n" + data if standing not in {None, source} and b"\n" in data else data
 
-    def _append(self, stream: int, data: bytes) -> None:
+    def _keep(self, stream: int, data: bytes) -> None:
         self.last += 1
         self._entries.append((stream, data))
         self._count(_cost_bytes(data))
@@ -112,7 +115,7 @@ class Output:
         lost, self._lost = self._lost, 0
         if lost:
             text = f"mpserve: {lost} lines of output are missing here; they came faster than they were read\n"
-            self._append(_STDERR, self._on_its_line("", _STDERR, text.encode()))
+            self._append("", _STDERR, text.encode())
 
     # -- its way to the program ------------------------------------------------------------------
 

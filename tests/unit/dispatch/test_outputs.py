@@ -150,5 +150,15 @@ def test_a_progress_line_is_not_torn(program, rig):
     prints(two.control, 1, program, b".")
     prints(one.control, 2, program, b"line\n")
     prints(two.control, 2, program, b"line\n")
-    text = b"".join(data for _, entries in home(program) for _, data in entries)
-    assert text == b"..\nline\nline\n"
+    assert [data for _, entries in home(program) for _, data in entries] == [
+        *(b".", b"."),
+        b"",  # a break
+        *(b"line\n", b"line\n"),
+    ]
+
+
+def test_what_begins_with_a_line_end_needs_no_break(rig, program, worker):
+    other = rig.program(role="worker")
+    prints(worker.control, 1, program, b"piece")
+    prints(other.control, 1, program, b"\nline\n")
+    assert [data for _, entries in home(program) for _, data in entries] == [b"piece", b"\nline\n"]

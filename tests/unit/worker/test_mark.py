@@ -20,6 +20,11 @@ def test_both_sides_see_the_same():
     assert (ours.number[0], ours.pool()) == (3, "the ident of a pool")
     theirs.begin(None)
     assert (ours.number[0], ours.pool()) == (0, None)
+    theirs.lead("a program's session")
+    assert (ours.program(), ours.pool()) == ("a program's session", None)
+    theirs.reads += 1 << 40
+    theirs.held = True
+    assert (ours.reads, ours.held) == (1 << 40, True)
     theirs.close()
     ours.close()
 

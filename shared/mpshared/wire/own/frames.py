@@ -34,7 +34,8 @@ days by a lane that does 25,000 calls a second, and a number must never come bac
 
       meta: n                               a value of n bytes: a pickle that stands alone
           | [tag, n, [size, …], [ref, …]]   a `Value`: n bytes, then buffers of these sizes; its refs
-      entry: [1 | 2, bytes]                 for standard output or error: whole lines, or a piece of one
+      entry: [1 | 2, bytes]                 for standard output or error: whole lines, or a piece of one;
+          | [1 | 2, nothing]                from the server: a line end, if an unfinished line stands there
 """
 
 from __future__ import annotations
