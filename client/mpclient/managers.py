@@ -32,6 +32,7 @@ from mpclient.objects.t_set import Set as SetProxy
 from mpclient.objects.t_value import RawValue
 from mpclient.shared_memory import refuse
 from mpshared.errors import NotSupported
+from mpshared.text import shorten
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from mpclient.objects.t_semaphore import BoundedSemaphore, Semaphore
     from mpclient.offers import Offers
     from mpclient.pool import Pool
+    from mpclient.references import Handle
+
 __all__ = [
     "ArrayProxy",
     "BarrierProxy",
@@ -75,14 +78,38 @@ _STANDARD: Final = frozenset(
 """What is the standard library's, imported when it is asked for."""
 
 _INITIAL, _STARTED, _SHUTDOWN = range(3)
+_CALLED_CHARS: Final = 100
 
 
 class ValueProxy(Made, RawValue):
-    """One shared value of any type, which a manager makes."""
+    """One shared value of any type, which a manager makes.
 
-    __slots__ = ()
+    Args:
+        handle: What the server knows it by.
+        name: Its name, if it has one.
+        called: What its maker calls its type, for `str`.
+    """
+
+    __slots__ = ("_called",)
 
     flavour: ClassVar[str] = "mp.Value"
+
+    def __init__(
+        self, handle: Handle | None = None, name: str | None = None, *, called: str = "None", **more: Any
+    ) -> None:
+        super().__init__(handle, name, **more)
+        self._called = called
+
+    @classmethod
+    def from_handle(cls, handle: Handle, details: str) -> Self:
+        """Make the proxy that was pickled: with what its type is called."""
+        return cls(handle, called=details)
+
+    def _details(self) -> str:
+        return self._called
+
+    def __str__(self) -> str:
+        return f"Value({self._called}, {self.get()!r})"
 
 
 class ArrayProxy(Made, RawArray):
@@ -316,15 +343,16 @@ class SyncManager:
         return self._made_on.Pool(processes, initializer, initargs, maxtasksperchild)
 
     def Value(self, typecode: Any, value: Any, lock: bool = True) -> ValueProxy:  # noqa: N802
-        """Return one shared value of any type; as in the standard library nothing comes of the other two.
+        """Return one shared value of any type; as in the standard library the type code is only shown.
 
         Args:
             typecode: What the program wants to call its type.
             value: The first value.
             lock: There is none; each of `get` and `set` is one step.
         """
-        _ = typecode, lock
-        made = self._made_on.make("value", "mp.Value", {}, values=(value,))
+        _ = lock
+        called = shorten(repr(typecode), _CALLED_CHARS)
+        made = self._made_on.make("value", "mp.Value", {}, values=(value,), called=called)
         assert isinstance(made, ValueProxy)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from operator import add, iadd, imul, ior
 
@@ -151,6 +152,9 @@ def value(side):
     yield "get()", one.get
     yield "set(6)", lambda: one.set(6)
     yield "value", lambda: one.value
+    yield "__str__", lambda: str(one)
+    yield "__str__, pickled", lambda: str(pickle.loads(pickle.dumps(one)))
+    yield "__str__, of a type", lambda: str(side.manager.Value(int, [1]))
     yield "value = 'any'", lambda: assigned(one, "value", "any")
     yield "Value('anything', None)", lambda: side.manager.Value("anything", None).value
     yield "Value('i', [1], lock=False)", lambda: side.manager.Value("i", [1], lock=False).get()
