@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.pickling import dumps, loads
-from mpshared.errors import MpserveError, NoSuchObject, NoWorkers, ServerGone
+from mpshared.errors import MpserveError, NoSuchObject, NotSupported, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ _WAIT_FOR: Final = BY_NAME["cluster.wait"]
 _SAY_S: Final = 3.0
 """How long a start waits for a worker host before it says so."""
 _KILLED: Final = -9
+_EXECUTOR: Final = "concurrent.futures.process"
 _LEFT_BEHIND: Final = frozenset({"authkey", "semprefix", "tempdir"})
 """What of a process's configuration means nothing on another host; the key goes by itself."""
 
@@ -106,6 +107,13 @@ class _Remote:
     """A started Process: what `BaseProcess` calls its popen."""
 
     def __init__(self, process: Process) -> None:
+        if getattr(getattr(process, "_target", None), "__module__", "") == _EXECUTOR:
+            raise NotSupported(
+                "a ProcessPoolExecutor of concurrent.futures speaks with its processes through pipes of this "
+                "machine, so they cannot run on other hosts (mp_context=mpclient.get_context()). Use "
+                "mpclient.connect().executor(), which has the same methods and runs on the cluster's "
+                "workers; without mp_context the standard library's runs on this machine"
+            )
         _ending.arrange()
         cluster = process._find_cluster()
         self.session = cluster.session

@@ -10,6 +10,8 @@ import multiprocessing.util
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -105,6 +107,15 @@ class TestTheModule:
     def test_what_is_refused_says_what_to_do(self, call, words):
         with pytest.raises(mpclient.NotSupported, match=words):
             call()
+
+    @pytest.mark.usefixtures("cluster")
+    def test_an_executor_of_the_standard_library_is_shown_ours(self):
+        context: Any = mpclient.get_context()
+        with (
+            ProcessPoolExecutor(1, mp_context=context) as executor,
+            pytest.raises(mpclient.NotSupported, match=r"connect\(\).executor\(\)"),
+        ):
+            executor.submit(abs, -1)
 
     def test_what_is_refused_is_no_attribute(self):
         assert not hasattr(mpclient, "reducer")
