@@ -202,7 +202,7 @@ class LocalCluster:
             os.close(lifeline)
 
     def _complain(self, code: int) -> None:
-        text = f"mpserve: the workers of this program ended with exit code {code}{self._tail('worker')}\n"
+        text = f"mpclient: the workers of this program ended with exit code {code}{self._tail('worker')}\n"
         with suppress(OSError, ValueError):
             sys.stderr.write(text)
 

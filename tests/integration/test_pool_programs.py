@@ -20,7 +20,8 @@ pytestmark = pytest.mark.hosts
 
 
 def pools(cluster):
-    return [o for o in cluster.status()["objects"] if o["kind"] == "pool"]
+    """Return the pools of programs; one with a name is that of jobs which outlive them."""
+    return [o for o in cluster.status()["objects"] if o["kind"] == "pool" and not o["name"]]
 
 
 INTERRUPTED = """
@@ -122,7 +123,7 @@ pool.terminate()
 def test_without_workers_a_wait_says_what_to_start(program, mpworker, server, unique):
     running = program("say(cluster.Pool().apply(abs, (-3,)))")
     line = running.process.stderr.readline()
-    assert line.startswith(f"mpserve: no worker is connected to {server.address}")
+    assert line.startswith(f"mpclient: no worker is connected to {server.address}")
     assert line.strip().endswith(f"mpworker --connect {server.address}")
     mpworker(server, queue=unique)
     assert running.line() == "3"

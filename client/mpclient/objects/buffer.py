@@ -95,7 +95,7 @@ class Buffer:
         self._error = err
         if self._handle.session.ending:
             with suppress(OSError, ValueError):
-                sys.stderr.write(f"mpserve: {lost} buffered items of this program are lost: {err}\n")
+                sys.stderr.write(f"mpclient: {lost} buffered items of this program are lost: {err}\n")
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None

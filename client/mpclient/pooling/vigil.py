@@ -63,6 +63,6 @@ class Vigil:
         address = session.advertise or session.address
         with suppress(OSError, ValueError, AttributeError):  # no stderr, or a closed one
             sys.stderr.write(
-                f"mpserve: no worker is connected to {session.address}, so the jobs of this program wait; "
+                f"mpclient: no worker is connected to {session.address}, so the jobs of this program wait; "
                 f"start one: mpworker --connect {address}\n"
             )
