@@ -284,7 +284,9 @@ class Jobs:
 
     def _refused(self, parcel: Parcel, span: Span, err: BaseException) -> None:
         with self.lock:
-            self.spans.remove(span)
+            counted = self.spans.remove(span)
+        if not counted:
+            return  # the pool has ended meanwhile, and told everybody
         nested.settled(len(parcel.blobs))
         if self.over is not None and isinstance(parcel.sink, Flow):
             parcel.sink.end(failures(err, 1)[0].error)
@@ -320,8 +322,9 @@ class Jobs:
         """Give the jobs of a span, from `number` on, their outcomes."""
         span.sink.deliver(span.base + number - span.first, outcomes)
         with self.lock:
-            self.spans.settle(span, len(outcomes))
-        nested.settled(len(outcomes))
+            counted = self.spans.settle(span, len(outcomes))
+        if counted:  # else the pool has ended meanwhile, which counted them
+            nested.settled(len(outcomes))
 
     # -- cancelling ------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.pooling.outcomes import Failure, JobCancelled
@@ -118,11 +120,12 @@ class Future(concurrent.futures.Future[Any]):
     # -- its outcome -----------------------------------------------------------------------------
 
     def settle(self, outcome: Any) -> None:
-        """Take the outcome; see `sources.Ticket`."""
-        if type(outcome) is Failure:
-            self._fail(outcome.error)
-        elif not self._finish_alone(outcome):
-            self.set_result(outcome)
+        """Take the outcome, the first one; see `sources.Ticket`."""
+        with suppress(InvalidStateError):  # it was cancelled, and the pool has ended at the same time
+            if type(outcome) is Failure:
+                self._fail(outcome.error)
+            elif not self._finish_alone(outcome):
+                self.set_result(outcome)
 
     def _finish_alone(self, result: Any) -> bool:
         """Take a result that nobody has asked for yet; False: somebody has."""

@@ -48,6 +48,7 @@ class ApplyResult:
     __slots__ = (
         "__weakref__",
         "_callback",
+        "_claim",
         "_done",
         "_error_callback",
         "_gate",
@@ -70,6 +71,8 @@ class ApplyResult:
         self._error_callback = error_callback
         self._gate = threading.Lock()  # a tenth of an Event's cost
         self._gate.acquire()
+        self._claim = threading.Lock()
+        """Taken by who settles it: a pool's end may come together with its outcome."""
         self._outcome: Any = None
         self._done = False
         self.number = 0
@@ -114,8 +117,8 @@ class ApplyResult:
         return outcome
 
     def settle(self, outcome: Any) -> None:
-        """Take the outcome; see `sources.Ticket`."""
-        if self._done:
+        """Take the outcome, the first one; see `sources.Ticket`."""
+        if self._done or not self._claim.acquire(blocking=False):
             return
         self._outcome = outcome
         if type(outcome) is Failure:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mpshared.values import size_bytes
@@ -95,7 +96,7 @@ class Singles:
     def take(self) -> Parcel | None:
         """See `Source`."""
         waiting = self.waiting
-        tickets: list[Ticket | None] = []
+        tickets: list[Ticket] = []
         blobs: list[Blob] = []
         size = 0
         while waiting and len(blobs) < MOST_JOBS and size < MOST_BYTES:
@@ -112,41 +113,42 @@ class Singles:
         return Parcel(Tickets(tickets), 0, blobs) if blobs else None
 
     def drop(self) -> list[Ticket]:
-        """Drop all that waits; return who waits for it. For the sender."""
-        dropped = [ticket for ticket, _, _ in self.waiting if ticket.number != DROPPED]
-        self.waiting.clear()
+        """Drop all that waits; return who waits for it."""
+        dropped: list[Ticket] = []
+        with suppress(IndexError):  # one by one: the sender, or another end, may take from it, too
+            while True:
+                ticket = self.waiting.popleft()[0]
+                if ticket.number != DROPPED:
+                    dropped.append(ticket)
         return dropped
 
 
 class Tickets:
-    """The sink of a message of single jobs."""
+    """The sink of a message of single jobs. Each ticket is given out once, whichever thread comes first."""
 
     __slots__ = ("_tickets",)
 
-    def __init__(self, tickets: list[Ticket | None]) -> None:
-        self._tickets = tickets
+    def __init__(self, tickets: Sequence[Ticket]) -> None:
+        self._tickets = dict(enumerate(tickets))
 
     def number(self, first: int) -> None:
         """Tell each ticket its job's number."""
-        for number, ticket in enumerate(self._tickets, first):
-            if ticket is not None:
-                ticket.number = number
+        for at, ticket in self._tickets.items():
+            ticket.number = first + at
 
     def deliver(self, index: int, outcomes: Sequence[Any]) -> None:
         """Give each ticket its outcome, and forget it."""
-        tickets = self._tickets
+        take = self._tickets.pop
         for at, outcome in enumerate(outcomes, index):
-            ticket = tickets[at]
+            ticket = take(at, None)
             if ticket is not None:
-                tickets[at] = None
                 ticket.settle(outcome)
 
     def forked(self, error: BaseException) -> None:
         """Have all tickets end: this is a forked child."""
-        for ticket in self._tickets:
-            if ticket is not None:
-                ticket.forked(error)
+        for ticket in self._tickets.values():
+            ticket.forked(error)
 
     def forget(self, index: int) -> None:
         """Forget a ticket: who holds it knows its outcome."""
-        self._tickets[index] = None
+        self._tickets.pop(index, None)

@@ -63,17 +63,26 @@ class Spans:
                 yield span, low, high
             at += 1
 
-    def settle(self, span: Span, n: int) -> None:
-        """Note that `n` jobs of a span have had their outcomes."""
+    def settle(self, span: Span, n: int) -> bool:
+        """Note that `n` jobs of a span have had their outcomes; False: the span was forgotten meanwhile."""
+        at = self._find(span)
+        if at is None:
+            return False
         span.left -= n
         if span.left <= 0:
-            self.remove(span)
-
-    def remove(self, span: Span) -> None:
-        """Forget a span."""
-        at = bisect_right(self._firsts, span.first) - 1
-        if at >= 0 and self._spans[at] is span:
             del self._firsts[at], self._spans[at]
+        return True
+
+    def remove(self, span: Span) -> bool:
+        """Forget a span; False: it was forgotten before."""
+        at = self._find(span)
+        if at is not None:
+            del self._firsts[at], self._spans[at]
+        return at is not None
+
+    def _find(self, span: Span) -> int | None:
+        at = bisect_right(self._firsts, span.first) - 1
+        return at if at >= 0 and self._spans[at] is span else None
 
     def clear(self) -> list[Span]:
         """Forget all; return them."""

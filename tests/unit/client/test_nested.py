@@ -7,6 +7,7 @@ import multiprocessing
 import pytest
 
 from mpclient import nested
+from mpclient.testing import wait_until
 
 
 class Listener:
@@ -19,7 +20,7 @@ class Listener:
 
 @pytest.fixture
 def rung():
-    nested._state.__init__()  # pools of other tests in this process may have gone down with their server
+    wait_until(lambda: nested.outstanding() == 0)  # pools of other tests end in threads of their own
     rung = []
     nested.watch(lambda: rung.append(nested.outstanding()))
     yield rung

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mpclient.pooling.sources import DROPPED, Singles, Tickets
 from mpclient.pooling.spans import Span, Spans
 
 
@@ -51,3 +52,48 @@ def test_removing_one_that_is_gone_changes_nothing(spans):
     assert [s.first for s in spans] == [1, 10]
     assert len(spans.clear()) == 2
     assert not spans
+
+
+def test_who_comes_after_the_end_is_told(spans):
+    """A pool counts at its end what has no outcome; what comes at the same time must not count again."""
+    (span, _, _) = next(spans.split(10, 14))
+    assert spans.settle(span, 2)
+    assert [one.left for one in spans.clear()] == [3, 1, 3]
+    assert not spans.settle(span, 3)
+    assert not spans.remove(span)
+    again = Span(10, 5, Sink(), 100)
+    spans.add(again)
+    assert not spans.remove(span)
+    assert spans.remove(again)
+
+
+class Ticket:
+    number = 0
+
+    def __init__(self):
+        self.outcomes = []
+
+    def settle(self, outcome):
+        self.outcomes.append(outcome)
+
+    def forked(self, error):
+        raise AssertionError("nothing forks here")
+
+
+def test_each_ticket_has_one_outcome():
+    one, two, three = made = [Ticket() for _ in range(3)]
+    tickets = Tickets(made)
+    tickets.number(7)
+    assert [ticket.number for ticket in made] == [7, 8, 9]
+    tickets.deliver(1, ["two"])
+    tickets.forget(2)
+    tickets.deliver(0, ["end"] * 3)
+    assert (one.outcomes, two.outcomes, three.outcomes) == (["end"], ["two"], [])
+
+
+def test_what_waits_is_dropped_once():
+    singles, ticket, cancelled = Singles(), Ticket(), Ticket()
+    cancelled.number = DROPPED
+    singles.waiting.extend([(ticket, b"", None), (cancelled, b"", None)])
+    assert singles.drop() == [ticket]
+    assert singles.drop() == []
