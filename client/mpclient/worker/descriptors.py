@@ -217,7 +217,8 @@ class Descriptors:
     def flush(self) -> None:
         """Take what was written so far, unfinished lines too; wait if too much is on its way."""
         self.drain()
-        self._leave(self._due_s)
+        if self._due_s:
+            self._leave(self._due_s)
         self.wait_for_room()
 
     def _leave(self, streams: Iterable[int]) -> None:
