@@ -1,5 +1,5 @@
 """TLS as people use it: `mpserve tls init`, then server, workers and programs over real TCP, each with the
-files it is given; and what they are told where something does not fit.
+files it is given. What is refused: `test_tls_refused`.
 """
 
 from __future__ import annotations
@@ -7,72 +7,28 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import socket
-import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 
 import pytest
-from tests.certificates import Made
-from tests.integration import commands, workers
+from tests.integration import commands, encrypted, workers
 from tests.integration.conftest import PRELUDE, Server
+from tests.integration.encrypted import Tunnel, keywords, options, variables
 from tests.integration.relay import Relay
 
 import mpclient
 from mpclient import aio
 from mpclient.testing import wait_until
-from mpshared.errors import NotAllowed, ProtocolViolation, ServerGone
-from mpshared.tls import TlsFiles, TlsProblem
 
+made = encrypted.made
+tls_server = encrypted.tls_server
 mpworker = workers.mpworker
 home = commands.home
 pytestmark = pytest.mark.hosts
-COMMANDS = Path(sys.executable).parent
-
-
-def options(files: TlsFiles) -> tuple[str, ...]:
-    named = zip(("--tls-cert", "--tls-key", "--tls-ca"), files, strict=True)
-    return tuple(word for option, path in named if path for word in (option, path))
-
-
-def keywords(files: TlsFiles) -> dict[str, str]:
-    return {f"tls_{name}": path for name, path in files._asdict().items() if path}
-
-
-def variables(files: TlsFiles) -> dict[str, str]:
-    return {f"MPSERVE_TLS_{name.upper()}": path for name, path in files._asdict().items()}
-
-
-class TlsServer(Server):
-    """One that is dialled with certificates."""
-
-    files: TlsFiles = TlsFiles()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return super().environment | variables(self.files)
-
-    def connect(self, **more) -> mpclient.Cluster:
-        return super().connect(**keywords(self.files) | more)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Made:
-    return Made(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture(scope="module")
-def tls_server(made, tmp_path_factory) -> Iterator[TlsServer]:
-    folder = tmp_path_factory.mktemp("tls server")
-    server = TlsServer(folder / "main", (*options(made.server()), "--plain", f"unix:{folder / 'plain'}"))
-    server.files = made.client()
-    yield server.start()
-    server.stop()
 
 
 @pytest.fixture
@@ -341,268 +297,6 @@ class TestStandardLibrary:
             assert manager.address == where
 
 
-class Tunnel:
-    """What `stunnel` or `socat` does: plain on this machine, TLS to the server; with `ends`, TLS here too."""
-
-    def __init__(self, server: TlsServer, files: TlsFiles, ends: ssl.SSLContext | None = None) -> None:
-        self._context = ssl.create_default_context(cafile=files.ca)
-        self._context.load_cert_chain(files.cert, files.key)
-        self._ends = ends
-        host, _, port = server.address.rpartition(":")
-        self._target = host, int(port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets = [self._listener]
-        self._threads: list[threading.Thread] = []
-
-    def __enter__(self) -> tuple[str, int]:
-        self._run(self._serve)
-        where: tuple[str, int] = self._listener.getsockname()
-        return where
-
-    def __exit__(self, *_exc: object) -> None:
-        for sock in self._sockets:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        for sock in self._sockets:
-            sock.close()
-
-    def _run(self, target: Callable[..., None], *args: object) -> None:
-        self._threads.append(threading.Thread(target=target, args=args, daemon=True))
-        self._threads[-1].start()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                if self._ends is not None:
-                    client = self._ends.wrap_socket(client, server_side=True)
-                self._sockets.append(client)
-                server = self._context.wrap_socket(
-                    socket.create_connection(self._target), server_hostname=self._target[0]
-                )
-                self._sockets.append(server)
-                self._run(self._pump, client, server)
-                self._run(self._pump, server, client)
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for sock in (source, sink):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
-# -- what does not --------------------------------------------------------------------------------
-
-
-def run(command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
-    return subprocess.run(
-        [str(COMMANDS / command), *words], env=kept | environment, capture_output=True, text=True, timeout=30
-    )
-
-
-class TestRefused:
-    """One line that says what is wrong, its exit code, and a line in the server's log."""
-
-    @pytest.fixture
-    def cases(self, made, tmp_path) -> dict[str, TlsFiles]:
-        foreign = Made(tmp_path / "foreign")
-        return {
-            "no certificate": TlsFiles(ca=made.ca),
-            "expired": made.expired_client(),
-            "foreign": foreign.client()._replace(ca=made.ca),
-            "foreign authority": foreign.client(),
-        }
-
-    CASES = (
-        ("no certificate", "the server wants a certificate", "it has no certificate"),
-        ("expired", "certificate expired", "its certificate is not accepted: certificate has expired"),
-        ("foreign", "does not accept this side's certificate", "its certificate is not accepted"),
-        ("foreign authority", "the server's certificate is not accepted", "does not accept this server's"),
-    )
-
-    @pytest.mark.parametrize(("case", "told", "logged"), CASES)
-    def test_programs(self, tls_server, cases, case, told, logged):
-        before = len(tls_server.log)
-        with pytest.raises(NotAllowed, match=told) as caught:
-            mpclient.connect(tls_server.address, tls_server.key, **keywords(cases[case]))
-        assert caught.value.fields["reason"] == "certificate"
-        wait_until(lambda: logged in tls_server.log[before:], 10)
-
-    @pytest.mark.parametrize("command", ["ping", "status", "mpworker"])
-    @pytest.mark.parametrize(("case", "told", "logged"), CASES)
-    def test_commands(self, tls_server, cases, command, case, told, logged):
-        words = ("--connect", tls_server.address, *options(cases[case]))
-        key = {"MPSERVE_AUTHKEY": tls_server.key}
-        done = (
-            run(command, *words, **key) if command == "mpworker" else run("mpserve", command, *words, **key)
-        )
-        assert done.returncode == (1 if command == "ping" else 4)
-        [line] = [line for line in done.stderr.splitlines() if not line.startswith("{")][-1:]
-        assert told in line
-        assert "Traceback" not in done.stderr
-
-    def test_a_program_without_tls(self, tls_server):
-        before = len(tls_server.log)
-        with pytest.raises(ProtocolViolation, match="speaks TLS there; .* --tls-ca") as caught:
-            mpclient.connect(tls_server.address, tls_server.key)
-        assert caught.value.fields["reason"] == "tls"
-        wait_until(lambda: "a client without TLS waits so" in tls_server.log[before:], 10)
-
-    def test_a_program_with_tls_where_none_is_spoken(self, made, server):
-        before = len(server.log)
-        with pytest.raises(
-            ProtocolViolation, match="the server does not speak TLS; start it with --tls-cert"
-        ):
-            mpclient.connect(server.address, server.key, **keywords(made.client()))
-        wait_until(lambda: "it speaks TLS, and this port does not" in server.log[before:], 10)
-
-    def test_a_command_without_tls(self, tls_server):
-        done = run("mpserve", "ping", "--connect", tls_server.address, MPSERVE_AUTHKEY=tls_server.key)
-        assert done.returncode == 1
-        assert "--tls-ca" in done.stderr
-        assert len(done.stderr.splitlines()) == 1
-
-    def test_a_name_that_is_not_in_the_certificate(self, made, fresh_server):
-        server = fresh_server(*options(made.server("server.example")))
-        with pytest.raises(NotAllowed, match="mpserve tls init --host"):
-            mpclient.connect(server.address, server.key, **keywords(made.client()))
-
-    def test_a_wrong_key_within(self, tls_server):
-        with pytest.raises(NotAllowed, match="keys differ"):
-            mpclient.connect(tls_server.address, "another key of 16 bytes", **keywords(tls_server.files))
-
-    def test_a_relay_that_ends_tls_is_found_out(self, made, tls_server):
-        """It has a certificate that the client accepts, and one that the server accepts."""
-        mine = made.server()
-        ends = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ends.load_cert_chain(mine.cert, mine.key)
-        before = len(tls_server.log)
-        with (
-            Tunnel(tls_server, made.client(), ends) as (host, port),
-            pytest.raises(NotAllowed, match="somebody stands between"),
-        ):
-            mpclient.connect(f"{host}:{port}", tls_server.key, **keywords(tls_server.files))
-        wait_until(lambda: "somebody stands between" in tls_server.log[before:], 10)
-
-    def test_slow_handshakes_stall_nobody_and_end(self, tls_server, cluster):
-        host, _, port = tls_server.address.rpartition(":")
-        slow = [socket.create_connection((host, int(port))) for _ in range(50)]
-        box = cluster.dict()
-        try:
-            for sock in slow[:25]:
-                sock.sendall(b"\x16\x03\x01\x02\x00\x01")
-            for number in range(100):
-                box[number] = number
-            for sock in slow:
-                sock.settimeout(20)
-                while sock.recv(1000):
-                    pass
-        finally:
-            for sock in slow:
-                sock.close()
-        assert box[99] == 99
-
-    def test_a_program_over_a_unix_socket(self, made, tls_server):
-        with pytest.raises(TlsProblem, match="leave out --tls-ca"):
-            mpclient.connect(f"unix:{tls_server.folder.parent / 'plain'}", tls_server.key, tls_ca=made.ca)
-
-    def test_nobody_there(self, made):
-        with pytest.raises(ServerGone, match="nobody listens"):
-            mpclient.connect("127.0.0.1:1", "k" * 16, tls_ca=made.ca, connect_timeout=0.1)
-
-
-class TestCommandLines:
-    def broken(self, made: Made, tmp_path: Path, what: str) -> TlsFiles:
-        files, other = made.server(), made.server()
-        wrong = tmp_path / "wrong"
-        wrong.write_text("nothing")
-        open_key = tmp_path / "open.key"
-        open_key.write_bytes(Path(files.key).read_bytes())
-        open_key.chmod(0o644)
-        return {
-            "no such file": files._replace(cert="/no/such"),
-            "no key": files._replace(key=""),
-            "wrong file": files._replace(ca=str(wrong)),
-            "key of another": files._replace(key=other.key),
-            "open key": files._replace(key=str(open_key)),
-            "expired": made.expired_server(),
-            "for clients": made.client(),
-        }[what]
-
-    @pytest.mark.parametrize(
-        ("what", "told"),
-        [
-            ("no such file", "--tls-cert: the file /no/such cannot be read"),
-            ("no key", "needs --tls-key"),
-            ("wrong file", "holds no certificate"),
-            ("key of another", "is not the key of the certificate"),
-            ("open key", "type: chmod 600"),
-            ("expired", "would be refused by every client (certificate has expired)"),
-            ("for clients", "would be refused by every client"),
-        ],
-    )
-    def test_a_server_with_files_that_cannot_be(self, made, tmp_path, what, told):
-        done = run(
-            "mpserve",
-            "start",
-            "--port",
-            "0",
-            *options(self.broken(made, tmp_path, what)),
-            MPSERVE_AUTHKEY="k" * 16,
-        )
-        assert done.returncode == 4
-        assert told in done.stderr
-        assert len(done.stderr.splitlines()) == 1
-
-    @pytest.mark.parametrize("what", ["no such file", "no key", "wrong file", "key of another", "open key"])
-    def test_a_worker_and_a_question_with_files_that_cannot_be(self, made, tmp_path, what):
-        words = options(self.broken(made, tmp_path, what))
-        for command in (("mpworker",), ("mpserve", "status")):
-            done = run(*command, "--connect", "127.0.0.1:1", *words, MPSERVE_AUTHKEY="k" * 16)
-            assert done.returncode == 4
-            assert len(done.stderr.splitlines()) == 1
-            assert "--tls" in done.stderr
-
-    @pytest.mark.parametrize(
-        ("words", "told"),
-        [
-            (("--host", "unix:/tmp/never"), "nothing is encrypted; leave out --tls-cert"),
-            (("--port", "0", "--plain", "0.0.0.0:7"), "--plain: 0.0.0.0:7 can be reached by other machines"),
-        ],
-    )
-    def test_where_a_server_may_not_listen(self, made, words, told):
-        done = run("mpserve", "start", *words, *options(made.server()), MPSERVE_AUTHKEY="k" * 16)
-        assert done.returncode == 2
-        assert told in done.stderr
-
-    def test_a_plain_door_that_is_taken_is_named(self, made):
-        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-            where = f"127.0.0.1:{taken.getsockname()[1]}"
-            done = run(
-                *("mpserve", "start", "--port", "0", "--plain", where, *options(made.server())),
-                MPSERVE_AUTHKEY="k" * 16,
-            )
-        assert done.returncode == 3
-        assert f"cannot listen at {where}: the port is taken" in done.stderr
-
-    def test_with_tls_it_may_listen_everywhere(self, made, fresh_server):
-        server = Server(made.folder / "wide", options(made.server()))
-        try:
-            server.start("0.0.0.0")
-            port = server.address.rpartition(":")[2]
-            files = keywords(made.client())
-            with mpclient.connect(f"127.0.0.1:{port}", server.key, **files) as cluster:
-                assert cluster.list([1])[0] == 1
-        finally:
-            server.stop()
-
-
 def test_the_steps_that_init_prints_can_be_typed(home, tmp_path):
     """`mpserve tls init`, the server's line, and a worker's and a program's line with the client's folder."""
     made = home.run("tls", "init", "tls")
@@ -636,13 +330,3 @@ def test_the_steps_that_init_prints_can_be_typed(home, tmp_path):
     finally:
         server.terminate()
         server.wait(10)
-
-
-def test_a_certificate_that_expires_soon_is_told_of(made, tmp_path):
-    files = made.old_server()
-    server = Server(tmp_path / "server", options(files)).start()
-    try:
-        wait_until(lambda: "tls.expires_soon" in server.log, 10)
-        assert "certificate_until" in server.log
-    finally:
-        server.stop()
