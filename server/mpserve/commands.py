@@ -239,7 +239,10 @@ def tls_init(
         ),
     ] = None,
 ) -> int:
-    """Make an authority, a server's certificate and a client's, and tell what to do with them."""
+    """Make the certificates of a small cluster.
+
+    An authority, a server's certificate and a client's; what to do with them is printed.
+    """
     from mpserve.tls_init import init  # noqa: PLC0415 - loads cryptography
 
     return init(folder, host or ())

@@ -106,7 +106,10 @@ def _find_tls(address: Address, cert: str | None, key: str | None, ca: str | Non
     from mpshared.tls import TlsProblem, find_server_tls  # noqa: PLC0415 - loads ssl
 
     if address.is_unix:
-        text = "is a Unix socket of this machine, over which nothing is encrypted; leave out --tls-cert"
+        text = (
+            "is a Unix socket of this machine, over which nothing is encrypted; leave out --tls-cert, "
+            "--tls-key and --tls-ca (unset MPSERVE_TLS_CERT, MPSERVE_TLS_KEY, MPSERVE_TLS_CA)"
+        )
         _end(ExitCode.USAGE, f"{address} {text}")
     try:
         return find_server_tls(cert, key, ca)
