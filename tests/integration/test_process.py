@@ -17,7 +17,7 @@ import pytest
 from tests.integration import targets
 
 import mpclient
-from mpclient import testing
+from mpclient import default, testing
 from mpclient.process import Process
 
 pytestmark = [pytest.mark.hosts]
@@ -372,7 +372,8 @@ class TestAround:
         assert cluster.get_context("forkserver").Process is cluster.Process is ours.Process
         assert issubclass(cluster.Process, Process)
 
-    def test_the_module_uses_the_default_cluster(self, cluster):
+    def test_the_module_uses_the_default_cluster(self, cluster, monkeypatch):
+        monkeypatch.setattr(default._default, "explicit", [cluster])  # others may still be open
         process: Any = mpclient.Process(target=targets.end, args=("exit", 3))
         process.start()
         process.join(20)

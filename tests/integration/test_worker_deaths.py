@@ -217,7 +217,7 @@ def test_a_stop_lets_the_current_job_finish(
     tasks.put_many([waits("first"), waits("second")])
     _, pid = begun.get(timeout=10)
     host.send_signal(number)
-    host.wait_for("worker.stopping")
+    host.wait_for("worker.finishing")
     gate.set()
     assert host.wait() == 0
     assert results.get_many(10, timeout=10) == [("first", pid)]
@@ -231,7 +231,7 @@ def test_a_stop_hands_back_what_was_not_begun(mpworker, server, unique, tasks, r
     tasks.put_many([waits(number) for number in range(40)])
     begun.get(timeout=10)
     host.send_signal(signal.SIGTERM)
-    host.wait_for("worker.stopping")
+    host.wait_for("worker.finishing")
     gate.set()
     assert host.wait() == 0
     assert tasks.qsize() == 39

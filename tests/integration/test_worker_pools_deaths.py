@@ -94,10 +94,12 @@ def test_processes_killed_again_and_again_lose_and_double_nothing(mpworker, serv
 
     pool = pool()
     pool.submit([(CALL, pool.teach(job), (number,), {}) for number in range(60)])
-    for kill in range(60):
+    dead: set[int] = set()
+    for count in range(60):
         pid = begun.get(timeout=10)
-        if kill % 15 == 0:
+        if pid not in dead and len(dead) <= count // 15:
             os.kill(pid, signal.SIGKILL)
+            dead.add(pid)
     found = pool.collect(60)
     assert sorted(found) == list(range(1, 61))
     answered = {number: answer for number, answer in found.items() if isinstance(answer, int)}
@@ -133,7 +135,7 @@ def test_a_stop_lets_the_job_finish_and_hands_back_the_others(
     pool.call(operator.neg, 1)
     begun.get(timeout=10)
     host.send_signal(signal.SIGTERM)
-    host.wait_for("worker.stopping")
+    host.wait_for("worker.finishing")
     gate.set()
     assert host.wait() == 0
     assert pool.collect()[1][0] == "a"

@@ -140,6 +140,7 @@ class Tender(threading.Thread):
                 self._interrupt(message)
                 continue
             self.stopping = True
+            self._channel.send("log", level="info", event="worker.finishing", fields={})
             if message["kind"] == "quit":
                 threading.Thread(target=self._quit, daemon=True).start()
 
