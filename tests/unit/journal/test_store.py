@@ -101,7 +101,8 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
 def test_a_snapshot_replaces_what_came_before(folder):
     store = Store(folder, "full", SERVER)
     store.append([(b"old", 1)])
-    assert store.begin_next() == 2
+    store.turn_to(store.make_next()).close()
+    assert store.number == 2
     store.append([(b"new", 2)])
     assert rows(folder) == [(b"old", 1), (b"new", 2)]
     other = Store(folder.with_name("other"), "full", SERVER)
@@ -116,9 +117,17 @@ def test_a_snapshot_replaces_what_came_before(folder):
 
 def test_what_a_crash_left_is_cleared(folder):
     store = Store(folder, "full", SERVER)
-    store.begin_next()
+    store.turn_to(store.make_next()).close()
     store.close()
     (folder / "snapshot-000002.part").write_bytes(b"half")
     Store(folder, "full", SERVER).close()
     assert not list(folder.glob("*.part"))
     assert [path.name for path in state_files(folder)] == ["journal-000001.db", "journal-000002.db"]
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 40])
+def test_so_many_rows_at_once_are_all_there_in_order(folder, n):
+    store = Store(folder, "normal", SERVER)
+    store.append([(b"%d" % number, number) for number in range(n)])
+    assert rows(folder) == [(b"%d" % number, number) for number in range(n)]
+    store.close()

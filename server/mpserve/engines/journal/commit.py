@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from mpserve.engines.journal.codec import Entry, encode
@@ -59,9 +59,12 @@ class Committer(threading.Thread):
         self._store = store
         self._done = done
         self._trouble = trouble
-        self._waiting: deque[Turn | Job] = deque()
-        self._bell = threading.Condition()
-        self._closing = False
+        self._waiting: SimpleQueue[Turn | Job | None] = SimpleQueue()
+        """What is to be written; None: nothing more comes."""
+        self._job: Job | None = None
+        """What is due before anything else, taken while turns were collected."""
+        self._closing = threading.Event()
+        self._complete = False
         self._ballast = store.folder / "ballast"
         self.journal_bytes = store.size_bytes()
         """What was written since the last snapshot."""
@@ -71,17 +74,14 @@ class Committer(threading.Thread):
 
     def put(self, work: Turn | Job) -> None:
         """Have a turn written, or a job done between two transactions, after all that was put before."""
-        with self._bell:
-            self._waiting.append(work)
-            self._bell.notify()
+        self._waiting.put(work)
 
     def close(self) -> bool:
         """Write what waits and stop; returns whether all was written, within `_STOP_S` seconds."""
-        with self._bell:
-            self._closing = True
-            self._bell.notify()
+        self._closing.set()
+        self._waiting.put(None)
         self.join(_STOP_S)
-        return not self._waiting
+        return self._complete
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -94,18 +94,25 @@ class Committer(threading.Thread):
                 self._done(work)
             else:
                 return
+        self._complete = True
 
     def _take(self) -> list[Turn] | Job | None:
         """Wait; return all turns up to the next job, or that job, None at the end."""
-        with self._bell:
-            while not self._waiting:
-                if self._closing:
-                    return None
-                self._bell.wait()
-            turns: list[Turn] = []
-            while self._waiting and isinstance(self._waiting[0], Turn):
-                turns.append(self._waiting.popleft())  # type: ignore[arg-type]
-            return turns or self._waiting.popleft()  # type: ignore[return-value]
+        job, self._job = self._job, None
+        work = job or self._waiting.get()
+        if not isinstance(work, Turn):
+            return work
+        turns = [work]
+        while not self._waiting.empty():
+            work = self._waiting.get()
+            if isinstance(work, Turn):
+                turns.append(work)
+                continue
+            if work is None:
+                self._waiting.put(None)
+            self._job = work
+            break
+        return turns
 
     def _write(self, turns: list[Turn]) -> bool:
         """Write turns, however long it takes; False when this gives up: the server stops."""
@@ -117,7 +124,6 @@ class Committer(threading.Thread):
                     self.journal_bytes += sum(len(data) for data, _ in rows)
             except (sqlite3.Error, OSError) as err:
                 if not self._failed(err):
-                    self._waiting.extendleft(reversed(turns))
                     return False
             else:
                 self._went_well()
@@ -129,8 +135,7 @@ class Committer(threading.Thread):
             self.failing = str(err)
             self._trouble(self.failing)
         self._ballast.unlink(missing_ok=True)
-        with self._bell:
-            return not (self._closing or (self._bell.wait(_RETRY_S) and self._closing))
+        return not self._closing.wait(_RETRY_S)
 
     def _went_well(self) -> None:
         if self.failing and self._fill_ballast():

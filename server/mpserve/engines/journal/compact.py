@@ -19,13 +19,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final
 
 from mpserve.core.calls import Session
+from mpserve.engines.base import StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry, encode
 from mpserve.engines.journal.restore import Restorer
-from mpserve.engines.journal.store import open_file, read_meta, snapshot_path, state_files
+from mpserve.engines.journal.store import Store, open_file, read_meta, snapshot_path, state_files
+
+if TYPE_CHECKING:
+    from mpserve.engines.journal.commit import Job
 
 __all__ = ["Compactor", "entries_of", "write_snapshot"]
 
@@ -110,34 +115,61 @@ def _sync(path: Path) -> None:
 
 
 class Compactor:
-    """Starts the process when it is worth it, and waits for it, in a thread.
+    """Has the journal go on in a new file and starts the process, when it is worth it; in a thread.
 
     Args:
-        folder: The journal's.
-        done: Is given the number of a snapshot that is whole, in that thread.
-        trouble: Is told why one failed, in that thread.
+        store: The folder.
+        put: Has a job done by the commit thread, between two transactions.
+        trouble: Is told why one failed, in the compactor's thread. The next is tried when it is due again.
     """
 
-    def __init__(self, folder: Path, done: Callable[[int], None], trouble: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._done = done
+    def __init__(self, store: Store, put: Callable[[Job], None], trouble: Callable[[str], None]) -> None:
+        self._store = store
+        self._put = put
         self._trouble = trouble
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = False
-        self._snapshot_bytes = _snapshot_bytes(folder)
+        self._snapshot_bytes = _snapshot_bytes(store.folder)
         self.busy = False
 
     def is_due(self, journal_bytes: int) -> bool:
         """Tell whether so much journal should become a snapshot: when it is as long as the state is large."""
         return not (self.busy or self._closing) and journal_bytes > max(LEAST_BYTES, self._snapshot_bytes)
 
-    def start(self, number: int) -> None:
-        """Have the state before journal `number` written."""
+    def start(self) -> None:
+        """Have the state up to now written."""
         self.busy = True
-        threading.Thread(target=self._run, args=(number,), name="mpserve-compact", daemon=True).start()
+        threading.Thread(target=self._run, name="mpserve-compact", daemon=True).start()
 
-    def _run(self, number: int) -> None:
-        command = [sys.executable, "-m", "mpserve.engines.journal.compact", str(self._folder), str(number)]
+    def _run(self) -> None:
+        try:
+            number = self._turn_to_next()
+            self._make_snapshot(number)
+            self._store.adopt_snapshot(number)
+            self._snapshot_bytes = _snapshot_bytes(self._store.folder)
+        except (OSError, sqlite3.Error, StoreError) as err:
+            if not self._closing:
+                self._trouble(str(err))
+        finally:
+            self.busy = False
+
+    def _turn_to_next(self) -> int:
+        """Have a new file written to; return its number once the one before is closed."""
+        following = self._store.make_next()
+        turned: SimpleQueue[tuple[sqlite3.Connection, int]] = SimpleQueue()
+        self._put(lambda store: turned.put((store.turn_to(following), store.number)))
+        before, number = turned.get()
+        before.close()
+        return number
+
+    def _make_snapshot(self, number: int) -> None:
+        """Run the process.
+
+        Raises:
+            StoreError: It failed.
+        """
+        folder = str(self._store.folder)
+        command = [sys.executable, "-m", "mpserve.engines.journal.compact", folder, str(number)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -146,12 +178,8 @@ class Compactor:
             start_new_session=True,
         )
         _, said = self._process.communicate()
-        if self._process.returncode == 0:
-            self._snapshot_bytes = _snapshot_bytes(self._folder)
-            self._done(number)
-        elif not self._closing:
-            self._trouble(said.decode("utf-8", "replace").strip().rpartition("\n")[2])
-        self.busy = False
+        if self._process.returncode:
+            raise StoreError(said.decode("utf-8", "replace").strip().rpartition("\n")[2])
 
     def close(self) -> None:
         """End the process: what it has written of a snapshot is cleared at the next start."""

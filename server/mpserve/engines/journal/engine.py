@@ -70,7 +70,7 @@ class JournalEngine(MemoryEngine):
         """Turns that are not durable yet."""
         self._places_planned = False
         self.committer = Committer(store, self._written, self._tell_of_disk)
-        self.compactor = Compactor(store.folder, self._replace, self._tell_of_compaction)
+        self.compactor = Compactor(store, self.committer.put, self._tell_of_compaction)
         self.restored = self._restore(store)
         self.committer.start()
 
@@ -170,13 +170,8 @@ class JournalEngine(MemoryEngine):
 
     def _compact_if_due(self) -> None:
         if self.compactor.is_due(self.committer.journal_bytes):
-            self.compactor.busy = True
             self.committer.journal_bytes = 0
-            self.committer.put(lambda store: self.compactor.start(store.begin_next()))
-
-    def _replace(self, number: int) -> None:
-        """Have what a snapshot replaces deleted; in the compactor's thread."""
-        self.committer.put(lambda store: store.adopt_snapshot(number))
+            self.compactor.start()
 
     def _tell_of_compaction(self, why: str) -> None:
         text = "the journal could not be compacted: it goes on growing, and is tried again"

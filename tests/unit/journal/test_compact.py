@@ -1,0 +1,41 @@
+"""What starts compaction, and goes on when it fails. All of it: tests/integration/test_journal.py."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+
+import pytest
+
+from mpserve.engines.journal.compact import LEAST_BYTES, Compactor
+from mpserve.engines.journal.store import Store
+
+PATIENCE_S = 10.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path, "normal", ("server", "epoch"))
+    yield store
+    store.close()
+
+
+def test_it_is_due_when_the_journal_is_long(store):
+    compactor = Compactor(store, lambda _job: None, lambda _why: None)
+    assert not compactor.is_due(LEAST_BYTES)
+    assert compactor.is_due(LEAST_BYTES + 1)
+    compactor.close()
+    assert not compactor.is_due(LEAST_BYTES + 1)
+
+
+def test_no_room_for_the_next_file_is_told_and_what_there_is_is_written_to(store, monkeypatch):
+    def no_room():
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(store, "make_next", no_room)
+    told: queue.Queue[str] = queue.Queue()
+    compactor = Compactor(store, lambda _job: pytest.fail("nothing is to be turned to"), told.put)
+    compactor.start()
+    assert told.get(timeout=PATIENCE_S) == "database or disk is full"
+    store.append([(b"a", 1)])
+    assert store.number == 1
