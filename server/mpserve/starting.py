@@ -57,6 +57,7 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     _check_plain(given["plain"])
     key = _find_key(authkey_file)
     from mpserve.engines.base import StoreError  # noqa: PLC0415
+    from mpserve.garbage import keep_collections_short  # noqa: PLC0415
     from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
     from mpshared.log import make_logger  # noqa: PLC0415
 
@@ -73,6 +74,7 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     _stop_on_signals(server)
     if log_format == "console":
         _greet(server, key)
+    keep_collections_short()
     server.serve()
     signal.set_wakeup_fd(-1)  # the loop is gone, and a second Ctrl-C may come
     return ExitCode.OK
