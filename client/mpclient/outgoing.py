@@ -50,6 +50,8 @@ class Outgoing:
         self._session = session
         self.look: Callable[[], None] | None = None
         """Called ahead of each call: adds what was written to this process's descriptors."""
+        self.leaving: Callable[[], None] | None = None
+        """Called when what has arrived is about to leave."""
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -145,6 +147,8 @@ class Outgoing:
 
     def _seal(self) -> None:
         """Make frames of what has arrived."""
+        if self.leaving is not None and self._arrived:
+            self.leaving()
         self._hurry = False
         self._arrived_bytes = 0
         program, size = "", 0

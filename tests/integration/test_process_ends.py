@@ -485,6 +485,7 @@ class TestHosts:
         mpworker(own).ready()
 
         def die():
+            sys.stdout.write("printed\n")
             os.write(1, b"x" * 40_000 + b"\n")
             os.write(2, b"no end")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -493,7 +494,7 @@ class TestHosts:
         process.start()
         process.join(20)
         assert process.exitcode == -signal.SIGKILL
-        assert capsys.readouterr() == ("x" * 40_000 + "\n", "no end")
+        assert capsys.readouterr() == ("printed\n" + "x" * 40_000 + "\n", "no end")
 
     def test_what_it_leaves_behind_still_writes_home(self, cluster, own, mpworker, capsys, tmp_path):
         mpworker(own).ready()

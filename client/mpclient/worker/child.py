@@ -150,12 +150,12 @@ class Child:
         return self.descriptors.overdue(self.mark)
 
     def rest(self) -> Pieces:
-        """Return what a process that has ended had written past its streams."""
+        """Return what a process that has ended did not send: what it noted, and what is in its pipes."""
         found = self.descriptors.rest()
         for stream in NAMES:
             text = b"".join(data for of, data in found if of == stream).decode("utf-8", "backslashreplace")
             (self.printed if self.mark.program() else self.last).extend(text.splitlines())
-        return found
+        return [*self.mark.notes(), *found]
 
     # -- its end ---------------------------------------------------------------------------------
 

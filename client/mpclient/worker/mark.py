@@ -7,16 +7,21 @@
     32 to 199: the ident of the pool that the job is from, and a zero; empty: none
     200 to 255: the session of the program that output leads to, likewise
     256 to 8447: a ring: the last bytes that jobs of that pool printed
+    8448 to 8455: how many bytes of what comes now count
+    8456 to 73991: what was printed for the program and is not on its way yet: stream, size, bytes; …
 
 The number is written for every job, which costs some hundredths of a microsecond; the pool once a batch. What
-jobs of pools print goes to their program; the report of a death has the last of it from here.
+jobs of pools print goes to their program; the report of a death has the last of it from here, and what had
+not left yet is brought home from here.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import struct
 import tempfile
+import threading
 from typing import Final
 
 __all__ = ["Mark", "new_mark"]
@@ -27,7 +32,12 @@ _PLACE: Final = slice(32, 200)
 _PROGRAM: Final = slice(200, 256)
 _RING: Final = 256
 _RING_BYTES: Final = 8192
-_SIZE_BYTES: Final = _RING + _RING_BYTES
+_NOTED: Final = (_RING + _RING_BYTES) // 8
+_NOTES: Final = _RING + _RING_BYTES + 8
+_NOTES_BYTES: Final = 1 << 16
+"""About as much as is printed before it is sent at once."""
+_NOTE: Final = struct.Struct("<BI")
+_SIZE_BYTES: Final = _NOTES + _NOTES_BYTES
 
 
 def new_mark() -> int:
@@ -50,6 +60,7 @@ class Mark:
         self.number = memoryview(self._memory).cast("Q")
         """Whose first cell is the number of the job that this process is at, 0 between batches; the next
         counts output, and two are of `reads` and `held`."""
+        self._noting = threading.RLock()  # a signal handler may print, too
 
     def begin(self, pool: str | None) -> None:
         """Say that the jobs to come are those of a pool; None: of the recipe queue."""
@@ -64,6 +75,7 @@ class Mark:
 
     def lead(self, program: str) -> None:
         """Say which program output leads to from now on, "" for none."""
+        self.forget_notes()
         self._write(_PROGRAM, program)
 
     def program(self) -> str:
@@ -108,9 +120,33 @@ class Mark:
     def last_lines(self) -> list[str]:
         """Return what was kept, as lines; the first may have lost its beginning."""
         count = self.number[1]
-        ring, at = self._memory[_RING:], count % _RING_BYTES
+        ring, at = self._memory[_RING : _RING + _RING_BYTES], count % _RING_BYTES
         kept = ring[:count] if count <= _RING_BYTES else ring[at:] + ring[:at]
         return kept.decode("utf-8", "backslashreplace").splitlines()
+
+    def note(self, stream: int, data: bytes) -> None:
+        """Note what is to be sent to the program, as far as there is room. Cost: about 1 µs."""
+        with self._noting:
+            end = self.number[_NOTED]
+            note = _NOTE.pack(stream, len(data)) + data
+            if end + len(note) <= _NOTES_BYTES:
+                self._memory[_NOTES + end : _NOTES + end + len(note)] = note
+                self.number[_NOTED] = end + len(note)
+
+    def forget_notes(self) -> None:
+        """Forget what was noted: it is on its way."""
+        with self._noting:
+            self.number[_NOTED] = 0
+
+    def notes(self) -> list[tuple[int, bytes]]:
+        """Return what was noted and not forgotten: (stream, data)."""
+        noted = self._memory[_NOTES : _NOTES + self.number[_NOTED]]
+        found: list[tuple[int, bytes]] = []
+        while len(noted) >= _NOTE.size:
+            stream, size = _NOTE.unpack_from(noted)
+            found.append((stream, noted[_NOTE.size : _NOTE.size + size]))
+            noted = noted[_NOTE.size + size :]
+        return found
 
     def close(self) -> None:
         """Let go of the memory."""

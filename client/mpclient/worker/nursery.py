@@ -283,7 +283,7 @@ class Nursery:
     def _take_rest(self, born: _Born) -> None:
         """Pass on what is left in the pipes of one that has ended, and from now on what comes into them."""
         program, pipes = born.mark.program(), born.descriptors
-        self._pass_on(born.process, program, pipes.rest())
+        self._pass_on(born.process, program, [*born.mark.notes(), *pipes.rest()])
         born.mark.close()
         for reading in pipes.readings:
             listen = partial(self._listen_to_left, pipes, reading, born.process, program)

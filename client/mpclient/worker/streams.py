@@ -316,6 +316,8 @@ class Streams:
         self.err = Stream(STDERR, sys.stderr, self)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
+        if mark is not None:
+            self.outgoing.leaving = mark.forget_notes
         if descriptors is not None:
             descriptors.lead(self._goes_home, self._bring, self.outgoing)
 
@@ -327,14 +329,23 @@ class Streams:
 
     def _bring(self, number: int, data: bytes) -> None:
         """Take lines that were written to a descriptor."""
-        if not self.outgoing.add(self.program, number, data) and self.descriptors is not None:
+        if not self._add(number, data) and self.descriptors is not None:
             self.descriptors.write_own(number, data)
 
     def send(self, number: int, data: bytes) -> bool:
         """Have the program print something; False: there is no server any more."""
         if self.keep is not None:
             self.keep(data)
-        return self.outgoing.add(self.program, number, data)
+        return self._add(number, data)
+
+    def _add(self, number: int, data: bytes) -> bool:
+        """Send it soon; noted, so that it comes home also if this process is killed before."""
+        if self._mark is not None:
+            self._mark.note(number, data)
+        added = self.outgoing.add(self.program, number, data)
+        if not added and self._mark is not None:
+            self._mark.forget_notes()
+        return added
 
     def route(self, program: str) -> None:
         """Lead what is printed from now on to another program; unfinished lines still go to the one before.
@@ -367,6 +378,7 @@ class Streams:
     def _after_fork(self) -> None:
         self.program = ""
         self.keep = None
+        self._mark = self.outgoing.leaving = None  # what is noted is the parent's
         self.out.forget()
         self.err.forget()
 

@@ -29,6 +29,22 @@ def test_both_sides_see_the_same():
     ours.close()
 
 
+def test_what_is_noted_is_there_until_it_leaves():
+    mark = Mark(new_mark())
+    mark.note(1, b"one\n")
+    mark.note(2, b"")
+    mark.note(1, b"x" * 70_000)  # more than there is room for
+    mark.note(2, b"two")
+    assert mark.notes() == [(1, b"one\n"), (2, b""), (2, b"two")]
+    mark.forget_notes()
+    assert mark.notes() == []
+    mark.note(1, b"y" * 65_531)
+    assert mark.notes() == [(1, b"y" * 65_531)]
+    mark.lead("another program")
+    assert mark.notes() == []
+    mark.close()
+
+
 def test_the_last_of_what_a_pools_jobs_print_is_kept():
     mark = Mark(new_mark())
     mark.begin("one")
