@@ -131,3 +131,14 @@ def test_so_many_rows_at_once_are_all_there_in_order(folder, n):
     store.append([(b"%d" % number, number) for number in range(n)])
     assert rows(folder) == [(b"%d" % number, number) for number in range(n)]
     store.close()
+
+
+def test_a_row_larger_than_sqlite_takes_is_written_in_pieces(folder, monkeypatch):
+    monkeypatch.setattr("mpserve.engines.journal.store.PIECE_BYTES", 10)
+    large = bytes(range(35))
+    written = [(b"small", 1), (large, 2), (large[:10], 3), (large[:11], 4), (b"", 5)]
+    store = Store(folder, "normal", SERVER)
+    store.append(written)
+    store.append([(large[:20], 6)])
+    assert rows(folder) == [*written, (large[:20], 6)]
+    store.close()

@@ -27,7 +27,7 @@ from mpserve.engines.base import StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry, encode
 from mpserve.engines.journal.restore import Restorer
-from mpserve.engines.journal.store import Store, open_file, read_meta, snapshot_path, state_files
+from mpserve.engines.journal.store import Store, open_file, pieces, read_meta, snapshot_path, state_files
 
 if TYPE_CHECKING:
     from mpserve.engines.journal.commit import Job
@@ -86,7 +86,7 @@ def write_snapshot(folder: Path, number: int) -> None:
     part.unlink(missing_ok=True)
     with closing(open_file(part, "off", read_meta(files[-1]))) as file:
         file.execute("BEGIN")
-        for row in rows_of(restorer):
+        for row in pieces(rows_of(restorer)):
             file.execute("INSERT INTO rows (data, checksum) VALUES (?, ?)", row)
         file.execute("COMMIT")
     _sync(part)

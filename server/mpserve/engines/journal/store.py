@@ -5,7 +5,8 @@
     FOLDER/snapshot-000002.db  the state before journal-000002, as rows; what is older is not needed any more
 
 RULES
-* A file has `meta` (format, server, epoch) and `rows` (seq, checksum, data).
+* A file has `meta` (format, server, epoch) and `rows` (seq, checksum, data). A row of more than `PIECE_BYTES`
+  is several of SQLite's, which takes a gigabyte at most: all but the last have `CONTINUES` as checksum.
 * A snapshot is written under another name, synced, and renamed when it is whole. Files that it replaces are
   deleted afterwards; what a crash leaves of either is cleared at the next start.
 * `--sync full` (the default): each commit is on the disk when it returns. `normal`: on its way there; a
@@ -37,6 +38,7 @@ __all__ = [
     "Store",
     "Sync",
     "open_file",
+    "pieces",
     "read_meta",
     "read_rows",
     "snapshot_path",
@@ -47,6 +49,8 @@ FORMAT: Final = 1
 Sync: TypeAlias = Literal["full", "normal", "off"]
 """off: for files that are synced as a whole when they are complete."""
 
+PIECE_BYTES: Final = 64 << 20
+CONTINUES: Final = -1
 CHECKPOINT_PAGES: Final = 256
 """1 MiB. Answers wait for a checkpoint; SQLite's usual 1000 pages take up to tens of milliseconds."""
 _NAME: Final = re.compile(r"(journal|snapshot)-(\d{6,})\.db")
@@ -156,7 +160,7 @@ class Store:
         Raises:
             sqlite3.Error: Nothing of it was written; a full disk, for one.
         """
-        file, rows = self._file, list(rows)
+        file, rows = self._file, [*pieces(rows)]
         if 0 < len(rows) <= len(_INSERTS):  # one statement: each waits for the GIL anew
             file.execute(_INSERTS[len(rows) - 1], tuple(chain.from_iterable(rows)))
             return
@@ -234,8 +238,22 @@ def read_rows(path: Path) -> Iterator[Row]:
         sqlite3.DatabaseError: The file is damaged from here on.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
-        for row in file.execute("SELECT seq, checksum, data FROM rows ORDER BY seq"):
-            yield Row(*row)
+        begun: list[bytes] = []
+        for seq, checksum, data in file.execute("SELECT seq, checksum, data FROM rows ORDER BY seq"):
+            begun.append(data)
+            if checksum != CONTINUES:
+                yield Row(seq, checksum, b"".join(begun) if len(begun) > 1 else data)
+                begun.clear()
+
+
+def pieces(rows: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """Yield (data, checksum) rows as SQLite takes them."""
+    for data, checksum in rows:
+        last = 0
+        while len(data) - last > PIECE_BYTES:
+            yield data[last : last + PIECE_BYTES], CONTINUES
+            last += PIECE_BYTES
+        yield (data[last:] if last else data), checksum
 
 
 def _numbers(folder: Path, kind: str) -> list[int]:
