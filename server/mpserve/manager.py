@@ -150,7 +150,7 @@ class Server:
             return
         restored = self.journal.restored
         for damage in restored.damage:
-            self.log.error("journal.damaged", what=damage)
+            self.log.error("journal.damaged", what=damage, kept="the damaged files, as damaged-*.db")
         objects, sessions = len(self.engine.catalogue.objects), len(restored.sessions)
         self.log.info("journal.read", objects=objects, sessions=sessions, changes=restored.entries)
         self.journal.revive(self.loop.clock())

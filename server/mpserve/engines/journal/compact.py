@@ -32,7 +32,7 @@ from mpserve.engines.journal.store import Store, open_file, pieces, read_meta, s
 if TYPE_CHECKING:
     from mpserve.engines.journal.commit import Job
 
-__all__ = ["Compactor", "entries_of", "write_snapshot"]
+__all__ = ["Compactor", "entries_of", "write_snapshot", "write_state"]
 
 LEAST_BYTES: Final = 64 << 20
 """A journal below this is read within a second: not worth the work."""
@@ -81,17 +81,25 @@ def write_snapshot(folder: Path, number: int) -> None:
     restorer.read(files)
     if restorer.damage:
         raise ValueError("; ".join(restorer.damage))
-    path = snapshot_path(folder, number)
+    write_state(restorer, snapshot_path(folder, number), read_meta(files[-1]))
+
+
+def write_state(restorer: Restorer, path: Path, server: tuple[str, str]) -> None:
+    """Write a snapshot, which is there as a whole or not at all.
+
+    Raises:
+        sqlite3.Error, OSError: It could not be written.
+    """
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
-    with closing(open_file(part, "off", read_meta(files[-1]))) as file:
+    with closing(open_file(part, "off", server)) as file:
         file.execute("BEGIN")
         for row in pieces(rows_of(restorer)):
             file.execute("INSERT INTO rows (data, checksum) VALUES (?, ?)", row)
         file.execute("COMMIT")
     _sync(part)
     part.rename(path)
-    _sync(folder)
+    _sync(path.parent)
 
 
 def rows_of(restorer: Restorer) -> Iterator[tuple[bytes, int]]:

@@ -16,18 +16,19 @@ RULES
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
-from mpserve.engines.base import Deliver
+from mpserve.engines.base import Deliver, StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry
 from mpserve.engines.journal.commit import Committer, Turn
-from mpserve.engines.journal.compact import Compactor
+from mpserve.engines.journal.compact import Compactor, write_state
 from mpserve.engines.journal.restore import Restorer
-from mpserve.engines.journal.store import state_files
+from mpserve.engines.journal.store import snapshot_path, state_files
 from mpserve.engines.memory import MemoryEngine
 from mpshared.errors import NoRoom
 
@@ -218,6 +219,8 @@ class JournalEngine(MemoryEngine):
         restorer = Restorer(self.catalogue, self.fx)
         self.fx.records = None
         restorer.read(state_files(store.folder))
+        if restorer.damage:
+            _leave_damaged(restorer, store)
         self.fx.records, self.fx.parked = [], {}
         return restorer
 
@@ -252,6 +255,16 @@ class JournalEngine(MemoryEngine):
         complete = self.committer.close()
         self._store.close()
         return complete
+
+
+def _leave_damaged(restorer: Restorer, store: Store) -> None:
+    """Have what was recovered written, so that nothing that follows stands behind what cannot be read."""
+    try:
+        write_state(restorer, snapshot_path(store.folder, store.number + 1), (store.server, store.epoch))
+        store.set_aside()
+    except (sqlite3.Error, OSError) as err:
+        what = f"{'; '.join(restorer.damage)}, and cannot be written ({err})"
+        raise StoreError(f"{what}. Make room on the disk of {store.folder}, and start again") from None
 
 
 def _no_room(call: Call, why: str) -> NoRoom:

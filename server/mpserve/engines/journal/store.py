@@ -3,12 +3,15 @@
     FOLDER/lock                one server at a time (flock; its text says who)
     FOLDER/journal-000001.db   SQLite: rows of turns, in order; the last file is the one written to
     FOLDER/snapshot-000002.db  the state before journal-000002, as rows; what is older is not needed any more
+    FOLDER/damaged-…           files that could not be read to their end, for people to look at
 
 RULES
 * A file has `meta` (format, server, epoch) and `rows` (seq, checksum, data). A row of more than `PIECE_BYTES`
   is several of SQLite's, which takes a gigabyte at most: all but the last have `CONTINUES` as checksum.
 * A snapshot is written under another name, synced, and renamed when it is whole. Files that it replaces are
   deleted afterwards; what a crash leaves of either is cleared at the next start.
+* Where a file is damaged, what comes behind cannot be read. So a server that recovers what stands before it
+  first writes that as a snapshot, and goes on behind this one.
 * `--sync full` (the default): each commit is on the disk when it returns. `normal`: on its way there; a
   killed process loses nothing, a power cut may lose the last moments.
 * What the commit thread waits for is small, as all answers wait for it: SQLite moves its log into the file in
@@ -53,6 +56,9 @@ PIECE_BYTES: Final = 64 << 20
 CONTINUES: Final = -1
 CHECKPOINT_PAGES: Final = 256
 """1 MiB. Answers wait for a checkpoint; SQLite's usual 1000 pages take up to tens of milliseconds."""
+DAMAGED: Final = "damaged-"
+"""How the names of files begin that could not be read to their end."""
+_SUFFIXES: Final = ("", "-wal", "-shm")
 _NAME: Final = re.compile(r"(journal|snapshot)-(\d{6,})\.db")
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -134,6 +140,17 @@ class Store:
         before, self._file = self._file, following
         self.number += 1
         return before
+
+    def set_aside(self) -> None:
+        """Go on in a new file, behind a snapshot that is there already; keep the older ones as `DAMAGED`."""
+        self.turn_to(self.make_next()).close()
+        for kind in ("journal", "snapshot"):
+            for older in _numbers(self.folder, kind):
+                path = _path(self.folder, kind, older)
+                if older < self.number:
+                    for suffix in _SUFFIXES:
+                        with suppress(FileNotFoundError):
+                            Path(f"{path}{suffix}").rename(self.folder / f"{DAMAGED}{path.name}{suffix}")
 
     def adopt_snapshot(self, number: int) -> None:
         """Delete what the snapshot before journal `number` replaces."""
@@ -266,7 +283,7 @@ def _path(folder: Path, kind: str, number: int) -> Path:
 
 
 def _delete(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _SUFFIXES:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
