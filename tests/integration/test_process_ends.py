@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -421,6 +422,24 @@ class TestHosts:
         (process,), _, gate = begun(cluster)
         gate.set()
         process.join(20)
+
+    def test_a_low_limit_of_open_files_is_for_jobs_alone(self, cluster, own, mpworker):
+        """The supervisor and the nursery have some open for each process; hundreds are allowed."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        try:
+            host = mpworker(own, "--processes", "1").ready()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        limits = cluster.Queue()
+        process = cluster.Process(target=lambda: limits.put(resource.getrlimit(resource.RLIMIT_NOFILE)))
+        process.start()
+        assert limits.get(timeout=20) == (200, hard)
+        process.join(20)
+        with cluster.Pool(1) as pool:
+            assert pool.apply(resource.getrlimit, (resource.RLIMIT_NOFILE,)) == (200, hard)
+        for pid in (host.process.pid, *workers.nursery_of(host.process.pid)):
+            assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == min(hard, 1 << 16)
 
     def test_none_allowed(self, cluster, own, mpworker):
         host = mpworker(own, environment={"MPSERVE_MAX_SPAWNED": "0"}).ready()

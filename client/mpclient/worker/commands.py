@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from mpclient.worker.files import raise_limit
 from mpclient.worker.options import Options, usable_cores
 from mpclient.worker.supervisor import Supervisor
 from mpshared import settings
@@ -74,6 +75,7 @@ def work(
         connect_timeout_s=connect_timeout,
         lifeline=_lifeline(lifeline),
         respawn=respawn,
+        files=raise_limit(),
         **({"fork": False} if no_fork else {}),
     )
     code, text = Supervisor(options, partial(make_logger, "mpworker", log_format, log_level)).run()

@@ -40,6 +40,8 @@ class Options:
     """Reading end of a pipe; its end is this worker host's end. -1: none."""
     respawn: bool = False
     """Start fresh worker processes when pills have stopped all of them."""
+    files: int | None = None
+    """How many files jobs may have open; None: as many as the supervisor."""
     fork: bool = sys.platform == "linux"
     """Processes are forks of a prepared process, not fresh interpreters; elsewhere that is not safe."""
 
@@ -62,6 +64,7 @@ class Options:
             "max_tasks": self.max_tasks,
             "max_memory_bytes": self.max_memory_bytes,
             "pythonpath": list(self.pythonpath),
+            "files": self.files,
         }
 
     def for_spawned(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class Options:
             "key": self.key.secret,
             "tls": None if self.tls is None else list(self.tls.files),
             "pythonpath": list(self.pythonpath),
+            "files": self.files,
         }
 
 

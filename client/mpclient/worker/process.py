@@ -28,6 +28,7 @@ from mpclient.worker.descriptors import Descriptors
 from mpclient.worker.desk import Desk
 from mpclient.worker.exchange import Exchange
 from mpclient.worker.failures import Failures
+from mpclient.worker.files import restore_limit
 from mpclient.worker.loop import Loop
 from mpclient.worker.mark import Mark
 from mpclient.worker.pools import Pools
@@ -78,6 +79,8 @@ def main() -> None:
 
 def prepare(given: dict[str, Any]) -> None:
     """Make this process a place for jobs."""
+    if given["files"] is not None:
+        restore_limit(given["files"])
     faulthandler.enable(all_threads=False)  # a job that crashes the interpreter says where
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
