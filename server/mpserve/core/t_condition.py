@@ -89,9 +89,13 @@ class Condition(Machine):
     # -- operations: the lock's ------------------------------------------------------------------
 
     def acquire(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
-        """Take the lock, as its own `acquire`."""
+        """Take the lock, as its own `acquire`. Who does so does not wait any more: it gave that up while the
+        server was away.
+        """
         call.session.held[self] = None
         self.lock.acquire(fx, call, timeout_s)
+        if self.waiting or self.woken:
+            self._drop(fx, Owner.of(call))
 
     def release(self, fx: Effects, call: Call) -> None:
         """Release the lock, as its own `release`."""

@@ -433,6 +433,16 @@ def test_who_gave_up_while_the_server_was_away_may_wait_anew(deep):
     assert deep.lock.levels == 1
 
 
+def test_who_gave_up_while_the_server_was_away_and_takes_the_lock_again_is_not_notified(scene):
+    given_up, call = scene.waiting(), scene.waiting()
+    scene.restart()
+    again = scene.world.resend(call)
+    scene.enter(given_up.lane)
+    scene.leave(given_up.lane)
+    scene.notify()
+    assert again.result is True
+
+
 def test_who_was_notified_and_gave_up_while_the_server_was_away_passes_it_on(deep):
     given_up, call = deep.waiting(), deep.waiting()
     alice = deep.lane()
