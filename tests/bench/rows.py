@@ -79,7 +79,8 @@ class Durable:
     """Work of another row on a server with `--data`, and on one without."""
 
     work: Pairs | Jobs
-    wanted: float
+    wanted: float | None
+    """None: a single client waits for the disk, whatever we do."""
     sides: tuple[str, ...] = KEPT
 
 
@@ -146,7 +147,7 @@ JOBS = (
 IDLE = Idle(5_000, 8.0)
 
 DURABLE = (
-    Durable(Pairs("queue: put, get", "queue", 1, 0.5), 0.5),
+    Durable(Pairs("queue: put, get", "queue", 1, 0.5), None),
     Durable(Pairs("dict: set, get", "dict", 8, 0.5), 0.5),
     Durable(Pairs("queue: put, get", "queue", 8, 0.5), 0.5),
     Durable(

@@ -210,11 +210,12 @@ class Runner:
         """Measure the row's work, and how long the disk takes to keep a page."""
         work = row.work
         figures = self._pairs(work, side) if isinstance(work, Pairs) else self._jobs(work, side)
-        return figures | ({"sync_us": _sync_us()} if side.key == "kept" else {})
+        return figures | ({"sync_us": statistics.median(_syncs_s(100)) * 1e6} if side.key == "kept" else {})
 
     def _stored(self, row: Stored, side: Side) -> Figures:
         """Measure on a fresh server, which is killed and started again at the end if it keeps its state."""
         count = max(1000, int(row.items * self.settings.scale))
+        disk = {"disk_ms": max(_syncs_s(500)) * 1e3} if side.key == "kept" else {}
         options = ("--data", new_folder()) if side.key == "kept" else ()
         server, address = start_ours(*options)
         with server:
@@ -237,7 +238,7 @@ class Runner:
             "cpu_ratio": full["server_us"] / empty["server_us"],
             "longest_ms": longest_ms,
         }
-        return figures | (self._restart(options, where, name, count) if options else {})
+        return figures | disk | (self._restart(options, where, name, count) if options else {})
 
     def _puts(self, putter: Child, server: Child) -> Figures:
         before_s = server.cpu_s()
@@ -290,13 +291,13 @@ class Runner:
         }
 
 
-def _sync_us() -> float:
-    """Return how long the disk takes to keep one page more, in µs: the median of a hundred."""
+def _syncs_s(times: int) -> list[float]:
+    """Return how many seconds the disk takes to keep one page more, so many times."""
     took = []
     with tempfile.TemporaryFile(dir=new_folder()) as file:
-        for _ in range(100):
+        for _ in range(times):
             begin = time.perf_counter()
             os.write(file.fileno(), bytes(4096))
             os.fdatasync(file.fileno())
             took.append(time.perf_counter() - begin)
-    return statistics.median(took) * 1e6
+    return took
