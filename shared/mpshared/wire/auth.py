@@ -1,7 +1,8 @@
 """Keys, challenges and proofs.
 
 RULES
-* Secrets are compared with `hmac.compare_digest` only.
+* Secrets are compared with `hmac.compare_digest` only; where there are several, with all of them: the time
+  does not tell which one it was.
 * MD5 is an answer like any other to the standard library; here it needs permission, in both directions.
 * Our own protocol never uses the key itself but one derived from it, and every proof names the role of who
   gives it: a proof sent back to its author proves nothing.
@@ -24,11 +25,22 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from mpshared.wire.errors import AuthenticationRefused, WeakKey
 
-__all__ = ["KEY_MIN_BYTES", "answer_challenge", "check_answer", "check_key", "derive_key", "prove", "same"]
+__all__ = [
+    "KEY_MIN_BYTES",
+    "answer_challenge",
+    "check_answer",
+    "check_key",
+    "derive_key",
+    "find_same",
+    "match_answer",
+    "prove",
+    "same",
+]
 
 KEY_MIN_BYTES: Final = 16
 """Whoever records a handshake may try keys at home, as many as he likes; 128 random bits stand that."""
@@ -64,6 +76,12 @@ def same(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(one, other)
 
 
+def find_same(secrets: Sequence[bytes], given: bytes) -> int:
+    """Return which of the secrets was given, -1 for none, in a time that tells neither."""
+    matches = [same(secret, given) for secret in secrets]
+    return matches.index(True) if True in matches else -1
+
+
 def answer_challenge(authkey: bytes, challenge: bytes, *, md5_allowed: bool) -> bytes:
     """Return the answer to a stock challenge.
 
@@ -80,18 +98,27 @@ def answer_challenge(authkey: bytes, challenge: bytes, *, md5_allowed: bool) -> 
 
 
 def check_answer(authkey: bytes, challenge: bytes, answer: bytes, *, md5_allowed: bool) -> str:
-    """Return the digest with which the peer has proved that it holds the key.
+    """Return the digest with which the peer has proved that it holds the key; see `match_answer`."""
+    return match_answer((authkey,), challenge, answer, md5_allowed=md5_allowed)[0]
+
+
+def match_answer(
+    authkeys: Sequence[bytes], challenge: bytes, answer: bytes, *, md5_allowed: bool
+) -> tuple[str, int]:
+    """Return the digest with which the peer has proved that it holds one of the keys, and which of them.
 
     Raises:
-        AuthenticationRefused: It has not, or with MD5 and without permission.
+        AuthenticationRefused: It holds none, or proved it with MD5 and without permission.
     """
     bare = len(answer) == _BARE_ANSWER_BYTES
     digest = "md5" if bare else _digest_of(answer, "answer")
     given = answer if bare else answer[len(digest) + 2 :]
-    if not same(_mac(authkey, challenge, digest, md5_allowed=md5_allowed), given):
+    macs = [_mac(authkey, challenge, digest, md5_allowed=md5_allowed) for authkey in authkeys]
+    which = find_same(macs, given)
+    if which < 0:
         msg = "the peer's answer to the challenge is wrong: it uses another key; give both sides the same one"
         raise AuthenticationRefused(msg)
-    return digest
+    return digest, which
 
 
 def derive_key(authkey: bytes) -> bytes:

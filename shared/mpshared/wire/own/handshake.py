@@ -8,6 +8,8 @@ RULES
   author, or changed on the way.
 * The client proves itself first; the client verifies the server before anything else, and so the other way
   round.
+* The server may have several keys: it holds the client's proof against all of them, and proves itself with
+  the one that the client has.
 * Unknown keys in the two maps are ignored (but proved): that is how later versions say more.
 * Over TLS both maps name the channel as their side sees it (`wire/tls.py`), without TLS neither does: where
   these differ somebody stands between, and each side refuses.
@@ -29,12 +31,13 @@ derived from the key (`auth.derive_key`), nonces have 32 bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from reprlib import repr as shown
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from mpshared.text import shorten
-from mpshared.wire.auth import check_key, derive_key, prove, same
+from mpshared.wire.auth import check_key, derive_key, find_same, prove, same
 from mpshared.wire.errors import AuthenticationRefused, NotMpserve, NotTls, ProtocolError, VersionMismatch
 from mpshared.wire.handshake import CHALLENGE, OWN, TLS_ONLY, ClientSide, Refused, ServerSide, read_failure
 from mpshared.wire.own.pack import pack, unpack
@@ -59,6 +62,8 @@ class Authenticated(NamedTuple):
     """Both sides hold the key and speak this version."""
 
     version: int
+    key: int = 0
+    """Server: which of its keys the client has; 0 is `authkey`, then come the others."""
 
 
 class _State(Enum):
@@ -74,6 +79,7 @@ class ServerHandshake(ServerSide[Authenticated]):
 
     Args:
         authkey: At least 16 bytes.
+        others: More keys that let in.
         hello: The frame of `stock.server.OwnHello`.
         nonce: 32 fresh random bytes.
         versions: What this side speaks.
@@ -91,9 +97,10 @@ class ServerHandshake(ServerSide[Authenticated]):
         nonce: bytes,
         versions: Versions = VERSIONS,
         channel: bytes = b"",
+        others: Sequence[bytes] = (),
     ) -> None:
         super().__init__(_State.PROOF)
-        self._key = derive_key(check_key(authkey))
+        self._keys = [derive_key(check_key(key)) for key in (authkey, *others)]
         self._channel = channel
         self._hello = hello
         self._answer = b""
@@ -129,12 +136,14 @@ class ServerHandshake(ServerSide[Authenticated]):
         return Refused(text)
 
     def _read_proof(self, frame: bytes) -> Authenticated:
-        if not same(frame, prove(self._key, _CLIENT, self._hello, self._answer)):
+        proofs = [prove(key, _CLIENT, self._hello, self._answer) for key in self._keys]
+        which = find_same(proofs, frame)
+        if which < 0:
             msg = "the client uses another key; give both sides the same one"
             raise AuthenticationRefused(msg)
         self._state = _State.AUTHENTICATED
-        self._send(prove(self._key, _SERVER, self._hello, self._answer))
-        return Authenticated(self._version)
+        self._send(prove(self._keys[which], _SERVER, self._hello, self._answer))
+        return Authenticated(self._version, which)
 
     _STEPS: ClassVar = {_State.PROOF: _read_proof}
 

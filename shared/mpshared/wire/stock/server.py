@@ -5,6 +5,8 @@ RULES
   oracle.
 * MD5, which clients of Python 3.11 and earlier need, only with permission: neither accepted nor given
   without it.
+* Where there are several keys, the peer's answer is held against all of them; ours is made with the one that
+  it has proved.
 * A refused peer gets `#FAILURE#` and nothing else. (The standard library would send it a traceback.)
 
       state        we                                     client
@@ -24,10 +26,11 @@ Source: CPython `Lib/multiprocessing/connection.py`, `Listener.accept`, `deliver
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from mpshared.wire.auth import answer_challenge, check_answer, check_key
+from mpshared.wire.auth import answer_challenge, check_key, match_answer
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError
 from mpshared.wire.handshake import CHALLENGE, FAILURE, OWN, WELCOME, Refused, ServerSide
 
@@ -41,6 +44,8 @@ class Authenticated(NamedTuple):
     """Both sides hold the key. `digest` is the one with which the peer proved it: "sha256", …, "md5"."""
 
     digest: str
+    key: int = 0
+    """Which of the keys it is: 0 is `authkey`, then come the others."""
 
 
 class OwnHello(NamedTuple):
@@ -68,6 +73,7 @@ class ServerHandshake(ServerSide[Event]):
         authkey: At least 16 bytes.
         md5_allowed: Admit clients of Python 3.11 and earlier.
         nonce: 40 fresh random bytes.
+        others: More keys that let in.
 
     Raises:
         WeakKey, TypeError: The key cannot be used.
@@ -75,12 +81,15 @@ class ServerHandshake(ServerSide[Event]):
 
     _REFUSED = _State.REFUSED
 
-    def __init__(self, authkey: bytes, *, md5_allowed: bool, nonce: bytes) -> None:
+    def __init__(
+        self, authkey: bytes, *, md5_allowed: bool, nonce: bytes, others: Sequence[bytes] = ()
+    ) -> None:
         super().__init__(_State.ANSWER)
         if len(nonce) != NONCE_BYTES:
             msg = f"the nonce of a challenge has {NONCE_BYTES} bytes, not {len(nonce)}"
             raise ValueError(msg)
-        self._authkey = check_key(authkey)
+        self._authkeys = [check_key(key) for key in (authkey, *others)]
+        self._which = 0
         self._md5_allowed = md5_allowed
         self._challenge = b"{sha256}" + nonce
         self._digest = ""
@@ -90,7 +99,9 @@ class ServerHandshake(ServerSide[Event]):
         if frame.startswith(OWN):
             self._state = _State.OWN
             return OwnHello(frame)
-        self._digest = check_answer(self._authkey, self._challenge, frame, md5_allowed=self._md5_allowed)
+        self._digest, self._which = match_answer(
+            self._authkeys, self._challenge, frame, md5_allowed=self._md5_allowed
+        )
         self._proven = True
         self._state = _State.CHALLENGE
         self._send(WELCOME)
@@ -100,7 +111,8 @@ class ServerHandshake(ServerSide[Event]):
         if not frame.startswith(CHALLENGE):
             msg = f"expected {CHALLENGE.decode()}, got {frame[:32]!r}"
             raise ProtocolError("client's challenge", msg)
-        self._send(answer_challenge(self._authkey, frame[len(CHALLENGE) :], md5_allowed=self._md5_allowed))
+        authkey = self._authkeys[self._which]
+        self._send(answer_challenge(authkey, frame[len(CHALLENGE) :], md5_allowed=self._md5_allowed))
         self._state = _State.WELCOME
 
     def _read_welcome(self, frame: bytes) -> Authenticated:
@@ -111,7 +123,7 @@ class ServerHandshake(ServerSide[Event]):
             msg = f"expected {WELCOME.decode()}, got {frame[:32]!r}"
             raise ProtocolError("client's welcome", msg)
         self._state = _State.AUTHENTICATED
-        return Authenticated(self._digest)
+        return Authenticated(self._digest, self._which)
 
     _STEPS: ClassVar = {
         _State.ANSWER: _read_answer,
