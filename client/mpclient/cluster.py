@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mpclient.pool import Pool
     from mpclient.process import Process
     from mpclient.terms import SessionBase
+    from mpshared.keys import Key
     from mpshared.tls import ClientTls
 
 __all__ = ["Cluster", "connect", "make_cluster", "read_key", "read_place", "read_tls"]
@@ -144,13 +145,13 @@ def _address(given: str | tuple[str, int] | Address | None) -> Address | None:
     return Address.from_sockaddr(given)
 
 
-def read_key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> bytes:
-    """Return the key: what was given, or what is found."""
+def read_key(given: bytes | str | None, file: str | os.PathLike[str] | None) -> bytes | Key:
+    """Return the key: what was given, or what is found, and where."""
     if given is not None:
         return given.encode() if isinstance(given, str) else bytes(given)
     from mpshared.keys import find_key  # noqa: PLC0415 - not where the key was given
 
-    return find_key(file).secret
+    return find_key(file)
 
 
 def read_tls(

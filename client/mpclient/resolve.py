@@ -24,6 +24,7 @@ from mpshared.errors import NoSuchObject, ServerGone
 if TYPE_CHECKING:
     from mpclient.references import Handle
     from mpclient.terms import SessionBase
+    from mpshared.keys import Key
     from mpshared.tls import ClientTls
 
 __all__ = ["learn_key", "resolve", "session_at", "session_for"]
@@ -92,12 +93,12 @@ def session_at(address: str) -> Session:
             if address in {str(session.address), session.advertise}:
                 return session
         place = Address.parse(address)
-        key, tls = _keys.get(address) or _found_for(place)
-        return Session(place, key, tls=tls)
+        found: tuple[bytes | Key, ClientTls | None] = _keys.get(address) or _found_for(place)
+        return Session(place, found[0], tls=found[1])
 
 
-def _found_for(place: Address) -> tuple[bytes, ClientTls | None]:
+def _found_for(place: Address) -> tuple[Key, ClientTls | None]:
     from mpclient.cluster import read_tls  # noqa: PLC0415 - the import would be circular
     from mpshared.keys import find_key, find_key_beside  # noqa: PLC0415 - most children are given theirs
 
-    return (find_key_beside(place.path) or find_key()).secret, read_tls(place)
+    return find_key_beside(place.path) or find_key(), read_tls(place)

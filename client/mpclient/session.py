@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mpclient.outgoing import Outgoing
     from mpclient.references import Handle
     from mpshared.address import Address
+    from mpshared.keys import Key
     from mpshared.ops import Op
     from mpshared.tls import ClientTls
     from mpshared.values import Blob
@@ -59,7 +60,7 @@ class Session(SessionBase):
     def __init__(
         self,
         address: Address,
-        key: bytes,
+        key: bytes | Key,
         describes: Describes | None = None,
         *,
         tls: ClientTls | None = None,

@@ -4,6 +4,7 @@ RULES
 * A `Term` is a session as the server knows it: from the first ATTACH to its end.
 * When a term ends early, whoever took part in it hears why, once; the next call begins a new term. What
   becomes of a term that expired: `mpclient.stale`.
+* A key that came from a file is read again when the server refuses it: it may have been replaced.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from mpshared.errors import (
     ServerRestarted,
     SessionExpired,
 )
+from mpshared.keys import Key, KeyProblem, read_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,7 +140,7 @@ class SessionBase:
     def __init__(
         self,
         address: Address,
-        key: bytes,
+        key: bytes | Key,
         describes: Describes | None = None,
         *,
         tls: ClientTls | None = None,
@@ -146,7 +148,7 @@ class SessionBase:
         reconnect_timeout_s: float = 60.0,
     ) -> None:
         self.address = address
-        self.key = key
+        self._found = key if isinstance(key, Key) else Key(key, "an argument")
         self.tls = tls
         """None: what is said is not encrypted."""
         self.describes = describes or Describes()
@@ -176,6 +178,34 @@ class SessionBase:
     def call(self, op: Op, target: str, args: list[Any]) -> Any:
         """Make one call."""
         raise NotImplementedError
+
+    # -- the key ---------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> bytes:
+        """The key that this process proves itself with."""
+        return self._found.secret
+
+    @property
+    def found_key(self) -> Key:
+        """The key, and where it was found."""
+        return self._found
+
+    def _dial(self, address: Address, timeout_s: float, tls: ClientTls | None = None) -> Connection:
+        """Open an authenticated connection; where the key was refused, with what its file holds now."""
+        tried = self.key
+        try:
+            return dial(address, tried, timeout_s, tls)
+        except NotAllowed as err:
+            if err.fields.get("reason") != "key" or self._key_now() == tried:
+                raise
+        return dial(address, self.key, timeout_s, tls)
+
+    def _key_now(self) -> bytes:
+        if self._found.file is not None:
+            with suppress(KeyProblem):  # it is being replaced, or is not for us any more
+                self._found = read_key_file(self._found.file)
+        return self.key
 
     # -- references ------------------------------------------------------------------------------
 
@@ -258,10 +288,10 @@ class SessionBase:
         term = self._term
         if term is not None and term.shortcut is not None:
             try:
-                return dial(term.shortcut, self.key, timeout_s or 10.0)
+                return self._dial(term.shortcut, timeout_s or 10.0)
             except (Lost, NotAllowed, ProtocolViolation):
                 term.shortcut = None  # another network namespace, or the server is gone: the address tells
-        return dial(self.address, self.key, timeout_s or 10.0, self.tls)
+        return self._dial(self.address, timeout_s or 10.0, self.tls)
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond `close`.

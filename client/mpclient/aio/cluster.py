@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mpclient.local import LocalCluster
     from mpclient.terms import SessionBase
     from mpshared.address import Address
+    from mpshared.keys import Key
     from mpshared.tls import ClientTls
 
 __all__ = ["Cluster", "Connecting", "connect"]
@@ -323,7 +324,7 @@ def _read_arguments(
         return _Place(place, read_key(authkey, authkey_file), limits, read_tls(place, *tls_files))
     existing = find_existing()
     if existing is not None:
-        return _Place(existing.session.address, existing.session.key, limits, existing.session.tls)
+        return _Place(existing.session.address, existing.session.found_key, limits, existing.session.tls)
     from mpclient.local import LocalCluster  # noqa: PLC0415 - only where there is no server
 
     local = LocalCluster()
@@ -339,7 +340,7 @@ class _Place(NamedTuple):
     """Where to connect to."""
 
     address: Address
-    key: bytes
+    key: bytes | Key
     limits: _dict[str, float]
     tls: ClientTls | None = None
     owns: LocalCluster | None = None
@@ -390,7 +391,7 @@ class Connecting:
 def _begin_work(session: Session) -> _Work:
     """Make an executor, with a session of its own: it has threads that wait."""
     beside = BlockingSession(
-        *(session.address, session.key, session.describes),
+        *(session.address, session.found_key, session.describes),
         tls=session.tls,
         connect_timeout_s=session.connect_timeout_s,
         reconnect_timeout_s=session.reconnect_timeout_s,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mpclient.lane import Read
     from mpclient.references import Handle
     from mpshared.address import Address
+    from mpshared.keys import Key
     from mpshared.ops import Op
     from mpshared.tls import ClientTls
     from mpshared.values import Blob
@@ -71,7 +72,7 @@ class Session(SessionBase):
     def __init__(
         self,
         address: Address,
-        key: bytes,
+        key: bytes | Key,
         describes: Describes | None = None,
         *,
         tls: ClientTls | None = None,

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from mpclient.dialling import Lost, dial
+from mpclient.dialling import Lost
 from mpclient.outgoing import Outgoing
 from mpclient.session import Describes, Session
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, ServerGone
@@ -118,7 +118,7 @@ class Link:
             pools=True,
         )
         self._session = Session(
-            *(options.address, options.key.secret, describes),
+            *(options.address, options.key, describes),
             tls=options.tls,
             connect_timeout_s=_DIAL_S,
             reconnect_timeout_s=_RECONNECT_S,
@@ -202,8 +202,7 @@ class Link:
 
     def _attempt(self) -> str:
         """Knock, begin a session, and find the queues, so that what is wrong with them is told here, once."""
-        options = self._options
-        dial(options.address, options.key.secret, _DIAL_S, options.tls).close()
+        self._session.dial(_DIAL_S).close()
         session = self._session.id
         for name in (self._options.queue, self._options.results):
             self._session.claim(self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0])

@@ -26,7 +26,7 @@ from mpclient.session import Describes
 from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import Descriptors
 from mpclient.worker.mark import Mark
-from mpclient.worker.process import OneTerm, prepare, tls_of
+from mpclient.worker.process import OneTerm, key_of, prepare, tls_of
 from mpclient.worker.streams import install
 from mpshared.address import Address
 from mpshared.errors import MpserveError
@@ -83,7 +83,7 @@ def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
 def _live(sock: socket.socket, given: dict[str, Any], descriptors: Descriptors, mark: Mark) -> int:
     describes = Describes("process", given["name"], given["supervisor"])
     session = _OwnSession(
-        *(Address.parse(given["address"]), given["key"], describes),
+        *(Address.parse(given["address"]), key_of(given), describes),
         tls=tls_of(given),
         connect_timeout_s=_CONNECT_S,
     )

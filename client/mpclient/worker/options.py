@@ -56,6 +56,7 @@ class Options:
         return {
             "address": str(self.address),
             "key": self.key.secret,
+            "key_file": None if self.key.file is None else str(self.key.file.absolute()),
             "tls": None if self.tls is None else list(self.tls.files),
             "worker": worker,
             "supervisor": supervisor,
@@ -72,6 +73,7 @@ class Options:
         return {
             "address": str(self.address),
             "key": self.key.secret,
+            "key_file": None if self.key.file is None else str(self.key.file.absolute()),
             "tls": None if self.tls is None else list(self.tls.files),
             "pythonpath": list(self.pythonpath),
             "files": self.files,

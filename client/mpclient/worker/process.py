@@ -20,6 +20,7 @@ import socket
 import sys
 import types
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpclient.session import Describes, Session, Term
@@ -38,11 +39,12 @@ from mpclient.worker.streams import Streams, install
 from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
+from mpshared.keys import Key
 
 if TYPE_CHECKING:
     from mpshared.tls import ClientTls
 
-__all__ = ["OneTerm", "main", "prepare", "tls_of"]
+__all__ = ["OneTerm", "key_of", "main", "prepare", "tls_of"]
 
 _CONNECT_S = 5.0
 """The supervisor has just spoken with the server; longer than this is its matter."""
@@ -102,6 +104,12 @@ def tls_of(given: dict[str, Any]) -> ClientTls | None:
     return ClientTls(TlsFiles(*given["tls"]))
 
 
+def key_of(given: dict[str, Any]) -> Key:
+    """Return the key that was given, with its file if there is one: it may be replaced while this runs."""
+    file = given["key_file"]
+    return Key(given["key"], file or "the worker host", Path(file) if file else None)
+
+
 def _share_key(key: bytes) -> None:
     """Let standard-library proxies in jobs open: they take the key from the process."""
     from multiprocessing import process  # noqa: PLC0415 - beside its one use
@@ -119,7 +127,7 @@ def _work(channel: Channel, given: dict[str, Any], mark: Mark, descriptors: Desc
         pools=True,
     )
     address = Address.parse(given["address"])
-    session = OneTerm(address, given["key"], describes, tls=tls_of(given), connect_timeout_s=_CONNECT_S)
+    session = OneTerm(address, key_of(given), describes, tls=tls_of(given), connect_timeout_s=_CONNECT_S)
     channel.send("session", session=session.id)
     try:
         return _serve(channel, session, given, mark, install(session, descriptors, mark))
