@@ -54,6 +54,9 @@ def start(
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
     authkey_file: Annotated[Any, option(settings.AUTHKEY_FILE)] = settings.AUTHKEY_FILE.default,
+    admin_key_file: Annotated[Any, option(settings.ADMIN_KEY_FILE)] = settings.ADMIN_KEY_FILE.default,
+    observe_key_file: Annotated[Any, option(settings.OBSERVE_KEY_FILE)] = settings.OBSERVE_KEY_FILE.default,
+    key_overlap: Annotated[float, option(settings.KEY_OVERLAP)] = settings.KEY_OVERLAP.default,
     max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
     max_memory: Annotated[int | None, option(settings.MAX_MEMORY)] = settings.MAX_MEMORY.default,
     max_attempts: Annotated[int, option(settings.MAX_ATTEMPTS)] = settings.MAX_ATTEMPTS.default,
@@ -72,7 +75,7 @@ def start(
     """Start the server and serve until it is stopped.
 
     The key that lets others in is MPSERVE_AUTHKEY's text, or a file's (see --authkey-file), or made at the
-    first start.
+    first start. SIGHUP has the files of keys and certificates read again.
     """
     given = {**locals(), "register": tuple(register or ())}
     return starting.start(**given)

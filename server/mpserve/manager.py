@@ -29,10 +29,12 @@ from mpserve.dispatch.registered import (
 )
 from mpserve.dispatch.stock import StockSide
 from mpserve.engines.memory import MemoryEngine
+from mpserve.net.keyring import Keyring
 from mpserve.net.listener import Listener, Md5
 from mpserve.net.loop import Loop
 from mpshared import __version__ as VERSION
 from mpshared.address import Address
+from mpshared.keys import KeyProblem
 from mpshared.log import make_logger
 from mpshared.wire.auth import check_key
 
@@ -81,11 +83,11 @@ class Server:
     def __init__(
         self,
         options: Options,
-        authkey: bytes,
+        keys: Keyring | bytes,
         log: Logger,
         registrations: Mapping[str, Registration] | None = None,
     ) -> None:
-        """Make a server that does not listen yet.
+        """Make a server that does not listen yet; `keys` let in, bytes are the clients' only key.
 
         Raises:
             BadRegistration: What is to be registered cannot be used.
@@ -93,6 +95,7 @@ class Server:
         """
         own = {**load_registrations(options.register), **(registrations or {})}
         self.options = options
+        self.keys = keys if isinstance(keys, Keyring) else Keyring.of(keys)
         self.log = log
         self.loop = Loop()
         self.loop.trouble = lambda err: log.error("loop.failed", error=repr(err), exc_info=err)
@@ -106,6 +109,7 @@ class Server:
             limits=Limits(
                 max_message=options.max_message,
                 allow_shutdown=options.allow_shutdown,
+                admins=self.keys.has("admin"),
                 advertise=str(options.advertise or ""),
                 advertise_stock=options.tls is None,
             ),
@@ -121,10 +125,12 @@ class Server:
         self.listener = Listener(
             self.loop,
             log,
-            authkey=authkey,
+            keys=self.keys,
             md5=options.md5,
-            own_side=lambda transport: OwnSide(self.dispatcher, transport),
-            stock_side=lambda transport: StockSide(self.dispatcher, transport, self.registered),
+            own_side=lambda transport, access: OwnSide(self.dispatcher, transport, access),
+            stock_side=lambda transport, access: StockSide(
+                self.dispatcher, transport, self.registered, access
+            ),
         )
         self.loop.timed += [self.engine, self.registered] if own else [self.engine]
         self.address = options.address
@@ -186,10 +192,7 @@ class Server:
         self.log.info(
             "server.ready", address=str(self.address), pid=os.getpid(), version=VERSION, **self._security()
         )
-        if self.options.tls is not None and self.options.tls.until_s < time.time() + SOON_S:
-            self.log.warning(
-                "tls.expires_soon", todo="make new certificates (mpserve tls init), then restart"
-            )
+        self._watch_certificate()
         try:
             self.loop.run()
             self._say_goodbye()
@@ -197,14 +200,47 @@ class Server:
             self.close()
         self.log.info("server.stopped", reason=self.stop_reason)
 
+    def _watch_certificate(self) -> None:
+        if self.options.tls is not None and self.options.tls.until_s < time.time() + SOON_S:
+            self.log.warning(
+                "tls.expires_soon",
+                todo="replace the files of --tls-cert and --tls-key, then send SIGHUP to the server",
+            )
+
+    def reload(self) -> None:
+        """Read keys and certificates again, for the connections to come. Safe in a signal handler."""
+        self.loop.call_soon_threadsafe(self._reload)
+
+    def _reload(self) -> None:
+        try:
+            done = self.keys.reload()
+        except KeyProblem as err:
+            self.log.error("keys.not_reloaded", why=str(err), so="the keys of before go on, all of them")
+        else:
+            self.log.info("keys.reloaded", **done)
+        if self.options.tls is None:
+            return
+        from mpshared.tls import TlsProblem  # noqa: PLC0415 - loads ssl
+
+        try:
+            self.options.tls.reload()
+        except TlsProblem as err:
+            self.log.error("tls.not_reloaded", why=str(err), so="the certificate of before goes on")
+        else:
+            self.log.info("tls.reloaded", certificate_until=_day(self.options.tls.until_s))
+            self._watch_certificate()
+
     def _security(self) -> dict[str, str]:
         """Return what the log says of TLS."""
         if self.options.tls is None:
             return {} if self.plain is None else {"plain": str(self.plain)}
         told = "1.3, clients need a certificate" if self.options.tls.wants_certificates else "1.3"
         stock = "cannot connect: they speak no TLS; see --plain" if self.plain is None else f"at {self.plain}"
-        until = time.strftime("%Y-%m-%d", time.gmtime(self.options.tls.until_s))
-        return {"tls": told, "certificate_until": until, "standard_library_clients": stock}
+        return {
+            "tls": told,
+            "certificate_until": _day(self.options.tls.until_s),
+            "standard_library_clients": stock,
+        }
 
     def stop(self, reason: str) -> None:
         """Leave `serve` soon. Safe in a signal handler."""
@@ -244,6 +280,10 @@ class Server:
         gone.
         """
         self.loop.watch(fd, _Lifeline(self, fd))
+
+
+def _day(wall_s: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(wall_s))
 
 
 def _new_ident() -> str:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from mpshared.address import Address, AddressError
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
-from mpshared.keys import Key, KeyProblem, make_key
-from mpshared.settings import Setting, for_user
+from mpshared.keys import Key, KeyProblem, make_key, read_key_file
+from mpshared.settings import ADMIN_KEY_FILE, OBSERVE_KEY_FILE, Setting, for_user
 from mpshared.units import parse_count
 
 if TYPE_CHECKING:
     from mpserve.manager import Options, Server
+    from mpserve.net.keyring import Keyring
+    from mpshared.ops import Role
     from mpshared.tls import ServerTls
 
 __all__ = ["SETTINGS", "start"]
@@ -55,7 +57,9 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     tls = _find_tls(address, *(given.pop(name) for name in ("tls_cert", "tls_key", "tls_ca")))
     _check_exposure(address, insecure=given.pop("insecure") or tls is not None)
     _check_plain(given["plain"])
-    key = _find_key(authkey_file)
+    keys = _find_keys(
+        authkey_file, *(given.pop(name) for name in ("admin_key_file", "observe_key_file", "key_overlap"))
+    )
     from mpserve.engines.base import StoreError  # noqa: PLC0415
     from mpserve.garbage import keep_collections_short  # noqa: PLC0415
     from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
@@ -65,15 +69,15 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     given["session_timeout_s"] = given.pop("session_timeout")
     options = Options(address, tls=tls, **given)
     try:
-        server = Server(options, key.secret, make_logger("mpserve", log_format, log_level))
+        server = Server(options, keys, make_logger("mpserve", log_format, log_level))
     except BadRegistration as err:
         _end(ExitCode.USAGE, f"--register {err}")
     except StoreError as err:
         _end(ExitCode.NO_DATA, f"--data: {err}")
     _listen(server, options, lifeline)
-    _stop_on_signals(server)
+    _heed_signals(server, reloads=lifeline < 0)
     if log_format == "console":
-        _greet(server, key)
+        _greet(server, keys.get("client"))
     keep_collections_short()
     server.serve()
     signal.set_wakeup_fd(-1)  # the loop is gone, and a second Ctrl-C may come
@@ -128,9 +132,16 @@ def _check_plain(address: Address | None) -> None:
         _end(ExitCode.USAGE, text)
 
 
-def _find_key(file: str | None) -> Key:
+def _find_keys(clients: str | None, admins: str | None, observers: str | None, overlap_s: float) -> Keyring:
+    from mpserve.net.keyring import Keyring  # noqa: PLC0415 - mistakes of the command line first
+
     try:
-        return make_key(file)
+        keys: dict[Role, Key] = {"client": make_key(clients)}
+        if admins:
+            keys["admin"] = read_key_file(admins, ADMIN_KEY_FILE.env)
+        if observers:
+            keys["observe"] = read_key_file(observers, OBSERVE_KEY_FILE.env)
+        return Keyring(keys, overlap_s)
     except KeyProblem as err:
         _end(ExitCode.BAD_KEY, str(err))
 
@@ -181,10 +192,16 @@ def _banner_of(server: Server, key: Key) -> str:
     return banner(server.address, key, options.advertise, options.data, tls, server.plain)
 
 
-def _stop_on_signals(server: Server) -> None:
+def _heed_signals(server: Server, *, reloads: bool) -> None:
+    """Stop, or read keys and certificates again. A program's own server has no such files, and goes with its
+    terminal.
+    """
+
     def stop(number: int, _frame: object) -> None:
         server.stop(signal.Signals(number).name)
 
     signal.set_wakeup_fd(server.loop.wakeup_fd, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    if reloads:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: server.reload())

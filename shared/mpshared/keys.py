@@ -145,8 +145,12 @@ def make_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[st
     return read_key_file(path)
 
 
-def read_key_file(path: str | os.PathLike[str]) -> Key:
+def read_key_file(path: str | os.PathLike[str], env: str = _FILE_ENV) -> Key:
     """Read a key from a file; one newline at its end does not belong to it.
+
+    Args:
+        path: The file.
+        env: The variable that could name another one.
 
     Raises:
         KeyProblem: No such file, readable by others, too short, or too long to be a key.
@@ -159,7 +163,7 @@ def read_key_file(path: str | os.PathLike[str]) -> Key:
     except OSError as error:
         msg = (
             f"the key file {_shown(file)} cannot be read ({error.strerror}); without the key nobody is let "
-            f"in. Name another one with {_FILE_ENV}"
+            f"in. Name another one with {env}"
         )
         raise KeyProblem(msg) from None
     return Key(_checked(_without_newline(data), f"the key file {_shown(file)}"), _shown(file), file)

@@ -14,7 +14,8 @@ RULES
 | writes     | changes state: is recorded, must be durable before it is answered            |
 | idempotent | doing it twice is the same as once                                           |
 | undo       | method of the state machine that takes it back                               |
-| role       | least role that may call it: observe < client < admin                        |
+| role       | least role that may call it: observe < client < admin. Without an admin key  |
+|            | there are no admins, and clients may do all; see `mpserve.dispatch.roles`    |
 | room       | when the server has no room for what is to be stored: "wait" for some, or    |
 |            | "refuse" the call; "": it stores nothing more, or what must not be refused   |
 """
@@ -28,9 +29,11 @@ from typing import Any, Final, Literal
 from mpshared.errors import BadType, BadValue
 from mpshared.values import PickledKey
 
-__all__ = ["BY_CODE", "BY_NAME", "KINDS", "Arg", "Op", "check_args", "get_op"]
+__all__ = ["BY_CODE", "BY_NAME", "KINDS", "ROLES", "Arg", "Op", "Role", "check_args", "get_op"]
 
 Role = Literal["observe", "client", "admin"]
+ROLES: Final[tuple[Role, ...]] = ("observe", "client", "admin")
+"""Each may do what those before it may."""
 NoRoomThen = Literal["", "wait", "refuse"]
 Check = Callable[[Any], Any]
 
@@ -65,6 +68,8 @@ class Op:
     """Positions of the arguments that name other objects."""
     passes: tuple[frozenset[type], ...] = ()
     """For each of `args` the types whose values are right as they are: most calls need no other check."""
+    rank: int = 1
+    """The place of `role` in `ROLES`."""
 
 
 # -- checks ---------------------------------------------------------------------------------------
@@ -220,6 +225,7 @@ def _op(
         f"{kind}.{method}",
         objects,
         tuple(_PASSES.get(a.check, frozenset()) for a in args),
+        ROLES.index(role),
     )
     _TABLE.append(row)
 
@@ -241,8 +247,8 @@ _op(
     blobs="*",
     undo="undo_open",
 )
-_op(0x0002, "cluster", "delete", Arg("name", _name), Arg("kind", _opt_str))
-_read(0x0003, "cluster", "list_objects")
+_op(0x0002, "cluster", "delete", Arg("name", _name), Arg("kind", _opt_str), role="admin")
+_op(0x0003, "cluster", "list_objects", writes=False, role="observe")
 _op(0x0004, "cluster", "adopt", Arg("idents", _texts), undo="undo_adopt")
 _op(0x0005, "cluster", "drop", Arg("counts", _counts))
 _op(0x0006, "cluster", "lend", Arg("idents", _texts), again=True)
@@ -250,9 +256,9 @@ _op(0x0007, "cluster", "status", writes=False, role="observe")
 _op(0x0008, "cluster", "shutdown", role="admin")
 _op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False, undo="undo_next_command")
 _op(0x000A, "cluster", "report_death", text("session"), Arg("report", _named), again=True)
-_read(0x000B, "cluster", "count")
+_op(0x000B, "cluster", "count", writes=False, role="observe")
 _op(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT, wait=True, writes=False)
-_op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str))
+_op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str), role="admin")
 _op(0x000E, "cluster", "why", Arg("lock", _opt_str), Arg("kind", _opt_str), writes=False, role="observe")
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
@@ -264,7 +270,7 @@ _op(0x0105, "queue", "task_done", N)
 _op(0x0106, "queue", "join", TIMEOUT, wait=True, writes=False)
 _read(0x0107, "queue", "qsize")
 _read(0x0108, "queue", "full")
-_op(0x0109, "queue", "clear")
+_op(0x0109, "queue", "clear", role="admin")
 _op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
 _op(
     0x010B,
@@ -282,8 +288,8 @@ _op(
 )
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
-_op(0x010E, "queue", "dead_requeue", Arg("numbers", _list))
-_op(0x010F, "queue", "dead_drop", Arg("numbers", _list))
+_op(0x010E, "queue", "dead_requeue", Arg("numbers", _list), role="admin")
+_op(0x010F, "queue", "dead_drop", Arg("numbers", _list), role="admin")
 _read(0x0110, "queue", "unfinished")
 _op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
 

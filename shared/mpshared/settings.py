@@ -219,7 +219,45 @@ AUTHKEY_FILE: Final[Setting[str | None]] = Setting(
     default=None,
     shown="",
     help="File with the key that server, workers and programs share (at least 16 bytes, readable by you "
-    "only). Without it, and without MPSERVE_AUTHKEY, the file that `mpserve keyfile` names.",
+    "only). Without it, and without MPSERVE_AUTHKEY, the file that `mpserve keyfile` names. Programs and "
+    "commands give the admin key or the observe key in the same way.",
+)
+ADMIN_KEY_FILE: Final[Setting[str | None]] = Setting(
+    name="admin_key_file",
+    users=_SERVER,
+    option="--admin-key-file",
+    env="MPSERVE_ADMIN_KEY_FILE",
+    metavar="FILE",
+    parse=_text,
+    default=None,
+    shown="",
+    help="File with a key for operators. With it, who has the key of --authkey-file only uses objects and "
+    "submits jobs: to delete what others made, empty queues, requeue or drop dead items, release locks and "
+    "stop the server needs this one.",
+)
+OBSERVE_KEY_FILE: Final[Setting[str | None]] = Setting(
+    name="observe_key_file",
+    users=_SERVER,
+    option="--observe-key-file",
+    env="MPSERVE_OBSERVE_KEY_FILE",
+    metavar="FILE",
+    parse=_text,
+    default=None,
+    shown="",
+    help="File with a key for those who only look: `mpserve status`, `why` and `ping`; it opens no value and "
+    "changes nothing.",
+)
+KEY_OVERLAP: Final[Setting[float]] = Setting(
+    name="key_overlap",
+    users=_SERVER,
+    option="--key-overlap",
+    env="MPSERVE_KEY_OVERLAP",
+    metavar="DURATION",
+    parse=parse_duration,
+    default=3600.0,
+    shown="1h",
+    help="After a SIGHUP, which has the server read its key files and certificates again: how long the keys "
+    "of before still let in. 0: not at all; programs that are connected stay so.",
 )
 MAX_MESSAGE: Final[Setting[int]] = Setting(
     name="max_message",
@@ -332,7 +370,8 @@ ALLOW_SHUTDOWN: Final[Setting[bool]] = Setting(
     parse=parse_flag,
     default=False,
     shown="",
-    help="Let clients stop the server with the standard library's manager.shutdown().",
+    help="Let clients stop the server with the standard library's manager.shutdown(). With --admin-key-file "
+    "that is for who has the admin key, and needs no other leave.",
 )
 TCP_ONLY: Final[Setting[bool]] = Setting(
     name="tcp_only",

@@ -10,7 +10,7 @@ RULES
 * A private key that others may read is refused, as in `keys.py`; one with a password, too: nobody is there to
   type it.
 * Files are read again when they have changed: a program that runs for weeks dials with the certificate of
-  today. Where they cannot be read any more, those of before go on.
+  today. Where they cannot be read any more, those of before go on. A server reads them when it is told to.
 * A private key is never pickled: what travels to child processes is where the files are.
 * `ssl` is loaded where TLS is used, and nowhere else.
 
@@ -155,6 +155,15 @@ class ServerTls:
     def wants_certificates(self) -> bool:
         """Whether clients need a certificate."""
         return bool(self.files.ca)
+
+    def reload(self) -> None:
+        """Read the files again, for the connections to come.
+
+        Raises:
+            TlsProblem: What they are now cannot be used; those of before go on.
+        """
+        now = ServerTls(self.files)
+        self.context, self.channel, self.until_s = now.context, now.channel, now.until_s
 
     def machine(self) -> TlsMachine:
         """Return the TLS of one accepted connection."""

@@ -124,6 +124,12 @@ class LaterEngine(Engine):
     def kind_of(self, ident: str) -> str | None:
         return self.inner.kind_of(ident)
 
+    def label_of(self, ident: str) -> str:
+        return self.inner.label_of(ident)
+
+    def maker_of(self, name: str, kind: str | None) -> str | None:
+        return self.inner.maker_of(name, kind)
+
     def end_session(self, session: Session, now_s: float, *, parted: bool = True) -> None:
         self.inner.end_session(session, now_s, parted=parted)
 

@@ -35,7 +35,7 @@ from mpserve.dispatch.own import OwnSide
 from mpserve.engines.base import Engine
 from mpserve.engines.memory import MemoryEngine
 from mpshared import errors
-from mpshared.ops import BY_NAME
+from mpshared.ops import BY_NAME, Role
 from mpshared.values import Blob
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
@@ -475,7 +475,7 @@ class Wire:
 
     def __init__(self, rig: WiredRig) -> None:
         self.rig = rig
-        self.side = OwnSide(rig.dispatcher, self)
+        self.side = OwnSide(rig.dispatcher, self, rig.access)
         self.decoder = FrameDecoder(1 << 30)
         self.controls: list[Control] = []
         self.errors: list[errors.MpserveError] = []
@@ -627,6 +627,8 @@ class WiredRig(Rig):
     def __init__(self, engine: str, seed: int, limits: Limits | None = None) -> None:
         super().__init__(engine, seed)
         self.wires: list[Wire] = []
+        self.access: Role = "client"
+        """Whose key the connections to come have."""
         self.log = Log()
         self.stopped: list[str] = []
         self.dispatcher = Dispatcher(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpserve.core.output import Output
     from mpserve.core.parking import Waiter
     from mpshared.errors import MpserveError
-    from mpshared.ops import Op
+    from mpshared.ops import Op, Role
     from mpshared.values import Blob
 
 __all__ = ["Call", "Lane", "Session", "SessionInfo"]
@@ -55,6 +55,7 @@ class Session:
     """One client process as the server knows it."""
 
     __slots__ = (
+        "access",
         "connections",
         "ended",
         "expired_lanes",
@@ -72,6 +73,7 @@ class Session:
         "output_heard",
         "over",
         "parted",
+        "rank",
         "report",
         "restored",
         "room",
@@ -89,6 +91,10 @@ class Session:
         self.id = session_id
         self.info = info
         self.secret = secret
+        self.access: Role | None = "client"
+        """Whose key its connections have; None: it is of before a restart, and nobody has come back yet."""
+        self.rank = 1
+        """What its lanes begin with; see `Lane.rank`."""
         self.lanes: dict[int, Lane] = {}
         self.held: dict[Machine, None] = {}
         """Objects in which it may own something; more than true is allowed, less is not."""
@@ -125,6 +131,13 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.info.role} {self.info.host}:{self.info.pid}>"
 
+    def grant(self, access: Role) -> None:
+        """Note whose key its connections have."""
+        self.access = access
+        self.rank = 0 if access == "observe" else 1
+        for lane in self.lanes.values():
+            lane.rank = self.rank
+
     def lane(self, number: int) -> Lane:
         """Return the lane of that number, a new one at its first call."""
         lane = self.lanes.get(number)
@@ -154,6 +167,7 @@ class Lane:
         "number",
         "pending",
         "place",
+        "rank",
         "reply_to",
         "restored",
         "running",
@@ -166,6 +180,8 @@ class Lane:
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
         self.number = number
+        self.rank = session.rank
+        """Operations up to this `Op.rank` need no other look at who asks."""
         self.suspended = False
         """Its connection is lost: its waiters keep their place and are skipped."""
         self.lost_s = 0.0

@@ -297,6 +297,7 @@ class Catalogue(References):
             settings = {**settings, "lock": lock.ident}
         self.change(fx, "created", ident, kind, name, settings)
         machine = self.objects[ident]
+        machine.maker = program
         machine.setup(fx, blobs)
         return machine
 

@@ -79,6 +79,8 @@ class Machine:
         self.ttl_s: float | None = None
         """A named object is deleted this long after its last use; None: never."""
         self.used_s = 0.0
+        self.maker = ""
+        """Session id of who made it; no state: after a restart nobody has."""
 
     def __repr__(self) -> str:
         return f"<{self.label}>"

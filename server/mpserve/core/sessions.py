@@ -76,6 +76,7 @@ class Sessions:
         session.heard_s = session.lost_s = fx.now_s
         self._add(session)
         session.restored = True
+        session.access = None
         for lane in session.lanes.values():
             lane.restored = True
             self.suspend(fx, lane)

@@ -4,6 +4,8 @@ RULES
 * A lane's calls reach the engine one at a time; later ones wait in `lane.pending` for the answer before.
 * An answer goes to the connection that carries the lane *now* (`lane.reply_to`), which may be another than
   the one that asked. With none, it is kept: the client asks again when it is back.
+* Most calls are let through by one comparison (`Lane.rank`); what operators do, and what an observer asks,
+  `roles` looks at.
 * Answers never run the next calls inside one another: a call that is free to go on stands in a line, and who
   is at work already takes it from there. A thousand lanes that wait for each other need no deep stack.
 """
@@ -18,11 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.outputs import Outputs
+from mpserve.dispatch.roles import why_not
 from mpshared import errors
 
 if TYPE_CHECKING:
     from mpserve.engines.base import Engine
     from mpshared.log import Logger
+    from mpshared.ops import Role
 
 __all__ = ["Dispatcher", "Limits", "ReplyTo", "new_identity"]
 
@@ -57,6 +61,8 @@ class Limits:
     kept_bytes: int = KEPT_MAX_BYTES
     allow_shutdown: bool = False
     """Clients may stop the server over the wire."""
+    admins: bool = False
+    """There is an admin key: what operators do needs it, and with it the server may be stopped."""
     advertise: str = ""
     advertise_stock: bool = True
     """The address that is advertised is one for standard-library clients, too: it has no TLS."""
@@ -120,9 +126,10 @@ class Dispatcher:
 
     # -- sessions --------------------------------------------------------------------------------
 
-    def start_session(self, info: SessionInfo) -> Session:
-        """Begin a session with a fresh id and secret."""
+    def start_session(self, info: SessionInfo, access: Role = "client") -> Session:
+        """Begin a session with a fresh id and secret; `access` is whose key its program has."""
         session = self.engine.start_session(secrets.token_hex(8), info, secrets.token_hex(16), self.clock())
+        session.grant(access)
         self._tell("session.start", session, host=info.host, pid=info.pid, name=info.name)
         return session
 
@@ -178,22 +185,26 @@ class Dispatcher:
             lane.pending.append(call)
             return
         lane.running = call
-        if call.op.role != "admin" or self._allowed(call):
+        if call.op.rank <= lane.rank or self._allowed(call):
             self.engine.submit(call, self.clock())
 
     def _run(self, call: Call) -> None:
-        if call.op.role != "admin" or self._allowed(call):
+        if call.op.rank <= call.lane.rank or self._allowed(call):
             self.engine.submit(call, self.clock())
 
     def _allowed(self, call: Call) -> bool:
-        """Answer an operator's call here; the only one there is stops the server."""
+        """Tell whether the engine may have an operator's call, or an observer's; else answer it here."""
+        limits = self.limits
+        call.error = why_not(call, self.engine, admins=limits.admins)
+        if call.error is None and call.op.name != "cluster.shutdown":
+            return True
         call.answered = True
-        if not self.limits.allow_shutdown:
+        if call.error is None and not (limits.allow_shutdown or call.session.access == "admin"):
             call.error = errors.NotAllowed(
                 "this server is not stopped over the wire; stop its process, or start it with "
                 "--allow-shutdown"
             )
-        else:
+        elif call.error is None:
             self.stop("shutdown was called by " + (call.session.info.name or call.session.id))
         self.deliver(call)
         return False

@@ -9,6 +9,8 @@ RULES
 * A repeated number is answered again from what is kept (`Lane.unsettled`), never applied again.
 * A client that breaks a rule is told so once, in an ERROR of lane 0 and number 0, and the connection is
   closed.
+* A lane joins a session only by the key of the role that began it. Who may only observe is a program: no
+  worker, and nothing is printed for it or by it.
 * An answer that cannot be sent undoes its call: nothing is taken away without somebody having it.
 * While the peer has much to read, the calls that it has sent are left unread, too.
 """
@@ -19,6 +21,7 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.dispatch.roles import needs
 from mpshared import __version__ as VERSION
 from mpshared import errors
 from mpshared.ops import BY_CODE, get_op
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from mpserve.core.ended import Ended
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
+    from mpshared.ops import Role
     from mpshared.values import Blob
 
 __all__ = ["LARGE_BYTES", "OwnSide"]
@@ -44,9 +48,19 @@ matter."""
 class OwnSide:
     """One authenticated connection that speaks our protocol."""
 
-    __slots__ = ("_decoder", "_dispatcher", "_lanes", "_over", "_session", "_transport", "attentive")
+    __slots__ = (
+        "_access",
+        "_decoder",
+        "_dispatcher",
+        "_lanes",
+        "_over",
+        "_session",
+        "_transport",
+        "attentive",
+    )
 
-    def __init__(self, dispatcher: Dispatcher, transport: Transport) -> None:
+    def __init__(self, dispatcher: Dispatcher, transport: Transport, access: Role = "client") -> None:
+        self._access: Role = access
         self._dispatcher = dispatcher
         self._transport = transport
         self._decoder = FrameDecoder(dispatcher.limits.max_message)
@@ -266,6 +280,8 @@ class OwnSide:
         handler = _CONTROLS.get(event.type)
         if handler is None:
             raise ProtocolError("frame", f"a client does not send {event.type.name}")
+        if self._access == "observe" and event.type is Type.OUTPUT:
+            raise needs("client", "observe", "to print for other programs")
         handler(self, self._session, event)
 
     def _attach(self, body: dict[str, Any]) -> None:
@@ -279,8 +295,10 @@ class OwnSide:
             raise ProtocolError("attach", "this connection has a session already")
         dispatcher = self._dispatcher
         info = _read_info(described)
+        if self._access == "observe" and info.role != "program":
+            raise needs("client", "observe", f"a {info.role}, which runs jobs and opens their values,")
         ended = self._end_before(before) if type(before) is dict else None
-        session = dispatcher.start_session(info)
+        session = dispatcher.start_session(info, self._access)
         self._join(session)
         self._carry(session.lane(0))
         self._attached(
@@ -319,6 +337,7 @@ class OwnSide:
         )
         session = engine.find_session(session_id)
         if session is not None and _is_secret(session.secret, secret):
+            self._check_access(session)
             self._dispatcher.end_session(session, "its program gave it up for a new one", parted=False)
         ended = engine.find_ended(session_id)
         return ended if ended is not None and _is_secret(ended.secret, secret) else None
@@ -336,6 +355,7 @@ class OwnSide:
             raise ProtocolError("attach", f"{ack!r:.40} is no number of a call")
         if self._session not in {None, session}:
             raise ProtocolError("attach", "this connection belongs to another session")
+        self._check_access(session)
         self._join(session)
         if number in session.expired_lanes:
             raise _lane_expired(number, session.expired_lanes[number])
@@ -357,6 +377,13 @@ class OwnSide:
             return errors.SessionExpired(_over(session_id, ended.why), epoch=epoch, **ended.fields())
         text = "the server does not know this program's session: it expired, or the server was restarted"
         return errors.SessionExpired(text, epoch=epoch)
+
+    def _check_access(self, session: Session) -> None:
+        """Refuse a session of another role; one of before a restart gets that of who comes first."""
+        if session.access is None:
+            session.grant(self._access)
+        elif session.access != self._access:
+            raise needs(session.access, self._access, f"session {session.id}, which began with that key,")
 
     def _join(self, session: Session) -> None:
         if self._session is None:

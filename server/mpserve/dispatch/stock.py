@@ -26,6 +26,7 @@ from mpserve.dispatch.faces import FACES, Plan
 from mpserve.dispatch.faces.base import only
 from mpserve.dispatch.faces.creation import CREATORS
 from mpserve.dispatch.faces.dicts import Default, NewProxy
+from mpserve.dispatch.roles import needs
 from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure
 from mpshared import errors, symbolic
 from mpshared.ops import BY_NAME
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.registered import Made, Registered
     from mpserve.dispatch.transport import Transport
+    from mpshared.ops import Role
     from mpshared.values import Blob
 
 __all__ = ["StockSide"]
@@ -69,12 +71,21 @@ class StockSide:
 
     attentive = True
 
-    def __init__(self, dispatcher: Dispatcher, transport: Transport, registered: Registered) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        transport: Transport,
+        registered: Registered,
+        access: Role = "client",
+    ) -> None:
+        self._access: Role = access
         self._dispatcher = dispatcher
         self._registered = registered
         self._transport = transport
         self._messages = StockMessages(dispatcher.limits.max_message)
-        self._session: Session = dispatcher.start_session(SessionInfo(role="stock", host=transport.label))
+        self._session: Session = dispatcher.start_session(
+            SessionInfo(role="stock", host=transport.label), access
+        )
         self._lane: Lane = self._session.lane(1)
         self._lane.reply_to = self
         self._persistent = False
@@ -187,6 +198,7 @@ class StockSide:
             raise _no_object(ident)
         kind = self._kinds.get(ident) or self._find_kind(ident)
         if kind == "registered":
+            self._check_may_use(f"{method:.60} of the registered object {ident:.80}")
             return self._elsewhere(self._registered.call(ident, method, (args, kwds), self._called))
         return FACES[kind](ident).invoke(method, args, kwds)
 
@@ -233,6 +245,11 @@ class StockSide:
         self._act(outcome)
 
     # -- objects of the operator's own ---------------------------------------------------------------
+
+    def _check_may_use(self, what: str) -> None:
+        """Refuse an observer; what the engine does is looked at by the dispatcher."""
+        if self._access == "observe":
+            raise needs("client", self._access, what)
 
     def _elsewhere(self, accepted: bool) -> Plan:
         """Note that a thread has this request now, or refuse it."""
@@ -323,6 +340,7 @@ class StockSide:
         if type(typeid) is not str:
             raise TypeError(f"a typeid is a string, not {type(typeid).__name__}")
         if typeid in self._registered:
+            self._check_may_use(f"to make a {typeid:.60}")
             return self._elsewhere(self._registered.create(typeid, (args, kwds), self._made))
         if typeid not in CREATORS:
             msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"

@@ -76,6 +76,16 @@ class Engine(ABC):
         """Return the kind of an object, which never changes, or None when there is none."""
 
     @abstractmethod
+    def label_of(self, ident: str) -> str:
+        """Return how messages name an object; the ident itself when there is none."""
+
+    @abstractmethod
+    def maker_of(self, name: str, kind: str | None) -> str | None:
+        """Return the id of the session that made a named object, "" for one that is not known any more; None
+        when there is no object of that name, or several.
+        """
+
+    @abstractmethod
     def end_session(self, session: Session, now_s: float, *, parted: bool = True) -> None:
         """End a session: forget its waiters, undo unsettled answers, hand on what it owned, drop its
         references. `parted`: it said goodbye, and does not come back.

@@ -25,7 +25,7 @@ from mpserve.core.ended import Ended, end_of, holdings_of, last_done
 from mpserve.core.parking import Waiter
 from mpserve.core.sessions import Sessions
 from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
-from mpshared.errors import BadValue, InternalError, MpserveError
+from mpshared.errors import BadValue, Conflict, InternalError, MpserveError
 from mpshared.ops import Op, check_args
 
 if TYPE_CHECKING:
@@ -224,6 +224,19 @@ class MemoryEngine(Engine):
         """Return the kind of an object."""
         machine = self.catalogue.objects.get(ident)
         return None if machine is None else machine.kind
+
+    def label_of(self, ident: str) -> str:
+        """Return how messages name an object."""
+        machine = self.catalogue.objects.get(ident)
+        return ident if machine is None else machine.label
+
+    def maker_of(self, name: str, kind: str | None) -> str | None:
+        """Return who made a named object."""
+        try:
+            machine = self.catalogue.find_named(name, kind)
+        except Conflict:
+            return None
+        return None if machine is None else machine.maker
 
     def end_session(self, session: Session, now_s: float, *, parted: bool = True) -> None:
         """End a session; see `Engine.end_session`."""

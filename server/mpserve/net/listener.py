@@ -5,6 +5,7 @@ RULES
   must go.
 * A peer that has more to read and takes nothing of it for `STALLED_S` is dropped.
 * A peer that is being closed has `LINGER_S` to read the last it is told, and as long again to close its end.
+* A peer's role is that of the key it has proved. Which keys are accepted is settled when it is greeted.
 * One port, both protocols: the standard library's challenge is sent first, and the answer tells who came.
 * Where TLS is spoken, a peer is greeted when its handshake is done; one that says nothing for `SILENT_S` does
   not speak it.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -28,14 +29,16 @@ from mpshared.wire.stock import server as stock
 
 if TYPE_CHECKING:
     from mpserve.dispatch.transport import Side, Transport
+    from mpserve.net.keyring import Keyring
     from mpserve.net.loop import Loop
     from mpserve.net.tls import TlsPeer
     from mpshared.log import Logger
+    from mpshared.ops import Role
     from mpshared.tls import ServerTls
 
 __all__ = ["Listener", "SideFactory"]
 
-SideFactory = Callable[["Transport"], "Side"]
+SideFactory = Callable[["Transport", "Role"], "Side"]
 Md5 = Literal["loopback", "always", "never"]
 
 GREETING_S: Final = 10.0
@@ -61,7 +64,7 @@ class Listener:
         loop: Loop,
         log: Logger,
         *,
-        authkey: bytes,
+        keys: Keyring,
         md5: Md5,
         own_side: SideFactory,
         stock_side: SideFactory,
@@ -70,7 +73,7 @@ class Listener:
     ) -> None:
         self._loop = loop
         self._log = log
-        self._authkey = authkey
+        self._keys = keys
         self._md5 = md5
         self._greeting_s = greeting_s
         self._linger_s = linger_s
@@ -142,19 +145,19 @@ class Listener:
 
     def _greet(self, channel: bytes, peer: Peer, *, local: bool) -> None:
         md5 = self._md5 == "always" or (self._md5 == "loopback" and local)
-        peer.side = Greeting(peer, self._authkey, self, md5_allowed=md5, channel=channel)
+        peer.side = Greeting(peer, self._keys.accepted(), self, md5_allowed=md5, channel=channel)
 
     # -- peers -----------------------------------------------------------------------------------
 
-    def authenticated(self, peer: Peer, protocol: Literal["own", "stock"], detail: str) -> Side:
+    def authenticated(self, peer: Peer, protocol: Literal["own", "stock"], detail: str, access: Role) -> Side:
         """Give an authenticated peer the side that speaks its protocol."""
         self._deadlines.pop(peer, None)
         self._silent.pop(peer, None)  # type: ignore[call-overload]
         self._mind_time()
-        self._log.debug("peer.authenticated", peer=peer.label, protocol=protocol, detail=detail)
+        self._log.debug("peer.authenticated", peer=peer.label, protocol=protocol, key=access, detail=detail)
         if detail == "md5":
             self._note_md5(peer)
-        peer.side = self._sides[protocol](peer)
+        peer.side = self._sides[protocol](peer, access)
         return peer.side
 
     def _note_md5(self, peer: Peer) -> None:
@@ -283,15 +286,22 @@ class Greeting:
     attentive = False
 
     def __init__(
-        self, peer: Peer, authkey: bytes, listener: Listener, *, md5_allowed: bool, channel: bytes = b""
+        self,
+        peer: Peer,
+        keys: Sequence[tuple[Role, bytes]],
+        listener: Listener,
+        *,
+        md5_allowed: bool,
+        channel: bytes = b"",
     ) -> None:
         self._channel = channel
         self._peer = peer
-        self._authkey = authkey
+        self._roles = [role for role, _ in keys]
+        self._authkey, *self._others = (secret for _, secret in keys)
         self._listener = listener
         nonce = secrets.token_bytes(stock.NONCE_BYTES)
         self._handshake: stock.ServerHandshake | own.ServerHandshake = stock.ServerHandshake(
-            authkey, md5_allowed=md5_allowed, nonce=nonce
+            self._authkey, md5_allowed=md5_allowed, nonce=nonce, others=self._others
         )
         peer.send([self._handshake.data_to_send()])
 
@@ -310,23 +320,27 @@ class Greeting:
                 self._listener.refused(self._peer, reason)
             case stock.OwnHello(hello=hello):
                 return self._change_to_own(hello)
-            case stock.Authenticated(digest=digest):
-                return self._hand_over("stock", digest)
-            case own.Authenticated():
-                return self._hand_over("own", "")
+            case stock.Authenticated(digest=digest, key=which):
+                return self._hand_over("stock", digest, which)
+            case own.Authenticated(key=which):
+                return self._hand_over("own", "", which)
         return False
 
     def _change_to_own(self, hello: bytes) -> bool:
         rest = self._handshake.trailing_data()
         self._handshake = own.ServerHandshake(
-            self._authkey, hello, nonce=secrets.token_bytes(own.NONCE_BYTES), channel=self._channel
+            self._authkey,
+            hello,
+            nonce=secrets.token_bytes(own.NONCE_BYTES),
+            channel=self._channel,
+            others=self._others,
         )
         self._handshake.receive_data(rest)
         return self._step()
 
-    def _hand_over(self, protocol: Literal["own", "stock"], detail: str) -> bool:
+    def _hand_over(self, protocol: Literal["own", "stock"], detail: str, which: int) -> bool:
         rest = self._handshake.trailing_data()
-        side = self._listener.authenticated(self._peer, protocol, detail)
+        side = self._listener.authenticated(self._peer, protocol, detail, self._roles[which])
         return bool(rest) and side.receive_data(rest)
 
     def room(self) -> None:
