@@ -185,6 +185,28 @@ class TestPrograms:
             assert jobs.clear() == 0
             assert other.delete(unique)
 
+    def test_roles_stay_over_a_restart(self, own, tmp_path, unique):
+        keys = own("--data", str(tmp_path / "data"))
+        with (
+            keys.connect("client") as client,
+            keys.connect("admin") as admin,
+            keys.connect("observe") as observer,
+        ):
+            mine = client.dict({"a": 1}, name=unique)
+            port = keys.where[1]
+            assert observer.status()["objects"]
+            assert admin.list([1])[0] == 1
+            keys.server.process.kill()
+            keys.server.wait()
+            keys.server.start(port=port)
+            assert mine["a"] == 1
+            assert [each["name"] for each in observer.objects()] == [unique]
+            with refused("observe", "client"):
+                observer.dict(name=unique)
+            with refused("client", "admin"):  # nobody knows any more who made it
+                client.delete(unique)
+            assert admin.delete(unique)
+
 
 class TestCommands:
     def run(self, home, keys, role, *words):
