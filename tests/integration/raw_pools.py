@@ -28,6 +28,8 @@ class RawPool:
         self._handle = self._session.claim(opened.result[0])
         self.ident = opened.result[0]
         self._next = 1
+        self._open = 0
+        """Jobs that count as nested work of this process."""
 
     def ask(self, name: str, *args: Any, blobs: Any = ()) -> Any:
         return self._session.call(BY_NAME[f"pool.{name}"], self.ident, list(args), list(blobs))
@@ -62,8 +64,9 @@ class RawPool:
 
     def submit(self, jobs: list[Any]) -> int:
         first, self._next = self._next, self._next + len(jobs)
-        nested.submitted(len(jobs))
         self.ask("submit", first, blobs=[dumps(job, self._session) for job in jobs])
+        self._open += len(jobs)
+        nested.submitted(len(jobs))
         return first
 
     def collect(self, n: int = 1) -> dict[int, Any]:
@@ -73,6 +76,7 @@ class RawPool:
             reply = self.ask("collect", n - len(found), LIMIT_S)
             numbers = [number for first, last in reply.result[0] for number in range(first, last + 1)]
             assert numbers, f"only {len(found)} of {n} results came: {found}"
+            self._open -= len(numbers)
             nested.settled(len(numbers))
             for number, blob in zip(numbers, reply.blobs, strict=True):
                 assert number not in found
@@ -95,6 +99,8 @@ class RawPool:
     def close(self) -> None:
         """Give the pool up: its program does not want it any more."""
         self._handle = None
+        nested.settled(self._open)
+        self._open = 0
 
 
 @pytest.fixture
