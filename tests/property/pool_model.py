@@ -9,16 +9,15 @@ READY, DELAYED, DONE, COLLECTED, CANCELLED = "ready", "delayed", "done", "collec
 
 
 class PoolModel:
-    def __init__(self, settings, max_attempts, workers):
-        self.settings, self.max_attempts, self.workers = settings, max_attempts, workers
-        """`workers`: Python by session id, of those who live; shared with the machine."""
+    def __init__(self, settings, max_attempts, workers, wants):
+        self.settings, self.max_attempts, self.workers, self.wants = settings, max_attempts, workers, wants
+        """`workers`: Python by session id, of those who live; `wants`: how many jobs each (session, lane)
+        asks for, of any pool. Both are shared with the machine."""
         self.blobs, self.deaths, self.where = {}, {}, {}
         self.suspects, self.out, self.results, self.python = set(), [], [], None
         self.taught = {}
         self.terms, self.failures, self.dues, self.expiries, self.runs = {}, {}, {}, {}, {}
         """Of jobs on terms. Due times: of those that are DELAYED; runs: [began, to be killed, stopped]."""
-        self.wants = {}
-        """How many jobs each (session, lane) asks for."""
 
     def may_have(self, session, python):
         return python is None or python == self.workers[session] or python not in self.workers.values()

@@ -53,6 +53,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.other = self.world.add(Queue, name="other")
         self.workers: dict[str, tuple[int, int]] = {}
         self.models: dict[str, PoolModel] = {}
+        self.wants: dict[tuple[str, int], int] = {}
         self.calls: dict[Lane, Call] = {}
         self.crew: list[Lane] = []
         program = self.world.session()
@@ -71,7 +72,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def make_pool(self, more):
         pool = self.world.add(Pool, max_attempts=MAX_ATTEMPTS, program="p", **more)
-        self.models[pool.ident] = PoolModel(pool.settings, MAX_ATTEMPTS, self.workers)
+        self.models[pool.ident] = PoolModel(pool.settings, MAX_ATTEMPTS, self.workers, self.wants)
         self.kept[pool.ident] = []
         return pool
 
@@ -229,8 +230,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.round(lane, pool, done, n, timeout_s)
 
     def round(self, lane, pool, done, n, timeout_s):
-        for model in self.models.values():
-            model.wants[lane.session.id, lane.number] = n
+        self.wants[lane.session.id, lane.number] = n
         queue = self.tasks if int(lane.session.id[1:]) % 3 else self.other
         ident = pool.ident if pool is not None else None
         results = [self.result(number) for number, _ in done]
