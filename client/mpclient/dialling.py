@@ -276,14 +276,18 @@ class Connection:
         return events
 
     def _receive(self) -> None:
+        self._decoder.receive_data(self._read(_RECV_BYTES))
+
+    def _read(self, size: int) -> bytes:
+        """Return what comes next on the socket, as it comes."""
         try:
-            data = self._sock.recv(_RECV_BYTES)
+            data = self._sock.recv(size)
         except OSError as err:
             let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
         if not data:
             raise Lost(_CLOSED)
-        self._decoder.receive_data(data)
+        return data
 
     def _fill(self, room: memoryview) -> None:
         """Read the rest of a large frame to its place, as far as it comes in one go."""

@@ -85,19 +85,13 @@ class Numbered:
             raise TooBig(f"{op.name}: {err}") from None
         except CannotSend as err:
             raise BadValue(f"{op.name}: {err}") from None
-        if len(pieces) > 1:
-            self._check_size(op, sum(map(len, pieces)))
-        elif len(pieces[0]) > self.term.max_message_bytes:
-            self._check_size(op, len(pieces[0]))
-        return pieces
-
-    def _check_size(self, op: Op, size_bytes: int) -> None:
-        if size_bytes > self.term.max_message_bytes:
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        if size > self.term.max_message_bytes:
             raise TooBig(
-                f"{op.name}: a message of {size_bytes} bytes, the server takes "
-                f"{self.term.max_message_bytes}. Send it in smaller parts, or start the server with a larger "
-                f"--max-message"
+                f"{op.name}: a message of {size} bytes, the server takes {self.term.max_message_bytes}. Send "
+                f"it in smaller parts, or start the server with a larger --max-message"
             )
+        return pieces
 
 
 class Lane(Numbered):

@@ -90,13 +90,7 @@ class TlsConnection(Connection):
 
     def _receive_once(self, size: int) -> int:
         """Read once, and return how much plaintext that brought."""
-        try:
-            data = self._sock.recv(size)
-        except OSError as err:
-            let_pass(err)
-            raise Lost(f"the connection broke ({err})") from None
-        if not data:
-            raise Lost("the server closed the connection")
+        data = self._read(size)
         try:
             plain = self._machine.receive_data(data)
         except AuthenticationRefused as err:  # the last word of a handshake that the server refused late

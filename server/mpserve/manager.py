@@ -102,22 +102,7 @@ class Server:
         self.store = None if options.data is None else _open_store(options)
         self.engine = self._make_engine()
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
-        self.dispatcher = Dispatcher(
-            self.engine,
-            self.loop.clock,
-            log,
-            limits=Limits(
-                max_message=options.max_message,
-                allow_shutdown=options.allow_shutdown,
-                admins=self.keys.has("admin"),
-                advertise=str(options.advertise or ""),
-                advertise_stock=options.tls is None,
-            ),
-            stop=self.stop,
-            session_timeout_s=options.session_timeout_s,
-            grace_s=options.grace_s,
-            identity=None if self.store is None else (self.store.server, self.store.epoch),
-        )
+        self.dispatcher = self._make_dispatcher()
         self._revive()
         self.registered = Registered(
             own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
@@ -136,6 +121,25 @@ class Server:
         self.address = options.address
         self.plain: Address | None = None
         self.stop_reason = ""
+
+    def _make_dispatcher(self) -> Dispatcher:
+        options = self.options
+        return Dispatcher(
+            self.engine,
+            self.loop.clock,
+            self.log,
+            limits=Limits(
+                max_message=options.max_message,
+                allow_shutdown=options.allow_shutdown,
+                admins=self.keys.has("admin"),
+                advertise=str(options.advertise or ""),
+                advertise_stock=options.tls is None,
+            ),
+            stop=self.stop,
+            session_timeout_s=options.session_timeout_s,
+            grace_s=options.grace_s,
+            identity=None if self.store is None else (self.store.server, self.store.epoch),
+        )
 
     def _make_engine(self) -> MemoryEngine:
         limits: dict[str, Any] = {

@@ -149,11 +149,11 @@ class Peer:
             self.close_now()
 
     def _drop_input(self) -> None:
-        """While the last answers leave, take and forget what comes: unread bytes would turn the close into a
-        reset.
+        """While the last answers leave, take and forget what comes, as it comes (encrypted, with TLS): unread
+        bytes would turn the close into a reset.
         """
         try:
-            if self._sock.recv(READ_BYTES):
+            if socket.socket.recv(self._sock, READ_BYTES):
                 return
         except (BlockingIOError, InterruptedError):
             return

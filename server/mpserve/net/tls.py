@@ -203,17 +203,6 @@ class TlsPeer(Peer):
             trouble, tls_socket.trouble = tls_socket.trouble, ""
             self._log.warning("peer.dropped", peer=self.label, reason=trouble)
 
-    def _drop_input(self) -> None:
-        """As of any peer that is being closed; what it says is not even decrypted."""
-        try:
-            if socket.socket.recv(self._sock, _READ_BYTES):
-                return
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            pass
-        self.close_now()
-
     def _shake(self) -> None:
         """Go on with the handshake."""
         try:
