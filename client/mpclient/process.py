@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.pickling import dumps, loads
+from mpclient.remarks import remark
 from mpshared.errors import MpserveError, NoSuchObject, NotSupported, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 
@@ -156,7 +157,7 @@ class _Remote:
     def _say_if_lost(self) -> None:
         lost = self.sentinel.look().lost if self._lost is None else self._lost
         if lost:
-            _say(f"process {self._name} (pid {self.pid}) is lost: {lost}")
+            remark(f"process {self._name} (pid {self.pid}) is lost: {lost}")
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -230,7 +231,7 @@ def _start(remote: RemoteProcess, session: Session) -> tuple[str, int]:
         if "versions" in err.fields:
             raise
     if wait_s > _SAY_S:
-        _say(f"a process is to be started, and no worker is connected to {session.address}; {where}")
+        remark(f"a process is to be started, and no worker is connected to {session.address}; {where}")
     try:
         return remote.start(max(0.0, deadline_s - time.monotonic()))
     except NoWorkers as err:
@@ -238,14 +239,6 @@ def _start(remote: RemoteProcess, session: Session) -> tuple[str, int]:
             raise
         came = f"no worker came to {session.address} within {wait_s:g} s, so nothing can run"
         raise NoWorkers(f"{came}; {where}") from None
-
-
-def _say(text: str) -> None:
-    """Tell the user something that nobody asked about."""
-    stream = sys.stderr
-    if stream is not None:
-        stream.write(f"mpclient: {text}\n")
-        stream.flush()
 
 
 # -- on the way -----------------------------------------------------------------------------------

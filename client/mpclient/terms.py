@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.dialling import Connection, Lost, dial
 from mpclient.references import References
+from mpclient.remarks import remark
 from mpclient.stale import Stale, is_told
 from mpshared import __version__
 from mpshared.errors import (
@@ -265,7 +266,7 @@ class SessionBase:
                     raise ServerGone(text) from None
                 if left_s < limit_s - say_s:
                     say_s = limit_s
-                    _say(f"{lost}; trying for {left_s:.0f} s more. Is `mpserve start` running there?")
+                    remark(f"{lost}; trying for {left_s:.0f} s more. Is `mpserve start` running there?")
             self.pause(delay_s)
             delay_s = min(0.5, delay_s * 2)
 
@@ -346,10 +347,3 @@ class SessionBase:
 def again(error: MpserveError) -> MpserveError:
     """Return a copy: one that is raised twice would collect the tracebacks of both."""
     return type(error)(error.text, **error.fields)
-
-
-def _say(text: str) -> None:
-    """Tell the user why nothing happens."""
-    with suppress(OSError, ValueError, AttributeError):  # no stderr, or a closed one
-        sys.stderr.write(f"mpclient: {text}\n")
-        sys.stderr.flush()

@@ -54,7 +54,7 @@ def draw(heading: Iterable[str], tables: Iterable[tuple[str, list[Column], list[
     """Draw lines, and tables that are not empty, with colours where standard output is a terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, width=_WIDEST)
+    console = Console(highlight=False, markup=False, emoji=False, width=_WIDEST)
     with console.capture() as capture:
         for line in heading:
             console.print(printable(line))

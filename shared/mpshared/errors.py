@@ -4,13 +4,16 @@ RULES
 * An error travels as code, text and fields, never as a pickle; `make` turns it back into an exception.
 * Each class also subclasses what a `multiprocessing` user would catch.
 * A text says what, which object, what it means, and what to do.
+* Texts are escaped, as they quote what others sent: the name of a host, a command line, words of the server.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+from mpshared.text import printable
 
 __all__ = [
     "AlreadyReleased",
@@ -53,6 +56,9 @@ __all__ = [
     "make",
 ]
 
+_KEPT: Final = "\n\t"
+"""Some texts have several lines, as tracebacks do."""
+
 
 class MpserveError(Exception):
     """Base of all errors of mpserve."""
@@ -60,6 +66,7 @@ class MpserveError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, text: str = "", **fields: Any) -> None:
+        text = printable(text, keep=_KEPT)
         super().__init__(text)
         self.text = text
         self.fields = fields
@@ -288,7 +295,7 @@ class TaskError(MpserveError):
         self.host = str(fields.get("host", ""))
         self.pid = int(fields.get("pid", 0))
         self.worker = str(fields.get("worker", ""))
-        self.traceback = str(fields.get("traceback", ""))
+        self.traceback = printable(str(fields.get("traceback", "")), keep=_KEPT)
 
     def __str__(self) -> str:
         return f"{self.text}\n{self.traceback}" if self.traceback else self.text
@@ -332,6 +339,10 @@ _BY_CODE = _classes()
 
 
 def make(code: str, text: str, fields: dict[str, Any] | None = None) -> MpserveError:
-    """Return the exception for what came over the wire; an unknown code gives the base class."""
+    """Return the exception for what came over the wire; an unknown code gives the base class.
+
+    Its text is one line, but for those of a job, which its worker wrote.
+    """
     fields = {k: v for k, v in (fields or {}).items() if k not in {"self", "text"}}
-    return _BY_CODE.get(code, MpserveError)(text, **fields)
+    kind = _BY_CODE.get(code, MpserveError)
+    return kind(text if issubclass(kind, TaskError) else printable(text), **fields)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import MutableMapping
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from mpshared.text import printable
@@ -131,10 +132,14 @@ def _console(target: TextIO) -> list[Processor]:
 
 
 def _escape_fields(_logger: object, _method: str, fields: _Fields) -> _Fields:
-    """Escape whatever a line will show; a traceback keeps its line breaks."""
+    """Escape whatever a line will show; a traceback keeps its line breaks, and each line is indented: what an
+    exception quotes of others cannot pass for a line of the log.
+    """
     for name, value in fields.items():
-        if isinstance(value, str):
-            fields[name] = printable(value, keep="\n\t" if name == "exception" else "")
+        if name == "exception":
+            fields[name] = indent(printable(str(value), keep="\n\t"), "    ")
+        elif isinstance(value, str):
+            fields[name] = printable(value)
         elif not isinstance(value, int | float | None):
             fields[name] = printable(_safe_repr(value))
     return fields

@@ -242,13 +242,15 @@ def test_a_json_line_is_one_object():
     }
 
 
-def test_a_traceback_keeps_its_lines():
+def test_a_traceback_keeps_its_lines_and_can_forge_none():
     stream = io.StringIO()
     try:
-        raise ValueError("bad\x1b")
+        raise ValueError("bad\x1b\n12:00:00 [info     ] server.ready")
     except ValueError:
         make_logger("server", stream=stream).error("job.failed", exc_info=True)
-    assert "\nValueError: bad\\x1b\n" in stream.getvalue()
+    assert "\n    ValueError: bad\\x1b\n" in stream.getvalue()
+    begin_a_line = [line for line in stream.getvalue().splitlines() if not line.startswith("    ")]
+    assert len(begin_a_line) == 1, "a line of the log, and none that the exception's text has forged"
 
 
 def test_a_broken_log_costs_only_its_lines():

@@ -10,12 +10,11 @@ RULES
 
 from __future__ import annotations
 
-import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.pickling import own_buffers
+from mpclient.remarks import remark
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 from mpshared.values import size_bytes
@@ -94,8 +93,7 @@ class Buffer:
     def _fail(self, err: MpserveError, lost: int) -> None:
         self._error = err
         if self._handle.session.ending:
-            with suppress(OSError, ValueError):
-                sys.stderr.write(f"mpclient: {lost} buffered items of this program are lost: {err}\n")
+            remark(f"{lost} buffered items of this program are lost: {err}")
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None

@@ -8,10 +8,10 @@ RULES
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.remarks import remark
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 
@@ -39,15 +39,13 @@ def say_of(address: str, status: dict[str, Any]) -> None:
     """Write the line, if a server's status is such."""
     if address in _said:
         return
-    with suppress(OSError, ValueError):
-        waiting = _waiting(status)
-        if waiting:
-            _said.add(address)
-            sys.stderr.write(
-                f"mpclient: {waiting} in queue {SERVED!r}, and no worker is connected to {address}; "
-                f"start one: mpworker --connect {address}\n"
-            )
-            sys.stderr.flush()
+    waiting = _waiting(status)
+    if waiting:
+        _said.add(address)
+        remark(
+            f"{waiting} in queue {SERVED!r}, and no worker is connected to {address}; "
+            f"start one: mpworker --connect {address}"
+        )
 
 
 def _waiting(status: dict[str, Any]) -> str:

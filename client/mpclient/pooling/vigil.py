@@ -7,11 +7,11 @@ RULES
 
 from __future__ import annotations
 
-import sys
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from mpclient.remarks import remark
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 
@@ -61,8 +61,7 @@ class Vigil:
     def _tell(self) -> None:
         session = self._session
         address = session.advertise or session.address
-        with suppress(OSError, ValueError, AttributeError):  # no stderr, or a closed one
-            sys.stderr.write(
-                f"mpclient: no worker is connected to {session.address}, so the jobs of this program wait; "
-                f"start one: mpworker --connect {address}\n"
-            )
+        remark(
+            f"no worker is connected to {session.address}, so the jobs of this program wait; "
+            f"start one: mpworker --connect {address}"
+        )

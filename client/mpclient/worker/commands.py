@@ -9,7 +9,7 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from mpclient.worker.options import Options, usable_cores
 from mpclient.worker.supervisor import Supervisor
 from mpshared import settings
 from mpshared.address import DEFAULT_PORT, Address
-from mpshared.command import make_app, version_option
+from mpshared.command import fail, make_app, version_option
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, find_key
 from mpshared.log import make_logger
@@ -80,7 +80,7 @@ def work(
     )
     code, text = Supervisor(options, partial(make_logger, "mpworker", log_format, log_level)).run()
     if text:
-        _end(code, text)
+        fail("mpworker", code, text)
     sys.exit(code)
 
 
@@ -88,7 +88,7 @@ def _find_key(file: str | None) -> Key:
     try:
         return find_key(file)
     except KeyProblem as err:
-        _end(ExitCode.BAD_KEY, str(err))
+        fail("mpworker", ExitCode.BAD_KEY, str(err))
 
 
 def _find_tls(address: Address, *files: str | None) -> ClientTls | None:
@@ -97,14 +97,15 @@ def _find_tls(address: Address, *files: str | None) -> ClientTls | None:
     try:
         return find_client_tls(address, *files)
     except TlsProblem as err:
-        _end(ExitCode.BAD_KEY, str(err))
+        fail("mpworker", ExitCode.BAD_KEY, str(err))
 
 
 def _folders(name: str, folders: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Return absolute paths; no such folder is an error here, not in every job."""
     for folder in folders:
         if not Path(folder).is_dir():
-            _end(
+            fail(
+                "mpworker",
                 ExitCode.USAGE,
                 f"{name}: {folder!r} is not a folder of this machine; create it, or name another",
             )
@@ -115,8 +116,3 @@ def _lifeline(descriptor: int) -> int:
     if descriptor >= 0:
         os.set_inheritable(descriptor, False)  # worker processes hear of its end from this process
     return descriptor
-
-
-def _end(code: ExitCode, text: str) -> NoReturn:
-    print(f"mpworker: {text}", file=sys.stderr, flush=True)  # noqa: T201 - it is what the command says
-    sys.exit(code)

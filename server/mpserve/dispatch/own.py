@@ -264,7 +264,7 @@ class OwnSide:
         try:
             pieces = frames.encode_error(lane, number, error.code, error.text, error.fields, ack)
         except CannotSend:
-            pieces = frames.encode_error(lane, number, error.code, ascii(error.text), {}, ack)
+            pieces = frames.encode_error(lane, number, error.code, error.text, {}, ack)
         self._transport.send(pieces)
 
     # -- controls --------------------------------------------------------------------------------
