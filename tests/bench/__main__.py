@@ -14,24 +14,28 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.report import PAGE, tables, write
-from tests.bench.rows import ROWS, Durable, Jobs, Pairs, Recipe, Row, Stored
-from tests.bench.runner import Result, Runner, Settings
-from tests.bench.sides import SIDES
+from tests.bench import environments
+from tests.bench.report import PAGE, Results, report, write
+from tests.bench.rows import Result, Section
+from tests.bench.runner import Runner, Settings
+from tests.bench.sections.table import SECTIONS
+from tests.bench.sides import OURS
 from tests.bench.stock import KEY_VARIABLE
 
 QUICK = Settings(rounds=1, seconds=0.2, scale=0.1, patience_s=20)
+PEERS = tuple(name for name in environments.PACKAGES if name != "plots")
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measure mpserve, the standard library and bare sockets side by side.",
-        epilog="Exit code: 0 when every row ran on every side, 1 when one FAILED, 2 for a wrong option.",
+        description="Measure mpserve, the standard library, bare sockets and others side by side.",
+        epilog="Exit code: 0 when every row ran on every side, 1 when one FAILED, 2 for a wrong option, "
+        "130 after Ctrl-C.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one short round, a tenth of the jobs and clients; under 60 s"
+        "--quick", action="store_true", help="one short round, a tenth of the jobs and clients"
     )
     parser.add_argument("--rounds", type=int, help="rounds, each visits every side once (default: 3)")
     parser.add_argument("--seconds", type=float, help="length of one measurement of calls (default: 0.5)")
@@ -39,22 +43,43 @@ def arguments() -> argparse.Namespace:
         "--scale", type=float, help="factor on the numbers of jobs and idle clients (default: 1)"
     )
     parser.add_argument(
-        "--sides", default=",".join(SIDES), help=f"sides to run, of {','.join(SIDES)} (default: all)"
+        "--only",
+        default="",
+        metavar="SECTION,…",
+        help=f"run only these sections, of {','.join(section.key for section in SECTIONS)}",
     )
     parser.add_argument(
         "--rows",
         default="",
         help="run only rows with this text in their description, such as lock or 'recipe'",
     )
+    parser.add_argument("--sides", default=",".join(OURS), help="sides to run (default: %(default)s)")
+    parser.add_argument(
+        "--with",
+        dest="peers",
+        default="",
+        metavar="PEER,…",
+        help=f"also measure these, of {','.join(PEERS)}; each gets an environment of its own under .cache",
+    )
+    parser.add_argument(
+        "--curves", action="store_true", help="measure the curves too, and plot them; short for --only curves"
+    )
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample of every round")
-    parser.add_argument("--write", action="store_true", help=f"also write the tables into {PAGE.name}")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help=f"also write the report into {PAGE.name}, and the plots beside it",
+    )
     options = parser.parse_args()
-    unknown = set(options.sides.split(",")) - set(SIDES)
-    if unknown:
-        parser.error(
-            f"--sides: {', '.join(sorted(unknown))} is not known here; write some of {','.join(SIDES)}"
-        )
+    if options.curves and not options.only:
+        options.only = "curves"
+    for option, known in (("sides", OURS), ("peers", PEERS), ("only", tuple(it.key for it in SECTIONS))):
+        words = [word for word in getattr(options, option).split(",") if word]
+        if unknown := sorted(set(words) - set(known)):
+            name = "with" if option == "peers" else option
+            parser.error(f"--{name}: {', '.join(unknown)} is not known here; write some of {','.join(known)}")
+        setattr(options, option, words)
     return options
 
 
@@ -69,29 +94,19 @@ def settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def describe(row: Row) -> str:
-    """Name a row in one line."""
-    if isinstance(row, Pairs):
-        return f"calls: {row.title}, {row.clients} client{'s' * (row.clients > 1)}"
-    if isinstance(row, Durable):
-        return f"durable, {describe(row.work)}"
-    if isinstance(row, Stored):
-        return f"durable: {row.items:,} items stored"
-    if isinstance(row, Recipe | Jobs):
-        return f"{type(row).__name__.lower()}: {row.title}"
-    return f"idle: {row.clients:,} clients"
-
-
-def measure(runner: Runner, text: str) -> list[Result]:
-    """Run every row whose description has `text` in it, telling which."""
-    results = []
-    for row in ROWS:
-        if text in describe(row):
-            begin = time.monotonic()
-            print(f"{describe(row)} …", end="", file=sys.stderr, flush=True)
-            results.append(runner.run(row))
-            print(f" {time.monotonic() - begin:.1f} s", file=sys.stderr)
-    return results
+def measure(runner: Runner, sections: list[Section], text: str) -> list[tuple[Section, list[Result]]]:
+    """Run every row whose description has `text` in it and that has a side to run, telling which."""
+    found = []
+    for section in sections:
+        results = []
+        for row in section.rows:
+            if text in section.describe(row) and runner.only.intersection(row.sides):
+                begin = time.monotonic()
+                print(f"{section.describe(row)} …", end="", file=sys.stderr, flush=True)
+                results.append(runner.run(section, row))
+                print(f" {time.monotonic() - begin:.1f} s", file=sys.stderr)
+        found.append((section, results))
+    return found
 
 
 def prepare() -> None:
@@ -103,30 +118,50 @@ def prepare() -> None:
     signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
 
 
+def chosen(options: argparse.Namespace) -> list[Section]:
+    """Return the sections that are asked for."""
+    return [section for section in SECTIONS if not options.only or section.key in options.only]
+
+
+def run(options: argparse.Namespace) -> Results:
+    """Run the rows; whatever happens, end what was started."""
+    prepare()
+    peers = [name for name in options.peers if environments.have(name)]
+    runner = Runner(settings(options), frozenset([*options.sides, *peers]))
+    try:
+        return measure(runner, chosen(options), options.rows)
+    finally:
+        runner.close()
+
+
+def samples(results: Results) -> list[dict[str, object]]:
+    """Return every sample, as plain data."""
+    return [
+        {"row": section.describe(it.row), "samples": it.samples, "failures": it.failures}
+        for section, found in results
+        for it in found
+    ]
+
+
 def main() -> int:
     """Run the rows, print the tables."""
     options = arguments()
     if options.list:
-        print("\n".join(describe(row) for row in ROWS))
+        print("\n".join(section.describe(row) for section in chosen(options) for row in section.rows))
         return 0
-    prepare()
-    runner = Runner(settings(options), frozenset(options.sides.split(",")))
     try:
-        results = measure(runner, options.rows)
-    finally:
-        runner.close()
-    text = tables(
-        results, shlex.join(["scripts/bench", *(word for word in sys.argv[1:] if word != "--write")])
-    )
+        results = run(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted: everything that was started has ended", file=sys.stderr)
+        return 130
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    text = report(results, shlex.join(["scripts/bench", *words]))
     print(text)
     if options.json:
-        samples = [
-            {"row": describe(it.row), "samples": it.samples, "failures": it.failures} for it in results
-        ]
-        options.json.write_text(json.dumps(samples, indent=1), encoding="utf-8")
+        options.json.write_text(json.dumps(samples(results), indent=1), encoding="utf-8")
     if options.write:
         write(text)
-    return 1 if any(result.failures for result in results) else 0
+    return 1 if any(result.failures for _section, found in results for result in found) else 0
 
 
 if __name__ == "__main__":

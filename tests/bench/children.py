@@ -51,6 +51,7 @@ class Child:
             stdout=subprocess.PIPE if speaks else self.errors,
             stderr=self.errors,
             cwd=ROOT,
+            process_group=0,  # Ctrl-C is for the bench alone, which then ends all others in order
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here yet
         )
         self._heard = b""
@@ -162,6 +163,8 @@ class Child:
                     self.process.wait(patience_s)
                 except subprocess.TimeoutExpired:
                     continue
+        with contextlib.suppress(ProcessLookupError):  # what it started and left behind
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.errors.close()
 
     def _family(self) -> list[psutil.Process]:

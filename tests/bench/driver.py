@@ -5,7 +5,7 @@
     {"do": "submit", "station": …, "address": …, "name": …, "how": "recipe", "jobs": 9, "bytes": 0} → same
     {"do": "jobs", "station": …, "address": …, "work": "imap", "jobs": 9}    small jobs of a pool → same
     {"do": "ask"}                    the prepared calls, once → {"answer": …}
-    {"do": "fill", "count": 9}       puts as many items into the prepared queue, in batches → same
+    {"do": "load", "kind": "items", "name": …, "count": 9}     has the server hold as many things more → same
     {"do": "watch"}          goes on with the prepared pair in a thread; {"do": "watched"} → {"longest_ms": …}
     {"do": "pills", "name": …, "count": 2}                       stops workers
     {"do": "work", "station": …, "address": …, "name": …}        works until a pill; two answers: begun, done
@@ -19,6 +19,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import sys
 import threading
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench.stations import STATIONS, Station
+from tests.bench.stations import Station, open_station
 
 __all__ = ["Driver"]
 
@@ -42,10 +43,17 @@ class Driver:
         self.held: list[Any] = []
         self.watching: Watch | None = None
 
+    def obey(self, order: Answer) -> Answer:
+        """Do what a line says; a failure is told to whoever gave the order."""
+        try:
+            return getattr(self, order["do"])(order)  # type: ignore[no-any-return]
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+
     def prepare(self, order: Answer) -> Answer:
         """Connect, and find or make the object."""
         self.leave()
-        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        self.station = open_station(order["station"], tuple(order["address"]))
         self.pair = self.station.pair(order["work"], order["name"], order["index"])
         self.pair()
         return {"ready": True}
@@ -67,11 +75,11 @@ class Driver:
         assert self.pair is not None, "ask without prepare"
         return {"answer": self.pair()}
 
-    def fill(self, order: Answer) -> Answer:
-        """Fill the prepared queue."""
-        assert self.station is not None, "fill without prepare"
+    def load(self, order: Answer) -> Answer:
+        """Have the server hold more."""
+        assert self.station is not None, "load without prepare"
         begin = time.perf_counter()
-        self.station.fill(order["count"])
+        self.station.load(order["kind"], order["name"], order["count"])
         return figures(order["count"], time.perf_counter() - begin, [])
 
     def watch(self, _order: Answer) -> Answer:
@@ -88,10 +96,10 @@ class Driver:
     def submit(self, order: Answer) -> Answer:
         """Send jobs and read all their results."""
         self.leave()
-        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        self.station = open_station(order["station"], tuple(order["address"]))
         submit = self.station.submit(order["how"], order["name"], order["bytes"])
-        for _ in range(3):
-            submit(16)  # the workers are there, their imports done
+        for _ in range(3 if order.get("first", 16) else 0):
+            submit(order.get("first", 16))  # the workers are there, their imports done
         begin = time.perf_counter()
         took = submit(order["jobs"])
         return figures(order["jobs"], time.perf_counter() - begin, took)
@@ -99,13 +107,13 @@ class Driver:
     def jobs(self, order: Answer) -> Answer:
         """Have small jobs done by a pool or an executor."""
         self.leave()
-        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        self.station = open_station(order["station"], tuple(order["address"]))
         run = self.station.jobs(order["work"])
         for _ in range(3):
-            run(100)  # the workers are there, their imports done
+            run(order.get("first", 100))  # the workers are there, their imports done
         begin = time.perf_counter()
-        run(order["jobs"])
-        return figures(order["jobs"], time.perf_counter() - begin, [])
+        took = run(order["jobs"])
+        return figures(order["jobs"], time.perf_counter() - begin, took)
 
     def pills(self, order: Answer) -> Answer:
         """Stop the workers of the recipe that was submitted last."""
@@ -116,13 +124,13 @@ class Driver:
     def work(self, order: Answer) -> Answer:
         """Be a worker of the recipe until the pill."""
         self.leave()
-        self.station = STATIONS[order["station"]](tuple(order["address"]))
+        self.station = open_station(order["station"], tuple(order["address"]))
         print(json.dumps({"ready": True}), flush=True)
         return {"done": self.station.work(order["name"])}
 
     def hold(self, order: Answer) -> Answer:
         """Open idle clients and keep them."""
-        station = STATIONS[order["station"]](tuple(order["address"]))
+        station = open_station(order["station"], tuple(order["address"]))
         for _ in range(order["count"]):
             self.held.append(station.idle())
         return {"held": len(self.held)}
@@ -175,20 +183,19 @@ def figures(count: int, seconds: float, took: list[float]) -> Answer:
     if took:
         took.sort()
         answer |= {"p50_us": statistics.median(took) * 1e6, "p99_us": took[len(took) * 99 // 100] * 1e6}
+        answer["longest_us"] = took[-1] * 1e6
     return answer
 
 
 def main() -> None:
     """Do what each line says."""
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
     driver = Driver()
-    for line in sys.stdin:
-        order = json.loads(line)
-        try:
-            answer = getattr(driver, order["do"])(order)
-        except Exception as error:  # told to whoever gave the order
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
-    driver.leave()
+    try:
+        for line in sys.stdin:
+            print(json.dumps(driver.obey(json.loads(line))), flush=True)
+    finally:
+        driver.leave()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ Rules:
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import shutil
+import socket
 import sys
 import sysconfig
 import tempfile
@@ -18,12 +20,25 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import environments
 from tests.bench.children import ROOT, Child, ChildError
 
-__all__ = ["SIDES", "Address", "Side", "new_folder", "start_ours", "start_server", "start_workers"]
+__all__ = [
+    "OURS",
+    "SIDES",
+    "Address",
+    "Side",
+    "command",
+    "new_folder",
+    "start_ours",
+    "start_server",
+    "start_speaking",
+    "start_workers",
+]
 
 Address = tuple[str, int]
 START_S = 20.0
+OURS = ("std", "ours", "mixed", "bare", "pipes", "kept")  # what every run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,8 @@ class Side:
     server: str
     """Kind of server; "" for none."""
     station: str
+    peer: str = ""
+    """The environment that its clients need; "" for this one."""
 
 
 SIDES: dict[str, Side] = {
@@ -46,12 +63,14 @@ SIDES: dict[str, Side] = {
         Side("bare", "bare sockets", "bare", "bare"),
         Side("pipes", "multiprocessing on pipes", "", "pipes"),
         Side("kept", "mpserve --data", "kept", "ours"),
+        *(Side(peer, peer, "redis", peer, peer) for peer in ("redis", "celery", "rq", "dramatiq")),
+        *(Side(peer, peer, "", peer, peer) for peer in ("dask", "ray")),
     )
 }
 
 
 def start_server(kind: str) -> tuple[Child, Address]:
-    """Start the server `std`, `bare`, `ours` or `kept` on a free port; return it and its address.
+    """Start the server `std`, `bare`, `redis`, `ours` or `kept` on a free port; return it and its address.
 
     Raises:
         ChildError: It did not start.
@@ -60,7 +79,18 @@ def start_server(kind: str) -> tuple[Child, Address]:
         return start_ours()
     if kind == "kept":
         return start_ours("--data", new_folder())
-    server = Child("-m", {"std": "tests.bench.stock", "bare": "tests.bench.bare"}[kind])
+    if kind == "redis":
+        return start_redis()
+    return start_speaking("-m", {"std": "tests.bench.stock", "bare": "tests.bench.bare"}[kind])
+
+
+def start_speaking(*command: str) -> tuple[Child, Address]:
+    """Start a server that says its address first.
+
+    Raises:
+        ChildError: It did not start.
+    """
+    server = Child(*command)
     try:
         host, port = server.hear(START_S)
     except ChildError:
@@ -69,11 +99,33 @@ def start_server(kind: str) -> tuple[Child, Address]:
     return server, (host, port)
 
 
+def start_redis() -> tuple[Child, Address]:
+    """Start a Redis server that keeps nothing on disk.
+
+    Raises:
+        ChildError: It did not start.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # Redis takes no 0 for a port
+        address: Address = taken.getsockname()
+    words = ("--save", "", "--appendonly", "no", "--maxclients", "20000")
+    server = Child(
+        environments.redis_server(), "--bind", address[0], "--port", str(address[1]), *words, speaks=False
+    )
+    deadline_s = time.monotonic() + START_S
+    while server.alive and time.monotonic() < deadline_s:
+        with contextlib.suppress(OSError), socket.create_connection(address, 1):
+            return server, address
+        time.sleep(0.02)
+    story = server.story(f"took no connection within {START_S:.0f} s")
+    server.end()
+    raise ChildError(story)
+
+
 def start_workers(address: Address, name: str, count: int) -> Child:
     """Start `mpworker` with `count` processes on the recipe `name`."""
     where = f"{address[0]}:{address[1]}"
     queues = ("--queue", f"{name}.tasks", "--results", f"{name}.results")
-    return Child(_command("mpworker"), "--connect", where, "--processes", str(count), *queues, speaks=False)
+    return Child(command("mpworker"), "--connect", where, "--processes", str(count), *queues, speaks=False)
 
 
 def new_folder() -> str:
@@ -85,18 +137,18 @@ def new_folder() -> str:
     return folder
 
 
-def start_ours(*options: str) -> tuple[Child, Address]:
-    """Start `mpserve` with more options."""
+def start_ours(*options: str, every_s: float = 0.02) -> tuple[Child, Address]:
+    """Start `mpserve` with more options; look so often whether it is ready."""
     words = ("start", "--port", "0", "--log-format", "json", *options)
-    server = Child(_command("mpserve"), *words, speaks=False)
+    server = Child(command("mpserve"), *words, speaks=False)
     try:
-        return server, _find_address(server)
+        return server, _find_address(server, every_s)
     except ChildError:
         server.end()
         raise
 
 
-def _find_address(server: Child) -> Address:
+def _find_address(server: Child, every_s: float) -> Address:
     """Read what the server writes until its line `server.ready`, which holds the address."""
     deadline_s = time.monotonic() + START_S
     while server.alive and time.monotonic() < deadline_s:
@@ -104,12 +156,16 @@ def _find_address(server: Child) -> Address:
             if "server.ready" in line and line.startswith("{"):
                 host, _, port = str(json.loads(line)["address"]).rpartition(":")
                 return host, int(port)
-        time.sleep(0.02)
+        time.sleep(every_s)
     raise ChildError(server.story(f"did not say server.ready within {START_S:.0f} s"))
 
 
-def _command(name: str) -> str:
-    """Find an installed command beside this Python, else on the path."""
+def command(name: str) -> str:
+    """Find an installed command beside this Python, else on the path.
+
+    Raises:
+        ChildError: It is not installed.
+    """
     beside = Path(sysconfig.get_path("scripts")) / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:

@@ -1,0 +1,12 @@
+"""THE table of what is measured: the sections, in the order of the report."""
+
+from __future__ import annotations
+
+from tests.bench.rows import Section
+from tests.bench.sections import calls, durable, idle, jobs, recipe, stored
+
+__all__ = ["SECTIONS"]
+
+SECTIONS: tuple[Section, ...] = tuple(
+    it.SECTION for it in (calls, recipe, jobs, idle, durable, stored)
+)
