@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.bench.rows import Section
-from tests.bench.sections import calls, durable, idle, jobs, recipe, stored
+from tests.bench.sections import calls, distance, durable, fairness, idle, jobs, recipe, startup, stored
 
 __all__ = ["SECTIONS"]
 
 SECTIONS: tuple[Section, ...] = tuple(
-    it.SECTION for it in (calls, recipe, jobs, idle, durable, stored)
+    it.SECTION for it in (calls, recipe, jobs, idle, durable, stored, fairness, startup, distance)
 )
