@@ -98,12 +98,16 @@ class Term:
 
     def __init__(self, attached: dict[str, Any], printer: Printer) -> None:
         self.printer = printer
-        self.id: str = attached["session"]
-        self.secret: str = attached["secret"]
-        self.server: str = attached["server"]
-        self.epoch: str = attached["epoch"]
-        self.max_message_bytes: int = attached["limits"]["max_message"]
-        self.beat_s: float = attached["session_timeout_s"] / 3
+        try:
+            self.id: str = attached["session"]
+            self.secret: str = attached["secret"]
+            self.server: str = attached["server"]
+            self.epoch: str = attached["epoch"]
+            self.max_message_bytes: int = attached["limits"]["max_message"]
+            self.beat_s: float = attached["session_timeout_s"] / 3
+        except (KeyError, TypeError) as err:
+            msg = f"what greets there has our key and is no server of mpserve: its greeting lacks {err}"
+            raise ProtocolViolation(msg) from None
         self.durable = bool(attached.get("durable"))
         self.restarting = False
         self.shortcut: Address | None = None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from mpshared.address import Address
+from mpshared.wire.errors import ProtocolError
 from mpshared.wire.own.frames import Call, Control, FrameDecoder, Type, encode_control, encode_reply
 from mpshared.wire.own.handshake import ServerHandshake as OwnHandshake
 from mpshared.wire.stock import server as stock
@@ -63,7 +64,7 @@ class Peer:
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ProtocolError):
             decoder = FrameDecoder(1 << 30)
             decoder.receive_data(_shake_hands(sock))
             while data := sock.recv(65536):
