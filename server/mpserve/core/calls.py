@@ -7,7 +7,7 @@ library ties ownership to the connection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -230,18 +230,28 @@ class Lane:
         return self.restored and number == self.place[0] > self.settled
 
     def settle(self, ack: int) -> None:
-        """Forget the answers up to number `ack`: they have arrived. Cost: O(newly settled)."""
-        settled, unsettled = self.settled, self.unsettled
+        """Forget the answers up to number `ack`: they have arrived.
+
+        Cost: O(newly settled, and kept), however far apart the numbers are.
+        """
+        unsettled = self.unsettled
         ack = min(self.last_number, ack)
-        while settled < ack:
-            call = unsettled.get(settled + 1)
+        for number in self._kept_up_to(ack):
+            call = unsettled.get(number)
             if call is not None and not call.answered:
+                ack = number - 1
                 break
-            settled += 1
-            unsettled.pop(settled, None)
+            unsettled.pop(number, None)
             if self.large:
-                self._forget_large(settled)
-        self.settled = settled
+                self._forget_large(number)
+        self.settled = max(self.settled, ack)
+
+    def _kept_up_to(self, ack: int) -> Iterable[int]:
+        """Return the numbers behind `settled` that may have an answer, in order."""
+        first = self.settled + 1
+        if ack - first < len(self.unsettled):
+            return range(first, ack + 1)
+        return sorted(number for number in self.unsettled if first <= number <= ack)  # a restart leaves gaps
 
     def forget(self, number: int) -> None:
         """Forget a call that was abandoned."""
