@@ -28,6 +28,7 @@ from mpshared.wire.errors import (
     CertificateRefused,
     NotTls,
     ProtocolError,
+    ServerBusy,
     VersionMismatch,
     WeakKey,
 )
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from mpshared.tls import ClientTls
     from mpshared.wire.tls import TlsMachine
 
-__all__ = ["Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial", "let_pass"]
+__all__ = ["Busy", "Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial", "let_pass"]
 
 _RECV_BYTES: Final = 1 << 16
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
@@ -79,6 +80,10 @@ class Refusing(Lost):
     """Nobody listens at the address: the connection was refused, or the socket's file is not there."""
 
 
+class Busy(Lost):
+    """The server takes nobody more, now; the text says why. It may be otherwise later."""
+
+
 class Goodbye(Lost):
     """The server said that it closes the connection.
 
@@ -94,7 +99,7 @@ def dial(address: Address, key: bytes, timeout_s: float, tls: ClientTls | None =
     """Connect and authenticate.
 
     Raises:
-        Lost: The server cannot be reached within `timeout_s`.
+        Lost: The server cannot be reached within `timeout_s`, or takes nobody more (`Busy`).
         NotAllowed: The keys differ, or one side does not accept the other's certificate.
         ProtocolViolation: What answered is not an mpserve server, or one of another version, or only one side
             speaks TLS.
@@ -113,7 +118,7 @@ def dial(address: Address, key: bytes, timeout_s: float, tls: ClientTls | None =
         sock.settimeout(None)
     except BaseException as err:
         sock.close()
-        if isinstance(err, OSError) and not isinstance(err, MpserveError):
+        if isinstance(err, OSError) and not isinstance(err, MpserveError | Busy):
             let_pass(err)
             raise Lost(f"the connection to {address} broke before it was authenticated ({err})") from None
         raise
@@ -176,6 +181,8 @@ def _authenticate(
         raise NotAllowed(f"{address}: {err}", reason="key") from None
     except WeakKey as err:
         raise NotAllowed(f"no connection to {address}: {err}", reason="key") from None
+    except ServerBusy as err:
+        raise Busy(f"the server at {address} takes nobody more now: {err}") from None
     except (VersionMismatch, ProtocolError) as err:
         raise ProtocolViolation(f"{address}: {err}", reason="version") from None
     return handshake.trailing_data()

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.dialling import Connection, Lost, dial
+from mpclient.dialling import Busy, Connection, Lost, dial
 from mpclient.references import References
 from mpclient.remarks import remark
 from mpclient.stale import Stale, is_told
@@ -52,6 +52,8 @@ _RENEW_S: Final = 0.5
 """How long a call looks for a server once a session has ended: a program that tries again need not wait."""
 _SAY_S: Final = 3.0
 """A program that looks for its server longer than this says so."""
+_BUSY_S: Final = 2.0
+"""Between two attempts at a server that takes nobody more, at most: thousands may wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +268,20 @@ class SessionBase:
                 return control, attached
             except Lost as lost:
                 if left_s <= delay_s:
-                    text = f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
-                    raise ServerGone(text) from None
+                    raise ServerGone(self._in_vain(lost)) from None
                 if left_s < limit_s - say_s:
                     say_s = limit_s
-                    remark(f"{lost}; trying for {left_s:.0f} s more. Is `mpserve start` running there?")
+                    todo = "" if isinstance(lost, Busy) else " Is `mpserve start` running there?"
+                    remark(f"{lost}; trying for {left_s:.0f} s more.{todo}")
+                most_s = _BUSY_S if isinstance(lost, Busy) else 0.5
             self.pause(delay_s)
-            delay_s = min(0.5, delay_s * 2)
+            delay_s = min(most_s, delay_s * 2)
+
+    def _in_vain(self, lost: Lost) -> str:
+        """Return why this program has no server."""
+        if isinstance(lost, Busy):
+            return f"{lost}. `mpserve status` tells what it has"
+        return f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
 
     def _settle(self, before: Term | None, attached: dict[str, Any]) -> None:
         """Note what the server says of the term before."""

@@ -16,7 +16,13 @@ from mpshared.keys import KeyProblem, find_key
 from mpshared.settings import Setting
 from mpshared.text import printable
 from mpshared.units import parse_duration
-from mpshared.wire.errors import AuthenticationRefused, CertificateRefused, ProtocolError, VersionMismatch
+from mpshared.wire.errors import (
+    AuthenticationRefused,
+    CertificateRefused,
+    ProtocolError,
+    ServerBusy,
+    VersionMismatch,
+)
 
 if TYPE_CHECKING:
     from mpshared.tls import ClientTls
@@ -98,6 +104,8 @@ def ask(
         raise Unanswered(ExitCode.BAD_KEY, f"{where}: {err}") from None
     except (KeyProblem, AuthenticationRefused) as err:
         raise Unanswered(ExitCode.BAD_KEY, str(err)) from None
+    except ServerBusy as err:
+        raise unreachable(f"{where} takes nobody more now: {err}") from None
     except (VersionMismatch, ProtocolError) as err:
         raise Unanswered(ExitCode.INCOMPATIBLE, f"{where}: {err}") from None
     except MpserveError as err:

@@ -7,6 +7,7 @@ RULES
     Exception
     ├── ProtocolError         the peer breaks the protocol: close the connection
     │   ├── NotMpserve        the peer keeps it, but is not an mpserve server
+    │   ├── ServerBusy        the server takes nobody more, now
     │   └── NotTls            one side speaks TLS, the other does not
     ├── AuthenticationRefused one side does not hold the other's key
     │   └── CertificateRefused one side does not accept the other's certificate
@@ -27,6 +28,7 @@ __all__ = [
     "NotMpserve",
     "NotTls",
     "ProtocolError",
+    "ServerBusy",
     "VersionMismatch",
     "WeakKey",
 ]
@@ -47,6 +49,14 @@ class ProtocolError(Exception):
 
 class NotMpserve(ProtocolError):
     """The peer is a manager of the standard library, or something else that does not know our protocol."""
+
+
+class ServerBusy(ProtocolError):
+    """The server turned us away before anything else: a limit is reached. It may be otherwise later."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("server", text)
+        self.args = (text,)
 
 
 class NotTls(ProtocolError):

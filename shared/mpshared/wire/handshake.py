@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from mpshared.text import shorten
-from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
+from mpshared.wire.errors import AuthenticationRefused, ProtocolError, ServerBusy, VersionMismatch
 from mpshared.wire.framing import FrameReader, join_frame
 
 __all__ = [
+    "BUSY",
     "CHALLENGE",
     "FAILURE",
     "OWN",
@@ -29,6 +30,8 @@ __all__ = [
     "Handshake",
     "Refused",
     "ServerSide",
+    "busy_frame",
+    "read_busy",
     "read_failure",
 ]
 
@@ -36,6 +39,9 @@ CHALLENGE: Final = b"#CHALLENGE#"
 WELCOME: Final = b"#WELCOME#"
 FAILURE: Final = b"#FAILURE#"
 OWN: Final = b"#MPSERVE#"
+BUSY: Final = b"#BUSY#"
+"""Instead of any frame of the server's: it lets nobody in now, for the reason that follows. The standard
+library's clients show it to their users where they expect a challenge."""
 TLS_ONLY: Final = b"#TLS#"
 TLS_ONLY_FRAME: Final = join_frame(
     TLS_ONLY
@@ -112,6 +118,20 @@ class Handshake(Generic[EventT]):
         return self._reader.next_frame()
 
 
+def busy_frame(text: str) -> bytes:
+    """Return what a peer is told that is turned away; the text is cut to what a frame of a handshake
+    takes.
+    """
+    return join_frame((BUSY + b" " + text.encode())[:_FRAME_MAX_BYTES])
+
+
+def read_busy(frame: bytes) -> str | None:
+    """Return why the server turns us away, made printable; None for any other frame."""
+    if not frame.startswith(BUSY):
+        return None
+    return shorten(frame[len(BUSY) :].decode("utf-8", "replace").strip(), _FRAME_MAX_BYTES)
+
+
 class ClientSide(Handshake[EventT]):
     """A handshake that raises what is wrong with the server, and goes on raising it."""
 
@@ -122,6 +142,7 @@ class ClientSide(Handshake[EventT]):
 
         Raises:
             AuthenticationRefused: One side does not accept the other's proof.
+            ServerBusy: The server takes nobody more, now.
             VersionMismatch: No version that both speak.
             ProtocolError: The server breaks the protocol.
         """
@@ -132,6 +153,12 @@ class ClientSide(Handshake[EventT]):
         except (AuthenticationRefused, ProtocolError, VersionMismatch) as err:
             self._failure = err
             raise
+
+    def _next_frame(self) -> bytes | None:
+        frame = super()._next_frame()
+        if frame is not None and (reason := read_busy(frame)) is not None:
+            raise ServerBusy(reason)
+        return frame
 
 
 class ServerSide(Handshake[EventT | Refused]):

@@ -22,8 +22,15 @@ from contextlib import suppress
 from typing import Final
 
 from mpshared.text import shorten
-from mpshared.wire.errors import AuthenticationRefused, CertificateRefused, NotTls, ProtocolError
-from mpshared.wire.handshake import CHALLENGE, TLS_ONLY
+from mpshared.wire.errors import (
+    AuthenticationRefused,
+    CertificateRefused,
+    NotTls,
+    ProtocolError,
+    ServerBusy,
+)
+from mpshared.wire.framing import HEADER_BYTES
+from mpshared.wire.handshake import CHALLENGE, TLS_ONLY, read_busy
 
 __all__ = ["TlsMachine", "channel_of", "context_for"]
 
@@ -33,7 +40,8 @@ _RECORD_TYPES: Final = frozenset({b"\x14", b"\x15", b"\x16"})
 """Of records that may come before keys are agreed upon."""
 _PART_BYTES: Final = 256 << 10
 """So much is encrypted at once by those who send all of it: a large value is not doubled in memory."""
-_SHOWN_BYTES: Final = 64
+_SHOWN_BYTES: Final = 260
+"""As much as a frame that says why there is no handshake."""
 _EXPIRED: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _OTHER_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _ABOUT_CERTIFICATES: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
@@ -83,7 +91,7 @@ class TlsMachine:
         """Take ciphertext as it came; return the plaintext that is whole, b"" for none yet.
 
         Raises:
-            CertificateRefused, NotTls: No handshake with this peer. See `data_to_send`.
+            CertificateRefused, NotTls, ServerBusy: No handshake with this peer. See `data_to_send`.
             ProtocolError: It broke TLS later.
         """
         self._incoming.write(data)
@@ -192,7 +200,8 @@ class TlsMachine:
             )
         if self.speaks_tls:
             return ProtocolError("TLS", _plain(reason))
-        return NotTls(self._without())
+        busy = None if self._server else read_busy(self._first[HEADER_BYTES:])
+        return NotTls(self._without()) if busy is None else ServerBusy(busy)
 
     def _unaccepted(self, code: int, message: str) -> str:
         """Tell why we do not accept the peer's certificate."""
