@@ -35,6 +35,9 @@ TlsCert = Annotated[Any, option(settings.TLS_CERT)]
 TlsKey = Annotated[Any, option(settings.TLS_KEY)]
 TlsCa = Annotated[Any, option(settings.TLS_CA)]
 
+PerAddress = Annotated[int, option(settings.MAX_CONNECTIONS_PER_ADDRESS)]
+Unauthenticated = Annotated[int, option(settings.MAX_UNAUTHENTICATED)]
+
 
 @app.callback()
 def _mpserve(
@@ -57,6 +60,11 @@ def start(
     admin_key_file: Annotated[Any, option(settings.ADMIN_KEY_FILE)] = settings.ADMIN_KEY_FILE.default,
     observe_key_file: Annotated[Any, option(settings.OBSERVE_KEY_FILE)] = settings.OBSERVE_KEY_FILE.default,
     key_overlap: Annotated[float, option(settings.KEY_OVERLAP)] = settings.KEY_OVERLAP.default,
+    max_connections: Annotated[Any, option(settings.MAX_CONNECTIONS)] = settings.MAX_CONNECTIONS.default,
+    max_connections_per_address: PerAddress = settings.MAX_CONNECTIONS_PER_ADDRESS.default,
+    max_unauthenticated: Unauthenticated = settings.MAX_UNAUTHENTICATED.default,
+    auth_timeout: Annotated[float, option(settings.AUTH_TIMEOUT)] = settings.AUTH_TIMEOUT.default,
+    max_failures: Annotated[int, option(settings.MAX_FAILURES)] = settings.MAX_FAILURES.default,
     max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
     max_memory: Annotated[int | None, option(settings.MAX_MEMORY)] = settings.MAX_MEMORY.default,
     max_attempts: Annotated[int, option(settings.MAX_ATTEMPTS)] = settings.MAX_ATTEMPTS.default,

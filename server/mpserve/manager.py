@@ -29,6 +29,7 @@ from mpserve.dispatch.registered import (
 )
 from mpserve.dispatch.stock import StockSide
 from mpserve.engines.memory import MemoryEngine
+from mpserve.net.gate import CONNECTIONS_MAX, GateLimits
 from mpserve.net.keyring import Keyring
 from mpserve.net.listener import Listener, Md5
 from mpserve.net.loop import Loop
@@ -75,6 +76,11 @@ class Options:
     """What is spoken at `address`; None: no TLS."""
     plain: Address | None = None
     """Where to listen too, without TLS: for `Server.listen_plain`."""
+    max_connections: int = CONNECTIONS_MAX
+    max_connections_per_address: int = 32768
+    max_unauthenticated: int = 2048
+    auth_timeout_s: float = 10.0
+    max_failures: int = 20
 
 
 class Server:
@@ -116,7 +122,10 @@ class Server:
             stock_side=lambda transport, access: StockSide(
                 self.dispatcher, transport, self.registered, access
             ),
+            limits=_gate_limits(options),
+            refused=self.engine.bounds.refused,
         )
+        self.engine.bounds.connections = self.listener.gate.statistics
         self.loop.timed += [self.engine, self.registered] if own else [self.engine]
         self.address = options.address
         self.plain: Address | None = None
@@ -284,6 +293,16 @@ class Server:
         gone.
         """
         self.loop.watch(fd, _Lifeline(self, fd))
+
+
+def _gate_limits(options: Options) -> GateLimits:
+    return GateLimits(
+        connections=options.max_connections,
+        per_address=options.max_connections_per_address,
+        unauthenticated=options.max_unauthenticated,
+        auth_s=options.auth_timeout_s,
+        failures=options.max_failures,
+    )
 
 
 def _day(wall_s: float) -> str:

@@ -22,6 +22,7 @@ from mpshared.units import parse_count
 if TYPE_CHECKING:
     from mpserve.manager import Options, Server
     from mpserve.net.keyring import Keyring
+    from mpshared.log import Logger
     from mpshared.ops import Role
     from mpshared.tls import ServerTls
 
@@ -65,11 +66,13 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
     from mpshared.log import make_logger  # noqa: PLC0415
 
-    given["grace_s"] = given.pop("grace")
-    given["session_timeout_s"] = given.pop("session_timeout")
+    for name in ("grace", "session_timeout", "auth_timeout"):
+        given[f"{name}_s"] = given.pop(name)
+    log = make_logger("mpserve", log_format, log_level)
+    given["max_connections"] = _fit_files(given["max_connections"], log)
     options = Options(address, tls=tls, **given)
     try:
-        server = Server(options, keys, make_logger("mpserve", log_format, log_level))
+        server = Server(options, keys, log)
     except BadRegistration as err:
         _end(ExitCode.USAGE, f"--register {err}")
     except StoreError as err:
@@ -82,6 +85,25 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     server.serve()
     signal.set_wakeup_fd(-1)  # the loop is gone, and a second Ctrl-C may come
     return ExitCode.OK
+
+
+def _fit_files(asked: int | None, log: Logger) -> int:
+    """Return how many connections there may be, as there are files for; less than asked for is told."""
+    from mpserve.net.files import raise_limit  # noqa: PLC0415 - mistakes of the command line first
+    from mpserve.net.gate import CONNECTIONS_MAX  # noqa: PLC0415
+
+    most = raise_limit()
+    if asked is None:
+        return min(CONNECTIONS_MAX, most)
+    if asked <= most:
+        return asked
+    log.warning(
+        "server.few_files",
+        connections=most,
+        asked=asked,
+        why="this user may have no more files open; raise the hard limit (ulimit -Hn)",
+    )
+    return most
 
 
 def _where(host: str, port: int) -> Address:

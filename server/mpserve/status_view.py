@@ -19,6 +19,8 @@ __all__ = ["resolve", "show", "tables"]
 
 _PUBLIC: Final = frozenset({"server", "epoch", "version", "limits", "advertise"})
 """Of the greeting; the rest is the asking session's own."""
+_COUNTS: Final = ("connections", "refused")
+"""What servers before 0.1.0 was released did not tell."""
 
 
 def show(status: Row, *, as_json: bool) -> None:
@@ -34,6 +36,7 @@ def resolve(status: Row) -> Row:
     return {
         "server": {key: value for key, value in greeting.items() if key in _PUBLIC},
         "memory": status["memory"],
+        **{key: status[key] for key in _COUNTS if key in status},
         "sessions": list(sessions.values()),
         "objects": [_with_holders(row, sessions) for row in status["objects"]],
     }
@@ -158,7 +161,21 @@ def _drawn(status: Row) -> str:
     server, counts = status["server"], [len(status["sessions"]), len(status["objects"])]
     heading = f"mpserve {server['version']}, server {server['server']}"
     counted = f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"
-    return draw([heading, f"{counted}, {_memory(status['memory'])}"], tables(status))
+    lines = [heading, f"{counted}, {_memory(status['memory'])}"]
+    if "connections" in status:
+        lines.append(_connections(status["connections"]))
+    if status.get("refused"):
+        lines.append(_refused(status["refused"]))
+    return draw(lines, tables(status))
+
+
+def _connections(counts: Row) -> str:
+    unknown = f", {counts['unauthenticated']} of them not authenticated" if counts["unauthenticated"] else ""
+    return f"{plural(counts['open'], 'connection')} of {counts['limit']}{unknown}"
+
+
+def _refused(counts: Row) -> str:
+    return "refused since the start: " + ", ".join(f"{n} by {what}" for what, n in sorted(counts.items()))
 
 
 def _memory(memory: Row) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpserve.core.bounds import Bounds
 from mpserve.core.deadlocks import Deadlocks
 from mpserve.core.effects import Effects
 from mpserve.core.hall import Hall
@@ -59,6 +60,7 @@ class Catalogue(References):
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
         self.watching = Watching()
+        self.bounds = Bounds()
         self._ttl_timers: dict[str, Timer] = {}
         self._removed = 0
 

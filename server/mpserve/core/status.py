@@ -16,6 +16,7 @@ def describe(catalogue: Catalogue, room: Room, now_s: float) -> dict[str, Any]:
     """Return sessions and objects as msgpack data; names are as given: whoever prints them escapes them."""
     return {
         "memory": room.statistics(),
+        **catalogue.bounds.statistics(),
         "sessions": [_session(s, now_s) for s in catalogue.sessions],
         "objects": [
             {

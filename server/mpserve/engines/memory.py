@@ -63,6 +63,7 @@ class MemoryEngine(Engine):
         self.room.limit_bytes = max_bytes
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
         self.catalogue = Catalogue(new_ident, self.sessions)
+        self.bounds = self.catalogue.bounds
 
     # -- calls -----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 RULES
 * Out of file descriptors, it uses one that it keeps in reserve to accept and close with: who knocks is told
   at once, and the loop does not turn in circles around a socket that stays ready.
+* Who is turned away is told why in one frame, before anything else, and nothing is kept of him.
 * Where even that fails, and after any other failure, it stays shut for `PAUSE_S` and tries again.
 * The log is told of a failure once a minute, however many knock.
 """
@@ -17,11 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mpshared.wire.handshake import busy_frame
+
 if TYPE_CHECKING:
     from mpserve.net.loop import Loop
     from mpshared.log import Logger
 
-__all__ = ["Door"]
+__all__ = ["Door", "turn_away"]
 
 Welcome = Callable[[socket.socket, object], None]
 
@@ -33,6 +36,7 @@ ACCEPT_MAX: Final = 64
 PAUSE_S: Final = 0.1
 """Often enough that nobody notices, seldom enough to cost nothing. Precedent: Go's net/http, 5 ms to 1 s."""
 QUIET_S: Final = 60.0
+_NO_FILES: Final = "the server has as many files open as it may (ulimit -n); try again later"
 
 _NOTHING_WRONG: Final = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -94,7 +98,7 @@ class Door:
         os.close(self._reserve)
         self._reserve = None
         with contextlib.suppress(OSError):
-            self._sock.accept()[0].close()
+            turn_away(self._sock.accept()[0], _NO_FILES)
         self._fill_reserve()
         return self._reserve is not None
 
@@ -154,6 +158,17 @@ class Door:
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
+
+
+def turn_away(sock: socket.socket, why: str) -> None:
+    """Tell the other end of an accepted socket why it may not come in, if it takes that at once; close."""
+    try:
+        sock.setblocking(False)
+        sock.send(busy_frame(why))
+    except OSError:
+        pass  # it is gone, or does not listen
+    finally:
+        sock.close()
 
 
 class _FileOf:

@@ -1,12 +1,12 @@
 """Accepting connections, and everything a peer may not yet do.
 
 RULES
-* A peer has `GREETING_S` to authenticate; at most `UNKNOWN_MAX` may be on their way at once, then the oldest
-  must go.
+* Who may come in, `gate` says. Who may not is told why in one frame and closed; nothing is kept of him.
+* A peer has `GateLimits.auth_s` to authenticate.
 * A peer that has more to read and takes nothing of it for `STALLED_S` is dropped.
 * A peer that is being closed has `LINGER_S` to read the last it is told, and as long again to close its end.
-* A peer's role is that of the key it has proved. Which keys are accepted is settled when it is greeted.
-* One port, both protocols: the standard library's challenge is sent first, and the answer tells who came.
+* A peer that authenticates speaks with its `greeting`.
+* What peers do wrong is told to the log, by the line at first, later in sums (`tally`).
 * Where TLS is spoken, a peer is greeted when its handshake is done; one that says nothing for `SILENT_S` does
   not speak it.
 """
@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from mpserve.net.door import Door
+from mpserve.net.door import Door, turn_away
+from mpserve.net.gate import Gate, GateLimits, TurnedAway, origin_of
+from mpserve.net.greeting import Greeting
 from mpserve.net.peer import Peer
 from mpserve.net.sockets import listen_abstract, listen_tcp, listen_unix, prepare_tcp
+from mpserve.net.tally import Tally
 from mpshared.address import Address
-from mpshared.wire.own import handshake as own
-from mpshared.wire.stock import server as stock
 
 if TYPE_CHECKING:
     from mpserve.dispatch.transport import Side, Transport
@@ -39,11 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "SideFactory"]
 
 SideFactory = Callable[["Transport", "Role"], "Side"]
+_Enter = Callable[[socket.socket, object, str], Peer]
 Md5 = Literal["loopback", "always", "never"]
 
-GREETING_S: Final = 10.0
-"""For the whole handshake. Precedent: PostgreSQL's authentication_timeout is 60 s, OpenSSH's LoginGraceTime
-120 s; a key needs less."""
 LINGER_S: Final = 2.0
 """For a peer to read the last it is told, and again to close its end."""
 STALLED_S: Final = 30.0
@@ -52,8 +51,20 @@ that are there."""
 SILENT_S: Final = 3.0
 """For the first byte of a peer where TLS is spoken. Its client speaks first, at once; one without TLS waits,
 and gives up after 5 s (a worker) or 10 s: it is to hear why before that."""
-UNKNOWN_MAX: Final = 1024
-"""Unauthenticated peers at once, and closing ones. Precedent: OpenSSH's MaxStartups, 100."""
+LINGERING_MAX: Final = 1024
+"""Closing peers at once."""
+MD5_HOSTS_MAX: Final = 1024
+TOLD_MAX: Final = 20
+"""Lines of the log for refused peers of one address in a minute."""
+
+
+class _Held(NamedTuple):
+    """An accepted connection that has to wait; nothing of it is read."""
+
+    until_s: float
+    origin: str
+    sock: socket.socket
+    go_on: Callable[[], None]
 
 
 class Listener:
@@ -68,14 +79,17 @@ class Listener:
         md5: Md5,
         own_side: SideFactory,
         stock_side: SideFactory,
-        greeting_s: float = GREETING_S,
+        limits: GateLimits,
+        refused: Counter[str],
         linger_s: float = LINGER_S,
     ) -> None:
         self._loop = loop
         self._log = log
         self._keys = keys
         self._md5 = md5
-        self._greeting_s = greeting_s
+        self.gate: Gate[Peer] = Gate(limits, refused)
+        self._tally = Tally(log)
+        self._held: deque[_Held] = deque()
         self._linger_s = linger_s
         self._sides: dict[str, SideFactory] = {"own": own_side, "stock": stock_side}
         self._peers: dict[Peer, None] = {}
@@ -84,6 +98,7 @@ class Listener:
         self._stalled: OrderedDict[Peer, float] = OrderedDict()
         self._silent: OrderedDict[TlsPeer, float] = OrderedDict()
         self._minds_time = False
+        self._next_s: float | None = None
         self._doors: list[Door] = []
         self._md5_hosts: set[str] = set()
 
@@ -96,7 +111,8 @@ class Listener:
             OSError: It cannot be listened at.
         """
         sock = listen_unix(address.path) if address.is_unix else listen_tcp(address)
-        welcome = self._welcome if tls is None else partial(self._welcome_tls, tls)
+        enter = self._enter if tls is None else partial(self._enter_tls, tls)
+        welcome = partial(self._welcome, enter)
         try:
             self._doors.append(Door(self._loop, self._log, sock, welcome))
         except OSError:
@@ -115,33 +131,54 @@ class Listener:
         except OSError as err:
             self._log.debug("server.no_shortcut", reason=str(err))
             return ""
-        self._doors.append(Door(self._loop, self._log, sock, self._welcome))
+        self._doors.append(Door(self._loop, self._log, sock, partial(self._welcome, self._enter)))
         return name
 
-    def _welcome(self, sock: socket.socket, sockaddr: object) -> None:
-        label, local = _prepare(sock, sockaddr)
-        peer = Peer(self._loop, sock, label, self._log, self)
-        self._admit(peer)
-        self._greet(b"", peer, local=local)
+    def _welcome(self, enter: _Enter, sock: socket.socket, sockaddr: object) -> None:
+        """Let an accepted connection come in, now or later, or turn it away."""
+        origin, now_s = origin_of(sockaddr), self._loop.clock()
+        try:
+            wait_s = self.gate.knock(origin, now_s)
+        except TurnedAway as err:
+            turn_away(sock, str(err))
+            self._tell("peer.turned_away", origin, 1, peer=_named(sockaddr)[0], limit=err.limit, why=str(err))
+            return
+        go_on = partial(self._go_on, enter, origin, sock, sockaddr)
+        if not wait_s:
+            go_on()
+            return
+        self._held.append(_Held(now_s + wait_s, origin, sock, go_on))
+        self._mind_time()
 
-    def _welcome_tls(self, tls: ServerTls, sock: socket.socket, sockaddr: object) -> None:
+    def _go_on(self, enter: _Enter, origin: str, sock: socket.socket, sockaddr: object) -> None:
+        try:
+            peer = enter(sock, sockaddr, origin)
+        except BaseException:
+            self.gate.leave(origin)
+            raise
+        self._peers[peer] = None
+        crowded = self.gate.arrive(peer, origin)
+        if crowded is not None:
+            reason = "too many peers are authenticating; the oldest gives way (--max-unauthenticated)"
+            self.complain("peer.refused", crowded, reason)
+            crowded.close_now()
+        self._deadlines[peer] = self._loop.clock() + self.gate.limits.auth_s
+        self._mind_time()
+
+    def _enter(self, sock: socket.socket, sockaddr: object, origin: str) -> Peer:
+        label, local = _prepare(sock, sockaddr)
+        peer = Peer(self._loop, sock, label, self._log, self, origin)
+        self._greet(b"", peer, local=local)
+        return peer
+
+    def _enter_tls(self, tls: ServerTls, sock: socket.socket, sockaddr: object, origin: str) -> Peer:
         from mpserve.net.tls import TlsPeer  # noqa: PLC0415 - who speaks no TLS does without
 
         label, local = _prepare(sock, sockaddr)
         greet = partial(self._greet, tls.channel, local=local)
-        peer = TlsPeer(self._loop, sock, label, self._log, self, tls.machine(), greet)
+        peer = TlsPeer(self._loop, sock, label, self._log, self, origin, tls.machine(), greet)
         self._silent[peer] = self._loop.clock() + SILENT_S
-        self._admit(peer)
-
-    def _admit(self, peer: Peer) -> None:
-        self._peers[peer] = None
-        if len(self._deadlines) >= UNKNOWN_MAX:
-            oldest = next(iter(self._deadlines))
-            crowded = "too many peers are authenticating; the oldest gives way"
-            self._log.warning("peer.refused", peer=oldest.label, reason=crowded)
-            oldest.close_now()
-        self._deadlines[peer] = self._loop.clock() + self._greeting_s
-        self._mind_time()
+        return peer
 
     def _greet(self, channel: bytes, peer: Peer, *, local: bool) -> None:
         md5 = self._md5 == "always" or (self._md5 == "loopback" and local)
@@ -151,6 +188,7 @@ class Listener:
 
     def authenticated(self, peer: Peer, protocol: Literal["own", "stock"], detail: str, access: Role) -> Side:
         """Give an authenticated peer the side that speaks its protocol."""
+        self.gate.authenticated(peer)
         self._deadlines.pop(peer, None)
         self._silent.pop(peer, None)  # type: ignore[call-overload]
         self._mind_time()
@@ -163,20 +201,32 @@ class Listener:
     def _note_md5(self, peer: Peer) -> None:
         """Tell the log once per host: a stock client connects several times for each object it makes."""
         host = peer.label.rpartition(":")[0]
-        if host not in self._md5_hosts and len(self._md5_hosts) < UNKNOWN_MAX:
+        if host not in self._md5_hosts and len(self._md5_hosts) < MD5_HOSTS_MAX:
             self._md5_hosts.add(host)
             self._log.info(
                 "peer.md5", peer=peer.label, reason="a client of Python 3.11 or earlier; see --md5"
             )
 
     def refused(self, peer: Peer, reason: str) -> None:
-        """Close a peer that could not authenticate."""
-        self._log.warning("peer.refused", peer=peer.label, reason=reason)
+        """Close a peer that could not authenticate; its address is slowed down if that is often so."""
+        self.gate.failed(peer.origin, self._loop.clock())
+        self.complain("peer.refused", peer, reason)
         peer.close()
+
+    def complain(self, event: str, peer: Peer, reason: str) -> None:
+        """Tell the log what a peer did wrong."""
+        self._tell(event, peer.origin, TOLD_MAX, peer=peer.label, reason=reason)
+
+    def _tell(self, event: str, origin: str, most: int, **fields: object) -> None:
+        self._tally.tell(event, origin, self._loop.clock(), most, **fields)
+        self._mind_time()
 
     def gone(self, peer: Peer) -> None:
         """Forget a closed peer."""
-        self._peers.pop(peer, None)
+        if peer not in self._peers:
+            return  # it broke before it was one
+        del self._peers[peer]
+        self.gate.gone(peer, peer.origin)
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)
         self._stalled.pop(peer, None)
@@ -196,35 +246,42 @@ class Listener:
 
     def lingers(self, peer: Peer) -> None:
         """Close a peer soon: it is being told the last, or has been."""
+        self.gate.authenticated(peer)
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)  # its new place is at the end: the order is that of the deadlines
-        if len(self._lingering) >= UNKNOWN_MAX:
+        if len(self._lingering) >= LINGERING_MAX:
             next(iter(self._lingering)).close_now()
         self._lingering[peer] = self._loop.clock() + self._linger_s
         self._mind_time()
 
     def _mind_time(self) -> None:
-        """Be asked by the loop, in each of its turns, only while somebody's time runs."""
-        runs = bool(self._deadlines or self._lingering or self._stalled)  # the silent have deadlines, too
+        """Note whose time is up next; be asked by the loop in each turn only while somebody's runs."""
+        firsts = [next(iter(waiting.values())) for waiting in self._waiting() if waiting]
+        if self._held:
+            firsts.append(self._held[0].until_s)
+        told_s = self._tally.next_deadline_s()
+        if told_s is not None:
+            firsts.append(told_s)
+        self._next_s = min(firsts, default=None)
+        runs = self._next_s is not None
         if runs != self._minds_time:
             self._minds_time = runs
             (self._loop.timed.append if runs else self._loop.timed.remove)(self)
 
     def next_deadline_s(self) -> float | None:
         """Return when the first peer's time is up."""
-        return min(
-            (next(iter(waiting.values())) for waiting in self._waiting() if waiting),
-            default=None,
-        )
+        return self._next_s
 
     def _waiting(self) -> tuple[Mapping[Peer, float], ...]:
         return self._deadlines, self._lingering, self._stalled, self._silent  # type: ignore[return-value]
 
     def advance(self, now_s: float) -> None:
         """Close whose time is up."""
+        self._tally.advance(now_s)
+        self._advance_held(now_s)
         self._advance_silent(now_s)
         for waiting, event, reason in (
-            (self._deadlines, "peer.refused", f"not authenticated within {self._greeting_s:g} s"),
+            (self._deadlines, "peer.refused", f"not authenticated within {self.gate.limits.auth_s:g} s"),
             (self._lingering, "", ""),
             (self._stalled, "peer.dropped", f"it has read nothing of what it was told for {STALLED_S:g} s"),
         ):
@@ -232,8 +289,20 @@ class Listener:
                 if deadline_s > now_s:
                     break
                 if event:
-                    self._log.warning(event, peer=peer.label, reason=reason)
+                    self.complain(event, peer, reason)
+                    self.gate.refused["auth-timeout" if event == "peer.refused" else "reading"] += 1
                 peer.close_now()
+        self._mind_time()
+
+    def _advance_held(self, now_s: float) -> None:
+        while self._held and self._held[0].until_s <= now_s:
+            held = self._held.popleft()
+            self.gate.held_long_enough(held.origin)
+            try:
+                held.go_on()
+            except Exception as err:  # noqa: BLE001 - the next one may fare better
+                held.sock.close()
+                self._log.error("listener.failed", error=repr(err), exc_info=err)
 
     def _advance_silent(self, now_s: float) -> None:
         while self._silent:
@@ -251,6 +320,11 @@ class Listener:
         for door in self._doors:
             door.close()
         self._doors.clear()
+        while self._held:
+            held = self._held.popleft()
+            held.sock.close()
+            self.gate.held_long_enough(held.origin)
+            self.gate.leave(held.origin)
 
     def say_goodbye(self, reason: str) -> None:
         """Tell every peer that the server stops, and close."""
@@ -268,100 +342,20 @@ class Listener:
         self.stop_listening()
         for peer in list(self._peers):
             peer.close_now()
+        self._tally.close()
 
 
 def _prepare(sock: socket.socket, sockaddr: object) -> tuple[str, bool]:
     """Set up an accepted socket; return how its peer is called, and whether it is on this machine."""
     sock.setblocking(False)
+    if isinstance(sockaddr, tuple):
+        prepare_tcp(sock)
+    return _named(sockaddr)
+
+
+def _named(sockaddr: object) -> tuple[str, bool]:
+    """Return how a peer is called, and whether it is on this machine."""
     if not isinstance(sockaddr, tuple):
         return "unix", True
-    prepare_tcp(sock)
     peer_address = Address.from_sockaddr(sockaddr)
     return str(peer_address), peer_address.is_local
-
-
-class Greeting:
-    """The side of a peer that has not authenticated yet."""
-
-    attentive = False
-
-    def __init__(
-        self,
-        peer: Peer,
-        keys: Sequence[tuple[Role, bytes]],
-        listener: Listener,
-        *,
-        md5_allowed: bool,
-        channel: bytes = b"",
-    ) -> None:
-        self._channel = channel
-        self._peer = peer
-        self._roles = [role for role, _ in keys]
-        self._authkey, *self._others = (secret for _, secret in keys)
-        self._listener = listener
-        nonce = secrets.token_bytes(stock.NONCE_BYTES)
-        self._handshake: stock.ServerHandshake | own.ServerHandshake = stock.ServerHandshake(
-            self._authkey, md5_allowed=md5_allowed, nonce=nonce, others=self._others
-        )
-        peer.send([self._handshake.data_to_send()])
-
-    def receive_data(self, data: bytes) -> bool:
-        """Go on with the handshake."""
-        self._handshake.receive_data(data)
-        return self._step()
-
-    def _step(self) -> bool:
-        event = self._handshake.next_event()
-        said = self._handshake.data_to_send()
-        if said:
-            self._peer.send([said])
-        match event:
-            case stock.Refused(reason=reason):
-                self._listener.refused(self._peer, reason)
-            case stock.OwnHello(hello=hello):
-                return self._change_to_own(hello)
-            case stock.Authenticated(digest=digest, key=which):
-                return self._hand_over("stock", digest, which)
-            case own.Authenticated(key=which):
-                return self._hand_over("own", "", which)
-        return False
-
-    def _change_to_own(self, hello: bytes) -> bool:
-        rest = self._handshake.trailing_data()
-        self._handshake = own.ServerHandshake(
-            self._authkey,
-            hello,
-            nonce=secrets.token_bytes(own.NONCE_BYTES),
-            channel=self._channel,
-            others=self._others,
-        )
-        self._handshake.receive_data(rest)
-        return self._step()
-
-    def _hand_over(self, protocol: Literal["own", "stock"], detail: str, which: int) -> bool:
-        rest = self._handshake.trailing_data()
-        side = self._listener.authenticated(self._peer, protocol, detail, self._roles[which])
-        return bool(rest) and side.receive_data(rest)
-
-    def room(self) -> None:
-        """Nothing large is taken before authentication."""
-
-    def fill(self, size_bytes: int) -> bool:
-        """Never called: there is no room."""
-        _ = size_bytes
-        return False
-
-    def starved(self) -> bool:
-        """Always: each side waits for the other during a handshake."""
-        return True
-
-    def drained(self) -> None:
-        """Nothing depends on it."""
-
-    def closed(self) -> None:
-        """Nothing is owed to an unknown peer."""
-
-    def goodbye(self, reason: str) -> bool:
-        """An unknown peer is told nothing."""
-        _ = reason
-        return False

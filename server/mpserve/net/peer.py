@@ -55,6 +55,12 @@ class Owner(Protocol):
     def lingers(self, peer: Peer) -> None:
         """Close a peer soon: it is being told the last, or was and has not closed its end."""
 
+    def complain(self, event: str, peer: Peer, reason: str) -> None:
+        """Tell the log what a peer did wrong."""
+
+    def refused(self, peer: Peer, reason: str) -> None:
+        """Close a peer that could not authenticate."""
+
 
 class Peer:
     """One accepted connection."""
@@ -75,10 +81,13 @@ class Peer:
         "_stalls",
         "_waits",
         "label",
+        "origin",
         "side",
     )
 
-    def __init__(self, loop: Loop, sock: socket.socket, label: str, log: Logger, owner: Owner) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, label: str, log: Logger, owner: Owner, origin: str = ""
+    ) -> None:
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -96,6 +105,8 @@ class Peer:
         """The socket did not take all there was."""
         self._is_tcp = sock.family != getattr(socket, "AF_UNIX", None)
         self.label = label
+        self.origin = origin
+        """What stands for all peers that count as one; see `gate`."""
         self.side: Side | None = None
         """Who gets the bytes; set by the listener, first the greeting, then the side that authenticated."""
         loop.watch(self._fd, self)
@@ -224,7 +235,7 @@ class Peer:
             return
         self._waits = wait
         if reason:
-            self._log.warning("peer.closed", peer=self.label, reason=reason)
+            self._owner.complain("peer.closed", self, reason)
         self._closing = True
         self._owner.lingers(self)  # from now on: a peer that reads nothing must not be kept for ever
         self._loop.mark_dirty(self)
@@ -267,7 +278,7 @@ class Peer:
     def broken(self, error: Exception) -> None:
         """End after an exception in our own code, or a protocol error that nobody answered."""
         if isinstance(error, ProtocolError):
-            self._log.warning("peer.refused", peer=self.label, reason=str(error))
+            self._owner.complain("peer.refused", self, str(error))
         else:
             self._log.error("peer.failed", peer=self.label, error=repr(error), exc_info=error)
         self.close_now()

@@ -175,6 +175,7 @@ class TlsPeer(Peer):
         label: str,
         log: Logger,
         owner: Owner,
+        origin: str,
         machine: TlsMachine,
         established: Callable[[Peer], None],
     ) -> None:
@@ -183,7 +184,7 @@ class TlsPeer(Peer):
         self._established = established
         self.spoke = False
         """It has sent something."""
-        super().__init__(loop, self._tls_socket, label, log, owner)
+        super().__init__(loop, self._tls_socket, label, log, owner, origin)
         self._outbox: _TlsOutbox = _TlsOutbox(machine)
 
     def readable(self) -> None:
@@ -201,7 +202,7 @@ class TlsPeer(Peer):
             super().readable()
         if tls_socket.trouble:
             trouble, tls_socket.trouble = tls_socket.trouble, ""
-            self._log.warning("peer.dropped", peer=self.label, reason=trouble)
+            self._owner.complain("peer.dropped", self, trouble)
 
     def _shake(self) -> None:
         """Go on with the handshake."""
@@ -229,14 +230,13 @@ class TlsPeer(Peer):
     def _refuse(self, err: Exception) -> None:
         """Tell the log and the peer why there is no handshake, and close."""
         alert = self._machine.data_to_send()
-        self._log.warning("peer.refused", peer=self.label, reason=str(err))
         self._say(alert if self._machine.speaks_tls else TLS_ONLY_FRAME)
-        self.close()
+        self._owner.refused(self, str(err))
 
     def refuse_silent(self) -> None:
         """Close a peer that has said nothing: a client without TLS, which waits for us."""
-        self._log.warning("peer.refused", peer=self.label, reason=_SILENT)
         self._say(TLS_ONLY_FRAME)
+        self._owner.complain("peer.refused", self, _SILENT)
         self.close()
 
     def _say(self, cipher: bytes) -> None:

@@ -12,10 +12,13 @@ import pytest
 from tests.unit.net.stage import KEY, Closed, Stage
 
 from mpserve.net import door, listener
-from mpserve.net.listener import GREETING_S, LINGER_S
+from mpserve.net.gate import GateLimits
+from mpserve.net.listener import LINGER_S
 from mpshared.address import Address
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
 from mpshared.wire.own import frames
+
+GREETING_S = GateLimits().auth_s
 
 
 def ended(client):
@@ -145,8 +148,8 @@ class TestGreeting:
         event = client.next_event()
         assert event.type is frames.Type.ATTACHED
 
-    def test_too_many_at_once_the_oldest_gives_way(self, stage, monkeypatch):
-        monkeypatch.setattr(listener, "UNKNOWN_MAX", 3)
+    def test_too_many_at_once_the_oldest_gives_way(self, stage):
+        stage.server.listener.gate.limits = GateLimits(unauthenticated=6)
         program = stage.program()
         waiting = [stage.client() for _ in range(4)]
         stage.until(lambda: stage.events("peer.refused"))
@@ -157,7 +160,7 @@ class TestGreeting:
         assert program.call("cluster.count").result == 0
 
     def test_refused_ones_that_stay_are_counted_too(self, stage, monkeypatch):
-        monkeypatch.setattr(listener, "UNKNOWN_MAX", 3)
+        monkeypatch.setattr(listener, "LINGERING_MAX", 3)
         for n in range(6):
             stage.client().send(b"\x80\0\0\0")
             stage.until(lambda n=n: len(stage.events("peer.refused")) == n + 1)
@@ -196,7 +199,7 @@ class TestDoor:
         assert program.call("cluster.count").result == 0
         no_files.give_back()
         for sock in knocking:
-            assert stage.client(sock=sock).recv_all() == b""
+            assert b"#BUSY#" in stage.client(sock=sock).recv_all()
         assert stage.program().call("cluster.count").result == 0
 
     def test_without_a_reserve_it_is_shut_for_a_while(self, stage, no_files):

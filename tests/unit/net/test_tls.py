@@ -9,7 +9,8 @@ import pytest
 from tests.certificates import Made
 from tests.unit.net.stage import Closed, RawClient, Stage
 
-from mpserve.net.listener import GREETING_S, LINGER_S, SILENT_S
+from mpserve.net.gate import GateLimits
+from mpserve.net.listener import LINGER_S, SILENT_S
 from mpserve.net.peer import HIGH_BYTES
 from mpserve.net.tls import CHUNK_BYTES
 from mpshared.address import Address
@@ -18,6 +19,8 @@ from mpshared.wire.errors import AuthenticationRefused, CertificateRefused
 from mpshared.wire.handshake import TLS_ONLY_FRAME
 
 BIG = b"v" * (1 << 20)
+
+GREETING_S = GateLimits().auth_s
 
 
 @pytest.fixture(scope="module")

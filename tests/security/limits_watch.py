@@ -1,0 +1,82 @@
+"""What tests of limits have at hand: raw connections to a real server, and somebody who watches meanwhile.
+
+raw = Raws(server)
+with unnoticed(server):      # another client makes calls all the while, and must not be kept waiting
+    ...
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from tests.integration.raw import Raw
+from tests.unit.net.stage import RawClient
+
+from mpserve.net.ask import inquire
+from mpshared.address import Address
+
+__all__ = ["WAIT_S", "Raws", "status", "unnoticed"]
+
+WAIT_S = 20.0
+WRONG = b"another key, long enough"
+QUIET_CALLS = 100
+PAUSE_S = 0.002
+NOTICED_S = 0.5
+"""Here two cores have to do with all there is; a limit that stalls others does it for seconds."""
+
+
+class Raws(Raw):
+    """Connections by hand, all closed at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stranger(self) -> RawClient:
+        """Return a connection of one who has another key."""
+        client = self.client()
+        client.key = WRONG
+        return client
+
+
+def status(server: Any) -> dict[str, Any]:
+    """Return what `mpserve status` is told."""
+    with inquire(Address.parse(server.address), server.key.encode(), "test", WAIT_S) as inquiry:
+        told: dict[str, Any] = inquiry.call("cluster.status")
+        return told
+
+
+@contextmanager
+def unnoticed(server: Any) -> Iterator[None]:
+    """Have another client make calls all the while; none may take much longer than when all was quiet."""
+    with Raws(server) as raws:
+        program, stop, took_s = raws.program(), threading.Event(), [0.0]
+        quiet_s = max(_one_call(program) for _ in range(QUIET_CALLS))
+
+        def watch() -> None:
+            while not stop.is_set():
+                took_s.append(_one_call(program))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(WAIT_S)
+        assert not thread.is_alive(), "the other client waits for ever"
+        assert max(took_s) < NOTICED_S + 10 * quiet_s, f"{max(took_s):.3f} s, when quiet {quiet_s:.3f} s"
+
+
+def _one_call(program: RawClient) -> float:
+    began_s = time.monotonic()
+    program.call("cluster.count")
+    took_s = time.monotonic() - began_s
+    time.sleep(PAUSE_S)  # it is one of many, not another flood
+    return took_s

@@ -1,0 +1,216 @@
+"""Who comes too often, too slowly or with the wrong key: told so once, and nobody else notices."""
+
+from __future__ import annotations
+
+import json
+import resource
+import select
+import time
+from contextlib import suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.managers import SyncManager
+
+import psutil
+import pytest
+from tests.integration import commands
+from tests.integration.conftest import Server, in_thread
+from tests.security.limits_watch import WAIT_S, Raws, status, unnoticed
+from tests.unit.net.stage import Closed
+
+import mpclient
+from mpclient.testing import wait_until
+from mpshared.errors import ServerGone
+from mpshared.wire.errors import AuthenticationRefused, ServerBusy
+
+home = commands.home
+start = commands.start
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """A factory: `mpserve start` with options."""
+    started = []
+
+    def run(*options):
+        server = Server(tmp_path / f"server{len(started)}", options)
+        started.append(server)
+        return server.start()
+
+    yield run
+    for server in started:
+        server.stop()
+
+
+def lines(server, event):
+    """Return the log's lines of that event."""
+    return [line for line in map(json.loads, server.log.splitlines()) if line["event"] == event]
+
+
+def stock_of(server):
+    """Return a manager of the standard library, not yet connected."""
+    host, _, port = server.address.rpartition(":")
+    return SyncManager((host, int(port)), server.key.encode())
+
+
+def gets_in(raws):
+    with suppress(ServerBusy, Closed, ConnectionError):
+        return raws.client().shake_hands()
+    return None
+
+
+class TestConnections:
+    @pytest.mark.parametrize("option", ["--max-connections", "--max-connections-per-address"])
+    def test_one_too_many_is_told_and_may_come_later(self, serve, option):
+        server = serve(option, "12")
+        with Raws(server) as raws:
+            with unnoticed(server):
+                known = [raws.program() for _ in range(10)]
+                assert gets_in(raws) is not None  # the twelfth; one watches
+                for _ in range(50):
+                    with pytest.raises(ServerBusy, match=f"{option[2:]}.*try again later"):
+                        raws.client().shake_hands()
+                with pytest.raises(ServerGone, match=f"takes nobody more now.*{option}"):
+                    mpclient.connect(server.address, server.key, connect_timeout=0.3)
+                with pytest.raises((AuthenticationError, AssertionError), match=f"BUSY.*{option}"):
+                    stock_of(server).connect()
+            for program in known:
+                assert program.call("cluster.count").result == 0
+            known.pop().close()
+            wait_until(lambda: gets_in(raws) is not None, WAIT_S)
+            told = status(server)
+        assert told["refused"][option[2:]] >= 52
+        assert told["connections"]["open"] <= 12
+        [line] = lines(server, "peer.turned_away")
+        assert line["limit"] == option[2:]
+
+    def test_a_program_that_waits_for_its_turn_gets_in(self, serve):
+        server = serve("--max-connections", "3")
+        with Raws(server) as raws:
+            others = [raws.program() for _ in range(3)]
+            asked = in_thread(lambda: mpclient.connect(server.address, server.key, connect_timeout=WAIT_S))
+            wait_until(lambda: lines(server, "peer.turned_away"), WAIT_S)
+            for other in others:
+                other.close()
+            cluster = asked()
+            assert isinstance(cluster, mpclient.Cluster)
+            with cluster:
+                assert cluster.Queue(name="q").empty()
+
+    def test_status_shows_what_was_refused(self, start):
+        running = start("--port", "0", "--max-connections", "2")
+        with Raws(_Named(running)) as raws:
+            first = raws.program()
+            raws.program()
+            with pytest.raises(ServerBusy):
+                raws.client().shake_hands()
+            asked = running.home.run("status", "--connect", running.address)
+            assert asked.returncode != 0
+            assert "--max-connections" in asked.stderr
+            assert "Traceback" not in asked.stderr
+            first.close()
+            wait_until(lambda: running.home.run("ping", "--connect", running.address).returncode == 0, WAIT_S)
+            shown = running.home.run("status", "--connect", running.address).stdout
+        assert "2 connections of 2" in shown
+        assert "by max-connections" in shown
+
+
+class _Named:
+    """A running `mpserve start` as `Raws` wants it."""
+
+    def __init__(self, running):
+        self.address = running.address
+        self.key = running.home.key_file.read_text().strip()
+
+
+class TestUnauthenticated:
+    def test_a_crowd_that_says_nothing_loses_its_own(self, serve):
+        server = serve("--max-unauthenticated", "16")
+        with unnoticed(server), Raws(server) as raws:
+            silent = [raws.client() for _ in range(200)]
+            assert raws.program().call("cluster.count").result == 0  # in the middle of it
+            wait_until(lambda: status(server)["refused"].get("max-unauthenticated", 0) >= 190, WAIT_S)
+            silent[0].recv_all()  # to its end
+            assert status(server)["connections"]["unauthenticated"] <= 8
+        assert len(lines(server, "peer.refused")) <= 20
+        assert "--max-unauthenticated" in lines(server, "peer.refused")[0]["reason"]
+
+    def test_who_takes_too_long_is_closed(self, serve):
+        server = serve("--auth-timeout", "0.5s")
+        with unnoticed(server), Raws(server) as raws:
+            silent, begun = raws.client(), raws.client()
+            begun.send(b"\0\0\0")
+            for client in (silent, begun):
+                assert b"#CHALLENGE#" in client.recv_all()
+            assert status(server)["refused"] == {"auth-timeout": 2}
+        assert "0.5 s" in lines(server, "peer.refused")[0]["reason"]
+
+
+class TestFailures:
+    def test_after_some_the_next_connections_are_answered_a_second_later(self, serve):
+        server = serve("--max-failures", "3")
+        with Raws(server) as raws:
+            with unnoticed(server):
+                for _ in range(6):
+                    with pytest.raises(AuthenticationRefused, match="keys differ"):
+                        raws.stranger().shake_hands()
+                began_s = time.monotonic()
+                assert raws.program().call("cluster.count").result == 0
+                assert time.monotonic() - began_s > 0.9
+            assert status(server)["refused"]["attempts"] == 6
+
+    def test_a_flood_is_turned_away_and_who_has_the_key_gets_in(self, serve):
+        server = serve("--max-failures", "1")
+        with unnoticed(server), Raws(server) as raws:
+            for _ in range(2):
+                with pytest.raises(AuthenticationRefused):
+                    raws.stranger().shake_hands()
+            flood = [raws.stranger() for _ in range(300)]
+            with mpclient.connect(server.address, server.key, connect_timeout=WAIT_S) as cluster:
+                assert cluster.Queue(name="q").empty()
+            busy = sum(_busy(client) for client in flood)
+            assert busy >= 150
+        [line] = lines(server, "peer.turned_away")
+        assert line["limit"] == "max-failures"
+
+    def test_the_log_is_not_flooded(self, serve):
+        server = serve("--max-failures", "1000")
+        with Raws(server) as raws:
+            for _ in range(60):
+                with pytest.raises(AuthenticationRefused):
+                    raws.stranger().shake_hands()
+        assert len(lines(server, "peer.refused")) == 20
+        server.stop()
+        *_, last = lines(server, "peer.refused")
+        assert last["more"] == 40
+
+
+def _busy(client):
+    """Tell whether a connection was turned away."""
+    if not select.select([client.sock], [], [], 0)[0]:
+        return False
+    with suppress(Closed, ConnectionError):
+        return b"#BUSY#" in client.recv()
+    return False
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
+class TestFiles:
+    def test_as_many_as_the_user_may_have_and_some_are_kept(self, start):
+        hard = 150
+        running = start(
+            *("--port", "0", "--max-connections", "1000"),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard)),
+        )
+        server = psutil.Process(running.process.pid)
+        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+        assert "server.few_files" in running.said
+        named = _Named(running)
+        with unnoticed(named), Raws(named) as raws:
+            programs = [raws.program() for _ in range(80)]
+            for _ in range(100):
+                with suppress(ServerBusy):
+                    programs.append(raws.program())
+            assert len(programs) < hard - 60
+            assert server.num_fds() < hard - 30
+            assert programs[0].call("cluster.count").result == 0
+        assert "server.full" not in running.said
