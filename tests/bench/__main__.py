@@ -15,9 +15,11 @@ import time
 from pathlib import Path
 
 from tests.bench import environments
+from tests.bench.children import ROOT
 from tests.bench.report import PAGE, Results, report, write
 from tests.bench.rows import Result, Section
 from tests.bench.runner import Runner, Settings
+from tests.bench.sections import curves
 from tests.bench.sections.table import SECTIONS
 from tests.bench.sides import OURS
 from tests.bench.stock import KEY_VARIABLE
@@ -62,7 +64,9 @@ def arguments() -> argparse.Namespace:
         help=f"also measure these, of {','.join(PEERS)}; each gets an environment of its own under .cache",
     )
     parser.add_argument(
-        "--curves", action="store_true", help="measure the curves too, and plot them; short for --only curves"
+        "--curves",
+        action="store_true",
+        help=f"run only the curves, and draw them into {curves.PLOT.relative_to(ROOT)}",
     )
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample of every round")
@@ -72,8 +76,10 @@ def arguments() -> argparse.Namespace:
         help=f"also write the report into {PAGE.name}, and the plots beside it",
     )
     options = parser.parse_args()
-    if options.curves and not options.only:
-        options.only = "curves"
+    if options.write and (options.only or options.rows or options.curves):
+        parser.error("--write replaces the whole report, so it goes with no --only, --rows or --curves")
+    if options.curves:
+        options.only = curves.SECTION.key
     for option, known in (("sides", OURS), ("peers", PEERS), ("only", tuple(it.key for it in SECTIONS))):
         words = [word for word in getattr(options, option).split(",") if word]
         if unknown := sorted(set(words) - set(known)):
@@ -143,6 +149,13 @@ def samples(results: Results) -> list[dict[str, object]]:
     ]
 
 
+def draw(results: Results) -> None:
+    """Draw the curves, if they were measured and matplotlib can be had."""
+    found = next(found for section, found in results if section is curves.SECTION)
+    if curves.plot(found):
+        print(f"drawn: {curves.PLOT.relative_to(ROOT)}", file=sys.stderr)
+
+
 def main() -> int:
     """Run the rows, print the tables."""
     options = arguments()
@@ -161,6 +174,8 @@ def main() -> int:
         options.json.write_text(json.dumps(samples(results), indent=1), encoding="utf-8")
     if options.write:
         write(text)
+    if options.write or options.curves:
+        draw(results)
     return 1 if any(result.failures for _section, found in results for result in found) else 0
 
 

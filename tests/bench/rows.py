@@ -69,8 +69,6 @@ class Section:
     rows: Sequence[Row]
     measure: Callable[[Runner, Any, Side], Figures]
     tables: Callable[[Sequence[Result]], list[str]]
-    extra: bool = False
-    """Not part of a run that names no section."""
 
     def describe(self, row: Row) -> str:
         """Name a row in one line."""

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from tests.bench.rows import Section
-from tests.bench.sections import calls, distance, durable, fairness, idle, jobs, recipe, startup, stored
+from tests.bench.sections import (
+    calls,
+    curves,
+    distance,
+    durable,
+    fairness,
+    idle,
+    jobs,
+    recipe,
+    startup,
+    stored,
+)
 
 __all__ = ["SECTIONS"]
 
 SECTIONS: tuple[Section, ...] = tuple(
-    it.SECTION for it in (calls, recipe, jobs, idle, durable, stored, fairness, startup, distance)
+    it.SECTION for it in (calls, recipe, jobs, idle, durable, stored, curves, fairness, startup, distance)
 )
