@@ -3,8 +3,9 @@
 RULES
 * A record's own first bytes tell its size; `_measure` reads them, and refuses a size over the limit *there*.
 * A small record is cut out of the chunk it came in. A record of more than `LARGE_BYTES` that is not there
-  yet gets a room of exactly its size, so its bytes are copied (or received) into place once, however many
-  chunks they come in.
+  yet gets a room, into which its bytes are copied (or received) however many chunks they come in.
+* A room that is full and too small gives way to one of up to `STEP` times its size: a header may announce
+  what never comes, and costs `STEP` times what has come at most.
 * Rooms are used again, by any connection: new memory costs more than receiving into it. So a decoder copies
   what it returns of a record, and leaves the room.
 * Bytes after a record stay unread until they are asked for.
@@ -20,7 +21,6 @@ may share one: ten thousand idle peers then cost no buffers at all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from typing import Final, TypeAlias
 
 __all__ = ["LARGE_BYTES", "SCRATCH_BYTES", "Assembler", "Record"]
@@ -30,6 +30,9 @@ LARGE_BYTES: Final = 1 << 16
 gives."""
 SCRATCH_BYTES: Final = 1 << 18
 
+STEP: Final = 4
+"""So a third of a large record is copied once more."""
+FIRST_BYTES: Final = STEP * LARGE_BYTES
 SPARE_MOST: Final = 4
 SPARE_BYTES: Final = 4 << 20
 """So many rooms of up to so many bytes are kept in a process while nobody needs them."""
@@ -44,13 +47,14 @@ _spare: Final[list[bytearray]] = []
 class Assembler(ABC):
     """Base of the decoders: keeps what has arrived and finds where a record ends."""
 
-    __slots__ = ("_chunk", "_filled", "_into_room", "_pos", "_room", "_scratch")
+    __slots__ = ("_chunk", "_filled", "_into_room", "_need", "_pos", "_room", "_scratch")
 
     def __init__(self, scratch: bytearray | None = None) -> None:
         self._chunk = b""
         self._pos = 0
         self._room: memoryview | None = None
         self._filled = 0
+        self._need = 0
         self._scratch = scratch
         self._into_room = False
 
@@ -68,16 +72,16 @@ class Assembler(ABC):
         Ask for all events before the next call: bytes that nobody reads are joined again each time.
         """
         if self._room is not None:
-            data = self._fill_room(self._room, data)
+            data = self._fill_room(data)
         self._chunk = self._chunk[self._pos :] + data if self._pos < len(self._chunk) else data
         self._pos = 0
 
     def get_buffer(self) -> memoryview:
         """Return where the next bytes may be received into; valid until `buffer_updated`. Never empty."""
-        room = self._room
-        self._into_room = room is not None and self._filled < len(room)
-        if room is not None and self._into_room:
-            return room[self._filled :]
+        space = self._space()
+        self._into_room = space is not None
+        if space is not None:
+            return space
         if self._scratch is None:
             self._scratch = bytearray(SCRATCH_BYTES)
         return memoryview(self._scratch)
@@ -98,8 +102,7 @@ class Assembler(ABC):
     @property
     def room(self) -> memoryview | None:
         """Where the rest of a large record may be received into (say so with `fill`), or None."""
-        room = self._room
-        return None if room is None or self._filled == len(room) else room[self._filled :]
+        return self._space()
 
     def fill(self, size_bytes: int) -> None:
         """Say how many bytes were received into `room`."""
@@ -129,25 +132,40 @@ class Assembler(ABC):
 
     def _open_room(self, need: int) -> None:
         rest = self._chunk[self._pos :]
-        self._room = memoryview(_new_room(need))[:need]
+        self._need = need
+        self._room = memoryview(_new_room(need, STEP * len(rest)))[:need]
         self._room[: len(rest)] = rest
         self._filled = len(rest)
         self._chunk = b""
         self._pos = 0
 
-    def _fill_room(self, room: memoryview, data: bytes) -> bytes:
+    def _space(self) -> memoryview | None:
+        """Return where the next bytes of a large record go; None: there is none, or it is whole."""
+        room = self._room
+        if room is None or self._filled == self._need:
+            return None
+        if self._filled == len(room):
+            self._room = larger = memoryview(bytearray(min(self._need, STEP * len(room))))
+            larger[: self._filled] = room
+            self._leave_room(room)
+            room = larger
+        return room[self._filled :]
+
+    def _fill_room(self, data: bytes) -> bytes:
         """Copy what belongs to the large record into its place; return the rest."""
-        took = min(len(room) - self._filled, len(data))
-        room[self._filled : self._filled + took] = data if took == len(data) else data[:took]
-        self._filled += took
-        return data[took:]
+        while data and (space := self._space()) is not None:
+            took = min(len(space), len(data))
+            space[:took] = data if took == len(data) else data[:took]
+            self._filled += took
+            data = data[took:]
+        return data
 
     def _take_room(self) -> Record | None:
         room = self._room
-        if room is None or self._filled < len(room):
+        if room is None or self._filled < self._need:
             return None
         self._room = None
-        return room, 0, len(room)
+        return room, 0, self._need
 
     @staticmethod
     def _leave_room(room: memoryview) -> None:
@@ -158,13 +176,15 @@ class Assembler(ABC):
             _spare.append(spare)
 
 
-def _new_room(need: int) -> bytearray:
-    with suppress(IndexError):
-        spare = _spare.pop()
-        if len(spare) >= need:
+def _new_room(need: int, least: int) -> bytearray:
+    """Return a room of `need` bytes if that is no more than `least` or `FIRST_BYTES`; else a smaller one."""
+    size = min(need, max(least, FIRST_BYTES))
+    if _spare:
+        spare = _spare.pop(max(range(len(_spare)), key=lambda at: len(_spare[at])))
+        if len(spare) >= size:
             return spare
     # What malloc has mapped and unmapped once, it takes from its heap the next time, and keeps twice as much
     # when that is freed (glibc). Else each large value's memory would come from the system, page by page.
     untouched = bytes(SPARE_BYTES)
     del untouched
-    return bytearray(need)
+    return bytearray(size)

@@ -1,8 +1,20 @@
 """Chunks in, records out: what all decoders stand on."""
 
+import random
+import struct
+import tracemalloc
+
 import pytest
 
-from mpshared.wire.assembler import LARGE_BYTES, SCRATCH_BYTES, SPARE_BYTES, SPARE_MOST, _spare
+from mpshared.wire.assembler import (
+    FIRST_BYTES,
+    LARGE_BYTES,
+    SCRATCH_BYTES,
+    SPARE_BYTES,
+    SPARE_MOST,
+    STEP,
+    _spare,
+)
 from mpshared.wire.framing import FrameReader, join_frame
 
 
@@ -30,7 +42,7 @@ def test_received_into_buffers_is_the_same_as_received_as_bytes(step):
 
 def test_a_large_record_is_received_straight_into_its_place():
     reader = FrameReader(1 << 24)
-    frame = join_frame(b"x" * (1 << 20))
+    frame = join_frame(b"x" * 200_000)
     reader.receive_data(frame[:1000])
     assert reader.next_frame() is None
     assert len(reader.get_buffer()) == len(frame) - 1000
@@ -97,6 +109,30 @@ def test_rooms_are_used_again_but_never_by_two_at_once():
             found.append(reader.next_frame())
     assert found == payloads * 2
     assert 3 <= len(_spare) <= SPARE_MOST
+
+
+@pytest.mark.parametrize("size", [FIRST_BYTES + 1, 5 * FIRST_BYTES, (1 << 23) + 3])
+@pytest.mark.parametrize("piece", [LARGE_BYTES - 1, FIRST_BYTES - 4, FIRST_BYTES, 1 << 22])
+def test_a_room_grows_as_it_is_filled(size, piece):
+    reader = FrameReader(1 << 24)
+    payload = random.Random(size).randbytes(size)
+    frame = join_frame(payload) + join_frame(b"next")
+    assert fill(reader, frame, piece) == [payload, b"next"]
+
+
+def test_what_is_announced_takes_little_more_room_than_what_has_come():
+    _spare.clear()
+    reader = FrameReader(1 << 30)
+    announced = struct.pack("!i", 1 << 30)
+    tracemalloc.start()
+    try:
+        reader.receive_data(announced + bytes(1 << 20))
+        assert reader.next_frame() is None
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < (STEP + 1) << 20
+    assert most < (STEP + 8) << 20
 
 
 def test_a_room_that_is_very_large_is_not_kept():
