@@ -101,9 +101,13 @@ def _seconds(value: Any) -> float | None:
     return value if value > 0 else 0.0
 
 
+_COUNT_MOST: Final = (1 << 63) - 1
+"""What Python, SQLite and C count to."""
+
+
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        msg = f"expected a number >= 0, got {value!r}"
+    if type(value) is not int or not 0 <= value <= _COUNT_MOST:
+        msg = f"expected a number from 0 to {_COUNT_MOST}, got {value!r}"
         raise BadValue(msg)
     return value
 
