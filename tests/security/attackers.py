@@ -4,7 +4,7 @@ Canary       sings, in a file, when anything of it was run, or even imported; `C
 Attacked     one `mpserve start` process, for which the canary can be imported
 Stock        a connection of the standard library's protocol, by hand: what it reads is never unpickled here
 unharmed     a stretch of attacks after which the server must be as it was, seen from outside: it lives, has
-             not grown, and has answered somebody honest all the while
+             not grown, has answered somebody honest all the while, and logged no mistake of its own
 """
 
 from __future__ import annotations
@@ -186,6 +186,8 @@ def unharmed(
     assert not asking.is_alive()
     assert worst[0] < answers_s, "somebody honest had to wait"
     assert not server.canary.sang, "something ran on the server"
+    mistakes = [line for line in server.log.splitlines() if ".failed" in line or "Traceback" in line]
+    assert mistakes == [], "an attack met a mistake of ours"
 
 
 def _ask_on(ask: Callable[[str], object], over: threading.Event, worst: list[float]) -> None:
