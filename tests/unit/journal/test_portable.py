@@ -66,6 +66,7 @@ def test_an_export_that_lacks_a_line_is_refused():
         ('["record", "1f", "put", [{"b": "?"}]]', "line 2 is no entry"),
         ('["record", "1f", "put", [{"x": 1}]]', "line 2 is no entry"),
         ('["answer", 1]', "line 2 is no entry"),
+        ('["answer","s",0,2,"one",1,"",null,null,null,null]', "line 2 is no entry"),
     ],
 )
 def test_other_lines_are_refused(line, match):

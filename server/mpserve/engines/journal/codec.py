@@ -26,7 +26,7 @@ import msgpack
 from mpserve.core.effects import Record
 from mpshared.values import Blob, PickledKey, Value
 
-__all__ = ["GIVEN", "Answer", "Damaged", "Entry", "decode", "encode"]
+__all__ = ["GIVEN", "Answer", "Damaged", "Entry", "decode", "encode", "read_answer"]
 
 GIVEN: Final = "given"
 _RECORD: Final = 0
@@ -90,14 +90,15 @@ def _read_record(row: Sequence[Any]) -> Record:
     return ident, verb, tuple(args)
 
 
-def _read_answer(row: Sequence[Any]) -> Answer:
-    answer = Answer(*row[1:])
+def read_answer(fields: Iterable[Any]) -> Answer:
+    """Return the entry of these fields; raise TypeError where they are none's."""
+    answer = Answer(*fields)
     if [type(field) for field in answer[:6]] != [str, int, int, int, int, str]:
         raise TypeError("no answer")
     return answer
 
 
-_READERS: Final[dict[int, Any]] = {_RECORD: _read_record, _ANSWER: _read_answer}
+_READERS: Final[dict[int, Any]] = {_RECORD: _read_record, _ANSWER: lambda row: read_answer(row[1:])}
 
 
 def _plain(value: object) -> object:

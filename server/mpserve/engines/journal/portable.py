@@ -21,7 +21,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from mpserve.engines.journal.codec import Answer, Entry
+from mpserve.engines.journal.codec import Answer, Entry, read_answer
 from mpshared.values import PickledKey, Value
 
 __all__ = ["FORMAT", "NoExport", "from_lines", "to_lines"]
@@ -81,7 +81,7 @@ def _entry(loaded: Any, number: int) -> Entry:
         word, *fields = loaded
         values = [_rich(field) for field in fields]
         if word == "answer":
-            return Answer(*values)
+            return read_answer(values)
         ident, verb, args = values
         if word == "record" and type(ident) is type(verb) is str:
             return ident, verb, tuple(args)
