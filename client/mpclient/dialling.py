@@ -47,7 +47,17 @@ if TYPE_CHECKING:
     from mpshared.tls import ClientTls
     from mpshared.wire.tls import TlsMachine
 
-__all__ = ["Busy", "Connection", "Goodbye", "Lost", "Refusing", "close_inherited", "dial", "let_pass"]
+__all__ = [
+    "Busy",
+    "Connection",
+    "Goodbye",
+    "Lost",
+    "Refusing",
+    "check_attached",
+    "close_inherited",
+    "dial",
+    "let_pass",
+]
 
 _RECV_BYTES: Final = 1 << 16
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
@@ -339,8 +349,7 @@ class Connection:
             early.append(event)  # the answer of a call that waited for the lane to come back
         self._early = early
         self._sock.settimeout(None)
-        answer: dict[str, Any] = event.body
-        return answer
+        return check_attached(event.body)
 
     def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event], TlsMachine | None]:
         """Give the socket, what cuts its bytes into frames, early frames, and TLS to a reader of its own."""
@@ -393,6 +402,30 @@ class Connection:
     def close(self) -> None:
         """Close this process's end. After a fork that leaves the other process's end alone."""
         self._sock.close()
+
+
+_ATTACHED: Final[dict[str, frozenset[type]]] = {
+    **dict.fromkeys(("session", "secret", "server", "epoch", "advertise"), frozenset({str})),
+    "last": frozenset({int}),
+    "limits": frozenset({dict}),
+    "session_timeout_s": frozenset({int, float}),
+}
+"""What an answer to ATTACH may say, as far as the client does something with it."""
+
+
+def check_attached(body: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer to ATTACH, whose parts are what they have to be where they are there.
+
+    Raises:
+        ProtocolViolation: No server of ours says that.
+    """
+    for name, kinds in _ATTACHED.items():
+        if name in body and type(body[name]) not in kinds:
+            said = f"{body[name]!r:.60} for {name}"
+            raise ProtocolViolation(
+                f"what greets there has our key and is no server of mpserve: its greeting has {said}"
+            )
+    return body
 
 
 def let_pass(err: OSError) -> None:

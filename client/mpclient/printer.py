@@ -24,6 +24,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, TextIO, TypeAlias
 
+from mpshared.errors import ProtocolViolation
 from mpshared.wire.own.frames import Type, encode_control
 
 __all__ = ["Printer"]
@@ -66,7 +67,13 @@ class Printer:
     # -- from the keeper -------------------------------------------------------------------------
 
     def take(self, last: int, entries: list[Entry]) -> None:
-        """Print entries, of which the last has the number `last`, unless they came before."""
+        """Print entries, of which the last has the number `last`, unless they came before.
+
+        Raises:
+            ProtocolViolation: That is no number: only a client's OUTPUT begins with a session.
+        """
+        if type(last) is not int:
+            raise ProtocolViolation(f"the server's output has {last!r:.60} for a number of its last entry")
         known = self._received - (last - len(entries))
         if known >= len(entries):
             self._acknowledge()  # what said so was lost with the old connection

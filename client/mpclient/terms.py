@@ -9,6 +9,7 @@ RULES
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -32,6 +33,7 @@ from mpshared.errors import (
     ServerGone,
     ServerRestarted,
     SessionExpired,
+    make,
 )
 from mpshared.keys import Key, KeyProblem, read_key_file
 
@@ -79,6 +81,10 @@ class Describes:
         }
 
 
+def _no_server(why: str) -> ProtocolViolation:
+    return ProtocolViolation(f"what greets there has our key and is no server of mpserve: {why}")
+
+
 class Term:
     """One session as the server knows it."""
 
@@ -108,8 +114,9 @@ class Term:
             self.max_message_bytes: int = attached["limits"]["max_message"]
             self.beat_s: float = attached["session_timeout_s"] / 3
         except (KeyError, TypeError) as err:
-            msg = f"what greets there has our key and is no server of mpserve: its greeting lacks {err}"
-            raise ProtocolViolation(msg) from None
+            raise _no_server(f"its greeting lacks {err}") from None
+        if type(self.max_message_bytes) is not int or not 0 < self.beat_s < math.inf:
+            raise _no_server("its greeting has no sound limits")
         self.durable = bool(attached.get("durable"))
         self.restarting = False
         self.shortcut: Address | None = None
@@ -287,7 +294,7 @@ class SessionBase:
         """Note what the server says of the term before."""
         fields = attached.get("before")
         if before is not None and type(fields) is dict:
-            self._stale.note(before, SessionExpired(str(before.over), **fields))
+            self._stale.note(before, make(SessionExpired.code, str(before.over), fields))
         self._unsettled = None
 
     @property

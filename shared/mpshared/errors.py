@@ -293,7 +293,8 @@ class TaskError(MpserveError):
         super().__init__(text, **fields)
         self.task = str(fields.get("task", ""))
         self.host = str(fields.get("host", ""))
-        self.pid = int(fields.get("pid", 0))
+        pid = fields.get("pid", 0)
+        self.pid = pid if type(pid) is int else 0  # fields are what a peer says
         self.worker = str(fields.get("worker", ""))
         self.traceback = printable(str(fields.get("traceback", "")), keep=_KEPT)
 
@@ -343,6 +344,6 @@ def make(code: str, text: str, fields: dict[str, Any] | None = None) -> MpserveE
 
     Its text is one line, but for those of a job, which its worker wrote.
     """
-    fields = {k: v for k, v in (fields or {}).items() if k not in {"self", "text"}}
+    fields = {k: v for k, v in (fields or {}).items() if type(k) is str and k not in {"self", "text"}}
     kind = _BY_CODE.get(code, MpserveError)
     return kind(text if issubclass(kind, TaskError) else printable(text), **fields)

@@ -106,6 +106,8 @@ class Line(asyncio.Protocol):
                 self._take(event)
         except ProtocolError as err:
             self._end(ProtocolViolation(f"the server's answer makes no sense: {err}"))
+        except ProtocolViolation as err:  # who hears the event found that it says what it may not
+            self._end(err)
 
     def _take(self, event: Event) -> None:
         if type(event) is Control and event.type is Type.GOODBYE:

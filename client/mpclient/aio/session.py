@@ -24,7 +24,7 @@ from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
 from mpclient.aio.tasks import TaskLanes, this_task
 from mpclient.aio.threads import in_thread
-from mpclient.dialling import Connection, Lost
+from mpclient.dialling import Connection, Lost, check_attached
 from mpclient.errands import GATHER_S, Errands
 from mpclient.patience import Patience
 from mpclient.printer import Printer
@@ -304,7 +304,7 @@ class Session(SessionBase):
         elif isinstance(event, Control) and event.type is Type.ATTACHED and self._attaching:
             lane = self._lane(self._attaching.popleft())
             if lane is not None:
-                self._agree(lane, event.body.get("last", 0))
+                self._agree(lane, check_attached(event.body).get("last", 0))
 
     def _answered(self, answer: Reply | Failed) -> None:
         if answer.lane:
