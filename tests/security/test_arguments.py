@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from tests.contract.test_operations import CASES, Case
+from tests.contract.cases import CASES, Case
 from tests.integration.raw import Raw
 from tests.security.attackers import unharmed
 from tests.unit.net.stage import Closed, RawClient
