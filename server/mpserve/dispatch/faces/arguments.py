@@ -42,6 +42,10 @@ RANGE_MAX: Final = 1_000_000
 NUMBERS: Final = "bBhHiIlLqQfd"
 """Type codes of arrays of numbers. (Those of text are going to be removed from Python.)"""
 
+_LEAST: Final = -(1 << 63)
+_MOST: Final = (1 << 64) - 1
+"""What our operations, and arrays of the type codes q and Q, take."""
+
 Pairs = list[tuple[Any, Any]]
 
 # -- single ones -----------------------------------------------------------------------------------
@@ -71,16 +75,26 @@ def duration_s(timeout: Any) -> float:
 
 
 def whole(value: Any, wrong: str = "{!r} object cannot be interpreted as an integer") -> int:
-    """Return a whole number; raise TypeError with the text `wrong`, which takes the type's name."""
+    """Return a whole number; raise TypeError with the text `wrong`, which takes the type's name, and
+    OverflowError for one of more than 64 bits.
+    """
     if not isinstance(value, int):
         raise TypeError(wrong.format(type_name(value)))
+    if not _LEAST <= value <= _MOST:  # it may have a million digits: nobody is to print it
+        raise OverflowError("Python int too large to convert to C ssize_t")
     return int(value)
 
 
 def part(wanted: slice) -> list[int | None]:
     """Return a slice as it travels in our operations."""
     wrong = "slice indices must be integers or None or have an __index__ method"
-    return [None if end is None else whole(end, wrong) for end in (wanted.start, wanted.stop, wanted.step)]
+    ends = wanted.start, wanted.stop, wanted.step
+    return [end if end is None else whole(_near(end), wrong) for end in ends]
+
+
+def _near(end: Any) -> Any:
+    """Return a number that a slice takes for the same."""
+    return max(_LEAST, min(end, _MOST)) if isinstance(end, int) else end
 
 
 # -- containers ------------------------------------------------------------------------------------
