@@ -14,12 +14,14 @@ import pytest
 from tests.integration.raw import Raw, raw_of
 from tests.security.attackers import Attacked
 
+PATIENT = ("--max-failures", "1000000")
+"""Else who fails often is answered a second later: `test_limits.py` shows that."""
 collect_ignore = [] if sys.platform == "linux" else ["attackers.py"]  # memory is read from /proc
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Attacked]:
-    started = Attacked(tmp_path_factory.mktemp("attacked") / "server")
+    started = Attacked(tmp_path_factory.mktemp("attacked") / "server", PATIENT)
     started.start()
     yield started
     started.stop()
@@ -30,7 +32,7 @@ def fresh_server(tmp_path) -> Iterator[Callable[..., Attacked]]:
     started: list[Attacked] = []
 
     def start(*options: str, **more: str) -> Attacked:
-        server = Attacked(tmp_path / f"server{len(started)}", options, more=more)
+        server = Attacked(tmp_path / f"server{len(started)}", (*PATIENT, *options), more=more)
         started.append(server)
         server.start()
         return server
