@@ -21,8 +21,10 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from mpclient.awake import CAN_LOOK, RECV_BYTES, receive
 from mpshared.address import Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
+from mpshared.spinning import SPIN_MAX_S, Spin, can_spin
 from mpshared.wire.errors import (
     AuthenticationRefused,
     CertificateRefused,
@@ -59,11 +61,10 @@ __all__ = [
     "let_pass",
 ]
 
-_RECV_BYTES: Final = 1 << 16
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
 _IOVECS_MAX: Final = 1000  # Linux takes 1024
 _HANDSHAKE_S: Final = 10.0
-_OURS: Final = frozenset({__name__, "mpclient.tls", socket.__name__})
+_OURS: Final = frozenset({__name__, "mpclient.awake", "mpclient.tls", socket.__name__})
 """Where the network's own errors come from."""
 _CLOSED: Final = "the server closed the connection"
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
@@ -206,7 +207,7 @@ def _shake(sock: socket.socket, machine: TlsMachine, deadline_s: float) -> bytes
 
 def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
     sock.settimeout(max(0.01, deadline_s - time.monotonic()))
-    data = sock.recv(_RECV_BYTES)
+    data = sock.recv(RECV_BYTES)
     if not data:
         raise ConnectionResetError("closed by the server")
     return data
@@ -215,13 +216,15 @@ def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
 class Connection:
     """Frames over one socket."""
 
-    __slots__ = ("_decoder", "_early", "_sock", "output_sent")
+    __slots__ = ("_decoder", "_early", "_sock", "_spin", "_spin_parked", "output_sent")
 
     def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
         self._decoder = FrameDecoder(SIZE_MAX_BYTES, _HEAD_MAX_BYTES)
         self._early: list[Event] = []
         """What came before the answer to ATTACH, in order."""
+        self._spin = self._spin_parked = Spin(0.0)
+        """For calls that are answered at once, and for those that wait for other clients."""
         self.output_sent = 0
         """The number of the last OUTPUT frame that was sent here; see `outgoing`."""
         if received:
@@ -244,18 +247,20 @@ class Connection:
             let_pass(err)
             raise Lost(f"the connection broke while sending ({err})") from None
 
-    def ask(self, pieces: Sequence[bytes]) -> Event:
+    def ask(self, pieces: Sequence[bytes], may_park: bool = False) -> Event:
         """Write a frame and return the next one that comes, waiting for it; see `send` and `next_event`.
 
-        Nearly every answer is one small frame that one read brings whole: its way is short.
+        Nearly every answer is one small frame that one read brings whole: its way is short. `may_park` says
+        that the call may have to wait for other clients.
         """
         if len(pieces) > 1 or self._early:
             self.send(pieces)
             return self.next_event()
         sock = self._sock
+        spin = self._spin_parked if may_park else self._spin
         try:
             sock.sendall(pieces[0])
-            data = sock.recv(_RECV_BYTES)
+            data = receive(sock, spin) if spin.for_s else sock.recv(RECV_BYTES)
         except OSError as err:
             let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
@@ -293,7 +298,7 @@ class Connection:
         return events
 
     def _receive(self) -> None:
-        self._decoder.receive_data(self._read(_RECV_BYTES))
+        self._decoder.receive_data(self._read(RECV_BYTES))
 
     def _read(self, size: int) -> bytes:
         """Return what comes next on the socket, as it comes."""
@@ -349,7 +354,11 @@ class Connection:
             early.append(event)  # the answer of a call that waited for the lane to come back
         self._early = early
         self._sock.settimeout(None)
-        return check_attached(event.body)
+        answer = check_attached(event.body)
+        if CAN_LOOK and self._sock.family == socket.AF_UNIX and can_spin():
+            spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0))
+            self._spin, self._spin_parked = Spin(spin_s), Spin(spin_s)
+        return answer
 
     def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event], TlsMachine | None]:
         """Give the socket, what cuts its bytes into frames, early frames, and TLS to a reader of its own."""
@@ -409,6 +418,7 @@ _ATTACHED: Final[dict[str, frozenset[type]]] = {
     "last": frozenset({int}),
     "limits": frozenset({dict}),
     "session_timeout_s": frozenset({int, float}),
+    "spin_s": frozenset({int, float}),
 }
 """What an answer to ATTACH may say, as far as the client does something with it."""
 

@@ -194,7 +194,7 @@ class Lane(Numbered):
             try:
                 if self._session.outgoing is not None:
                     pieces = self._with_output(connection, pieces)
-                event = connection.ask(pieces)
+                event = connection.ask(pieces, op.code in TIMEOUT_AT)
                 if type(event) is Reply and event.number == number:
                     answer = event
                 else:

@@ -72,8 +72,9 @@ class TlsConnection(Connection):
             let_pass(err)
             raise Lost(f"the connection broke while sending ({err})") from None
 
-    def ask(self, pieces: Sequence[bytes]) -> Event:
+    def ask(self, pieces: Sequence[bytes], may_park: bool = False) -> Event:
         """Write a frame and return the next one that comes, waiting for it."""
+        _ = may_park
         self.send(pieces)
         return self.next_event()
 

@@ -76,6 +76,7 @@ def start(
     md5: Annotated[str, option(settings.MD5)] = settings.MD5.default,
     allow_shutdown: Annotated[bool, option(settings.ALLOW_SHUTDOWN)] = settings.ALLOW_SHUTDOWN.default,
     tcp_only: Annotated[bool, option(settings.TCP_ONLY)] = settings.TCP_ONLY.default,
+    spin: Annotated[float, option(settings.SPIN)] = settings.SPIN.default,
     log_format: Annotated[str, option(settings.LOG_FORMAT)] = settings.LOG_FORMAT.default,
     log_level: Annotated[str, option(settings.LOG_LEVEL)] = settings.LOG_LEVEL.default,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,

@@ -37,6 +37,7 @@ from mpshared import __version__ as VERSION
 from mpshared.address import Address
 from mpshared.keys import KeyProblem
 from mpshared.log import make_logger
+from mpshared.spinning import can_spin
 from mpshared.wire.auth import check_key
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Options:
     allow_shutdown: bool = False
     tcp_only: bool = False
     """Clients of this machine are not offered a Unix socket."""
+    spin_s: float = 100e-6
+    """How long to look for more before sleeping."""
     data: str | None = None
     """The folder of the journal; None: everything is in memory only."""
     sync: Sync = "full"
@@ -103,12 +106,13 @@ class Server:
         self.options = options
         self.keys = keys if isinstance(keys, Keyring) else Keyring.of(keys)
         self.log = log
-        self.loop = Loop()
+        spin_s = options.spin_s if can_spin() else 0.0
+        self.loop = Loop(spin_s=spin_s)
         self.loop.trouble = lambda err: log.error("loop.failed", error=repr(err), exc_info=err)
         self.store = None if options.data is None else _open_store(options)
         self.engine = self._make_engine()
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
-        self.dispatcher = self._make_dispatcher()
+        self.dispatcher = self._make_dispatcher(spin_s)
         self._revive()
         self.registered = Registered(
             own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
@@ -131,7 +135,7 @@ class Server:
         self.plain: Address | None = None
         self.stop_reason = ""
 
-    def _make_dispatcher(self) -> Dispatcher:
+    def _make_dispatcher(self, spin_s: float) -> Dispatcher:
         options = self.options
         return Dispatcher(
             self.engine,
@@ -139,6 +143,7 @@ class Server:
             self.log,
             limits=Limits(
                 max_message=options.max_message,
+                spin_s=spin_s / 2,
                 allow_shutdown=options.allow_shutdown,
                 admins=self.keys.has("admin"),
                 advertise=str(options.advertise or ""),

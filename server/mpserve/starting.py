@@ -66,7 +66,7 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
     from mpshared.log import make_logger  # noqa: PLC0415
 
-    for name in ("grace", "session_timeout", "auth_timeout"):
+    for name in ("grace", "session_timeout", "auth_timeout", "spin"):
         given[f"{name}_s"] = given.pop(name)
     log = make_logger("mpserve", log_format, log_level)
     given["max_connections"] = _fit_files(given["max_connections"], log)

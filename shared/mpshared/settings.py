@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from mpshared.address import DEFAULT_PORT, Address
+from mpshared.spinning import SPIN_MAX_S
 from mpshared.units import SettingError, parse_count, parse_duration, parse_flag, parse_size
 
 __all__ = [
@@ -106,6 +107,14 @@ def _positive_duration(text: str, least_s: float, example: str) -> float:
     duration_s = parse_duration(text)
     if duration_s < least_s:
         msg = f"{text!r} is too short; write {example} or more"
+        raise SettingError(msg)
+    return duration_s
+
+
+def _spin(text: str) -> float:
+    duration_s = parse_duration(text)
+    if duration_s > SPIN_MAX_S:
+        msg = f"{text!r} is longer than any wake-up takes; write 1ms or less, 0 for never"
         raise SettingError(msg)
     return duration_s
 
@@ -450,6 +459,18 @@ TCP_ONLY: Final[Setting[bool]] = Setting(
     default=False,
     shown="",
     help="Have programs and workers of this machine use TCP, too, and not a Unix socket, which is faster.",
+)
+SPIN: Final[Setting[float]] = Setting(
+    name="spin",
+    users=_SERVER,
+    option="--spin",
+    env="MPSERVE_SPIN",
+    metavar="DURATION",
+    parse=_spin,
+    default=100e-6,
+    shown="0.1ms",
+    help="How long the server looks for the next call before it sleeps, while calls follow each other; "
+    "programs and workers on its Unix socket look half as long for an answer. 0: never.",
 )
 LOG_FORMAT: Final[Setting[str]] = Setting(
     name="log_format",

@@ -272,3 +272,9 @@ def test_a_broken_log_costs_only_its_lines():
     stream = io.StringIO()
     make_logger("server", stream=stream).info("heard", thing=Unreadable())
     assert "its repr raised RuntimeError" in stream.getvalue()
+
+
+@pytest.mark.parametrize("text", ["2ms", "1s", "50"])
+def test_nobody_looks_awake_for_longer_than_a_wake_up_takes(text):
+    with pytest.raises(SettingError, match="write 1ms or less"):
+        settings.SPIN.parse(text)

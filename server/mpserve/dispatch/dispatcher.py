@@ -59,14 +59,16 @@ class Limits:
     max_message: int = 256 << 20
     unanswered: int = UNANSWERED_MAX
     kept_bytes: int = KEPT_MAX_BYTES
+    spin_s: float = 0.0
+    """How long clients of this machine look for an answer before they sleep; see `mpshared.spinning`."""
     allow_shutdown: bool = False
     """Clients may stop the server over the wire."""
     admins: bool = False
     """There is an admin key: what operators do needs it, and with it the server may be stopped."""
     advertise: str = ""
+    """Address to put into proxies; "" means the one the peer dialled."""
     advertise_stock: bool = True
     """The address that is advertised is one for standard-library clients, too: it has no TLS."""
-    """Address to put into proxies; "" means the one the peer dialled."""
 
 
 def new_identity() -> tuple[str, str]:

@@ -362,8 +362,10 @@ class OwnSide:
         lane = session.lane(number)
         lane.settle(ack)
         self._carry(lane)
-        attached = {"last": lane.last_number, "session": session.id, "epoch": self._dispatcher.epoch}
-        outputs = self._dispatcher.outputs
+        dispatcher = self._dispatcher
+        attached = {"last": lane.last_number, "session": session.id, "epoch": dispatcher.epoch}
+        attached["spin_s"] = dispatcher.limits.spin_s
+        outputs = dispatcher.outputs
         if number == 0:
             attached |= {"run": outputs.run, "shortcut": self._shortcut()}
         self._attached(attached)

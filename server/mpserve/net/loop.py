@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from mpserve.net.awake import Awake
 from mpserve.net.poll import READ, Poller, make_poller
 
 __all__ = ["Clock", "Handler", "Loop", "Timed"]
@@ -53,10 +54,12 @@ Clock = Callable[[], float]
 class Loop:
     """Wait, read, act, write."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic, spin_s: float = 0.0) -> None:
+        """Make a loop that stays awake for `spin_s` after each turn, where that has been worth it."""
         self.clock = clock
         self.timed: list[Timed] = []
         self._poller: Poller = make_poller()
+        self._wait = Awake(self._poller.wait, spin_s).wait if spin_s else self._poller.wait
         self._handlers: dict[int, Handler] = {}
         self.dirty: dict[Handler, None] = {}
         """Who has something to write, in order."""
@@ -122,7 +125,7 @@ class Loop:
     def turn(self, longest_s: float | None) -> None:
         """Do one turn; wait for `longest_s` at most."""
         deadline_s = self._deadline_s()
-        for fd, event in self._poller.wait(self._sleep_s(deadline_s, longest_s)):
+        for fd, event in self._wait(self._sleep_s(deadline_s, longest_s)):
             handler = self._handlers.get(fd)
             if handler is not None:
                 try:

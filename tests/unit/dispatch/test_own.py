@@ -104,7 +104,12 @@ class TestAttaching:
             thread.ask("cluster.count", "")
         wire = Wire(rig)
         told = wire.attach({"session": program.id, "secret": program.secret, "lane": thread.number})
-        assert told == {"last": 3, "session": program.id, "epoch": rig.dispatcher.epoch}
+        assert told == {
+            "last": 3,
+            "session": program.id,
+            "epoch": rig.dispatcher.epoch,
+            "spin_s": rig.dispatcher.limits.spin_s,
+        }
 
     def test_wrong_secret(self, rig, program):
         for secret in ("", "wrong", program.secret[:-1], None, 5, b"bytes"):

@@ -1,0 +1,69 @@
+"""Waiting for many sockets: awake for a while where that is worth it (`mpshared.spinning`), then asleep.
+
+RULES
+* Worth it is what brings one peer, and one of the last two: who is called by many has always something to do,
+  and would only take the processor from them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from mpshared.spinning import GAP_S, Spin
+
+__all__ = ["Awake", "Ready"]
+
+Ready: TypeAlias = list[tuple[int, int]]
+"""Descriptors, and what is the matter with each."""
+
+
+class Awake:
+    """A poller's `wait` that looks before it sleeps."""
+
+    def __init__(
+        self, wait: Callable[[float], Ready], spin_s: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Look for `spin_s` at most, by a clock that tells microseconds apart."""
+        self._wait = wait
+        self._clock = clock
+        self._spin = Spin(spin_s)
+        self._last = self._last_but_one = -1
+
+    def wait(self, sleep_s: float) -> Ready:
+        """Return what is ready, after `sleep_s` at the latest."""
+        if self._spin.resting:
+            self._spin.resting -= 1
+            ready = self._wait(sleep_s)
+            if ready and ready[0][0] != self._last:
+                self._last, self._last_but_one = ready[0][0], self._last
+            return ready
+        if ready := self._look(sleep_s):
+            return ready
+        return self._wait(sleep_s)
+
+    def _look(self, sleep_s: float) -> Ready:
+        """Return what becomes ready while it may be looked for."""
+        spin = self._spin
+        now_s = self._clock()
+        until_s = now_s + min(spin.for_s, sleep_s)
+        while now_s < until_s:
+            if ready := self._wait(0.0):
+                self._learn(ready)
+                return ready
+            before_s, now_s = now_s, self._clock()
+            if now_s - before_s > GAP_S:
+                break
+        if sleep_s > spin.for_s:
+            spin.missed()
+        return []
+
+    def _learn(self, ready: Ready) -> None:
+        fd = ready[0][0]
+        if len(ready) > 1 or fd not in {self._last, self._last_but_one}:
+            self._spin.missed()
+        else:
+            self._spin.found()
+        if fd != self._last:
+            self._last, self._last_but_one = fd, self._last

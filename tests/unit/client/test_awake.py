@@ -1,0 +1,78 @@
+"""Waiting for an answer awake, then asleep, on a real socket."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+
+import pytest
+
+from mpclient.awake import receive
+from mpshared.spinning import Spin
+
+LONG_S = 30.0
+"""Longer than any test looks."""
+
+
+@pytest.fixture
+def ends():
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def test_what_is_there_is_found(ends):
+    spin = Spin(LONG_S)
+    ends[1].send(b"answer")
+    assert receive(ends[0], spin) == b"answer"
+    assert spin.resting == 0
+
+
+def test_what_comes_later_is_slept_for(ends):
+    spin = Spin(1e-6)
+    sender = threading.Timer(0.02, ends[1].send, (b"answer",))
+    sender.start()
+    assert receive(ends[0], spin) == b"answer"
+    assert spin.resting == 1
+    sender.join()
+
+
+def test_who_rests_does_not_look(ends):
+    spin = Spin(LONG_S)
+    spin.missed()
+    ends[1].send(b"answer")
+    assert receive(ends[0], spin) == b"answer"
+    assert spin.resting == 0
+
+
+def test_the_end_of_the_connection_is_found(ends):
+    ends[1].close()
+    assert receive(ends[0], Spin(LONG_S)) == b""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, BlockingIOError])
+def test_what_a_signal_handler_raises_gets_out(ends, error):
+    def handler(number, frame):
+        raise error("by the handler")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)  # again, lest it comes before the first look
+    try:
+        with pytest.raises(error, match="by the handler"):
+            for _ in range(10_000):
+                receive_once_awake(ends[0])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def receive_once_awake(sock):
+    """Look until the processor is taken away, or a handler raises; never sleep."""
+    sock.settimeout(0.0)  # so that what would sleep fails instead
+    try:
+        receive(sock, Spin(LONG_S))
+    except BlockingIOError as err:
+        if err.args == ("by the handler",):
+            raise
