@@ -36,7 +36,10 @@ def receive(sock: socket.socket, spin: Spin) -> bytes:
             if err.__traceback__ is None or err.__traceback__.tb_next is not None:
                 raise  # a signal handler did
         else:
-            spin.found()
+            if time.perf_counter() - now_s > GAP_S:
+                spin.missed()
+            else:
+                spin.found()
             return data
         before_s, now_s = now_s, time.perf_counter()
         if now_s - before_s > GAP_S:

@@ -46,22 +46,25 @@ class Awake:
     def _look(self, sleep_s: float) -> Ready:
         """Return what becomes ready while it may be looked for."""
         spin = self._spin
+        if ready := self._wait(0.0):
+            return ready  # was there before it was looked for
         now_s = self._clock()
         until_s = now_s + min(spin.for_s, sleep_s)
         while now_s < until_s:
-            if ready := self._wait(0.0):
-                self._learn(ready)
-                return ready
+            ready = self._wait(0.0)
             before_s, now_s = now_s, self._clock()
+            if ready:
+                self._learn(ready, now_s - before_s)
+                return ready
             if now_s - before_s > GAP_S:
                 break
         if sleep_s > spin.for_s:
             spin.missed()
         return []
 
-    def _learn(self, ready: Ready) -> None:
+    def _learn(self, ready: Ready, took_s: float) -> None:
         fd = ready[0][0]
-        if len(ready) > 1 or fd not in {self._last, self._last_but_one}:
+        if len(ready) > 1 or took_s > GAP_S or fd not in {self._last, self._last_but_one}:
             self._spin.missed()
         else:
             self._spin.found()

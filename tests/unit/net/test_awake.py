@@ -86,6 +86,16 @@ def test_several_at_once_are_many(play):
     assert sum(slept[-50:]) > 45
 
 
+def test_what_is_there_already_says_nothing_of_whether_looking_is_worth_it(play):
+    for _ in range(9):
+        play.turn(looks=1000)
+        while play.turn(looks=0):
+            pass
+        assert not play.turn(looks=0)
+    assert play.turn(looks=1000)
+    assert [play.turn() for _ in range(31)] == [True] * 31
+
+
 def test_who_loses_the_processor_meanwhile_sleeps(play):
     play.took_s = 30e-6
     assert play.turn()
