@@ -54,8 +54,6 @@ and gives up after 5 s (a worker) or 10 s: it is to hear why before that."""
 LINGERING_MAX: Final = 1024
 """Closing peers at once."""
 MD5_HOSTS_MAX: Final = 1024
-TOLD_MAX: Final = 20
-"""Lines of the log for refused peers of one address in a minute."""
 
 
 class _Held(NamedTuple):
@@ -214,8 +212,8 @@ class Listener:
         peer.close()
 
     def complain(self, event: str, peer: Peer, reason: str) -> None:
-        """Tell the log what a peer did wrong."""
-        self._tell(event, peer.origin, TOLD_MAX, peer=peer.label, reason=reason)
+        """Tell the log what a peer did wrong; in a minute as often as its address may fail."""
+        self._tell(event, peer.origin, self.gate.limits.failures, peer=peer.label, reason=reason)
 
     def _tell(self, event: str, origin: str, most: int, **fields: object) -> None:
         self._tally.tell(event, origin, self._loop.clock(), most, **fields)
