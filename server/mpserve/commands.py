@@ -15,7 +15,7 @@ from mpserve import starting
 from mpserve.net.ask import Inquiry
 from mpserve.status_view import show
 from mpserve.why_view import show as show_why
-from mpshared import settings
+from mpshared import limits, settings
 from mpshared.address import Address
 from mpshared.command import fail, make_app, say, version_option
 from mpshared.exit_codes import ExitCode
@@ -35,8 +35,8 @@ TlsCert = Annotated[Any, option(settings.TLS_CERT)]
 TlsKey = Annotated[Any, option(settings.TLS_KEY)]
 TlsCa = Annotated[Any, option(settings.TLS_CA)]
 
-PerAddress = Annotated[int, option(settings.MAX_CONNECTIONS_PER_ADDRESS)]
-Unauthenticated = Annotated[int, option(settings.MAX_UNAUTHENTICATED)]
+PerAddress = Annotated[int, option(limits.MAX_CONNECTIONS_PER_ADDRESS)]
+Unauthenticated = Annotated[int, option(limits.MAX_UNAUTHENTICATED)]
 
 
 @app.callback()
@@ -60,12 +60,6 @@ def start(
     admin_key_file: Annotated[Any, option(settings.ADMIN_KEY_FILE)] = settings.ADMIN_KEY_FILE.default,
     observe_key_file: Annotated[Any, option(settings.OBSERVE_KEY_FILE)] = settings.OBSERVE_KEY_FILE.default,
     key_overlap: Annotated[float, option(settings.KEY_OVERLAP)] = settings.KEY_OVERLAP.default,
-    max_connections: Annotated[Any, option(settings.MAX_CONNECTIONS)] = settings.MAX_CONNECTIONS.default,
-    max_connections_per_address: PerAddress = settings.MAX_CONNECTIONS_PER_ADDRESS.default,
-    max_unauthenticated: Unauthenticated = settings.MAX_UNAUTHENTICATED.default,
-    auth_timeout: Annotated[float, option(settings.AUTH_TIMEOUT)] = settings.AUTH_TIMEOUT.default,
-    max_failures: Annotated[int, option(settings.MAX_FAILURES)] = settings.MAX_FAILURES.default,
-    max_message: Annotated[int, option(settings.MAX_MESSAGE)] = settings.MAX_MESSAGE.default,
     max_memory: Annotated[int | None, option(settings.MAX_MEMORY)] = settings.MAX_MEMORY.default,
     max_attempts: Annotated[int, option(settings.MAX_ATTEMPTS)] = settings.MAX_ATTEMPTS.default,
     data: Annotated[Any, option(settings.DATA)] = settings.DATA.default,
@@ -79,6 +73,12 @@ def start(
     spin: Annotated[float, option(settings.SPIN)] = settings.SPIN.default,
     log_format: Annotated[str, option(settings.LOG_FORMAT)] = settings.LOG_FORMAT.default,
     log_level: Annotated[str, option(settings.LOG_LEVEL)] = settings.LOG_LEVEL.default,
+    max_connections: Annotated[Any, option(limits.MAX_CONNECTIONS)] = limits.MAX_CONNECTIONS.default,
+    max_connections_per_address: PerAddress = limits.MAX_CONNECTIONS_PER_ADDRESS.default,
+    max_unauthenticated: Unauthenticated = limits.MAX_UNAUTHENTICATED.default,
+    auth_timeout: Annotated[float, option(limits.AUTH_TIMEOUT)] = limits.AUTH_TIMEOUT.default,
+    max_failures: Annotated[int, option(limits.MAX_FAILURES)] = limits.MAX_FAILURES.default,
+    max_message: Annotated[int, option(limits.MAX_MESSAGE)] = limits.MAX_MESSAGE.default,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
 ) -> int:
     """Start the server and serve until it is stopped.

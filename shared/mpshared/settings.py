@@ -12,15 +12,14 @@ RULES
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final
 
 from mpshared.address import DEFAULT_PORT, Address
+from mpshared.limits import LIMITS
+from mpshared.setting import Setting, User, one_of, parse_text, parse_texts, positive_size
 from mpshared.spinning import SPIN_MAX_S
-from mpshared.units import SettingError, parse_count, parse_duration, parse_flag, parse_size
+from mpshared.units import SettingError, parse_count, parse_duration, parse_flag
 
 __all__ = [
     "TABLE",
@@ -29,86 +28,6 @@ __all__ = [
     "User",
     "for_user",
 ]
-
-T = TypeVar("T")
-User = Literal["server", "worker", "client"]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting(Generic[T]):
-    """One setting: its names, what it may hold, what it is when nobody says anything, who reads it."""
-
-    name: str
-    users: tuple[User, ...]
-    metavar: str
-    parse: Callable[[str], T]
-    default: T
-    shown: str
-    """The default as one would type it; empty where there is none."""
-    help: str
-    env: str
-    choices: tuple[str, ...] = ()
-    option: str = ""
-    """The option's name where a command has one; empty for a setting that only programs have."""
-
-    @property
-    def is_flag(self) -> bool:
-        """Tell whether the option stands alone, without a value."""
-        return isinstance(self.default, bool)
-
-    @property
-    def is_list(self) -> bool:
-        """Tell whether the option may be given several times (in the environment: separated by spaces)."""
-        return isinstance(self.default, tuple)
-
-    def read(self, given: T | None = None, environ: Mapping[str, str] | None = None) -> T:
-        """Find the value: what was given, else the environment's, else the default.
-
-        Raises:
-            SettingError: The environment variable holds something else; the text names the variable.
-        """
-        if given is not None:
-            return given
-        text = (os.environ if environ is None else environ).get(self.env, "")
-        if not text.strip():
-            return self.default
-        try:
-            return self.parse(text)
-        except SettingError as error:
-            msg = f"{self.env}: {error}"
-            raise SettingError(msg) from None
-
-
-def _text(text: str) -> str:
-    return text
-
-
-def _texts(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-def _choice(text: str, choices: tuple[str, ...]) -> str:
-    word = text.strip().lower()
-    if word not in choices:
-        msg = f"{text!r} is not known here; write one of {', '.join(choices)}"
-        raise SettingError(msg)
-    return word
-
-
-def _positive_size(text: str, least: int, example: str) -> int:
-    size_bytes = parse_size(text)
-    if size_bytes < least:
-        msg = f"{text!r} is too little; write {example} or more"
-        raise SettingError(msg)
-    return size_bytes
-
-
-def _positive_duration(text: str, least_s: float, example: str) -> float:
-    duration_s = parse_duration(text)
-    if duration_s < least_s:
-        msg = f"{text!r} is too short; write {example} or more"
-        raise SettingError(msg)
-    return duration_s
 
 
 def _spin(text: str) -> float:
@@ -119,17 +38,13 @@ def _spin(text: str) -> float:
     return duration_s
 
 
-def _one_of(*choices: str) -> tuple[Callable[[str], str], tuple[str, ...]]:
-    return partial(_choice, choices=choices), choices
-
-
 _SERVER: Final[tuple[User, ...]] = ("server",)
 _WORKER: Final[tuple[User, ...]] = ("worker",)
 _CLIENT: Final[tuple[User, ...]] = ("client",)
-_MD5_PARSE, _MD5 = _one_of("loopback", "always", "never")
-_SYNC_PARSE, _SYNCS = _one_of("full", "normal")
-_FORMAT_PARSE, _FORMATS = _one_of("console", "json")
-_LEVEL_PARSE, _LEVELS = _one_of("debug", "info", "warning", "error")
+_MD5_PARSE, _MD5 = one_of("loopback", "always", "never")
+_SYNC_PARSE, _SYNCS = one_of("full", "normal")
+_FORMAT_PARSE, _FORMATS = one_of("console", "json")
+_LEVEL_PARSE, _LEVELS = one_of("debug", "info", "warning", "error")
 
 HOST: Final[Setting[str]] = Setting(
     name="host",
@@ -137,7 +52,7 @@ HOST: Final[Setting[str]] = Setting(
     option="--host",
     env="MPSERVE_HOST",
     metavar="HOST",
-    parse=_text,
+    parse=parse_text,
     default="127.0.0.1",
     shown="127.0.0.1",
     help="Name or IP address to listen at, or unix:/path for a Unix socket. Other machines reach it only if "
@@ -196,7 +111,7 @@ TLS_CERT: Final[Setting[str | None]] = Setting(
     option="--tls-cert",
     env="MPSERVE_TLS_CERT",
     metavar="FILE",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="Own certificate, PEM (`mpserve tls init` makes some). A server that has one speaks TLS 1.3 and "
@@ -208,7 +123,7 @@ TLS_KEY: Final[Setting[str | None]] = Setting(
     option="--tls-key",
     env="MPSERVE_TLS_KEY",
     metavar="FILE",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="Private key of the certificate, PEM, not encrypted, readable by you only.",
@@ -219,7 +134,7 @@ TLS_CA: Final[Setting[str | None]] = Setting(
     option="--tls-ca",
     env="MPSERVE_TLS_CA",
     metavar="FILE",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="Certificates of the authorities to trust, PEM. A server with it lets in only clients with a "
@@ -232,7 +147,7 @@ AUTHKEY_FILE: Final[Setting[str | None]] = Setting(
     option="--authkey-file",
     env="MPSERVE_AUTHKEY_FILE",
     metavar="FILE",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="File with the key that server, workers and programs share (at least 16 bytes, readable by you "
@@ -245,7 +160,7 @@ ADMIN_KEY_FILE: Final[Setting[str | None]] = Setting(
     option="--admin-key-file",
     env="MPSERVE_ADMIN_KEY_FILE",
     metavar="FILE",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="File with a key for operators. With it, who has the key of --authkey-file only uses objects and "
@@ -258,7 +173,7 @@ OBSERVE_KEY_FILE: Final[Setting[str | None]] = Setting(
     option="--observe-key-file",
     env="MPSERVE_OBSERVE_KEY_FILE",
     metavar="FILE",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="File with a key for those who only look: `mpserve status`, `why` and `ping`; it opens no value and "
@@ -276,83 +191,13 @@ KEY_OVERLAP: Final[Setting[float]] = Setting(
     help="After a SIGHUP, which has the server read its key files and certificates again: how long the keys "
     "of before still let in. 0: not at all; programs that are connected stay so.",
 )
-MAX_CONNECTIONS: Final[Setting[int | None]] = Setting(
-    name="max_connections",
-    users=_SERVER,
-    option="--max-connections",
-    env="MPSERVE_MAX_CONNECTIONS",
-    metavar="N",
-    parse=partial(parse_count, least=1),
-    default=None,
-    shown="",
-    help="Connections at once; a program has one for itself and one for each of its threads. Unless given: "
-    "65536, or as many as the system lets the server have files open.",
-)
-MAX_CONNECTIONS_PER_ADDRESS: Final[Setting[int]] = Setting(
-    name="max_connections_per_address",
-    users=_SERVER,
-    option="--max-connections-per-address",
-    env="MPSERVE_MAX_CONNECTIONS_PER_ADDRESS",
-    metavar="N",
-    parse=partial(parse_count, least=1),
-    default=32768,
-    shown="32768",
-    help="Connections at once from one IPv4 address, from 64 bits of IPv6, or from this machine (loopback "
-    "and Unix sockets together).",
-)
-MAX_UNAUTHENTICATED: Final[Setting[int]] = Setting(
-    name="max_unauthenticated",
-    users=_SERVER,
-    option="--max-unauthenticated",
-    env="MPSERVE_MAX_UNAUTHENTICATED",
-    metavar="N",
-    parse=partial(parse_count, least=2),
-    default=2048,
-    shown="2048",
-    help="Connections at once that have not proved their key yet; at this number the oldest is closed for "
-    "the next one, and an address that has half of them loses its own oldest.",
-)
-AUTH_TIMEOUT: Final[Setting[float]] = Setting(
-    name="auth_timeout",
-    users=_SERVER,
-    option="--auth-timeout",
-    env="MPSERVE_AUTH_TIMEOUT",
-    metavar="DURATION",
-    parse=partial(_positive_duration, least_s=0.1, example="10s"),
-    default=10.0,
-    shown="10s",
-    help="How long a new connection has to prove its key.",
-)
-MAX_FAILURES: Final[Setting[int]] = Setting(
-    name="max_failures",
-    users=_SERVER,
-    option="--max-failures",
-    env="MPSERVE_MAX_FAILURES",
-    metavar="N",
-    parse=partial(parse_count, least=1),
-    default=20,
-    shown="20",
-    help="Failed attempts of an address, one forgiven each second, after which its next connections are "
-    "answered a second later.",
-)
-MAX_MESSAGE: Final[Setting[int]] = Setting(
-    name="max_message",
-    users=_SERVER,
-    option="--max-message",
-    env="MPSERVE_MAX_MESSAGE",
-    metavar="SIZE",
-    parse=partial(_positive_size, least=64 << 10, example="64K"),
-    default=256 << 20,
-    shown="256M",
-    help="Largest message accepted from a client.",
-)
 MAX_MEMORY: Final[Setting[int | None]] = Setting(
     name="max_memory",
     users=_SERVER,
     option="--max-memory",
     env="MPSERVE_MAX_MEMORY",
     metavar="SIZE",
-    parse=partial(_positive_size, least=1 << 20, example="1M"),
+    parse=partial(positive_size, least=1 << 20, example="1M"),
     default=None,
     shown="",
     help="Hold no more of programs' values than this: puts wait until there is room, what cannot wait fails.",
@@ -374,7 +219,7 @@ DATA: Final[Setting[str | None]] = Setting(
     option="--data",
     env="MPSERVE_DATA",
     metavar="FOLDER",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="Keep everything in this folder: a server that was killed goes on from there.",
@@ -419,7 +264,7 @@ REGISTER: Final[Setting[tuple[str, ...]]] = Setting(
     option="--register",
     env="MPSERVE_REGISTER",
     metavar="MODULE:CLASS",
-    parse=_texts,
+    parse=parse_texts,
     default=(),
     shown="",
     help="Serve a class of your own to standard-library clients, as BaseManager.register does; may be given "
@@ -556,7 +401,7 @@ QUEUE: Final[Setting[str]] = Setting(
     option="--queue",
     env="MPSERVE_WORKER_QUEUE",
     metavar="NAME",
-    parse=_text,
+    parse=parse_text,
     default="tasks",
     shown="tasks",
     help="Queue to take callables from.",
@@ -567,7 +412,7 @@ RESULTS: Final[Setting[str]] = Setting(
     option="--results",
     env="MPSERVE_WORKER_RESULTS",
     metavar="NAME",
-    parse=_text,
+    parse=parse_text,
     default="results",
     shown="results",
     help="Queue to put their results on.",
@@ -589,7 +434,7 @@ WORKER_MAX_MEMORY: Final[Setting[int | None]] = Setting(
     option="--max-memory",
     env="MPSERVE_WORKER_MAX_MEMORY",
     metavar="SIZE",
-    parse=partial(_positive_size, least=32 << 20, example="32M"),
+    parse=partial(positive_size, least=32 << 20, example="32M"),
     default=None,
     shown="",
     help="Replace a worker process that holds more memory than this after a job.",
@@ -612,7 +457,7 @@ WORKER_NAME: Final[Setting[str | None]] = Setting(
     option="--name",
     env="MPSERVE_WORKER_NAME",
     metavar="NAME",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="What to call this worker host in logs and in `mpserve status`; the machine's name unless given.",
@@ -623,7 +468,7 @@ PYTHONPATH: Final[Setting[tuple[str, ...]]] = Setting(
     option="--pythonpath",
     env="MPSERVE_WORKER_PYTHONPATH",
     metavar="FOLDER",
-    parse=_texts,
+    parse=parse_texts,
     default=(),
     shown="",
     help="Folder to import modules from, before all others; may be given several times.",
@@ -634,14 +479,15 @@ CHDIR: Final[Setting[str | None]] = Setting(
     option="--chdir",
     env="MPSERVE_WORKER_CHDIR",
     metavar="FOLDER",
-    parse=_text,
+    parse=parse_text,
     default=None,
     shown="",
     help="Folder to run jobs in.",
 )
 
-TABLE: Final[tuple[Setting[object], ...]] = tuple(
-    value for value in list(globals().values()) if isinstance(value, Setting)
+TABLE: Final[tuple[Setting[object], ...]] = (
+    *(value for value in list(globals().values()) if isinstance(value, Setting)),
+    *LIMITS,
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpshared import settings
+from mpshared import limits, settings
 from mpshared.log import make_logger
 from mpshared.settings import TABLE, Setting, SettingError, for_user
 from mpshared.text import printable, shorten
@@ -179,7 +179,7 @@ def test_a_bad_variable_is_named():
 
 def test_sizes_too_small_to_work_with_are_refused():
     with pytest.raises(SettingError, match="'1K' is too little; write 64K or more"):
-        settings.MAX_MESSAGE.parse("1K")
+        limits.MAX_MESSAGE.parse("1K")
 
 
 def test_the_address_of_a_server_may_leave_out_the_port():

@@ -1,0 +1,90 @@
+"""The limits that a server has settings for, as a part of the table of `settings`.
+
+What each is for, who else has such a one, and what who reaches it sees: `docs/explanation/security.md`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from mpshared.setting import Setting, User, positive_duration, positive_size
+from mpshared.units import parse_count
+
+__all__ = ["LIMITS"]
+
+_SERVER: Final[tuple[User, ...]] = ("server",)
+
+MAX_CONNECTIONS: Final[Setting[int | None]] = Setting(
+    name="max_connections",
+    users=_SERVER,
+    option="--max-connections",
+    env="MPSERVE_MAX_CONNECTIONS",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=None,
+    shown="",
+    help="Connections at once; a program has one for itself and one for each of its threads. Unless given: "
+    "65536, or as many as the system lets the server have files open.",
+)
+MAX_CONNECTIONS_PER_ADDRESS: Final[Setting[int]] = Setting(
+    name="max_connections_per_address",
+    users=_SERVER,
+    option="--max-connections-per-address",
+    env="MPSERVE_MAX_CONNECTIONS_PER_ADDRESS",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=32768,
+    shown="32768",
+    help="Connections at once from one IPv4 address, from 64 bits of IPv6, or from this machine (loopback "
+    "and Unix sockets together).",
+)
+MAX_UNAUTHENTICATED: Final[Setting[int]] = Setting(
+    name="max_unauthenticated",
+    users=_SERVER,
+    option="--max-unauthenticated",
+    env="MPSERVE_MAX_UNAUTHENTICATED",
+    metavar="N",
+    parse=partial(parse_count, least=2),
+    default=2048,
+    shown="2048",
+    help="Connections at once that have not proved their key yet; at this number the oldest is closed for "
+    "the next one, and an address that has half of them loses its own oldest.",
+)
+AUTH_TIMEOUT: Final[Setting[float]] = Setting(
+    name="auth_timeout",
+    users=_SERVER,
+    option="--auth-timeout",
+    env="MPSERVE_AUTH_TIMEOUT",
+    metavar="DURATION",
+    parse=partial(positive_duration, least_s=0.1, example="10s"),
+    default=10.0,
+    shown="10s",
+    help="How long a new connection has to prove its key.",
+)
+MAX_FAILURES: Final[Setting[int]] = Setting(
+    name="max_failures",
+    users=_SERVER,
+    option="--max-failures",
+    env="MPSERVE_MAX_FAILURES",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=20,
+    shown="20",
+    help="Failed attempts of an address, one forgiven each second, after which its next connections are "
+    "answered a second later.",
+)
+MAX_MESSAGE: Final[Setting[int]] = Setting(
+    name="max_message",
+    users=_SERVER,
+    option="--max-message",
+    env="MPSERVE_MAX_MESSAGE",
+    metavar="SIZE",
+    parse=partial(positive_size, least=64 << 10, example="64K"),
+    default=256 << 20,
+    shown="256M",
+    help="Largest message accepted from a client.",
+)
+LIMITS: Final[tuple[Setting[object], ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Setting)
+)

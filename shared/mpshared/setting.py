@@ -1,0 +1,118 @@
+"""What a setting is, and how its text is read; the tables are `settings` and `limits`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Literal, TypeVar
+
+from mpshared.units import SettingError, parse_duration, parse_size
+
+__all__ = [
+    "Setting",
+    "User",
+    "one_of",
+    "parse_text",
+    "parse_texts",
+    "positive_duration",
+    "positive_size",
+]
+
+T = TypeVar("T")
+User = Literal["server", "worker", "client"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One setting: its names, what it may hold, what it is when nobody says anything, who reads it."""
+
+    name: str
+    users: tuple[User, ...]
+    metavar: str
+    parse: Callable[[str], T]
+    default: T
+    shown: str
+    """The default as one would type it; empty where there is none."""
+    help: str
+    env: str
+    choices: tuple[str, ...] = ()
+    option: str = ""
+    """The option's name where a command has one; empty for a setting that only programs have."""
+
+    @property
+    def is_flag(self) -> bool:
+        """Tell whether the option stands alone, without a value."""
+        return isinstance(self.default, bool)
+
+    @property
+    def is_list(self) -> bool:
+        """Tell whether the option may be given several times (in the environment: separated by spaces)."""
+        return isinstance(self.default, tuple)
+
+    def read(self, given: T | None = None, environ: Mapping[str, str] | None = None) -> T:
+        """Find the value: what was given, else the environment's, else the default.
+
+        Raises:
+            SettingError: The environment variable holds something else; the text names the variable.
+        """
+        if given is not None:
+            return given
+        text = (os.environ if environ is None else environ).get(self.env, "")
+        if not text.strip():
+            return self.default
+        try:
+            return self.parse(text)
+        except SettingError as error:
+            msg = f"{self.env}: {error}"
+            raise SettingError(msg) from None
+
+
+def parse_text(text: str) -> str:
+    """Take text as it is."""
+    return text
+
+
+def parse_texts(text: str) -> tuple[str, ...]:
+    """Read words that spaces part."""
+    return tuple(text.split())
+
+
+def _choice(text: str, choices: tuple[str, ...]) -> str:
+    word = text.strip().lower()
+    if word not in choices:
+        msg = f"{text!r} is not known here; write one of {', '.join(choices)}"
+        raise SettingError(msg)
+    return word
+
+
+def positive_size(text: str, least: int, example: str) -> int:
+    """Read a size of at least so many bytes; `example` is what a refusal shows.
+
+    Raises:
+        SettingError: It is none, or less.
+    """
+    size_bytes = parse_size(text)
+    if size_bytes < least:
+        msg = f"{text!r} is too little; write {example} or more"
+        raise SettingError(msg)
+    return size_bytes
+
+
+def positive_duration(text: str, least_s: float, example: str) -> float:
+    """Read a duration of at least so many seconds; `example` is what a refusal shows.
+
+    Raises:
+        SettingError: It is none, or less.
+    """
+    duration_s = parse_duration(text)
+    if duration_s < least_s:
+        msg = f"{text!r} is too short; write {example} or more"
+        raise SettingError(msg)
+    return duration_s
+
+
+def one_of(*choices: str) -> tuple[Callable[[str], str], tuple[str, ...]]:
+    """Return what reads one of these words, and the words."""
+    return partial(_choice, choices=choices), choices
