@@ -31,6 +31,7 @@ from mpclient.patience import Patience
 from mpshared.errors import (
     BadValue,
     MpserveError,
+    NoRoom,
     ProtocolViolation,
     ServerGone,
     SessionExpired,
@@ -303,6 +304,8 @@ class Lane(Numbered):
         except MpserveError as err:
             if isinstance(err, SessionExpired) and err.fields.get("lane") == self.number:
                 raise self._session.lane_over(self, err) from None
+            if isinstance(err, NoRoom):
+                raise  # for one thread more; the others go on
             raise self._session.refused(self.term, err) from None
         except BaseException:
             connection.close()

@@ -36,6 +36,7 @@ TlsKey = Annotated[Any, option(settings.TLS_KEY)]
 TlsCa = Annotated[Any, option(settings.TLS_CA)]
 
 PerAddress = Annotated[int, option(limits.MAX_CONNECTIONS_PER_ADDRESS)]
+SessionObjects = Annotated[int, option(limits.MAX_SESSION_OBJECTS)]
 Unauthenticated = Annotated[int, option(limits.MAX_UNAUTHENTICATED)]
 
 
@@ -79,6 +80,11 @@ def start(
     auth_timeout: Annotated[float, option(limits.AUTH_TIMEOUT)] = limits.AUTH_TIMEOUT.default,
     max_failures: Annotated[int, option(limits.MAX_FAILURES)] = limits.MAX_FAILURES.default,
     max_message: Annotated[int, option(limits.MAX_MESSAGE)] = limits.MAX_MESSAGE.default,
+    max_objects: Annotated[int, option(limits.MAX_OBJECTS)] = limits.MAX_OBJECTS.default,
+    max_names: Annotated[int, option(limits.MAX_NAMES)] = limits.MAX_NAMES.default,
+    max_session_objects: SessionObjects = limits.MAX_SESSION_OBJECTS.default,
+    max_lanes: Annotated[int, option(limits.MAX_LANES)] = limits.MAX_LANES.default,
+    max_waiting: Annotated[int, option(limits.MAX_WAITING)] = limits.MAX_WAITING.default,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
 ) -> int:
     """Start the server and serve until it is stopped.

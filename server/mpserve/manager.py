@@ -17,8 +17,9 @@ from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpserve.core.bounds import NAMES_MAX, OBJECTS_MAX, SESSION_OBJECTS_MAX, WAITING_MAX_BYTES
 from mpserve.core.t_queue import Queue
-from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
+from mpserve.dispatch.dispatcher import LANES_MAX, Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import (
     BadRegistration,
@@ -84,6 +85,11 @@ class Options:
     max_unauthenticated: int = 2048
     auth_timeout_s: float = 10.0
     max_failures: int = 20
+    max_objects: int = OBJECTS_MAX
+    max_names: int = NAMES_MAX
+    max_session_objects: int = SESSION_OBJECTS_MAX
+    max_waiting: int = WAITING_MAX_BYTES
+    max_lanes: int = LANES_MAX
 
 
 class Server:
@@ -111,6 +117,7 @@ class Server:
         self.loop.trouble = lambda err: log.error("loop.failed", error=repr(err), exc_info=err)
         self.store = None if options.data is None else _open_store(options)
         self.engine = self._make_engine()
+        self._set_bounds()
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = self._make_dispatcher(spin_s)
         self._revive()
@@ -144,6 +151,7 @@ class Server:
             limits=Limits(
                 max_message=options.max_message,
                 spin_s=spin_s / 2,
+                lanes=options.max_lanes,
                 allow_shutdown=options.allow_shutdown,
                 admins=self.keys.has("admin"),
                 advertise=str(options.advertise or ""),
@@ -153,6 +161,7 @@ class Server:
             session_timeout_s=options.session_timeout_s,
             grace_s=options.grace_s,
             identity=None if self.store is None else (self.store.server, self.store.epoch),
+            bounds=self.engine.bounds,
         )
 
     def _make_engine(self) -> MemoryEngine:
@@ -167,6 +176,13 @@ class Server:
         from mpserve.engines.journal.engine import JournalEngine  # noqa: PLC0415 - loads SQLite
 
         return JournalEngine(_new_ident, self.store, self.loop.call_soon_threadsafe, **limits)
+
+    def _set_bounds(self) -> None:
+        options, bounds = self.options, self.engine.bounds
+        bounds.objects = options.max_objects
+        bounds.names = options.max_names
+        bounds.session_objects = options.max_session_objects
+        bounds.waiting_bytes = options.max_waiting
 
     def _revive(self) -> None:
         """Go on from what the journal brought back, and have it written to from now on."""

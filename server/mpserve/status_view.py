@@ -19,7 +19,7 @@ __all__ = ["resolve", "show", "tables"]
 
 _PUBLIC: Final = frozenset({"server", "epoch", "version", "limits", "advertise"})
 """Of the greeting; the rest is the asking session's own."""
-_COUNTS: Final = ("connections", "refused")
+_COUNTS: Final = ("connections", "refused", "more")
 """What servers before 0.1.0 was released did not tell."""
 
 
@@ -158,7 +158,8 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
 
 
 def _drawn(status: Row) -> str:
-    server, counts = status["server"], [len(status["sessions"]), len(status["objects"])]
+    server, more = status["server"], status.get("more", {})
+    counts = [len(status[what]) + more.get(what, 0) for what in ("sessions", "objects")]
     heading = f"mpserve {server['version']}, server {server['server']}"
     counted = f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"
     lines = [heading, f"{counted}, {_memory(status['memory'])}"]
@@ -166,6 +167,8 @@ def _drawn(status: Row) -> str:
         lines.append(_connections(status["connections"]))
     if status.get("refused"):
         lines.append(_refused(status["refused"]))
+    if any(more.values()):
+        lines.append(f"not listed below: {more['sessions']} sessions, {more['objects']} objects")
     return draw(lines, tables(status))
 
 

@@ -231,7 +231,7 @@ class TooBig(MpserveError, ValueError):
 
 
 class NoRoom(MpserveError, OSError):
-    """The server has no room for more: its disk is full, or its memory's limit is reached."""
+    """The server has no room for more: its disk is full, or a limit is reached."""
 
     code = "no_room"
 

@@ -85,6 +85,64 @@ MAX_MESSAGE: Final[Setting[int]] = Setting(
     shown="256M",
     help="Largest message accepted from a client.",
 )
+MAX_OBJECTS: Final[Setting[int]] = Setting(
+    name="max_objects",
+    users=_SERVER,
+    option="--max-objects",
+    env="MPSERVE_MAX_OBJECTS",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=1_000_000,
+    shown="1000000",
+    help="Objects on the server: queues, locks, dicts and all others, with a name or without.",
+)
+MAX_NAMES: Final[Setting[int]] = Setting(
+    name="max_names",
+    users=_SERVER,
+    option="--max-names",
+    env="MPSERVE_MAX_NAMES",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=100_000,
+    shown="100000",
+    help="Objects with a name.",
+)
+MAX_SESSION_OBJECTS: Final[Setting[int]] = Setting(
+    name="max_session_objects",
+    users=_SERVER,
+    option="--max-session-objects",
+    env="MPSERVE_MAX_SESSION_OBJECTS",
+    metavar="N",
+    parse=partial(parse_count, least=1),
+    default=250_000,
+    shown="250000",
+    help="Objects that one program may refer to when it makes another.",
+)
+MAX_LANES: Final[Setting[int]] = Setting(
+    name="max_lanes",
+    users=_SERVER,
+    option="--max-lanes",
+    env="MPSERVE_MAX_LANES",
+    metavar="N",
+    parse=partial(parse_count, least=2),
+    default=65536,
+    shown="65536",
+    help="Threads and asyncio tasks of one program that call the server; each can have one call that "
+    "waits there.",
+)
+MAX_WAITING: Final[Setting[int]] = Setting(
+    name="max_waiting",
+    users=_SERVER,
+    option="--max-waiting",
+    env="MPSERVE_MAX_WAITING",
+    metavar="SIZE",
+    parse=partial(positive_size, least=64 << 10, example="64K"),
+    default=1 << 30,
+    shown="1G",
+    help="Values of one program's calls that wait, as puts to full queues do; one such call is always let "
+    "in.",
+)
+
 LIMITS: Final[tuple[Setting[object], ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Setting)
 )

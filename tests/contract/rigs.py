@@ -36,7 +36,7 @@ from mpserve.engines.base import Engine
 from mpserve.engines.memory import MemoryEngine
 from mpshared import errors
 from mpshared.ops import BY_NAME, Role
-from mpshared.values import Blob
+from mpshared.values import Blob, size_bytes
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Control, FrameDecoder, Type
 
@@ -306,6 +306,8 @@ class Rig(ABC):
         outputs = [s.output._kept_bytes for s in catalogue.sessions if s.output is not None]
         kept = sum(s.kept_bytes for s in catalogue.sessions) + sum(outputs)
         fx.room.validate(catalogue.objects.values(), kept)
+        for session in catalogue.sessions:
+            assert session.waiting_bytes == _waiting_bytes(session), session
         assert catalogue.state() == self.replay.state(), "records do not tell all"
         for session in catalogue.sessions:
             for lane in session.lanes.values():
@@ -352,7 +354,7 @@ class DirectThread(Thread):
         call = Call(BY_NAME[pending.name], target, args, tuple(blobs), lane, pending.number)
         lane.admit(call)
         if lane.running is not None:
-            lane.pending.append(call)
+            lane.wait_behind(call)
             return
         lane.running = call
         self.rig.engine.submit(call, self.rig.now_s)
@@ -361,8 +363,7 @@ class DirectThread(Thread):
         pending.seen = True
         lane, call = self.lane, self.lane.unsettled[pending.number]
         lane.forget(pending.number)
-        if call in lane.pending:
-            lane.pending.remove(call)
+        if lane.drop(call):
             return
         under_way = lane.running is call
         if under_way:
@@ -671,6 +672,14 @@ class WiredRig(Rig):
             pending.arrive(None, (), errors.make(answer.code, answer.text, answer.fields))
         else:
             pending.arrive(answer.result, answer.blobs, None)
+
+
+def _waiting_bytes(session: Session) -> int:
+    """Return the size of the values of a session's calls that wait."""
+    lanes = session.lanes.values()
+    parked = [lane.running for lane in lanes if lane.running is not None and lane.running.waiter is not None]
+    waiting = parked + [call for lane in lanes for call in lane.pending]
+    return sum(size_bytes(blob) for call in waiting for blob in call.blobs)
 
 
 class Log:

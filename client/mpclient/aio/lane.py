@@ -176,6 +176,11 @@ class Lane(Numbered):
         # else its caller is cancelled, and is about to abandon it
         self._finish_ending()
 
+    def refused(self, answer: Failed) -> None:
+        """Tell all who wait that the server does not take this lane."""
+        for number in list(self._asked):
+            self.answered(answer._replace(number=number))
+
     @property
     def sent(self) -> int:
         """The number of the last call."""

@@ -309,7 +309,13 @@ class Session(SessionBase):
     def _answered(self, answer: Reply | Failed) -> None:
         if answer.lane:
             lane = self._lane(answer.lane)
-            if lane is not None:
+            if isinstance(answer, Failed) and answer.number == 0:
+                self._attaching.popleft()
+            if lane is None:
+                return
+            if isinstance(answer, Failed) and answer.number == 0:
+                lane.refused(answer)
+            else:
                 lane.answered(answer)
         elif isinstance(answer, Failed) and answer.number == 0:
             if self._term is not None:

@@ -2,6 +2,7 @@
 
 RULES
 * A bound is looked at where something new is made, never where it is used.
+* Who asks for more is told which bound it is, and what to do; nothing is changed.
 * What a journal brings back enters whatever the bounds: it was let in before.
 """
 
@@ -9,22 +10,91 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["Bounds"]
+from mpshared.errors import NoRoom
+from mpshared.units import format_size, shown_size
+
+if TYPE_CHECKING:
+    from mpserve.core.calls import Session
+
+__all__ = ["NAMES_MAX", "OBJECTS_MAX", "SESSION_OBJECTS_MAX", "WAITING_MAX_BYTES", "Bounds"]
+
+OBJECTS_MAX: Final = 1_000_000
+"""A GB of empty ones. Precedent: none that is common; RabbitMQ's max-queues is unlimited unless set."""
+NAMES_MAX: Final = 100_000
+"""To list them takes a tenth of a second."""
+SESSION_OBJECTS_MAX: Final = 250_000
+"""So no program alone can use up what there is for all."""
+WAITING_MAX_BYTES: Final = 1 << 30
+"""Four messages of the usual `--max-message`. Precedent: Redis' client-query-buffer-limit, 1 GB."""
 
 
 class Bounds:
-    """See the file's beginning; `mpserve.manager.Options` has the defaults."""
+    """See the file's beginning."""
 
-    __slots__ = ("connections", "refused")
+    __slots__ = ("connections", "names", "objects", "refused", "session_objects", "waiting_bytes")
 
     def __init__(self) -> None:
+        self.objects = OBJECTS_MAX
+        self.names = NAMES_MAX
+        self.session_objects = SESSION_OBJECTS_MAX
+        """Objects that one session may refer to, when it makes another."""
+        self.waiting_bytes = WAITING_MAX_BYTES
+        """Values of one session's calls that wait."""
         self.refused: Counter[str] = Counter()
-        """How often each limit was reached, by its name; net counts here, too."""
+        """How often each limit was reached, by the name of its setting; net counts here, too."""
         self.connections: Callable[[], Mapping[str, int]] = dict
         """Returns what is to be told of connections, which the core knows nothing of."""
+
+    def check_object(self, objects: int, names: int, references: int, label: str) -> None:
+        """Refuse to make `label` where there are as many as there may be.
+
+        Args:
+            objects: How many there are.
+            names: How many of them have a name; 0 where the new one has none.
+            references: How many its maker refers to.
+            label: How messages name the new one.
+
+        Raises:
+            NoRoom: There are too many.
+        """
+        if objects >= self.objects:
+            self._refuse("max-objects", f"no room for {label}: the server has {objects} objects", _OBJECTS)
+        if names >= self.names:
+            self._refuse("max-names", f"no room for {label}: the server has {names} named objects", _NAMES)
+        if references >= self.session_objects:
+            has = f"no room for {label}: this program has {references} objects"
+            self._refuse("max-session-objects", has, _SESSION)
+
+    def check_waiting(self, session: Session, size: int) -> None:
+        """Refuse a call that would wait with so many bytes of values, unless none of its program does.
+
+        Raises:
+            NoRoom: Its program's calls hold enough.
+        """
+        if session.waiting_bytes and session.waiting_bytes + size > self.waiting_bytes:
+            has = f"calls of this program that wait hold {shown_size(session.waiting_bytes)} of values"
+            self._refuse("max-waiting", f"{has}, and {shown_size(size)} more are too much", _WAITING)
+
+    def _refuse(self, setting: str, what: str, todo: str) -> None:
+        self.refused[setting] += 1
+        limit = getattr(self, _ATTRIBUTES[setting])
+        shown = format_size(limit) if setting == "max-waiting" else str(limit)
+        raise NoRoom(f"{what}; the limit is {shown} (--{setting}). {todo}, or start the server with more")
 
     def statistics(self) -> dict[str, Any]:
         """Return what `mpserve status` shows."""
         return {"connections": dict(self.connections()), "refused": dict(self.refused)}
+
+
+_ATTRIBUTES: Final = {
+    "max-objects": "objects",
+    "max-names": "names",
+    "max-session-objects": "session_objects",
+    "max-waiting": "waiting_bytes",
+}
+_OBJECTS: Final = "Delete some (mpserve rm), or let go of some"
+_NAMES: Final = "Delete some (mpserve rm), or give one a ttl"
+_SESSION: Final = "Let go of some"
+_WAITING: Final = "Wait for some of them"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.room import Room
+from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
     from mpserve.core.ended import Ended
@@ -78,6 +79,7 @@ class Session:
         "restored",
         "room",
         "secret",
+        "waiting_bytes",
     )
 
     def __init__(
@@ -100,8 +102,9 @@ class Session:
         """Objects in which it may own something; more than true is allowed, less is not."""
         self.room = room or Room()
         """Where its kept answers and its output count."""
-        self.kept_bytes = 0
-        """Size of the large answers that its lanes keep until they are acknowledged."""
+        self.kept_bytes = self.waiting_bytes = 0
+        """Size of the large answers that its lanes keep until they are acknowledged; and of the values of its
+        calls that wait, parked or behind others."""
         self.output: Output | None = None
         """What workers print for it; None: nothing so far."""
         self.output_heard = 0
@@ -289,7 +292,32 @@ class Lane:
     def next_call(self) -> Call | None:
         """Make the lane's next call the one that is under way."""
         self.running = self.pending.pop(0) if self.pending else None
+        if self.running is not None and self.running.blobs:
+            self.session.waiting_bytes -= _size(self.running)
         return self.running
+
+    def wait_behind(self, call: Call) -> None:
+        """Have a call wait until those before it are answered."""
+        if call.blobs:
+            self.session.waiting_bytes += _size(call)
+        self.pending.append(call)
+
+    def drop(self, call: Call) -> bool:
+        """Forget a call that waits behind others; tell whether it did."""
+        if call not in self.pending:
+            return False
+        self.pending.remove(call)
+        self.session.waiting_bytes -= _size(call)
+        return True
+
+    def drop_all(self) -> None:
+        """Forget all calls that wait behind others."""
+        while self.pending:
+            self.drop(self.pending[-1])
+
+
+def _size(call: Call) -> int:
+    return sum(map(size_bytes, call.blobs))
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.bounds import Bounds
 from mpserve.core.deadlocks import Deadlocks
 from mpserve.core.effects import Effects
 from mpserve.core.hall import Hall
@@ -60,7 +59,6 @@ class Catalogue(References):
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
         self.watching = Watching()
-        self.bounds = Bounds()
         self._ttl_timers: dict[str, Timer] = {}
         self._removed = 0
 
@@ -125,6 +123,7 @@ class Catalogue(References):
         machine = self.find_named(name, kind) if name is not None else None
         own, of_lock = _parted(kind, settings)
         if machine is None or fresh:
+            self._check_bounds(fx, call.session, kind, name, machine)
             machine = self._create(fx, kind, name, own, list(call.blobs), machine, call.session.id, of_lock)
         else:
             self._agree(fx, (machine, own), (lock_of(machine), of_lock))
@@ -201,7 +200,7 @@ class Catalogue(References):
 
     def status(self, fx: Effects, call: Call) -> None:
         """Answer what `mpserve status` shows."""
-        fx.reply(call, describe(self, fx.room, fx.now_s))
+        fx.reply(call, describe(self, fx))
 
     def why(self, fx: Effects, call: Call, lock: str | None, kind: str | None) -> None:
         """Answer what `mpserve why` shows: of one lock, or of all.
@@ -302,6 +301,19 @@ class Catalogue(References):
         machine.maker = program
         machine.setup(fx, blobs)
         return machine
+
+    def _check_bounds(
+        self, fx: Effects, session: Session, kind: str, name: str | None, namesake: Machine | None
+    ) -> None:
+        """Refuse one more object where there are enough; one in the place of another is none more.
+
+        Raises:
+            NoRoom: There are as many as there may be.
+        """
+        if namesake is None:
+            names = 0 if name is None else len(self.names)
+            label = f"{kind:.40} {name!r}" if name else f"another {kind:.40}"
+            fx.bounds.check_object(len(self.objects), names, self.held_by(session), label)
 
     def _rehearse(
         self, ident: str, kind: str, name: str | None, settings: dict[str, Any], blobs: list[Blob]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mpserve.core.bounds import Bounds
 from mpserve.core.room import VALUE_BYTES, Room
 from mpserve.core.timers import Timers
 from mpshared.values import size_bytes
@@ -31,6 +32,7 @@ class Effects:
 
     __slots__ = (
         "answered",
+        "bounds",
         "closed",
         "ended",
         "events",
@@ -63,6 +65,7 @@ class Effects:
         self.events: list[tuple[str, dict[str, Any]]] = []
         """What an operator should know: names and fields for the log."""
         self.timers = Timers()
+        self.bounds = Bounds()
         self.room = Room()
         """What is stored, and may be. Who stores plain bytes past `keep` counts them by itself."""
 

@@ -3,6 +3,7 @@
 RULES
 * Ownership is handed over: who is unparked already *has* what it waited for; nobody races for it again.
 * A waiter whose lane is suspended keeps its place and is skipped.
+* What calls with values hold while they wait is counted for their session, and bounded (`Bounds`).
 * A peer that is gone is forgotten before anything is handed out, so a dead waiter never swallows anything.
 * A call that comes again after a restart stands where it stood before: in front of all that came since, and
   behind those that were before it. Until it is back it holds up nobody.
@@ -16,6 +17,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
@@ -31,7 +34,7 @@ _PLACE: Final = attrgetter("place")
 class Waiter:
     """A parked call: where it stands, and what happens when its time is up."""
 
-    __slots__ = ("call", "lot", "note", "on_expiry", "place", "since_s", "timer")
+    __slots__ = ("call", "lot", "note", "on_expiry", "place", "since_s", "size_bytes", "timer")
 
     def __init__(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any, since_s: float) -> None:
         self.call = call
@@ -41,6 +44,8 @@ class Waiter:
         """The kind's own remark: recursion depth to restore, a barrier seat, …"""
         self.since_s = since_s
         self.timer: Timer | None = None
+        self.size_bytes = 0
+        """What its values count for what its session's waiting calls may hold."""
         self.place = 0
         """Its place of before a restart, counted over all lines; 0: it has come since."""
 
@@ -72,8 +77,17 @@ class ParkingLot:
     ) -> None:
         """Let `call` wait at the end of the line; after `timeout_s` it leaves and ``on_expiry(fx, call)``
         answers it.
+
+        Raises:
+            NoRoom: It has values, and those of its session that wait hold enough already.
         """
+        size = sum(map(size_bytes, call.blobs)) if call.blobs else 0
+        if size:
+            fx.bounds.check_waiting(call.session, size)
         waiter = Waiter(call, self, on_expiry, note, fx.now_s)
+        if size:
+            waiter.size_bytes = size
+            call.session.waiting_bytes += size
         if timeout_s is not None:
             waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)
         self.line[id(call)] = waiter
@@ -120,9 +134,12 @@ class ParkingLot:
 
     def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:
         """Move `call` from this lot to the end of another, where it waits without a deadline."""
-        since_s = self.line[id(call)].since_s
+        before = self.line[id(call)]
         self.forget(call)
-        waiter = call.waiter = Waiter(call, lot, on_expiry, note, since_s)
+        waiter = call.waiter = Waiter(call, lot, on_expiry, note, before.since_s)
+        if before.size_bytes:
+            waiter.size_bytes = before.size_bytes
+            call.session.waiting_bytes += before.size_bytes
         lot.line[id(call)] = waiter
 
     def forget(self, call: Call) -> None:
@@ -132,6 +149,8 @@ class ParkingLot:
             return
         if waiter.timer is not None:
             waiter.timer.cancel()
+        if waiter.size_bytes:
+            call.session.waiting_bytes -= waiter.size_bytes
         call.waiter = None
 
     def drain(self) -> list[Call]:

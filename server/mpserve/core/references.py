@@ -90,6 +90,13 @@ class References(Machine):
             for ident, n in list(self.by_session.get(session.id, {}).items()):
                 self.let_go(fx, session, ident, n)
 
+    def held_by(self, session: Session) -> int:
+        """Return how many objects a session refers to; 0 for stock clients, which are many under one name."""
+        if session.info.role == STOCK:
+            return 0
+        held = self.by_session.get(session.id)
+        return 0 if held is None else len(held)
+
     def references(self, ident: str) -> int:
         """Return how many references and stored mentions an object has."""
         return sum(self.holders.get(ident, {}).values()) + self.mentions.get(ident, 0)

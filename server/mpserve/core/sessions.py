@@ -59,6 +59,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._live)
 
+    def hosts_first(self) -> Iterator[Session]:
+        """Yield all sessions, worker hosts before the others."""
+        yield from self.supervisors.values()
+        yield from (session for session in self._live.values() if session.info.role != "supervisor")
+
     def find(self, session_id: str) -> Session | None:
         """Return the live session of that id, or None."""
         return self._live.get(session_id)

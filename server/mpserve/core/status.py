@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Session
     from mpserve.core.catalogue import Catalogue
-    from mpserve.core.room import Room
+    from mpserve.core.effects import Effects
+    from mpserve.core.machine import Machine
 
-__all__ = ["describe"]
+__all__ = ["MOST_ROWS", "describe"]
 
 
-def describe(catalogue: Catalogue, room: Room, now_s: float) -> dict[str, Any]:
-    """Return sessions and objects as msgpack data; names are as given: whoever prints them escapes them."""
+MOST_ROWS: Final = 10_000
+"""Sessions, and objects, that are told in full: nobody reads more, and others wait while they are listed."""
+
+
+def describe(catalogue: Catalogue, fx: Effects) -> dict[str, Any]:
+    """Return sessions and objects as msgpack data; names are as given: whoever prints them escapes them.
+
+    Worker hosts come first. Cost: O(what is told).
+    """
+    sessions, objects = catalogue.sessions, catalogue.objects
     return {
-        "memory": room.statistics(),
-        **catalogue.bounds.statistics(),
-        "sessions": [_session(s, now_s) for s in catalogue.sessions],
-        "objects": [
-            {
-                "kind": machine.kind,
-                "name": machine.name,
-                "ident": machine.ident,
-                "references": catalogue.references(machine.ident),
-                **machine.statistics(),
-            }
-            for machine in catalogue.objects.values()
-        ],
+        "memory": fx.room.statistics(),
+        **fx.bounds.statistics(),
+        "more": {
+            "sessions": max(0, len(sessions) - MOST_ROWS),
+            "objects": max(0, len(objects) - MOST_ROWS),
+        },
+        "sessions": [_session(session, fx.now_s) for session in islice(sessions.hosts_first(), MOST_ROWS)],
+        "objects": [_object(catalogue, machine) for machine in islice(objects.values(), MOST_ROWS)],
+    }
+
+
+def _object(catalogue: Catalogue, machine: Machine) -> dict[str, Any]:
+    return {
+        "kind": machine.kind,
+        "name": machine.name,
+        "ident": machine.ident,
+        "references": catalogue.references(machine.ident),
+        **machine.statistics(),
     }
 
 

@@ -18,17 +18,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mpserve.core.bounds import Bounds
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.outputs import Outputs
 from mpserve.dispatch.roles import why_not
 from mpshared import errors
+from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
     from mpserve.engines.base import Engine
     from mpshared.log import Logger
     from mpshared.ops import Role
 
-__all__ = ["Dispatcher", "Limits", "ReplyTo", "new_identity"]
+__all__ = ["LANES_MAX", "Dispatcher", "Limits", "ReplyTo", "new_identity"]
 
 UNANSWERED_MAX = 64
 """Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual
@@ -37,6 +39,9 @@ KEPT_MAX_BYTES = 256 << 20
 """Large answers of a session that are not acknowledged: beyond this a lane must acknowledge what it had
 before it may ask for more. As much as the largest message; a lane that acknowledges as it goes is never
 refused."""
+
+LANES_MAX = 65536
+"""Precedent: RabbitMQ's channel_max, 2047 for a connection; here every asyncio task has one."""
 
 
 class ReplyTo(Protocol):
@@ -65,6 +70,8 @@ class Limits:
     """Clients may stop the server over the wire."""
     admins: bool = False
     """There is an admin key: what operators do needs it, and with it the server may be stopped."""
+    lanes: int = LANES_MAX
+    """Threads and tasks of a session that may call: so many calls of it can be parked."""
     advertise: str = ""
     """Address to put into proxies; "" means the one the peer dialled."""
     advertise_stock: bool = True
@@ -90,6 +97,7 @@ class Dispatcher:
         session_timeout_s: float,
         grace_s: float,
         identity: tuple[str, str] | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         """Make a dispatcher.
 
@@ -102,6 +110,7 @@ class Dispatcher:
             session_timeout_s: Told to clients.
             grace_s: Told to clients.
             identity: Server id and epoch of a state that outlives the server; None: new ones.
+            bounds: How many there may be, and where refusals are counted; None: as usual.
         """
         self.engine = engine
         self.clock = clock
@@ -118,6 +127,7 @@ class Dispatcher:
         self.shortcut = ""
         """Name of the Unix socket on which clients of this machine may go on; "" for none."""
         self.outputs = Outputs(engine.find_session, log)
+        self.bounds = bounds or Bounds()
         self._free: deque[Call] = deque()
         """Calls whose lane's earlier ones are answered."""
         self._at_work = False
@@ -184,13 +194,25 @@ class Dispatcher:
         """Pass a call on, when the lane's earlier ones are answered."""
         lane = call.lane
         if lane.running is not None:
-            lane.pending.append(call)
+            self._wait_behind(lane, call)
             return
         lane.running = call
         if call.op.rank <= lane.rank or self._allowed(call):
             self.engine.submit(call, self.clock())
 
+    def _wait_behind(self, lane: Lane, call: Call) -> None:
+        """Have a call wait for the answer before; if more values than may wait so, for its refusal."""
+        try:
+            if call.blobs:
+                self.bounds.check_waiting(lane.session, sum(map(size_bytes, call.blobs)))
+        except errors.NoRoom as err:
+            call.blobs, call.error, call.answered = (), err, True
+        lane.wait_behind(call)
+
     def _run(self, call: Call) -> None:
+        if call.answered:
+            self.deliver(call)
+            return
         if call.op.rank <= call.lane.rank or self._allowed(call):
             self.engine.submit(call, self.clock())
 
@@ -258,8 +280,7 @@ class Dispatcher:
         if call is None:
             return
         lane.forget(number)
-        if call in lane.pending:
-            lane.pending.remove(call)
+        if lane.drop(call):
             return
         under_way = lane.running is call
         if under_way:

@@ -12,6 +12,7 @@ RULES
 * A lane joins a session only by the key of the role that began it. Who may only observe is a program: no
   worker, and nothing is printed for it or by it.
 * An answer that cannot be sent undoes its call: nothing is taken away without somebody having it.
+* A lane too many is refused by an ERROR of that lane and number 0; the connection goes on.
 * While the peer has much to read, the calls that it has sent are left unread, too.
 """
 
@@ -44,6 +45,9 @@ LARGE_BYTES: Final = 1 << 15
 """An answer of this size counts against what a session may leave unacknowledged; 64 smaller ones are no
 matter."""
 
+SURPLUS_MAX: Final = 1024
+"""Refused lanes of a connection; at one more it is closed."""
+
 
 class OwnSide:
     """One authenticated connection that speaks our protocol."""
@@ -55,6 +59,7 @@ class OwnSide:
         "_lanes",
         "_over",
         "_session",
+        "_surplus",
         "_transport",
         "attentive",
     )
@@ -66,6 +71,8 @@ class OwnSide:
         self._decoder = FrameDecoder(dispatcher.limits.max_message)
         self._session: Session | None = None
         self._lanes: dict[int, Lane] = {}
+        self._surplus: set[int] = set()
+        """Lanes that were refused: each of their calls is told so."""
         self._over = False
         self.attentive = False
         """Calls are left unread until the peer has read what it was told."""
@@ -186,7 +193,8 @@ class OwnSide:
     ) -> None:
         lane = self._lanes.get(lane_number)
         if lane is None or lane.reply_to is not self:
-            raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
+            self._call_without_lane(lane_number, number)
+            return
         if ack == lane.settled + 1 == lane.last_number and lane.running is None and not lane.large:
             lane.unsettled.pop(ack, None)  # as `Lane.settle` does: the one answer there was has arrived
             lane.settled = ack
@@ -201,6 +209,18 @@ class OwnSide:
         lane.last_number = number  # as `Lane.admit`
         lane.unsettled[number] = call
         self._dispatcher.submit(call)
+
+    def _call_without_lane(self, lane_number: int, number: int) -> None:
+        if lane_number not in self._surplus:
+            raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
+        self._error(lane_number, number, self._too_many_lanes())
+
+    def _too_many_lanes(self) -> errors.NoRoom:
+        most = self._dispatcher.limits.lanes
+        return errors.NoRoom(
+            f"this program has {most} threads and tasks that call, as many as one may (--max-lanes); end "
+            "some, or start the server with more"
+        )
 
     def _check_unsettled(self, lane: Lane) -> None:
         limits, kept_bytes = self._dispatcher.limits, lane.session.kept_bytes
@@ -359,6 +379,9 @@ class OwnSide:
         self._join(session)
         if number in session.expired_lanes:
             raise _lane_expired(number, session.expired_lanes[number])
+        if len(session.lanes) >= self._dispatcher.limits.lanes and number not in session.lanes:
+            self._refuse_lane(number)
+            return
         lane = session.lane(number)
         lane.settle(ack)
         self._carry(lane)
@@ -371,6 +394,15 @@ class OwnSide:
         self._attached(attached)
         if number == 0:
             outputs.resumed(session)
+
+    def _refuse_lane(self, number: int) -> None:
+        """Refuse one lane more: its program has enough. The others of this connection go on."""
+        self._dispatcher.bounds.refused["max-lanes"] += 1
+        error = self._too_many_lanes()
+        if len(self._surplus) >= SURPLUS_MAX:
+            raise error
+        self._surplus.add(number)
+        self._error(number, 0, error)
 
     def _unknown(self, session_id: str, secret: Any) -> errors.SessionExpired:
         """Return why a session cannot be joined: it ended, or it is of another server's life."""
@@ -432,6 +464,7 @@ class OwnSide:
             lane.settle(event.ack)
             self._dispatcher.close_lane(lane)
         self._lanes.pop(event.lane, None)
+        self._surplus.discard(event.lane)
 
     def _output(self, session: Session, event: Control) -> None:
         outputs, (about, entries) = self._dispatcher.outputs, event.body

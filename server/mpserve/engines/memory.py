@@ -23,7 +23,7 @@ from mpserve.core.catalogue import Catalogue
 from mpserve.core.effects import Effects
 from mpserve.core.ended import Ended, end_of, holdings_of, last_done
 from mpserve.core.parking import Waiter
-from mpserve.core.sessions import Sessions
+from mpserve.core.sessions import MAX_ENDED, Sessions
 from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
 from mpshared.errors import BadValue, Conflict, InternalError, MpserveError
 from mpshared.ops import Op, check_args
@@ -63,7 +63,7 @@ class MemoryEngine(Engine):
         self.room.limit_bytes = max_bytes
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
         self.catalogue = Catalogue(new_ident, self.sessions)
-        self.bounds = self.catalogue.bounds
+        self.bounds = self.fx.bounds
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -290,9 +290,11 @@ class MemoryEngine(Engine):
         left = [holding.idents for holding in holdings_of(lane, self._held_by(session))]
         taken = [holding for holding in before if holding.idents not in left]
         session.expired_lanes[lane.number] = Ended("", "", taken, [(lane.number, done)])
+        if len(session.expired_lanes) > MAX_ENDED:
+            del session.expired_lanes[next(iter(session.expired_lanes))]
 
     def _stop(self, lane: Lane) -> None:
-        lane.pending.clear()
+        lane.drop_all()
         call, lane.running = lane.running, None
         if call is not None and not call.answered:
             self._take_back(call)

@@ -396,7 +396,8 @@ class FrameDecoder(Assembler):
             return HEADER_BYTES
         size, head_size = _SIZES.unpack_from(chunk, pos)
         if size > self.max_message:
-            raise _lie("size", f"{size} bytes announced, {self.max_message} accepted; send less at once")
+            todo = f"{self.max_message} accepted; send less at once, or raise --max-message"
+            raise _lie("size", f"{size} bytes announced, {todo}")
         if head_size > size or head_size > self.max_head:
             raise _lie("head_size", f"{head_size} bytes of {size}; this side accepts {self.max_head}")
         need: int = HEADER_BYTES + size
