@@ -28,6 +28,7 @@ __all__ = [
     "duration_s",
     "elements_of",
     "flag",
+    "near",
     "pairs_of",
     "part",
     "type_name",
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 RANGE_MAX: Final = 1_000_000
-"""Elements that a range may give: ten bytes of a pickle can ask for any number of them."""
+"""Elements that a range, or a shared object, may give: ten bytes of a pickle can ask for any number of them,
+and a list that is extended by itself doubles with each request."""
 NUMBERS: Final = "bBhHiIlLqQfd"
 """Type codes of arrays of numbers. (Those of text are going to be removed from Python.)"""
 
@@ -89,12 +91,12 @@ def part(wanted: slice) -> list[int | None]:
     """Return a slice as it travels in our operations."""
     wrong = "slice indices must be integers or None or have an __index__ method"
     ends = wanted.start, wanted.stop, wanted.step
-    return [end if end is None else whole(_near(end), wrong) for end in ends]
+    return [end if end is None else whole(near(end), wrong) for end in ends]
 
 
-def _near(end: Any) -> Any:
-    """Return a number that a slice takes for the same."""
-    return max(_LEAST, min(end, _MOST)) if isinstance(end, int) else end
+def near(number: Any) -> Any:
+    """Return a number that slices, and what only compares it with lengths, take for the same."""
+    return max(_LEAST, min(number, _MOST)) if isinstance(number, int) else number
 
 
 # -- containers ------------------------------------------------------------------------------------
@@ -233,7 +235,19 @@ def with_elements(obj: Any, go_on: Callable[[list[Any]], Any]) -> Any:
     if kind not in _READING:
         raise TypeError(f"{type_name(obj)!r} object is not iterable")
     operation, args, made_of = _READING[kind]
-    return Plan(operation, list(args), [], lambda result, out: go_on(made_of(result, out)), obj.ident)
+
+    def read(result: Any, out: Sequence[Blob]) -> Any:
+        _check_few(len(out) if kind == "list" else len(result), kind)
+        return go_on(made_of(result, out))
+
+    return Plan(operation, list(args), [], read, obj.ident)
+
+
+def _check_few(count: int, kind: str) -> None:
+    if count > RANGE_MAX:
+        raise TooBig(
+            f"the shared {kind} has {count} elements, more than {RANGE_MAX}: pass less of them at a time"
+        )
 
 
 def with_all_elements(
@@ -254,6 +268,7 @@ def with_pairs(other: Any, go_on: Callable[[Pairs], Any]) -> Any:
         return with_elements(other, lambda elements: go_on(pairs_of(elements)))
 
     def read(names: Any, out: Sequence[Blob]) -> Any:
+        _check_few(len(names), "dict")
         return go_on([(look_key(name), look(blob)) for name, blob in zip(names, out, strict=True)])
 
     return Plan("dict.items", [], [], read, other.ident)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final
 
-from mpserve.dispatch.faces.arguments import flag, part, type_name, whole, with_elements
+from mpserve.dispatch.faces.arguments import flag, near, part, type_name, whole, with_elements
 from mpserve.dispatch.faces.base import Face, Plan, look, nothing, only, show_all, store
 from mpshared import symbolic
 from mpshared.errors import NotSupported
@@ -72,7 +72,7 @@ class ListFace(Face):
         return self._plan("snapshot", then=lambda _, out: [*show_all(out), *other])
 
     def m__mul__(self, n: Any, /) -> Any:
-        times = max(0, whole(n, "can't multiply sequence by non-int of type {!r}"))
+        times = max(0, whole(near(n), "can't multiply sequence by non-int of type {!r}"))
 
         def repeat(_: Any, out: Sequence[Blob]) -> list[Any]:
             if len(out) * times > REPEAT_MAX:
@@ -87,7 +87,7 @@ class ListFace(Face):
     m__rmul__ = m__mul__
 
     def m__imul__(self, n: Any, /) -> Any:
-        times = whole(n, "can't multiply sequence by non-int of type {!r}")
+        times = whole(near(n), "can't multiply sequence by non-int of type {!r}")
         return self._plan("repeat", times, then=lambda _result, _out: self.copy())
 
     def m__iadd__(self, other: Any, /) -> Any:
