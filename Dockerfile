@@ -7,15 +7,18 @@ ARG PYTHON_VERSION=3.13
 FROM python:${PYTHON_VERSION}-slim AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/mpserve
-# What the project depends on changes seldom: a layer of its own, made from pyproject.toml alone.
-COPY pyproject.toml ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > /tmp/run.txt \
- && pip --python /opt/mpserve/bin/python install --no-cache-dir -r /tmp/run.txt
-COPY README.md LICENSE ./
+# What the project depends on changes seldom: a layer of its own. Each file that is installed is one whose hash `scripts/lock`
+# has written down.
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv --without-pip /opt/build \
+ && pip --python /opt/mpserve/bin/python install --no-cache-dir --require-hashes -r requirements.lock \
+ && pip --python /opt/build/bin/python install --no-cache-dir --require-hashes -r requirements-build.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY client client
 COPY shared shared
-RUN pip --python /opt/mpserve/bin/python install --no-cache-dir --no-deps .
+RUN pip --python /opt/build/bin/python wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+ && pip --python /opt/mpserve/bin/python install --no-cache-dir --no-deps /tmp/wheel/*.whl
 
 FROM python:${PYTHON_VERSION}-slim
 # The folder of the key exists beforehand, so that a new volume mounted there belongs to this user and to nobody else. Those of

@@ -52,7 +52,7 @@ find_python() {
   fail "no Python 3.11 or newer with venv found; install one (on Debian: apt install python3 python3-venv), or name it: MPSERVE_PYTHON=/path/to/python3"
 }
 
-# requirements PYTHON PART...: prints what pyproject.toml lists under build, run or dev, one a line
+# requirements PYTHON PART...: prints what pyproject.toml lists under build, run, or a dependency group's name, one a line
 requirements() {
   "$1" - "${@:2}" <<'PYTHON'
 import sys, tomllib
@@ -61,7 +61,7 @@ with open("pyproject.toml", "rb") as file:
 parts = {
     "build": project["build-system"]["requires"],
     "run": project["project"]["dependencies"],
-    "dev": project["dependency-groups"]["dev"],
+    **project["dependency-groups"],
 }
 print("\n".join(line for part in sys.argv[1:] for line in parts[part]))
 PYTHON
