@@ -284,3 +284,12 @@ def test_names_cannot_draw_on_the_terminal():
 
 def test_shared_objects_do_not_show_their_ident():
     assert text([Ref("dict", "5ec4e7")]) == "[<DictProxy object, typeid 'dict'>]"
+
+
+@pytest.mark.parametrize("batch", [b"(e", b"(u", b"(\x90"])
+@pytest.mark.parametrize("whole", [b"cm\nC\n)\x81%b.", b"K\x01%b."])
+def test_an_empty_batch_is_nothing_whatever_it_is_for(whole, batch):
+    """As to the pickle module: a number takes one, too, and an object is the same with it as without."""
+    with_it, without = load(b"\x80\x04" + whole % batch), load(b"\x80\x04" + whole % b"")
+    assert text(with_it, limit=100) == text(without, limit=100)
+    assert equal(with_it, without)

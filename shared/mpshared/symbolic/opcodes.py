@@ -209,7 +209,12 @@ def _additems(machine: Machine) -> None:
 
 
 def _record(target: object, verb: Verb, content: list[Any]) -> None:
-    """Note in a stub that `content` goes into it; batches of one kind that follow each other are one step."""
+    """Note in a stub that `content` goes into it; batches of one kind that follow each other are one step.
+
+    An empty batch is nothing at all, whatever it is for: so it is to the pickle module.
+    """
+    if not content:
+        return
     if type(target) is not Stub:
         raise MalformedPickle(f"a pickle tries to {verb.value} to a {type(target).__name__}: it is damaged")
     if target.steps and target.steps[-1][0] is verb:
