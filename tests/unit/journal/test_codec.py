@@ -71,6 +71,16 @@ def test_other_msgpack_is_no_row(rows):
         decode(data, zlib.crc32(data))
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [["tag", b"", [], []], [0, "text", [], []], [0, b"", [1], []], [0, b"", [], [b"ref"]], [0, b"", []]],
+)
+def test_a_value_of_other_parts_is_no_row(parts):
+    data = msgpack.packb([[0, "1f", "put", [msgpack.ExtType(2, msgpack.packb(parts))]]])
+    with pytest.raises(Damaged, match="no row"):
+        decode(data, zlib.crc32(data))
+
+
 @given(st.binary())
 def test_any_bytes_are_a_row_or_damaged(data):
     try:

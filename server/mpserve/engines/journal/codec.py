@@ -101,6 +101,14 @@ def read_answer(fields: Iterable[Any]) -> Answer:
 _READERS: Final[dict[int, Any]] = {_RECORD: _read_record, _ANSWER: lambda row: read_answer(row[1:])}
 
 
+def _read_value(tag: Any, data: Any, buffers: Any, refs: Any) -> Value:
+    if [type(part) for part in (tag, data, buffers, refs)] != [int, bytes, tuple, tuple]:
+        raise TypeError("no value")
+    if not ({*map(type, buffers)} <= {bytes} and {*map(type, refs)} <= {str}):
+        raise TypeError("no value")
+    return Value(tag, data, buffers, refs)
+
+
 def _plain(value: object) -> object:
     """Return what stands for what msgpack does not know."""
     kind = type(value)
@@ -124,6 +132,5 @@ def _extension(code: int, data: bytes) -> PickledKey | Value:
     if code == _KEY:
         return PickledKey(data)
     if code == _VALUE:
-        tag, pickled, buffers, refs = msgpack.unpackb(data, use_list=False)
-        return Value(tag, pickled, buffers, refs)
+        return _read_value(*msgpack.unpackb(data, use_list=False, timestamp=2))
     raise ValueError(f"unknown extension {code}")
