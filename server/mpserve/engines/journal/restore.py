@@ -32,7 +32,9 @@ __all__ = ["Restorer"]
 
 
 _DOES_NOT_FIT: Final = (
+    ArithmeticError,
     AttributeError,
+    RuntimeError,
     LookupError,
     TypeError,
     ValueError,

@@ -1,0 +1,26 @@
+"""Rows that are whole and cannot have been written: their reading ends as it does at any other damage."""
+
+import pytest
+
+from mpserve.engines.journal.codec import Damaged
+from mpserve.engines.journal.restore import Restorer
+
+ARRAY = ("", "created", ("1f", "array", None, {"typecode": "i", "numbers": [1, 2]}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("1f", "replaced", (None, None, None, [1 << 40])),
+        ("1f", "replaced", (0, 2, 0, [1])),
+        ("1f", "set", (9, 1)),
+        ("1f", "set", (0, "text")),
+        ("1f", "no such change", ()),
+        ("none", "set", (0, 1)),
+    ],
+)
+def test_a_change_that_does_not_fit_is_damage(change):
+    restorer = Restorer()
+    restorer.apply([ARRAY])
+    with pytest.raises(Damaged, match="does not fit what came before it"):
+        restorer.apply([change])
