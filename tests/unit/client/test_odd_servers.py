@@ -15,6 +15,7 @@ ATTACHED = {
     "limits": {"max_message": 1 << 20},
     "session_timeout_s": 30.0,
 }
+ODD = [{"spin_s": "long"}, {"last": "one"}, {"advertise": 5}]
 
 
 def begin(attached):
@@ -30,6 +31,12 @@ def test_a_sound_answer_makes_a_term():
 def test_an_answer_with_something_else_in_it_is_refused(name, value):
     with pytest.raises(ProtocolViolation, match="no server of mpserve"):
         begin({**ATTACHED, name: value})
+
+
+@pytest.mark.parametrize("more", ODD)
+def test_an_answer_with_something_else_besides_is_refused(more):
+    with pytest.raises(ProtocolViolation, match="no server of mpserve"):
+        begin({**ATTACHED, **more})
 
 
 @pytest.mark.parametrize("name", ATTACHED)
