@@ -12,7 +12,10 @@ RULES
 * References that came with a value are claimed before it is opened, so a value that cannot be read leaks
   none.
 
-Cost: a value of plain types takes one pass of the C pickler; each class or function it names takes one
+* Nearly all values mention none of that. So the plain C pickler goes first (`_Plain`), and what it stumbles
+  over is pickled again, with care.
+
+Cost: most values take one pass of the C pickler. With care, each class or function that is named takes one
 look-up more. cloudpickle is imported by the first value that needs it.
 """
 
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BUFFER_BYTES",
     "PLAIN",
-    "Dumper",
     "ProxyBase",
     "current_session",
     "dumps",
@@ -68,12 +70,23 @@ PLAIN: Final = frozenset({int, str, bytes, float, bool, bytearray, complex, type
 _LONG: Final = frozenset({str, bytes, bytearray})
 _SCALARS: Final = frozenset({bool, float, bytes, type(None)})
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
+_OF_MAIN: Final = b"_main__"
+"""What is in every pickle that names something of the program's main module."""
+_FRAME_MOST_BYTES: Final = 1 << 17
+"""No frame is longer: a frame ends after 64 KiB, and what is as long as that alone is in none."""
+_KEPT_BYTES: Final = 1 << 16
+"""The pickler of a value larger than this is not used again: it would keep the room for all that it noted."""
 
 
 class ProxyBase:
     """What picklers recognise: a live shared object. `objects.base.Proxy` is the one subclass."""
 
     __slots__ = ()
+
+    def __reduce_ex__(self, protocol: Any, /) -> Any:
+        if _own.plain.at_work:
+            raise _NeedsCare
+        return super().__reduce_ex__(protocol)
 
     def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
         """Return (reduce, all idents in it) for a value to `session`'s server; None: it lives elsewhere."""
@@ -84,14 +97,16 @@ class _CodeInside(Exception):
     """The value mentions code that cannot be imported elsewhere."""
 
 
-class _Writer:
-    """What both picklers share: where mentions and large buffers are put down."""
+class _NeedsCare(Exception):
+    """The value mentions a shared object."""
 
-    __slots__ = ("buffers", "refs", "session")
 
-    def __init__(self, session: SessionBase) -> None:
-        self.session = session
-        self.refs: list[str] = []
+class _Buffers:
+    """Where picklers put down large buffers."""
+
+    __slots__ = ("buffers",)
+
+    def __init__(self) -> None:
         self.buffers: list[memoryview] = []
 
     def keep_inside(self, buffer: pickle.PickleBuffer) -> bool:
@@ -104,6 +119,17 @@ class _Writer:
             return True
         self.buffers.append(raw)
         return False
+
+
+class _Writer(_Buffers):
+    """Where a pickler that takes care puts down mentions, too."""
+
+    __slots__ = ("refs", "session")
+
+    def __init__(self, session: SessionBase) -> None:
+        super().__init__()
+        self.session = session
+        self.refs: list[str] = []
 
     def mention(self, proxy: ProxyBase) -> Any:
         """Note a proxy and say how to write it."""
@@ -187,6 +213,78 @@ def dumps(obj: object, session: SessionBase) -> Blob:
         return NONE
     if type(obj) in PLAIN:
         return _dumps_long(obj) if is_long(obj) else pickle.dumps(obj, _PROTOCOL)
+    plain = _own.plain
+    blob = None if plain.at_work else plain.dumps(obj)
+    return _dumps_with_care(obj, session) if blob is None else blob
+
+
+class _Pieces(list[bytes]):
+    """A file for a pickler: the pieces that it wrote. Long ones are the value's own."""
+
+    __slots__ = ()
+    write = list.append
+
+    def joined(self) -> bytes:
+        return self[0] if len(self) == 1 else b"".join(self)
+
+
+class _Plain:
+    """A thread's pickler for values that need no care; it is used again and again."""
+
+    __slots__ = ("_beside", "_pickler", "_pieces", "at_work")
+
+    def __init__(self) -> None:
+        self.at_work = False
+        """While it is, code of the value's own may come here again."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pieces = _Pieces()
+        self._beside = _Buffers()
+        self._pickler = pickle.Pickler(self._pieces, _PROTOCOL, buffer_callback=self._beside.keep_inside)
+
+    def dumps(self, obj: object) -> Blob | None:
+        """Pickle a value; None: it is to be pickled with care, be it to find again what is wrong with it."""
+        pickler, pieces = self._pickler, self._pieces
+        self.at_work = True
+        try:
+            pickler.dump(obj)
+            pickler.clear_memo()
+        except BaseException as err:
+            self._begin()
+            if not isinstance(err, Exception):
+                raise
+            return None
+        finally:
+            self.at_work = False
+        if len(pieces) > 1 or self._beside.buffers:
+            return self._joined()
+        data = pieces.pop()
+        if len(data) > _KEPT_BYTES:
+            self._begin()
+        return None if _OF_MAIN in data else data
+
+    def _joined(self) -> Blob | None:
+        """Take several pieces, or one with buffers beside it."""
+        pieces, buffers = self._pieces, self._beside.buffers
+        self._begin()
+        if any(_OF_MAIN in piece for piece in pieces if len(piece) <= _FRAME_MOST_BYTES):
+            return None
+        data = pieces.joined()
+        return Value(PICKLE, data, tuple(buffers)) if buffers else data  # type: ignore[arg-type]  # as good as bytes
+
+
+class _Own(threading.local):
+    """What each thread has of its own."""
+
+    def __init__(self) -> None:
+        self.plain = _Plain()
+
+
+_own = _Own()
+
+
+def _dumps_with_care(obj: object, session: SessionBase) -> Blob:
     writer = _Writer(session)
     pieces = _Pieces()
     try:
@@ -210,46 +308,6 @@ def _dumps_long(obj: object) -> bytes:
     pieces = _Pieces()
     pickle.Pickler(pieces, _PROTOCOL).dump(obj)
     return pieces.joined()
-
-
-class _Pieces(list[bytes]):
-    """A file for a pickler: the pieces that it wrote. Long ones are the value's own."""
-
-    __slots__ = ()
-    write = list.append
-
-    def joined(self) -> bytes:
-        return self[0] if len(self) == 1 else b"".join(self)
-
-
-class Dumper:
-    """Pickles many values, one after the other, for a fifth of what `dumps` costs. For one thread."""
-
-    __slots__ = ("_pickler", "_pieces", "_writer", "session")
-
-    def __init__(self, session: SessionBase) -> None:
-        self.session = session
-        self._begin()
-
-    def _begin(self) -> None:
-        self._writer = _Writer(self.session)
-        self._pieces = _Pieces()
-        self._pickler = _Pickler(self._pieces, self._writer)
-
-    def dumps(self, obj: object) -> Blob:
-        """Pickle one value; see `dumps`, whose words for None this does not know."""
-        pieces = self._pieces
-        try:
-            self._pickler.dump(obj)
-            self._pickler.clear_memo()
-        except Exception:  # noqa: BLE001 - the long way finds it again, or another one
-            self._begin()
-            return dumps(obj, self.session)
-        if len(pieces) == 1 and not self._writer.refs and not self._writer.buffers:
-            return pieces.pop()
-        blob = self._writer.blob(PICKLE, b"".join(pieces))
-        self._begin()
-        return blob
 
 
 def own_buffers(blob: Blob) -> Blob:

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mpclient.pickling import Dumper, own_buffers
+from mpclient.pickling import dumps, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
@@ -130,17 +130,17 @@ class Flow:
             self._finish()
 
     def _feed(self) -> None:
-        source, dumps = iter(self._made), Dumper(self._jobs.session).dumps
+        source = iter(self._made)
         while room := self._await_room():
             for _ in range(min(room, _STEP)):
                 job = next(source, _END)
                 if job is _END:
                     return
-                self._offer(self._pickled(dumps, job))
+                self._offer(self._pickled(job))
 
-    def _pickled(self, dumps: Any, job: Any) -> Blob | Failure:
+    def _pickled(self, job: Any) -> Blob | Failure:
         try:
-            blob: Blob = dumps(job)
+            blob = dumps(job, self._jobs.session)
         except Exception as err:  # noqa: BLE001 - this item's failure, and no other's
             return Failure(explained(err, roots_of(job, self._offered * self._items), self._jobs.session))
         if type(blob) is bytes:

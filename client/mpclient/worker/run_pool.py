@@ -13,7 +13,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import CALL, MAP, ONCE, STAR
-from mpclient.pickling import PLAIN, Dumper, is_long
+from mpclient.pickling import PLAIN, dumps, is_long
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
 
@@ -47,7 +47,6 @@ class PoolRunner:
         self._pools = pools
         self._failures = failures
         self._breaker = breaker
-        self._dumper = Dumper(session)
         self._at = 0
         """The number of the job whose code runs."""
         self.versions: Sequence[Sequence[int]] = ()
@@ -120,9 +119,8 @@ class PoolRunner:
 
     def _pickled(self, function: object, answer: object) -> tuple[Blob, Any]:
         try:
-            result = self._dumper.dumps(answer)
+            result = dumps(answer, self._session)
         except BaseException as err:  # noqa: BLE001 - users' __reduce__ and __getstate__
-            self._dumper = Dumper(self._session)
             return self._failures.not_sent(function, answer, err, self._session), None
         return (result, None) if type(result) is bytes else _kept(result, answer)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,10 +37,17 @@ def test_what_is_there_is_found(ends):
     assert spin.resting == 0
 
 
-def test_what_comes_later_is_slept_for(ends):
-    spin = Spin(1e-6)
+def test_what_comes_later_is_slept_for(ends, monkeypatch):
+    spin, times = Spin(1.0), iter([0.0, 2.0])
     sender = threading.Timer(0.02, ends[1].send, (b"answer",))
-    sender.start()
+
+    def clock():
+        now_s = next(times)
+        if now_s:  # it has looked, and its time is over
+            sender.start()
+        return now_s
+
+    monkeypatch.setattr("mpclient.awake.time", SimpleNamespace(perf_counter=clock))
     assert receive(ends[0], spin) == b"answer"
     assert spin.resting == 1
     sender.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import contextlib
 import datetime
 import pickle
 import sys
@@ -192,3 +193,55 @@ def test_keys_that_are_no_plain_scalars_are_pickled(key):
 def test_keys_must_be_hashable(key):
     with pytest.raises(TypeError, match="unhashable"):
         dumps_key(key)
+
+
+Main = type("Main", (), {"__module__": "__main__"})
+
+
+class TestPlainFirst:
+    """Most values need no care, and are pickled by one pickler of the thread's, again and again."""
+
+    def test_what_is_in_one_value_is_not_in_the_next(self, session):
+        shared = [1, 2]
+        assert dumps([shared, shared], session) == dumps([shared, shared], session)
+        assert loads(dumps({"a": shared}, session), session) == {"a": shared}
+
+    @pytest.mark.parametrize(
+        "spoilt", [[lambda: 5], [Main], [sys], [memoryview(b"x")], [array.array("b")] * 2]
+    )
+    def test_what_cannot_be_done_so_does_not_spoil_the_next(self, session, spoilt):
+        with contextlib.suppress(TypeError):
+            dumps(spoilt, session)
+        assert loads(dumps([1, 2], session), session) == [1, 2]
+
+    def test_an_interruption_gets_out_and_does_not_spoil_the_next(self, session):
+        with pytest.raises(KeyboardInterrupt):
+            dumps([[1], Interrupts()], session)
+        assert loads(dumps([1, 2], session), session) == [1, 2]
+
+    def test_code_of_a_value_may_pickle_others_meanwhile(self, session):
+        assert loads(dumps([Inside(session), "beside"], session), session) == [["inside"], "beside"]
+
+    @pytest.mark.parametrize("length", [10, 70_000, 200_000])
+    def test_text_that_says_main_is_no_code(self, session, length):
+        text = "__main__" * (length // 8)
+        assert loads(dumps([text, text.encode()], session), session) == [text, text.encode()]
+
+    def test_main_is_found_behind_much_else(self, session):
+        others = [b"x" * 100_000, *range(50_000)]
+        assert needs_python(dumps([others, Main], session)) == sys.version_info[:2]
+
+
+class Interrupts:
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+class Inside:
+    """A value whose own code has another value pickled."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def __reduce__(self):
+        return pickle.loads, (dumps(["inside"], self.session),)

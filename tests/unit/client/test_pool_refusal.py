@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from mpclient.jobs_format import CALL, MAP
-from mpclient.pickling import Dumper, dumps, loads
+from mpclient.pickling import dumps, loads
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.session import Session
 from mpshared.address import Address
@@ -100,19 +100,17 @@ def test_something_that_contains_itself_ends_the_search(session):
 def test_many_values_in_a_row_are_what_they_are_alone(session):
     shared = [1, 2]
     values = [1, "text", shared, [shared, shared], lambda: 5, bytearray(100_000), None, {"a": shared}]
-    dumper = Dumper(session)
     for value in values:
-        opened = loads(dumper.dumps(value), session)
+        opened = loads(dumps(value, session), session)
         assert opened() == 5 if callable(opened) else opened == value
 
 
 def test_a_value_that_cannot_be_pickled_does_not_spoil_the_next(session):
-    dumper = Dumper(session)
     with pytest.raises(TypeError):
-        dumper.dumps([1, LOCK])
+        dumps([1, LOCK], session)
     with pytest.raises(pickle.PicklingError, match="nothing"):
-        dumper.dumps(Raises())
-    assert loads(dumper.dumps([1, 2]), session) == [1, 2]
+        dumps(Raises(), session)
+    assert loads(dumps([1, 2], session), session) == [1, 2]
 
 
 class Raises:
