@@ -5,7 +5,7 @@
 RULES
 * A worker waits in one place only: on its recipe queue. Here stands which queues have such workers.
 * Pools take turns: who was given a worker goes to the end of the line. Who may be given none, because as many
-  sessions as it may have are at work for it, does not stand in the line.
+  sessions as it may have are at work for it, does not stand in the line; only these sessions are given more.
 * Nobody waits for what is there: a worker that comes is given jobs at once, jobs that come go to the worker
   that waited longest. So what is open here fits none of those who wait.
 * A process that has run jobs of an equipped pool (one with an initializer or modules of its own) is *bound*
@@ -44,6 +44,13 @@ class JobPool(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether it has jobs, and may have one more worker."""
+
+    @property
+    def is_staffed(self) -> bool:
+        """Whether it has jobs, and as many workers as it may have."""
+
+    def has_at_work(self, session: Session) -> bool:
+        """Tell whether a session is one of its workers."""
 
     @property
     def owner(self) -> str | None:
@@ -93,6 +100,8 @@ class Hall:
         self._sessions = sessions
         self.pools: OrderedDict[JobPool, None] = OrderedDict()
         """Those that are open, in turn."""
+        self.staffed: dict[JobPool, None] = {}
+        """Those that have jobs for their own workers only."""
         self.queues: dict[WorkersQueue, None] = {}
         """Those on which workers may wait who take jobs of pools; more than true is allowed, less is not."""
         self.streams: dict[StreamQueue, str] = {}
@@ -138,14 +147,20 @@ class Hall:
 
     def note(self, pool: JobPool) -> None:
         """Take note of a pool that changed."""
-        if not pool.is_open:
-            self.pools.pop(pool, None)
-        elif pool not in self.pools:
-            self.pools[pool] = None
+        if pool.is_open:
+            self.pools.setdefault(pool)
+            self.staffed.pop(pool, None)
+            return
+        self.pools.pop(pool, None)
+        if pool.is_staffed:
+            self.staffed[pool] = None
+        else:
+            self.staffed.pop(pool, None)
 
     def forget(self, pool: JobPool) -> None:
         """Forget a pool that is deleted."""
         self.pools.pop(pool, None)
+        self.staffed.pop(pool, None)
 
     def wait_at(self, queue: WorkersQueue) -> None:
         """Note that a worker waits at `queue` who takes jobs of pools."""
@@ -166,10 +181,17 @@ class Hall:
     def serve(self, fx: Effects, call: Call, n: int, lost: int) -> bool:
         """Give a worker the next jobs of a pool, if it may have any."""
         pools = list(self.pools)
+        if self.staffed:  # who asks while it is still at work asks ahead
+            pools += [pool for pool in self.staffed if pool.has_at_work(call.session)]
         bond = self.bonds.get(call.session.id)
         if bond is not None and fx.now_s < bond.since_s + STAY_S:
             pools.sort(key=lambda pool: pool.owner != bond.program)
         return any(self._give(fx, pool, call, n, lost) for pool in pools)
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a worker that comes may find some."""
+        return bool(self.pools or self.staffed)
 
     def holds(self, fx: Effects, session: Session) -> bool:
         """Tell whether a worker should go on with the pools of a program: for other jobs it is replaced."""

@@ -75,7 +75,7 @@ class QueueGetters(QueueStream):
             self._answer(fx, call, want, ())
 
     def _get(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
-        pools = bool(self.hall.pools) and not self._is_over and takes_pool_jobs(call, want)
+        pools = self.hall.has_jobs and not self._is_over and takes_pool_jobs(call, want)
         if pools:
             self._pools_turn = not self._pools_turn or self.hall.holds(fx, call.session)
             if self._pools_turn and self.hall.serve(fx, call, want.n, want.lost):
