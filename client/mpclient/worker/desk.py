@@ -1,15 +1,18 @@
 """The desk: the batch of jobs under way in a worker process.
 
     leased --> jobs --next_job--> current --finish--> finished --collect--> results on their way
-                '-------- clear (the tender, a stop) --------> handed back
+        |       |'-------- clear (the tender, a stop) --------> handed back
+        |       '-- take_ahead --.
+        '--> ahead: the next batch, fetched while this one runs
 
 RULES
 * Jobs are run in the order in which they were leased: when this process dies, the server takes the oldest
   one for the one it was at.
 * The main thread runs jobs; the tender takes from both sides meanwhile. Jobs and results are moved one by one
   by single steps of a deque, so that each goes one way only, without a lock for each; only pills need one.
-* `leased` names everything that may still be this session's. What is on it and was finished meanwhile is
+* `held` names everything that may still be this session's. What is on it and was finished meanwhile is
   passed over by the server, so handing all of it back is always right.
+* Results of one pool are collected before a batch of another one is begun: they go to different places.
 """
 
 from __future__ import annotations
@@ -25,9 +28,11 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from mpshared.values import NONE, Blob, size_bytes
 
-__all__ = ["NOTHING", "Desk", "Finished", "Range", "ranges_of"]
+__all__ = ["NOTHING", "Batch", "Desk", "Finished", "Lease", "Range", "ranges_of"]
 
 Range: TypeAlias = tuple[int, int]
+Lease: TypeAlias = "tuple[list[Range], str | None]"
+"""Numbers of jobs, and the pool that they are from; None: the recipe queue."""
 T = TypeVar("T")
 
 
@@ -48,6 +53,21 @@ class Finished(NamedTuple):
 
 
 NOTHING: Final = Finished((), (), ())
+
+
+class Batch(NamedTuple):
+    """Jobs as an exchange brings them."""
+
+    runs: Sequence[Sequence[int]]
+    """[[first, last, attempt], …]"""
+    blobs: Sequence[Blob]
+    pool: str | None = None
+    spec_version: int = 0
+
+    @property
+    def lease(self) -> Lease:
+        """The numbers, and whose they are."""
+        return [(first, last) for first, last, _ in self.runs], self.pool
 
 
 def ranges_of(numbers: Sequence[int]) -> list[Range]:
@@ -86,7 +106,10 @@ class Desk:
         self.spec_version = 0
         """Of that pool."""
         self.began_s = 0.0
-        """When the batch was received, monotonic."""
+        """When the batch was begun, monotonic."""
+        self.planned_s = 0.0
+        """How long a batch should take."""
+        self._ahead: Batch | None = None
         self._pill: int | None = None
         """Number of the pill that ended the batch."""
 
@@ -126,6 +149,54 @@ class Desk:
         numbers, results, alive = zip(*done, strict=True)
         return Finished(numbers, results, [thing for thing in alive if thing is not None], self.pool)
 
+    def put_ahead(self, batch: Batch) -> None:
+        """Put the next batch beside this one."""
+        self._ahead = batch
+
+    def take_ahead(self) -> int:
+        """Begin the batch that was put beside; returns the size of its values.
+
+        What is finished and not collected yet stays; see the rules.
+        """
+        batch, self._ahead = self._ahead, None
+        assert batch is not None, "there is no batch beside this one"
+        finished = [number for number, _, _ in self._done]
+        size = self.receive(*batch)
+        self.leased = ranges_of(finished) + self.leased
+        return size
+
+    def clear_all(self) -> list[Lease]:
+        """Take everything that was not begun off the desk, with what lies beside it."""
+        cleared = [(self.clear(), self.pool)]
+        ahead, self._ahead = self._ahead, None
+        return cleared if ahead is None else [*cleared, ahead.lease]
+
+    def held(self) -> list[Lease]:
+        """Return everything that may still be this session's."""
+        ahead = self._ahead
+        here: Lease = self.leased, self.pool
+        return [here] if ahead is None else [here, ahead.lease]
+
+    @property
+    def has_ahead(self) -> bool:
+        """Whether the next batch is here."""
+        return self._ahead is not None
+
+    @property
+    def must_collect(self) -> bool:
+        """Whether results must go before the next batch is begun: it is from elsewhere."""
+        return self._ahead is not None and bool(self._done) and self._ahead.pool != self.pool
+
+    @property
+    def left(self) -> int:
+        """How many jobs are not begun."""
+        return len(self._jobs)
+
+    @property
+    def has_pill(self) -> bool:
+        """Whether this batch ends with a pill."""
+        return self._pill is not None
+
     def clear(self) -> list[Range]:
         """Take what was not begun off the desk; returns its numbers."""
         numbers = [number for number, _ in _emptied(self._jobs.pop)]
@@ -157,7 +228,7 @@ class Desk:
     @property
     def to_tend(self) -> bool:
         """Whether there is more than the one job that is running."""
-        return bool(self._jobs or self._done)
+        return bool(self._jobs or self._done or self._ahead)
 
 
 def _emptied(take: Callable[[], T]) -> Iterator[T]:

@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mpclient.worker.ahead import Ahead
 from mpclient.worker.channel import Why
+from mpclient.worker.desk import Batch
 from mpclient.worker.pace import BATCH_BYTES, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
@@ -101,6 +103,7 @@ class Loop:
         self._pool: Pool | None = None
         """The pool of the batch under way or of the last one; None: the recipe queue's."""
         self._pace = Pace()
+        self._ahead = Ahead(desk, exchange, tender, self._receive_ahead)
         self._count = 0
         self._brought_bytes = 0
 
@@ -136,6 +139,8 @@ class Loop:
 
     def _fetch(self) -> bool:
         """Exchange results for jobs; False: the queue is shut down, and nothing will come."""
+        self._pace.know_trip(self._exchange.round_trip_s)
+        self._desk.planned_s = self._pace.target_s
         size = self._pace.next_size()
         if self._max_tasks is not None:
             size = min(size, self._max_tasks - self._count)
@@ -146,19 +151,50 @@ class Loop:
             with self._tender.talking:
                 if self._tender.stopping:
                     return True
+                if self._desk.has_ahead:
+                    return self._take_ahead()
                 return bool(self._exchange.round(self._desk.collect(), size, None, self._receive))
         finally:
             self._breaker.leave()
 
     def _receive(self, reply: Reply) -> bool:
-        runs, ended, versions, lost, pool, spec_version = reply.result
-        self._runner.versions = self._pool_runner.versions = versions
-        self._brought_bytes = self._desk.receive(runs, reply.blobs, pool, spec_version)
-        if lost:
-            self._tell("warning", "worker.jobs_not_ours", jobs=lost)
+        batch, ended = self._read(reply)
+        self._brought_bytes = self._desk.receive(*batch)
         if self._desk.is_batch:
             self._tender.attend()
-        return bool(runs) or not ended
+        return bool(batch.runs) or not ended
+
+    def _receive_ahead(self, reply: Reply) -> None:
+        """Read an answer in the thread of `Ahead`. What else it says, the next one says again."""
+        batch, _ended = self._read(reply)
+        if batch.runs:
+            self._desk.put_ahead(batch)
+            self._tender.attend()
+
+    def _read(self, reply: Reply) -> tuple[Batch, bool]:
+        runs, ended, versions, lost, pool, spec_version = reply.result
+        self._runner.versions = self._pool_runner.versions = versions
+        if lost:
+            self._tell("warning", "worker.jobs_not_ours", jobs=lost)
+        return Batch(runs, reply.blobs, pool, spec_version), ended
+
+    def _take_ahead(self) -> bool:
+        """Go on with the batch that was fetched while the last one ran."""
+        if self._desk.must_collect:
+            self._exchange.deliver(self._desk.collect())
+        self._brought_bytes = self._desk.take_ahead()
+        self._tender.attend()
+        return True
+
+    def _ahead_at(self) -> int:
+        """Return how many jobs of this batch are left when the next is to be fetched; 0: it is not.
+
+        A process that is to end at a certain job fetches nothing that it would hand back.
+        """
+        pool = self._pool
+        if self._max_tasks is not None or (pool is not None and pool.left is not None):
+            return 0
+        return 0 if self._desk.has_pill else self._pace.ahead()
 
     def _enter(self) -> Run | None:
         """Get ready for the batch on the desk, and return what runs a job of it; None: it must not be run."""
@@ -210,12 +246,16 @@ class Loop:
         breaker, tender, is_full = self._breaker, self._tender, self._is_full
         left = None if self._pool is None else self._pool.left
         count = answered_bytes = here_bytes = 0
+        ahead_at = self._ahead_at()
         while True:
             try:
                 job = next_job()
             except IndexError:
                 break
             number[0] = job[0]
+            if ahead_at and self._desk.left < ahead_at:
+                ahead_at = 0
+                self._ahead.ask(self._pace.next_size())
             result, alive = run(*job)
             if breaker.forked:
                 _end_fork()
@@ -260,11 +300,11 @@ class Loop:
         try:
             with self._tender.talking:
                 pill = self._desk.take_pill() if why == Why.PILL else None
-                rest, pool = self._desk.clear(), self._desk.pool
+                rest = self._desk.clear_all()
                 self._exchange.deliver(self._desk.collect())
                 if pill is not None:
                     self._exchange.acknowledge(pill)
-                self._exchange.hand_back(rest, pool)
+                self._exchange.hand_back(rest)
         finally:
             self._breaker.leave()
 
@@ -272,7 +312,7 @@ class Loop:
         """A call was broken: nobody knows what it did. What it did not acknowledge is run again."""
         self._breaker.enter(_LEAVE_S)
         try:
-            again = self._exchange.hand_back(self._desk.leased, self._desk.pool)
+            again = self._exchange.hand_back(self._desk.held())
             if again:
                 self._tell("info", "worker.handed_back", jobs=again)
         except (Interrupted, MpserveError) as err:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Tender"]
 
 _TICK_S: Final = 0.05
+_SLOW_TIMES: Final = 5
 _SLOW_S: Final = 0.1
-"""When a batch is relieved: five times what it was planned to take."""
+"""When a batch is relieved: when it takes as many times what it was planned to take, but not before this."""
 _NESTED_S: Final = 0.1
 """When a slot is lent: shorter waits than this are over before another process has started."""
 _AGAIN_S: Final = 1.0
@@ -167,7 +168,7 @@ class Tender(threading.Thread):
             self._channel.send("lend")
 
     def _look_at_batch(self) -> None:
-        slow = time.monotonic() - self._desk.began_s > _SLOW_S
+        slow = time.monotonic() - self._desk.began_s > max(_SLOW_S, _SLOW_TIMES * self._desk.planned_s)
         if slow and (self._relief is None or not self._relief.is_alive()):
             self._relief = threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True)
             self._relief.start()
@@ -184,14 +185,14 @@ class Tender(threading.Thread):
     def _relieve(self) -> None:
         """Send what is finished, hand back what was not begun."""
         with self.talking, suppress(MpserveError):  # the main thread hears the same, and decides
-            rest, pool = self._desk.clear(), self._desk.pool
+            rest = self._desk.clear_all()
             self._exchange.deliver(self._desk.collect())
-            self._exchange.hand_back(rest, pool)
+            self._exchange.hand_back(rest)
 
     def _quit(self) -> None:
         """End at once, and leave nothing behind: what is not acknowledged goes back unharmed."""
         with suppress(MpserveError):
-            self._exchange.hand_back(self._desk.leased, self._desk.pool)
+            self._exchange.hand_back(self._desk.held())
             self._session.close()
         self._channel.send("ended", why=Why.STOPPED, text="")
         os._exit(0)
