@@ -9,6 +9,7 @@ RULES
   with it.
 * What a `get` took is taken once its reply has left whole (`drained`); until then it returns if the
   connection breaks.
+* While the peer has much to read, the requests that it has sent are left unread, too.
 * A reply is written for any Python from 3.8: protocol 4, exceptions of the standard library only.
 
 Source: CPython `Lib/multiprocessing/managers.py`, `Server` and `BaseProxy._callmethod`.
@@ -129,7 +130,7 @@ class StockSide:
         return self._messages.room is not None
 
     def _act_on_all(self) -> None:
-        while not self._over:
+        while not (self._over or self._transport.full):  # else `drained` goes on
             payload = self._messages.next_event()
             if payload is None:
                 return
@@ -146,8 +147,10 @@ class StockSide:
         return not self._persistent or not self._messages.idle
 
     def drained(self) -> None:
-        """The reply has left whole: what it carries is the client's now."""
+        """The reply has left whole: what it carries is the client's now. Go on with requests left unread."""
         self._lane.settle_all()
+        if not (self._over or self._messages.idle):
+            self._go_on()
 
     def closed(self) -> None:
         """End the session with its connection."""
