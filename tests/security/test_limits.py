@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import select
+import signal
 import time
 from contextlib import suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.managers import SyncManager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -24,6 +26,7 @@ from mpshared.wire.errors import AuthenticationRefused, ServerBusy
 
 home = commands.home
 start = commands.start
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
 @pytest.fixture
@@ -95,6 +98,20 @@ class TestConnections:
             assert isinstance(cluster, mpclient.Cluster)
             with cluster:
                 assert cluster.Queue(name="q").empty()
+
+    @pytest.mark.skipif(not SOMAXCONN.exists(), reason="needs Linux, to know how many may wait")
+    def test_those_that_come_while_it_is_busy_wait(self, serve):
+        server = serve()
+        many = min(300, int(SOMAXCONN.read_text()) - 10)
+        with Raws(server) as raws:
+            server.send_signal(signal.SIGSTOP)
+            try:
+                waiting = [raws.client() for _ in range(many)]
+            finally:
+                server.send_signal(signal.SIGCONT)
+            for client in waiting:
+                client.shake_hands()
+            assert status(server)["refused"] == {}
 
     def test_status_shows_what_was_refused(self, start):
         running = start("--port", "0", "--max-connections", "2")

@@ -3,9 +3,16 @@
 import pytest
 
 from mpshared.wire.auth import derive_key, prove
-from mpshared.wire.errors import AuthenticationRefused, NotMpserve, NotTls, ProtocolError, VersionMismatch
+from mpshared.wire.errors import (
+    AuthenticationRefused,
+    NotMpserve,
+    NotTls,
+    ProtocolError,
+    ServerBusy,
+    VersionMismatch,
+)
 from mpshared.wire.framing import FrameReader, join_frame
-from mpshared.wire.handshake import OWN, TLS_ONLY_FRAME, Refused
+from mpshared.wire.handshake import OWN, TLS_ONLY_FRAME, Refused, busy_frame
 from mpshared.wire.own.handshake import Authenticated, ClientHandshake, ServerHandshake
 from mpshared.wire.own.pack import pack
 from mpshared.wire.stock.server import OwnHello
@@ -316,3 +323,16 @@ class TestChannel:
         client.receive_data(TLS_ONLY_FRAME)
         with pytest.raises(NotTls, match="--tls-ca"):
             client.next_event()
+
+
+@pytest.mark.parametrize("text", ["enough (--max-connections)", "x" * 1000, "\x1b[2J\n", "ß" * 300])
+def test_a_server_that_takes_nobody_more_is_told_apart(text):
+    client = ClientHandshake(KEY, nonce=NONCE)
+    told = busy_frame(text)
+    assert len(told) <= 4 + 256
+    client.receive_data(told)
+    for _ in range(2):
+        with pytest.raises(ServerBusy) as caught:
+            client.next_event()
+        assert str(caught.value)[:5] in text.encode("unicode_escape").decode() + text
+        assert str(caught.value).isprintable()

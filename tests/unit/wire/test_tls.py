@@ -12,8 +12,8 @@ from tests.certificates import Made
 
 from mpshared.address import Address
 from mpshared.tls import ClientTls, ServerTls
-from mpshared.wire.errors import CertificateRefused, NotTls, ProtocolError
-from mpshared.wire.handshake import TLS_ONLY_FRAME
+from mpshared.wire.errors import CertificateRefused, NotTls, ProtocolError, ServerBusy
+from mpshared.wire.handshake import TLS_ONLY_FRAME, busy_frame
 from mpshared.wire.tls import TlsMachine, channel_of, context_for
 
 HERE = Address.tcp("127.0.0.1", 1)
@@ -248,3 +248,9 @@ def test_what_clients_without_tls_are_told_fits_their_frames():
 
 def test_the_channel_is_the_certificates_digest():
     assert channel_of(b"").hex().startswith("e3b0c442")
+
+
+def test_a_server_that_takes_nobody_more_says_so_in_plain(client):
+    here = client.machine(HERE)
+    with pytest.raises(ServerBusy, match=r"enough \(--max-connections\); try again later"):
+        here.receive_data(busy_frame("enough (--max-connections); try again later"))
