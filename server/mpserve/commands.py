@@ -85,6 +85,7 @@ def start(
     max_session_objects: SessionObjects = limits.MAX_SESSION_OBJECTS.default,
     max_lanes: Annotated[int, option(limits.MAX_LANES)] = limits.MAX_LANES.default,
     max_waiting: Annotated[int, option(limits.MAX_WAITING)] = limits.MAX_WAITING.default,
+    max_unread: Annotated[int, option(limits.MAX_UNREAD)] = limits.MAX_UNREAD.default,
     lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
 ) -> int:
     """Start the server and serve until it is stopped.

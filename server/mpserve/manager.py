@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpserve.core.bounds import NAMES_MAX, OBJECTS_MAX, SESSION_OBJECTS_MAX, WAITING_MAX_BYTES
 from mpserve.core.t_queue import Queue
-from mpserve.dispatch.dispatcher import LANES_MAX, Dispatcher, Limits, new_identity
+from mpserve.dispatch.dispatcher import KEPT_MAX_BYTES, LANES_MAX, Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import (
     BadRegistration,
@@ -90,6 +90,7 @@ class Options:
     max_session_objects: int = SESSION_OBJECTS_MAX
     max_waiting: int = WAITING_MAX_BYTES
     max_lanes: int = LANES_MAX
+    max_unread: int = KEPT_MAX_BYTES
 
 
 class Server:
@@ -152,6 +153,7 @@ class Server:
                 max_message=options.max_message,
                 spin_s=spin_s / 2,
                 lanes=options.max_lanes,
+                kept_bytes=options.max_unread,
                 allow_shutdown=options.allow_shutdown,
                 admins=self.keys.has("admin"),
                 advertise=str(options.advertise or ""),

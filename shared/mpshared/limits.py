@@ -143,6 +143,18 @@ MAX_WAITING: Final[Setting[int]] = Setting(
     "in.",
 )
 
+MAX_UNREAD: Final[Setting[int]] = Setting(
+    name="max_unread",
+    users=_SERVER,
+    option="--max-unread",
+    env="MPSERVE_MAX_UNREAD",
+    metavar="SIZE",
+    parse=partial(positive_size, least=64 << 10, example="64K"),
+    default=256 << 20,
+    shown="256M",
+    help="Large answers that the server keeps for one program until it acknowledges them.",
+)
+
 LIMITS: Final[tuple[Setting[object], ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Setting)
 )

@@ -29,6 +29,7 @@ OPTIONS = {
     "--max-lanes": "5",
     "--max-waiting": "1M",
     "--max-message": "2M",
+    "--max-unread": "1M",
 }
 MIB = 1 << 20
 
@@ -324,6 +325,22 @@ class TestReplies:
             assert maker.call("cluster.count").result == 1
             for _ in range(60):
                 assert isinstance(greedy.next_event(), frames.Reply)
+
+    def test_answers_that_are_not_acknowledged_are_bounded(self, server, raws):
+        program = raws.program()
+        box = program.open("dict")
+        program.call("dict.set", box, "k", blobs=[bytes(MIB // 2)])
+        first = raws.program()  # its numbers begin anew
+        with unnoticed(server):
+            for number in range(1, 5):
+                first.frame(frames.encode_call(BY_NAME["dict.get"].code, 0, number, 0, box, ("k",), ()))
+            for _ in range(2):
+                assert isinstance(first.next_event(), frames.Reply)
+            told = refusal(first) if not isinstance(event := first.next_event(), frames.Failed) else event
+            assert (told.lane, told.number, told.code) == (0, 0, "too_big")
+            assert "--max-unread" in told.text
+        assert program.call("cluster.count").result == 1
+        assert refused(server, "max-unread") == 1
 
     def test_calls_without_acknowledgement_are_bounded(self, server, raws):
         program = raws.program()

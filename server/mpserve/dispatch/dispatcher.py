@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mpshared.log import Logger
     from mpshared.ops import Role
 
-__all__ = ["LANES_MAX", "Dispatcher", "Limits", "ReplyTo", "new_identity"]
+__all__ = ["KEPT_MAX_BYTES", "LANES_MAX", "Dispatcher", "Limits", "ReplyTo", "new_identity"]
 
 UNANSWERED_MAX = 64
 """Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual

@@ -228,8 +228,9 @@ class OwnSide:
             over = f"over {limits.unanswered} calls of lane {lane.number} are not acknowledged"
             raise ProtocolError("number", over)
         if kept_bytes > limits.kept_bytes:
+            self._dispatcher.bounds.refused["max-unread"] += 1
             kept = f"{kept_bytes} bytes of answers are kept for this program, {limits.kept_bytes} at most"
-            raise errors.TooBig(f"{kept}; acknowledge them before asking for more")
+            raise errors.TooBig(f"{kept} (--max-unread); acknowledge them before asking for more")
 
     def _call_out_of_order(self, call: Call) -> None:
         lane, number = call.lane, call.number
