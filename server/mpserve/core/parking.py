@@ -50,6 +50,14 @@ class Waiter:
         """Its place of before a restart, counted over all lines; 0: it has come since."""
 
 
+def _weigh(fx: Effects, waiter: Waiter) -> None:
+    """Count what a call with values holds while it waits; raise NoRoom if its session's hold enough."""
+    session, size = waiter.call.session, sum(map(size_bytes, waiter.call.blobs))
+    fx.bounds.check_waiting(session, size)
+    waiter.size_bytes = size
+    session.waiting_bytes += size
+
+
 def _expire(fx: Effects, waiter: Waiter) -> None:
     waiter.lot.forget(waiter.call)
     waiter.on_expiry(fx, waiter.call)
@@ -81,13 +89,9 @@ class ParkingLot:
         Raises:
             NoRoom: It has values, and those of its session that wait hold enough already.
         """
-        size = sum(map(size_bytes, call.blobs)) if call.blobs else 0
-        if size:
-            fx.bounds.check_waiting(call.session, size)
         waiter = Waiter(call, self, on_expiry, note, fx.now_s)
-        if size:
-            waiter.size_bytes = size
-            call.session.waiting_bytes += size
+        if call.blobs:
+            _weigh(fx, waiter)
         if timeout_s is not None:
             waiter.timer = fx.timers.add(fx.now_s + timeout_s, _expire, waiter)
         self.line[id(call)] = waiter
