@@ -62,9 +62,22 @@ class Ours(Station):
         }
 
     def submit(self, how: str, name: str, size: int) -> Submit:
-        """Return the recipe, one by one, buffered, or in batches."""
+        """Return the recipe, one by one, buffered, or in batches; both workers are there by then."""
+        self._await_workers()
         tasks, results = self._queues(name, buffered=how.startswith("buffered"))
         return partial(FLOWS[how], tasks, results, size)
+
+    def _await_workers(self) -> None:
+        """Wait until all workers wait for jobs, as those of other sides do when they say that they begin."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while self._count_waiting() < WORKERS:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"there were no {WORKERS} workers within {PATIENCE_S:.0f} s")
+            time.sleep(0.01)
+
+    def _count_waiting(self) -> int:
+        sessions = self.cluster.status()["sessions"]
+        return sum(1 for its in sessions if its["role"] == "worker" and its["waiting"])
 
     def pills(self, name: str, count: int) -> None:
         """Put one None for each worker process."""
@@ -73,7 +86,8 @@ class Ours(Station):
             tasks.put(None)
 
     def jobs(self, work: str) -> Submit:
-        """Return the jobs by our Pool or executor."""
+        """Return the jobs by our Pool or executor; both workers are there by then."""
+        self._await_workers()
         if work in FUTURES:
             self.executor = self.cluster.executor()
             return partial(FUTURES[work], self.executor)
