@@ -227,13 +227,16 @@ class List(Machine):
 
         Cost: O(result).
         """
+        self._check_repeated(n)
+        self.change(fx, "repeated", max(n, 0) if self.blobs else 1)
+        fx.reply(call)
+
+    def _check_repeated(self, n: int) -> None:
         length = len(self.blobs) * max(n, 0)
         if n > 1 and length > MAX_REPEATED:
             raise TooBig(
                 f"{self.label} repeated {n} times has {length} items, over the limit of {MAX_REPEATED}"
             )
-        self.change(fx, "repeated", max(n, 0) if self.blobs else 1)
-        fx.reply(call)
 
     def replace(self, fx: Effects, call: Call, version: int) -> None:
         """Replace all items if nothing changed since the snapshot of that version; answer whether.
@@ -319,6 +322,7 @@ class List(Machine):
 
     def on_repeated(self, fx: Effects, n: int) -> None:
         """Repeat the items n times (0: drop them)."""
+        self._check_repeated(n)  # of a damaged journal, too
         fx.keep(self.blobs, n - 1)
         self.blobs *= n
         self.version += 1

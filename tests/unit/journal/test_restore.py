@@ -5,6 +5,8 @@ import pytest
 from mpserve.engines.journal.codec import Damaged
 from mpserve.engines.journal.restore import Restorer
 
+LIST = ("", "created", ("2f", "list", None, {}))
+FILLED = ("2f", "extended", ([b"N."] * 3,))
 ARRAY = ("", "created", ("1f", "array", None, {"typecode": "i", "numbers": [1, 2]}))
 
 
@@ -16,11 +18,12 @@ ARRAY = ("", "created", ("1f", "array", None, {"typecode": "i", "numbers": [1, 2
         ("1f", "set", (9, 1)),
         ("1f", "set", (0, "text")),
         ("1f", "no such change", ()),
+        ("2f", "repeated", (1 << 40,)),
         ("none", "set", (0, 1)),
     ],
 )
 def test_a_change_that_does_not_fit_is_damage(change):
     restorer = Restorer()
-    restorer.apply([ARRAY])
+    restorer.apply([ARRAY, LIST, FILLED])
     with pytest.raises(Damaged, match="does not fit what came before it"):
         restorer.apply([change])
