@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from random import Random
 
 import atheris
@@ -17,21 +18,19 @@ import atheris
 with atheris.instrument_imports(include=["mpshared", "mpserve", "mpclient"]):
     targets = importlib.import_module("tests.fuzz.targets")
 
-from tests.fuzz.rule import hold
+from tests.fuzz.rule import bound_memory, use
 
 
 def main() -> None:
     target = targets.BY_NAME[sys.argv[1]]
-
-    def use(data: bytes) -> None:
-        hold(target, data)
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         most = min(max_size, target.input_max_bytes)
         changed: bytes = target.mutate(bytes(data), Random(seed), lambda part: atheris.Mutate(part, most))
         return changed[:most]
 
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], use, custom_mutator=mutate)
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], partial(use, target), custom_mutator=mutate)
+    bound_memory()
     atheris.Fuzz()
 
 

@@ -14,16 +14,30 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Final, TypeAlias
 
-__all__ = ["CPU_S", "GROWTH_BYTES", "WATCH", "Mutator", "Target", "TooLarge", "TooSlow", "hold"]
+__all__ = [
+    "CPU_S",
+    "GROWTH_BYTES",
+    "WATCH",
+    "Mutator",
+    "Target",
+    "TooLarge",
+    "TooSlow",
+    "bound_memory",
+    "hold",
+    "use",
+]
 
 CPU_S: Final = 1.0
 GROWTH_BYTES: Final = 64 << 20
 INPUT_MAX_BYTES: Final = 4 << 10
 
+_SLACK: Final = 4
+_STATM: Final = Path("/proc/self/statm")
 _MAXRSS_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 """The unit in which the system tells how large this process has been."""
 
@@ -94,14 +108,13 @@ class _Watch:
 WATCH: Final = _Watch()
 
 
-def hold(target: Target, data: bytes) -> None:
-    """Use one input. Whatever comes out is a finding.
+def use(target: Target, data: bytes) -> None:
+    """Use one input, in a process whose memory is bounded. Whatever comes out is a finding.
 
     Raises:
-        TooSlow, TooLarge: It broke the rule.
+        TooSlow: It took too long.
         Exception: One that is not documented.
     """
-    before = _largest()
     WATCH.begin()
     try:
         target.use(data)
@@ -109,6 +122,28 @@ def hold(target: Target, data: bytes) -> None:
         pass
     finally:
         WATCH.end()
+
+
+def bound_memory() -> None:
+    """Have this process get no more memory than it has and `GROWTH_BYTES`, several times for its own growth.
+
+    To ask the system after each input how large the process is would take longer than most inputs.
+    """
+    if not _STATM.exists():  # no Linux: libFuzzer's own limit stands behind
+        return
+    pages = int(_STATM.read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + _SLACK * GROWTH_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def hold(target: Target, data: bytes) -> None:
+    """Use one input, in a process that does other things, too; see `use`.
+
+    Raises:
+        TooLarge: It took too much memory.
+    """
+    before = _largest()
+    use(target, data)
     grown_bytes = (_largest() - before) * _MAXRSS_BYTES
     if grown_bytes > GROWTH_BYTES:
         raise TooLarge(f"{len(data)} bytes made {target.name} grow by {grown_bytes >> 20} MiB")

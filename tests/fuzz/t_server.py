@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from types import CodeType
@@ -18,6 +19,7 @@ from unittest.mock import patch
 
 from tests.fuzz.mutators import cut_own, cut_stock, join_own
 
+from mpserve.core import t_array, t_list
 from mpserve.core.calls import Session, SessionInfo
 from mpserve.dispatch.dispatcher import Dispatcher, Limits
 from mpserve.dispatch.own import OwnSide
@@ -34,13 +36,24 @@ from mpshared.wire.framing import FrameReader
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Failed, FrameDecoder, Type
 
-__all__ = ["NEW", "SECRET", "SESSION", "World", "own_calls", "stock_requests"]
+__all__ = ["NEW", "SECRET", "SESSION", "World", "own_calls", "small_limits", "stock_requests"]
 
 SESSION, SECRET = "session-1", "secret"
 """Of the first session: a seed may attach more lanes to it."""
 NEW: Final = {"new": {"role": "program", "python": [3, 11], "host": "here", "pid": 1}}
 GRACE_S, TIMEOUT_S = 0.5, 30.0
 _LIMITS: Final = Limits(max_message=1 << 16)
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Lower what one call may make by the documented limits: the rule's bounds show what goes beyond them."""
+    repeated, size_bytes = t_list.MAX_REPEATED, t_array.MAX_SIZE_BYTES
+    t_list.MAX_REPEATED, t_array.MAX_SIZE_BYTES = 1 << 16, 1 << 20  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        t_list.MAX_REPEATED, t_array.MAX_SIZE_BYTES = repeated, size_bytes  # type: ignore[misc]
 
 
 class _Log:
@@ -156,8 +169,8 @@ class Wire:
 
 def own_calls(data: bytes) -> bytes:
     """Say frames to the server, one by one, behind an ATTACH if they bring none; return what it says."""
-    world, wire = World(), Wire()
-    return say(world, wire, data)
+    with small_limits():
+        return say(World(), Wire(), data)
 
 
 def say(world: World, wire: Wire, data: bytes) -> bytes:
@@ -220,7 +233,7 @@ _CALLERS: Final = frozenset({"_start", "_create", "invoke"})
 
 def stock_requests(data: bytes) -> bytes:
     """Send requests to the server, as frames, each after the reply to the one before."""
-    with patch("mpserve.dispatch.stock.failure", _failure):
+    with patch("mpserve.dispatch.stock.failure", _failure), small_limits():
         return _send_requests(data)
 
 

@@ -12,7 +12,7 @@ from tests.fuzz.mutators import plain_change
 from tests.fuzz.rule import WATCH, Target, TooLarge, TooSlow, hold
 from tests.fuzz.targets import BY_NAME, TARGETS
 
-EXAMPLES = 250  # the same in every run: what is new is for scripts/fuzz to find
+EXAMPLES = 150  # the same in every run: what is new is for scripts/fuzz to find
 CORPUS_MOST_FILES, CORPUS_MOST_BYTES = 1500, 2 << 20
 
 
