@@ -54,7 +54,7 @@ def times(title: str, side: str, base: str, key: str = "rate") -> Column:
 
 def wanted(title: str = "wanted") -> Column:
     """Return a column with what is wanted of a row."""
-    return Column(title, lambda result: "; ".join(told(it) for it in result.row.wanted) or NONE)
+    return Column(title, lambda result: "; ".join(map(_told_of, result.row.wanted)) or NONE)
 
 
 def table(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
@@ -78,6 +78,11 @@ def told(target: Target) -> str:
     least = "≤" if target.most else "≥"
     against = f" of {SIDES[target.base].title}" if target.base else target.unit
     return f"{least} {target.limit:g}{against}"
+
+
+def _told_of(target: Target) -> str:
+    """Tell what is wanted, and of whom unless it is our own client."""
+    return told(target) if target.side == "ours" else f"{SIDES[target.side].title} {told(target)}"
 
 
 def got(result: Result, target: Target) -> float | None:
