@@ -54,7 +54,7 @@ class Bird:
     append = extend = add = update = sing
 """
 _GROWS_BYTES = 96 << 20
-_ANSWERS_S = 5.0
+_ANSWERS_S = 10.0
 """An answer takes 0.1 ms. An attack that does not fail takes minutes, or the whole memory."""
 
 

@@ -106,7 +106,7 @@ def test_nothing_that_stock_clients_send_runs_or_harms(server, objects, table):
     once = Stock(server, persistent=False)
     with unharmed(server, grows_bytes=256 << 20):
         for evil in table.values():
-            for payload in objects.requests(evil):
+            for payload in objects.requests(evil)[:: 1 if table is RUNNING else 2]:
                 objects.stock.ask(payload)
         for evil in [*table.values()][:: 1 if table is RUNNING else 3]:
             for payload in objects.one_shots(evil):
