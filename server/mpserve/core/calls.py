@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.room import Room
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = ["Call", "Lane", "Session", "SessionInfo"]
+
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+"""What most sessions and lanes have of what few have: it takes no room for each."""
 
 MOST_LOCKS: Final = 20
 """How many a death report names."""
@@ -109,9 +113,9 @@ class Session:
         """What workers print for it; None: nothing so far."""
         self.output_heard = 0
         """The number of the last frame of what it printed for others."""
-        self.report: dict[str, Any] = {}
+        self.report: Mapping[str, Any] = _NOTHING
         """What its supervisor told about its death."""
-        self.locks: list[str] = []
+        self.locks: Sequence[str] = ()
         """Labels of the locks and semaphores that it held at its end."""
         self.meant = False
         """It was ended on purpose: nobody has to look for why it is gone."""
@@ -124,8 +128,9 @@ class Session:
         self.lost_s: float | None = None
         """Since when it has no connection at all."""
         self.ended = False
-        self.expired_lanes: dict[int, Ended] = {}
-        """Lanes that were closed because they were suspended for too long; their threads may come back."""
+        self.expired_lanes: Mapping[int, Ended] = _NOTHING
+        """Lanes that were closed because they were suspended for too long; their threads may come back. The
+        last few of them."""
         self.parted = False
         """It said goodbye, and before that which answers it had."""
         self.over = ""
@@ -148,6 +153,13 @@ class Session:
             lane = self.lanes[number] = Lane(self, number)
             lane.restored = self.restored
         return lane
+
+    def note_expired(self, number: int, ended: Ended, most: int) -> None:
+        """Keep what a thread whose lane was closed is to be told, of `most` lanes."""
+        kept = {**self.expired_lanes, number: ended}
+        if len(kept) > most:
+            del kept[next(iter(kept))]
+        self.expired_lanes = kept
 
     def note_locks(self) -> None:
         """Note which locks it holds: it ends, and they will be taken from it."""
@@ -200,12 +212,13 @@ class Lane:
         self.settled = 0
         """Answers up to this number have arrived."""
         self.running: Call | None = None
-        self.pending: list[Call] = []
+        self.pending: tuple[Call, ...] = ()
+        """Calls behind the one that is under way, in order."""
         self.reply_to: Any = None
         """The connection that answers go to; belongs to the dispatcher, the core never reads it."""
         self.unsettled: dict[int, Call] = {}
         """Accepted calls whose answers the client has not acknowledged, by number."""
-        self.large: dict[int, int] = {}
+        self.large: dict[int, int] | None = None
         """Size of those answers among them that are large (`note_large`)."""
 
     def __repr__(self) -> str:
@@ -264,18 +277,20 @@ class Lane:
     def forget_all(self) -> None:
         """Forget all calls: the lane is at its end."""
         self.unsettled.clear()
-        for number in list(self.large):
+        for number in list(self.large or ()):
             self._forget_large(number)
 
     def note_large(self, number: int, size_bytes: int) -> None:
         """Count a large answer against its session, until it is acknowledged."""
+        if self.large is None:
+            self.large = {}
         if number in self.unsettled and number not in self.large:
             self.large[number] = size_bytes
             self.session.kept_bytes += size_bytes
             self.session.room.held_bytes += size_bytes
 
     def _forget_large(self, number: int) -> None:
-        size_bytes = self.large.pop(number, 0)
+        size_bytes = self.large.pop(number, 0) if self.large else 0
         self.session.kept_bytes -= size_bytes
         self.session.room.held_bytes -= size_bytes
 
@@ -291,7 +306,8 @@ class Lane:
 
     def next_call(self) -> Call | None:
         """Make the lane's next call the one that is under way."""
-        self.running = self.pending.pop(0) if self.pending else None
+        self.running = self.pending[0] if self.pending else None
+        self.pending = self.pending[1:]
         if self.running is not None and self.running.blobs:
             self.session.waiting_bytes -= _size(self.running)
         return self.running
@@ -300,13 +316,13 @@ class Lane:
         """Have a call wait until those before it are answered."""
         if call.blobs:
             self.session.waiting_bytes += _size(call)
-        self.pending.append(call)
+        self.pending += (call,)
 
     def drop(self, call: Call) -> bool:
         """Forget a call that waits behind others; tell whether it did."""
         if call not in self.pending:
             return False
-        self.pending.remove(call)
+        self.pending = tuple(other for other in self.pending if other is not call)
         self.session.waiting_bytes -= _size(call)
         return True
 

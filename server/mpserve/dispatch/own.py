@@ -21,7 +21,8 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.core.calls import Call, Lane, Session
+from mpserve.dispatch.introduction import read_info
 from mpserve.dispatch.roles import needs
 from mpshared import __version__ as VERSION
 from mpshared import errors
@@ -45,6 +46,7 @@ LARGE_BYTES: Final = 1 << 15
 """An answer of this size counts against what a session may leave unacknowledged; 64 smaller ones are no
 matter."""
 
+_NO_LANES: Final[frozenset[int]] = frozenset()
 SURPLUS_MAX: Final = 1024
 """Refused lanes of a connection; at one more it is closed."""
 
@@ -71,7 +73,7 @@ class OwnSide:
         self._decoder = FrameDecoder(dispatcher.limits.max_message)
         self._session: Session | None = None
         self._lanes: dict[int, Lane] = {}
-        self._surplus: set[int] = set()
+        self._surplus = _NO_LANES
         """Lanes that were refused: each of their calls is told so."""
         self._over = False
         self.attentive = False
@@ -315,7 +317,7 @@ class OwnSide:
         if self._session is not None:
             raise ProtocolError("attach", "this connection has a session already")
         dispatcher = self._dispatcher
-        info = _read_info(described)
+        info = read_info(described)
         if self._access == "observe" and info.role != "program":
             raise needs("client", "observe", f"a {info.role}, which runs jobs and opens their values,")
         ended = self._end_before(before) if type(before) is dict else None
@@ -402,7 +404,7 @@ class OwnSide:
         error = self._too_many_lanes()
         if len(self._surplus) >= SURPLUS_MAX:
             raise error
-        self._surplus.add(number)
+        self._surplus |= {number}
         self._error(number, 0, error)
 
     def _unknown(self, session_id: str, secret: Any) -> errors.SessionExpired:
@@ -465,7 +467,7 @@ class OwnSide:
             lane.settle(event.ack)
             self._dispatcher.close_lane(lane)
         self._lanes.pop(event.lane, None)
-        self._surplus.discard(event.lane)
+        self._surplus -= {event.lane}
 
     def _output(self, session: Session, event: Control) -> None:
         outputs, (about, entries) = self._dispatcher.outputs, event.body
@@ -506,32 +508,3 @@ def _lane_expired(number: int, ended: Ended) -> errors.SessionExpired:
     """Return what a thread is told that had no connection for too long; its program's others go on."""
     text = "this thread had no connection to the server for too long, and what it held was handed on"
     return errors.SessionExpired(text, lane=number, **ended.fields())
-
-
-_ROLES: Final = frozenset({"program", "process", "worker", "supervisor"})
-_NUMBERS: Final = ("pid", "slots", "max_spawned")
-_TEXTS: Final = ("host", "version", "name", "supervisor", "queue")
-
-
-def _read_info(described: Any) -> SessionInfo:
-    """Return what a client says of itself; refuse what cannot be."""
-    if type(described) is not dict or str(described.get("role")) not in _ROLES:
-        raise ProtocolError(
-            "attach", f"a new session describes itself, with a role of {', '.join(sorted(_ROLES))}"
-        )
-    python = described.get("python")
-    if type(python) is not list or [type(v) for v in python] != [int, int]:
-        raise ProtocolError("attach", "python is [major, minor]")
-    texts = {key: str(described.get(key, ""))[:200] for key in _TEXTS}
-    try:
-        numbers = {key: int(described.get(key, 0)) for key in _NUMBERS}
-        started_s = float(described.get("started_s", 0))
-    except (TypeError, ValueError, OverflowError):
-        raise ProtocolError("attach", f"{', '.join(_NUMBERS)} and started_s are numbers") from None
-    return SessionInfo(
-        role=described["role"],
-        started_s=started_s,
-        python=(python[0], python[1]),
-        pools=described.get("pools") is True,
-        **(numbers | texts),  # type: ignore[arg-type]  # two kinds of fields, by their names
-    )

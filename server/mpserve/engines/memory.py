@@ -289,9 +289,7 @@ class MemoryEngine(Engine):
         self._close(lane)
         left = [holding.idents for holding in holdings_of(lane, self._held_by(session))]
         taken = [holding for holding in before if holding.idents not in left]
-        session.expired_lanes[lane.number] = Ended("", "", taken, [(lane.number, done)])
-        if len(session.expired_lanes) > MAX_ENDED:
-            del session.expired_lanes[next(iter(session.expired_lanes))]
+        session.note_expired(lane.number, Ended("", "", taken, [(lane.number, done)]), MAX_ENDED)
 
     def _stop(self, lane: Lane) -> None:
         lane.drop_all()

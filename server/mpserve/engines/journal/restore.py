@@ -117,7 +117,7 @@ class Restorer:
     def _lane_expired(self, session_id: str, number: int, *ended: Any) -> None:
         session = self.sessions.get(session_id)
         if session is not None:
-            session.expired_lanes[number] = Ended.of_record(*ended)
+            session.note_expired(number, Ended.of_record(*ended), MAX_ENDED)
 
     def _lane_over(self, session_id: str, number: int) -> None:
         session = self.sessions.get(session_id)
