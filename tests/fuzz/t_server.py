@@ -227,8 +227,8 @@ def _is_meant(code: CodeType, line: int) -> bool:
     return text.startswith("raise ") or code.co_name in _CALLERS
 
 
-_CALLERS: Final = frozenset({"_start", "_create", "invoke"})
-"""Functions that call methods with a request's arguments."""
+_CALLERS: Final = frozenset({"_start", "_create", "invoke", "_first_numbers"})
+"""Functions that call methods, or array.array, with a request's arguments."""
 
 
 def stock_requests(data: bytes) -> bytes:
