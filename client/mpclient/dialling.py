@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.awake import CAN_LOOK, RECV_BYTES, receive
-from mpshared.address import Address
+from mpshared.address import UNIX_SEND_BYTES, Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
 from mpshared.spinning import SPIN_MAX_S, Spin, can_spin
 from mpshared.wire.errors import (
@@ -153,6 +153,7 @@ def _connect(address: Address, timeout_s: float) -> socket.socket:
         _sockets.add(sock)
         try:
             sock.settimeout(timeout_s)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_SEND_BYTES)
             sock.connect(address.path)
         except BaseException:
             sock.close()

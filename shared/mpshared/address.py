@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from mpshared.text import shorten
 from mpshared.units import SettingError, parse_count
 
-__all__ = ["DEFAULT_PORT", "Address", "AddressError"]
+__all__ = ["DEFAULT_PORT", "UNIX_SEND_BYTES", "Address", "AddressError"]
 
 DEFAULT_PORT = 7707
+UNIX_SEND_BYTES = 1 << 20
+"""Room for what is on its way over a Unix socket, as far as the system allows: with the 208 KiB that Linux
+gives unless asked, a large value wakes its reader five times. TCP's grows by itself, up to 4 MiB."""
 _UNIX = "unix:"
 # sun_path has 108 bytes on Linux, 104 on BSD and macOS; the last one is a NUL
 _PATH_LIMIT_BYTES = 107 if sys.platform == "linux" else 103

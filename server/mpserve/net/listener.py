@@ -26,7 +26,7 @@ from mpserve.net.greeting import Greeting
 from mpserve.net.peer import Peer
 from mpserve.net.sockets import listen_abstract, listen_tcp, listen_unix, prepare_tcp
 from mpserve.net.tally import Tally
-from mpshared.address import Address
+from mpshared.address import UNIX_SEND_BYTES, Address
 
 if TYPE_CHECKING:
     from mpserve.dispatch.transport import Side, Transport
@@ -348,6 +348,8 @@ def _prepare(sock: socket.socket, sockaddr: object) -> tuple[str, bool]:
     sock.setblocking(False)
     if isinstance(sockaddr, tuple):
         prepare_tcp(sock)
+    else:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_SEND_BYTES)
     return _named(sockaddr)
 
 
