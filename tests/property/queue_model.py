@@ -19,6 +19,8 @@ class Model:
         self.wants, self.pythons, self.servers = {}, {}, set()
         """By (session, lane): how many and whether as jobs; by session: its Python; who called exchange."""
         self.out_at_death = []
+        self.lines = {}
+        """For which thread each item went out: all jobs with a queue for their results are of one."""
         self.specials, self.dues, self.were_special = {}, {}, set()
         """Items on terms, with when they expire; when those that are DELAYED are due; all that ever were on
         terms."""
@@ -96,8 +98,9 @@ class Model:
         self.leave(number, DEAD)
         self.finish(1)
 
-    def lease(self, session, lane, _results, ranges):
+    def lease(self, session, lane, results, ranges):
         numbers = expand(ranges)
+        self.lines |= dict.fromkeys(numbers, 0 if results else lane)
         # What was on terms, was set aside and is requeued has none any more; it may go alone or with others.
         batches = [self.next_for(session, lane, apart) for apart in (self.specials, self.were_special)]
         assert numbers in batches
@@ -155,9 +158,9 @@ class Model:
 
     def oldest_of_lanes(self, session):
         first: dict[int, int] = {}
-        for holder, lane, number in self.out_at_death:
+        for holder, _, number in self.out_at_death:
             if holder == session:
-                first.setdefault(lane, number)
+                first.setdefault(self.lines[number], number)
         return first.values()
 
     def requeue(self, numbers):

@@ -2,7 +2,7 @@
 
 RULES
 * When a holder dies, the item that its supervisor says it was at has had its attempt; where nobody says so,
-  the oldest item of each of its lanes. All others return unharmed.
+  the oldest item of each of its lanes, whose jobs all count as of one. All others return unharmed.
 * All of them are *suspects* from then on: a batch of jobs holds one suspect and nothing else, or none. So a
   job that kills its workers is told from its neighbours after the first death, however large the batch was.
 * An item that has had its last attempt is DEAD: it is kept with a report, and who waits for its result gets a
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
     from mpserve.core.machine import Machine
+    from mpserve.core.queue_leases import Lease
     from mpshared.values import Blob
 
 __all__ = ["QueueWorkers"]
@@ -119,13 +120,14 @@ class QueueWorkers(QueueTerms):
     ) -> tuple[list[Range], list[Range], list[tuple[int, int, str]]]:
         """Return what had an attempt, what had none, what had its last one as (number, attempts, results)."""
         leases = self.leases.of(session_id)
-        at = {lease.lane: lease.first for lease in reversed(leases)}
-        at |= {lease.lane: running for lease in leases if running is not None and running in lease}
+        line_of = self.line_of
+        at = {line_of(lease): lease.first for lease in reversed(leases)}
+        at |= {line_of(lease): running for lease in leases if running is not None and running in lease}
         counted: list[Range] = []
         spared: list[Range] = []
         last: list[tuple[int, int, str]] = []
         for lease in leases:
-            number = at[lease.lane]
+            number = at[line_of(lease)]
             if number not in lease:
                 spared.append((lease.first, lease.last))
                 continue
@@ -136,6 +138,12 @@ class QueueWorkers(QueueTerms):
             around = (lease.first, number - 1), (number + 1, lease.last)
             spared += [(lo, hi) for lo, hi in around if lo <= hi]
         return counted, spared, last
+
+    def line_of(self, lease: Lease) -> int:
+        """Return the lane whose thread an item was for; 0: the one that runs the jobs of a worker, whichever
+        of its threads fetched them.
+        """
+        return 0 if lease.results else lease.lane
 
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, results: str) -> None:
         report = self.report_on(fx, session, number, attempts)

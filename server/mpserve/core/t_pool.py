@@ -37,6 +37,7 @@ from mpshared.values import Blob, needs_python, size_bytes
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
+    from mpserve.core.queue_leases import Lease
     from mpshared.errors import MpserveError
 
 __all__ = ["Pool"]
@@ -224,6 +225,10 @@ class Pool(PoolKeeping):
             done, blobs, kept = self.hold_back(fx, call, done)
         found: int = self.change(fx, "finish", call.session.id, done, blobs) if done else 0
         return len(call.blobs) - found - kept
+
+    def line_of(self, _lease: Lease) -> int:
+        """Return 0: one thread of a session runs jobs."""
+        return 0
 
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, _results: str) -> None:
         """Make a `WorkerDied` the result of a job that has had its last attempt."""

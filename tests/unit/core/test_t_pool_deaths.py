@@ -48,6 +48,20 @@ def test_the_jobs_of_a_dead_worker_run_again(world, lane, pool, tasks):
     assert pool.suspects == {1, 2, 3}
 
 
+@pytest.mark.parametrize("at", [1, 2, 3, None])
+def test_one_job_had_an_attempt_whichever_thread_fetched_it(world, lane, tasks, at):
+    pool = world.add(Pool, max_attempts=1)
+    submit(world, lane, pool, b"a", b"b", b"c")
+    dying = worker(world)
+    exchange(world, dying, tasks, n=1)
+    exchange(world, world.lane(dying.session), tasks, n=2)
+    dying.session.report = {"running": [pool.ident, at]} if at else {}
+    world.end_session(dying.session)
+    [(number, result)], _ = collect(world, lane, pool)
+    assert number == (at or 1)
+    assert died(result).fields["attempts"] == 1
+
+
 @pytest.mark.parametrize("place", range(4))
 def test_a_killer_is_found_out_and_its_neighbours_are_done(world, lane, tasks, place):
     pool = world.add(Pool, max_attempts=2)
