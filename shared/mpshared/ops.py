@@ -266,6 +266,8 @@ _op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str), role="adm
 _op(0x000E, "cluster", "why", Arg("lock", _opt_str), Arg("kind", _opt_str), writes=False, role="observe")
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
+ROUND: Final = Arg("results", _opt_str, kind="queue"), Arg("done", _ranges), N
+POOL: Final = Arg("pool", _opt_str, kind="pool")
 _op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True, room="wait")
 _op(0x0102, "queue", "put_many", TIMEOUT, blobs="*", wait=True, room="wait")
 _op(0x0103, "queue", "get", TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
@@ -276,26 +278,14 @@ _read(0x0107, "queue", "qsize")
 _read(0x0108, "queue", "full")
 _op(0x0109, "queue", "clear", role="admin")
 _op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
-_op(
-    0x010B,
-    "queue",
-    "exchange",
-    Arg("results", _opt_str, kind="queue"),
-    Arg("done", _ranges),
-    N,
-    TIMEOUT,
-    Arg("pool", _opt_str, kind="pool"),
-    blobs="*",
-    wait=True,
-    undo="undo_get",
-    room="",
-)
+_op(0x010B, "queue", "exchange", *ROUND, TIMEOUT, POOL, blobs="*", wait=True, undo="undo_get", room="")
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
 _op(0x010E, "queue", "dead_requeue", Arg("numbers", _list), role="admin")
 _op(0x010F, "queue", "dead_drop", Arg("numbers", _list), role="admin")
 _read(0x0110, "queue", "unfinished")
 _op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
+_op(0x0112, "queue", "exchange_ahead", *ROUND, POOL, blobs="*", undo="undo_get", room="")
 
 # dict
 _read(0x0201, "dict", "get", KEY)

@@ -367,6 +367,9 @@ CASES: dict[str, Case] = {
     "queue.exchange": Case(
         ["results", [[1, 2]], 1, None, None], [A, B], before=got, more=make("results", "queue")
     ),
+    "queue.exchange_ahead": Case(
+        ["results", [[1, 2]], 1, None], [A, B], before=got, more=make("results", "queue")
+    ),
     "queue.hand_back": Case([[[1, 2]]], before=got),
     "queue.dead_list": Case(settings={"max_attempts": 1}, more=dead_items, same=len),
     "queue.dead_requeue": Case([[]], settings={"max_attempts": 1}, more=dead_items),

@@ -15,7 +15,8 @@ class PoolModel:
         asks for, of any pool. Both are shared with the machine."""
         self.blobs, self.deaths, self.where = {}, {}, {}
         self.suspects, self.out, self.results, self.python = set(), [], [], None
-        self.taught = {}
+        self.taught, self.ahead = {}, None
+        """Who asks for jobs for later, as (session, lane)."""
         self.terms, self.failures, self.dues, self.expiries, self.runs = {}, {}, {}, {}, {}
         """Of jobs on terms. Due times: of those that are DELAYED; runs: [began, to be killed, stopped]."""
 
@@ -114,6 +115,9 @@ class PoolModel:
     def lease(self, session, lane, _results, ranges):
         numbers = expand(ranges)
         assert numbers == self.next_for(session, lane)
+        if (session, lane) == self.ahead:
+            assert not self.suspects & set(numbers)
+            assert not self.terms.keys() & set(numbers)
         most = self.settings["processes"]
         assert not most or len(self.holders() - {session}) < most
         self.out += [(session, lane, number) for number in numbers]

@@ -19,8 +19,9 @@ class Model:
         self.wants, self.pythons, self.servers = {}, {}, set()
         """By (session, lane): how many and whether as jobs; by session: its Python; who called exchange."""
         self.out_at_death = []
-        self.lines = {}
-        """For which thread each item went out: all jobs with a queue for their results are of one."""
+        self.ahead, self.lines = None, {}
+        """The (session, lane) that asks for jobs for later, and for which thread each item went out: all jobs
+        with a queue for their results are of one."""
         self.specials, self.dues, self.were_special = {}, {}, set()
         """Items on terms, with when they expire; when those that are DELAYED are due; all that ever were on
         terms."""
@@ -100,6 +101,9 @@ class Model:
 
     def lease(self, session, lane, results, ranges):
         numbers = expand(ranges)
+        if (session, lane) == self.ahead:
+            assert not self.suspects & set(numbers)
+            assert not self.specials.keys() & set(numbers)
         self.lines |= dict.fromkeys(numbers, 0 if results else lane)
         # What was on terms, was set aside and is requeued has none any more; it may go alone or with others.
         batches = [self.next_for(session, lane, apart) for apart in (self.specials, self.were_special)]

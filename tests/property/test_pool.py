@@ -236,6 +236,21 @@ class PoolMachine(RuleBasedStateMachine):
         results = [self.result(number) for number, _ in done]
         self.call(lane, queue, "exchange", None, done, n, timeout_s, ident, blobs=results)
 
+    @precondition(lambda self: self.at_work())
+    @rule(data=st.data(), n=st.integers(0, 4))
+    def exchange_ahead(self, data, n):
+        """Report what was held, or some of it, and ask for more of the same, for later."""
+        lane = data.draw(st.sampled_from(self.at_work()))
+        pool = next(pool for pool in self.pools if self.held_by(pool, lane.session))
+        done = [[m, m] for m in self.held_by(pool, lane.session)[: data.draw(st.integers(0, 3))]]
+        self.wants[lane.session.id, lane.number] = n
+        model = self.models[pool.ident]
+        model.ahead = lane.session.id, lane.number
+        results = [self.result(number) for number, _ in done]
+        call = self.call(lane, self.tasks, "exchange_ahead", None, done, n, pool.ident, blobs=results)
+        model.ahead = None
+        assert call.result[4] == (pool.ident if call.result[0] else None)
+
     def result(self, number):
         return {0: Value(0, b"r", (), ("x",)), 1: Value(RAISED, b"failure")}.get(number % 5, b"result")
 

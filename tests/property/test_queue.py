@@ -15,6 +15,7 @@ from tests.unit.core.harness import World
 
 from mpserve.core.calls import Call, Lane
 from mpserve.core.t_queue import Queue
+from mpshared.errors import Full
 from mpshared.values import NONE, TASK_ERROR, Value, by_value_tag, ref_ids, tag_of
 
 TIMEOUTS = st.sampled_from([None, None, 0, 2])
@@ -169,6 +170,20 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.servers.add(lane.session.id)
         results = [b"result of %d" % number for number in done]
         self.call(lane, "exchange", self.results.ident, [[n, n] for n in done], n, 0, None, blobs=results)
+
+    @precondition(lambda self: self.free())
+    @rule(data=st.data(), n=st.integers(0, 4), with_results=st.booleans())
+    def exchange_ahead(self, data, n, with_results):
+        lane = self.a_free_lane(data)
+        done = self.some_ranges(data, lane.session)
+        results = [b"result of %d" % number for number, _ in done] if with_results else []
+        self.want(lane, n, jobs=True)
+        self.model.servers.add(lane.session.id)
+        self.model.ahead = lane.session.id, lane.number
+        call = self.call(lane, "exchange_ahead", self.results.ident, done, n, None, blobs=results)
+        self.model.ahead = None
+        assert call.answered
+        assert call.error is None or (results and isinstance(call.error, Full))
 
     @precondition(lambda self: self.free())
     @rule(data=st.data(), n=st.integers(1, 3))

@@ -61,6 +61,7 @@ class Session:
 
     __slots__ = (
         "access",
+        "ahead",
         "connections",
         "ended",
         "expired_lanes",
@@ -121,8 +122,8 @@ class Session:
         """It was ended on purpose: nobody has to look for why it is gone."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
-        self.handed_s = 0.0
-        """When a queue leased it something at last."""
+        self.handed_s, self.ahead = 0.0, 0
+        """When a queue leased it something at last; how often in a row it was given jobs while at others."""
         self.connections = 0
         self.heard_s = now_s
         self.lost_s: float | None = None

@@ -5,7 +5,7 @@
 RULES
 * A worker waits in one place only: on its recipe queue. Here stands which queues have such workers.
 * Pools take turns: who was given a worker goes to the end of the line. Who may be given none, because as many
-  sessions as it may have are at work for it, does not stand in the line; only these sessions are given more.
+  sessions as it may have are at work for it, does not stand in the line.
 * Nobody waits for what is there: a worker that comes is given jobs at once, jobs that come go to the worker
   that waited longest. So what is open here fits none of those who wait.
 * A process that has run jobs of an equipped pool (one with an initializer or modules of its own) is *bound*
@@ -46,13 +46,6 @@ class JobPool(Protocol):
         """Whether it has jobs, and may have one more worker."""
 
     @property
-    def is_staffed(self) -> bool:
-        """Whether it has jobs, and as many workers as it may have."""
-
-    def has_at_work(self, session: Session) -> bool:
-        """Tell whether a session is one of its workers."""
-
-    @property
     def owner(self) -> str | None:
         """The program that its workers are bound to; None: to none."""
 
@@ -65,8 +58,8 @@ class JobPool(Protocol):
     def finish(self, fx: Effects, call: Call, done: list[Range]) -> int:
         """Keep results; return how many were not the caller's to bring."""
 
-    def hand(self, fx: Effects, call: Call, n: int, lost: int) -> bool:
-        """Answer a worker with jobs; False: there are none that it may have."""
+    def hand(self, fx: Effects, call: Call, n: int, lost: int, *, ahead: bool = False) -> bool:
+        """Answer a worker with jobs, `ahead`: for later; False: there are none that it may have."""
 
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can."""
@@ -100,8 +93,6 @@ class Hall:
         self._sessions = sessions
         self.pools: OrderedDict[JobPool, None] = OrderedDict()
         """Those that are open, in turn."""
-        self.staffed: dict[JobPool, None] = {}
-        """Those that have jobs for their own workers only."""
         self.queues: dict[WorkersQueue, None] = {}
         """Those on which workers may wait who take jobs of pools; more than true is allowed, less is not."""
         self.streams: dict[StreamQueue, str] = {}
@@ -147,20 +138,14 @@ class Hall:
 
     def note(self, pool: JobPool) -> None:
         """Take note of a pool that changed."""
-        if pool.is_open:
-            self.pools.setdefault(pool)
-            self.staffed.pop(pool, None)
-            return
-        self.pools.pop(pool, None)
-        if pool.is_staffed:
-            self.staffed[pool] = None
-        else:
-            self.staffed.pop(pool, None)
+        if not pool.is_open:
+            self.pools.pop(pool, None)
+        elif pool not in self.pools:
+            self.pools[pool] = None
 
     def forget(self, pool: JobPool) -> None:
         """Forget a pool that is deleted."""
         self.pools.pop(pool, None)
-        self.staffed.pop(pool, None)
 
     def wait_at(self, queue: WorkersQueue) -> None:
         """Note that a worker waits at `queue` who takes jobs of pools."""
@@ -181,17 +166,21 @@ class Hall:
     def serve(self, fx: Effects, call: Call, n: int, lost: int) -> bool:
         """Give a worker the next jobs of a pool, if it may have any."""
         pools = list(self.pools)
-        if self.staffed:  # who asks while it is still at work asks ahead
-            pools += [pool for pool in self.staffed if pool.has_at_work(call.session)]
         bond = self.bonds.get(call.session.id)
         if bond is not None and fx.now_s < bond.since_s + STAY_S:
             pools.sort(key=lambda pool: pool.owner != bond.program)
         return any(self._give(fx, pool, call, n, lost) for pool in pools)
 
-    @property
-    def has_jobs(self) -> bool:
-        """Whether a worker that comes may find some."""
-        return bool(self.pools or self.staffed)
+    def has_jobs_beside(self, fx: Effects, pool: JobPool | None, session: Session) -> bool:
+        """Tell whether others than `pool` have jobs for a worker, which need no other process."""
+        bond = self.bonds.get(session.id)
+        stays = bond is not None and fx.now_s < bond.since_s + STAY_S
+        return any(
+            other is not pool
+            and (bond is None or not stays or other.owner == bond.program)
+            and other.next_for(session, 1)
+            for other in self.pools
+        )
 
     def holds(self, fx: Effects, session: Session) -> bool:
         """Tell whether a worker should go on with the pools of a program: for other jobs it is replaced."""
@@ -233,8 +222,14 @@ class Hall:
         if not found:
             self.queues.pop(queue, None)
 
-    def _give(self, fx: Effects, pool: JobPool, call: Call, n: int, lost: int) -> bool:
-        if not pool.hand(fx, call, n, lost):
+    def give_ahead(self, fx: Effects, pool: JobPool, call: Call, n: int, lost: int) -> bool:
+        """Give a worker that is at work for a pool more of its jobs, if it may have any."""
+        return self._give(fx, pool, call, n, lost, ahead=True)
+
+    def _give(
+        self, fx: Effects, pool: JobPool, call: Call, n: int, lost: int, *, ahead: bool = False
+    ) -> bool:
+        if not pool.hand(fx, call, n, lost, ahead=ahead):
             return False
         if pool in self.pools:
             self.pools.move_to_end(pool)

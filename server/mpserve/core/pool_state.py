@@ -20,7 +20,6 @@ from mpshared.errors import BadType, BadValue
 from mpshared.values import needs_python
 
 if TYPE_CHECKING:
-    from mpserve.core.calls import Session
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
     from mpserve.core.machine import Change
@@ -90,21 +89,8 @@ class PoolState(QueueWorkers, JobPool):
     @property
     def is_open(self) -> bool:
         """Whether it has READY jobs, and may have one more session work for it."""
-        return self.ready.size > 0 and not self._has_enough
-
-    @property
-    def is_staffed(self) -> bool:
-        """Whether it has READY jobs, and only those who work for it may have them."""
-        return self.ready.size > 0 and self._has_enough
-
-    @property
-    def _has_enough(self) -> bool:
         most: int = self.settings["processes"]
-        return bool(most) and len(self.leases.holders) >= most
-
-    def has_at_work(self, session: Session) -> bool:
-        """Tell whether a session works for it."""
-        return session.id in self.leases.holders
+        return self.ready.size > 0 and (not most or len(self.leases.holders) < most)
 
     @property
     def owner(self) -> str | None:
@@ -296,4 +282,3 @@ class PoolState(QueueWorkers, JobPool):
         most = self.settings["processes"]
         assert not most or len(self.leases.holders) <= most
         assert (self in self.hall.pools) == self.is_open
-        assert (self in self.hall.staffed) == self.is_staffed

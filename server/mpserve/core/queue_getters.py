@@ -5,13 +5,14 @@ RULES
 * Taken without a lease: gone at once; if the answer is lost the item is stored again.
 * A worker waits here for jobs of pools as well, which come to it from the `hall`. While both have some they
   alternate.
+* What a worker is given while it is at work is of what it is at; `TURN` times in a row if others have jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.queue_order import Run
 from mpserve.core.queue_stream import QueueStream
@@ -21,10 +22,14 @@ from mpshared.errors import Empty, ShutDown
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
+    from mpserve.core.hall import JobPool
     from mpserve.core.queue_workers import QueueWorkers
 
 __all__ = ["QueueGetters"]
 
+TURN: Final = 4
+"""How many batches a worker is given ahead in a row, while others have jobs for it too: each such turn costs
+it one way to the server and back without work."""
 _ONE = Want(1, ONE, lease=False)
 _ONE_LEASED = Want(1, ONE, lease=True)
 
@@ -68,14 +73,38 @@ class QueueGetters(QueueStream):
         else:
             self._answer(fx, call, want, ())
 
-    def _go_on(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
-        if want.n:
+    def _go_on(
+        self, fx: Effects, call: Call, timeout_s: float | None, want: Want, pool: JobPool | None = None
+    ) -> None:
+        """Give a worker that has brought what it did the next jobs; `pool`: what it was at."""
+        if want.n and not want.ahead:
+            call.session.ahead = 0
             self._get(fx, call, timeout_s, want)
-        else:
+        elif not want.n or not self._hand_ahead(fx, call, want, pool):
             self._answer(fx, call, want, ())
 
+    def _hand_ahead(self, fx: Effects, call: Call, want: Want, pool: JobPool | None) -> bool:
+        """Give a worker more of what it is at, for later; see `exchange_ahead`."""
+        session = call.session
+        if self._is_over or (session.ahead >= TURN and self._has_other_jobs(fx, call, want, pool)):
+            return False
+        if pool is not None:
+            handed = self.hall.give_ahead(fx, pool, call, want.n, want.lost)
+        else:
+            handed = bool(self.ready.size) and self.gathering is None and self._hand(fx, call, want)
+            if handed and (self.maxsize or self.shut):
+                self.settle(fx)
+        session.ahead += handed
+        return handed
+
+    def _has_other_jobs(self, fx: Effects, call: Call, want: Want, pool: JobPool | None) -> bool:
+        """Tell whether a worker would be given jobs of others than what it is at, were it done."""
+        if pool is not None and self.ready.size and not self.hall.holds(fx, call.session):
+            return True
+        return takes_pool_jobs(call, want) and self.hall.has_jobs_beside(fx, pool, call.session)
+
     def _get(self, fx: Effects, call: Call, timeout_s: float | None, want: Want) -> None:
-        pools = self.hall.has_jobs and not self._is_over and takes_pool_jobs(call, want)
+        pools = bool(self.hall.pools) and not self._is_over and takes_pool_jobs(call, want)
         if pools:
             self._pools_turn = not self._pools_turn or self.hall.holds(fx, call.session)
             if self._pools_turn and self.hall.serve(fx, call, want.n, want.lost):
@@ -111,7 +140,7 @@ class QueueGetters(QueueStream):
         session, ready = call.lane.session, self.ready
         barred = self.barred_for(session) if ready.versions else ()
         ranges = ready.choose(want.n, barred, self.suspects if want.style == JOBS else None)
-        if not ranges:
+        if not ranges or (want.ahead and not self.may_lie(ranges)):
             return False
         if call.waiter is not None:
             self.getters.forget(call)

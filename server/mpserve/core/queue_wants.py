@@ -33,6 +33,8 @@ class Want(NamedTuple):
     """How many acknowledged items were not the caller's any more."""
     job_s: float = math.inf
     """What a worker took for each of its last jobs, the way there and back included; inf: nobody knows."""
+    ahead: bool = False
+    """The caller is at work, and has these jobs for later."""
 
 
 class Entry(NamedTuple):

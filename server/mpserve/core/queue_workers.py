@@ -145,6 +145,16 @@ class QueueWorkers(QueueTerms):
         """
         return 0 if lease.results else lease.lane
 
+    def may_lie(self, ranges: Sequence[Range]) -> bool:
+        """Tell whether jobs may lie at a worker that is at others.
+
+        Not those on terms, whose time would run, nor a suspect, which a worker is to have alone.
+        """
+        if not self.suspects and not self.specials:
+            return True
+        numbers = [number for lo, hi in ranges for number in range(lo, hi + 1)]
+        return self.suspects.isdisjoint(numbers) and not any(number in self.specials for number in numbers)
+
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, results: str) -> None:
         report = self.report_on(fx, session, number, attempts)
         self.change(fx, "bury", session.id, number, report)

@@ -159,11 +159,13 @@ class Pool(PoolKeeping):
 
     # -- workers ---------------------------------------------------------------------------------
 
-    def hand(self, fx: Effects, call: Call, n: int, lost: int) -> bool:
+    def hand(self, fx: Effects, call: Call, n: int, lost: int, *, ahead: bool = False) -> bool:
         """Answer a worker's exchange with up to `n` jobs. False: it may have none of those that are there."""
         session = call.session
+        if ahead and not (self.is_open or session.id in self.leases.holders):
+            return False
         ranges = self.next_for(session, n)
-        if not ranges:
+        if not ranges or (ahead and not self.may_lie(ranges)):
             return False
         if call.waiter is not None:
             call.waiter.lot.forget(call)

@@ -198,14 +198,51 @@ class Queue(QueueGetters):
 
         Cost: O(results + ranges + jobs), one record for each of the three.
         """
+        want = Want(n, JOBS, lease=True, results=results.ident if results is not None else "")
+        self._round(fx, call, results, done, timeout_s, pool, want)
+
+    def exchange_ahead(
+        self,
+        fx: Effects,
+        call: Call,
+        results: Queue | None,
+        done: list[Range],
+        n: int,
+        pool: JobPool | None,
+    ) -> None:
+        """Do the round of a worker that is at work, far from here: jobs in for when it is done.
+
+        As `exchange`, but nobody waits, and the jobs are from where it is at: `pool`, or this queue. None is
+        on terms, or a suspect; and while others have jobs for this worker too, it is given some `TURN` times
+        in a row, then none until it comes by `exchange`. No worker that waits is passed over: while one waits
+        there is nothing that it may have.
+
+        Raises:
+            Full: There is no room for the results. Nothing is done; bring them by `exchange`.
+            ShutDown, BadValue: As `exchange`.
+
+        Cost: As `exchange`.
+        """
+        ident = results.ident if results is not None else ""
+        self._round(fx, call, results, done, 0, pool, Want(n, JOBS, lease=True, results=ident, ahead=True))
+
+    def _round(
+        self,
+        fx: Effects,
+        call: Call,
+        results: Queue | None,
+        done: list[Range],
+        timeout_s: float | None,
+        pool: JobPool | None,
+        want: Want,
+    ) -> None:
         if pool is not None:
             pool.check_done(call, done)
         elif done:
             self.check_numbers(done)
         self.serve(call.session)
-        want = Want(n, JOBS, lease=True, results=results.ident if results is not None else "")
         if pool is not None:
-            self._go_on(fx, call, timeout_s, want._replace(lost=pool.finish(fx, call, done)))
+            self._go_on(fx, call, timeout_s, want._replace(lost=pool.finish(fx, call, done)), pool)
             pool.settle(fx)
         elif not call.blobs:
             self._exchange(None, done, want, timeout_s, fx, call)
@@ -216,6 +253,8 @@ class Queue(QueueGetters):
             self._results[results.ident] = None
             if results.accepts(call):
                 self._exchange(results, done, want, timeout_s, fx, call)
+            elif want.ahead:
+                raise results._full(1)  # noqa: SLF001
             else:
                 go_on = partial(self._exchange, results, done, want, timeout_s)
                 results.putters.park(fx, call, None, results._put_expired, Entry(1, go_on))  # noqa: SLF001
@@ -242,7 +281,7 @@ class Queue(QueueGetters):
             count = count_of(merged(done))
             lost = count - self.change(fx, "ack", call.session.id, done)
             job_s = (fx.now_s - call.session.handed_s) / count
-            want = Want(want.n, JOBS, True, want.results, lost, job_s)  # `_replace` takes five times as long
+            want = Want(want.n, JOBS, True, want.results, lost, job_s, want.ahead)  # `_replace` takes longer
         self._go_on(fx, call, timeout_s, want)
         if self.joiners.line:
             self.settle(fx)

@@ -359,15 +359,3 @@ def test_an_answer_that_was_lost_leaves_the_jobs_ready(world, lane, pool, tasks)
     world.abandon(lost)
     assert waiting.result[0] == [[1, 1, 1]]
     assert collect(world, lane, pool) == ([], 2)
-
-
-def test_who_works_for_a_pool_that_has_enough_workers_may_ask_ahead(world, lane, tasks):
-    pool = world.add(Pool, processes=1)
-    submit(world, lane, pool, *(b"%d" % n for n in range(6)))
-    first, second = worker(world), worker(world)
-    begun = exchange(world, first, tasks, n=2)
-    assert given(begun) == (pool.ident, [b"0", b"1"])
-    assert given(exchange(world, second, tasks, n=2)) == (None, []), "it has as many as it may have"
-    assert given(exchange(world, first, tasks, n=2)) == (pool.ident, [b"2", b"3"])
-    assert given(finish(world, first, tasks, begun, n=2)) == (pool.ident, [b"4", b"5"])
-    assert not world.house.hall.has_jobs
