@@ -1,18 +1,16 @@
 """The desk: the batch of jobs under way in a worker process.
 
     leased --> jobs --next_job--> current --finish--> finished --collect--> results on their way
-        |       |'-------- clear (the tender, a stop) --------> handed back
-        |       '-- take_ahead --.
-        '--> ahead: the next batch, fetched while this one runs
+                '-------- clear (the tender, a stop) --------> handed back
 
 RULES
 * Jobs are run in the order in which they were leased: when this process dies, the server takes the oldest
   one for the one it was at.
 * The main thread runs jobs; the tender takes from both sides meanwhile. Jobs and results are moved one by one
   by single steps of a deque, so that each goes one way only, without a lock for each; only pills need one.
-* `held` names everything that may still be this session's. What is on it and was finished meanwhile is
-  passed over by the server, so handing all of it back is always right.
-* Results of one pool are collected before a batch of another one is begun: they go to different places.
+* `leased` names everything that may still be this session's: the batch, and one before it whose results are
+  on their way. What is on it and was finished meanwhile is passed over by the server, so handing all of it
+  back is always right.
 """
 
 from __future__ import annotations
@@ -28,11 +26,9 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from mpshared.values import NONE, Blob, size_bytes
 
-__all__ = ["NOTHING", "Batch", "Desk", "Finished", "Lease", "Range", "ranges_of"]
+__all__ = ["NOTHING", "Desk", "Finished", "Range", "ranges_of"]
 
 Range: TypeAlias = tuple[int, int]
-Lease: TypeAlias = "tuple[list[Range], str | None]"
-"""Numbers of jobs, and the pool that they are from; None: the recipe queue."""
 T = TypeVar("T")
 
 
@@ -53,21 +49,6 @@ class Finished(NamedTuple):
 
 
 NOTHING: Final = Finished((), (), ())
-
-
-class Batch(NamedTuple):
-    """Jobs as an exchange brings them."""
-
-    runs: Sequence[Sequence[int]]
-    """[[first, last, attempt], …]"""
-    blobs: Sequence[Blob]
-    pool: str | None = None
-    spec_version: int = 0
-
-    @property
-    def lease(self) -> Lease:
-        """The numbers, and whose they are."""
-        return [(first, last) for first, last, _ in self.runs], self.pool
 
 
 def ranges_of(numbers: Sequence[int]) -> list[Range]:
@@ -101,15 +82,13 @@ class Desk:
         self.finish: Callable[[tuple[int, Blob, Any]], None] = self._done.append
         """Puts down (number, result, what must not be dropped before the server has it, or None)."""
         self.leased: list[Range] = []
+        self._batch: list[Range] = []
         self.pool: str | None = None
         """The pool that the batch is from; None: the recipe queue."""
         self.spec_version = 0
         """Of that pool."""
         self.began_s = 0.0
-        """When the batch was begun, monotonic."""
-        self.planned_s = 0.0
-        """How long a batch should take."""
-        self._ahead: Batch | None = None
+        """When the batch was received, monotonic."""
         self._pill: int | None = None
         """Number of the pill that ended the batch."""
 
@@ -119,16 +98,24 @@ class Desk:
         blobs: Sequence[Blob],
         pool: str | None = None,
         spec_version: int = 0,
+        *,
+        ahead: bool = False,
     ) -> int:
-        """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these."""
+        """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these.
+
+        `ahead`: results of the batch before it, of the same pool, may lie here.
+        """
+        before = self._batch if ahead else []
         self.pool, self.spec_version = pool, spec_version
         self.began_s = time.monotonic()
         if len(blobs) == 1 and (pool is not None or blobs[0] != NONE):  # one job at a time: a short way
             number, blob = runs[0][0], blobs[0]
-            self.leased = [(number, number)]
+            self._batch = [(number, number)]
+            self.leased = [*before, (number, number)]
             self._jobs.append((number, blob))
             return len(blob) if type(blob) is bytes else size_bytes(blob)
-        self.leased = [(first, last) for first, last, _ in runs]
+        self._batch = [(first, last) for first, last, _ in runs]
+        self.leased = [*before, *self._batch]
         numbers = chain.from_iterable([range(first, last + 1) for first, last, _ in runs])
         jobs = list(zip(numbers, blobs, strict=True))
         if pool is None and jobs and jobs[-1][1] == NONE:
@@ -149,53 +136,12 @@ class Desk:
         numbers, results, alive = zip(*done, strict=True)
         return Finished(numbers, results, [thing for thing in alive if thing is not None], self.pool)
 
-    def put_ahead(self, batch: Batch) -> None:
-        """Put the next batch beside this one."""
-        self._ahead = batch
-
-    def take_ahead(self) -> int:
-        """Begin the batch that was put beside; returns the size of its values.
-
-        What is finished and not collected yet stays; see the rules.
-        """
-        batch, self._ahead = self._ahead, None
-        assert batch is not None, "there is no batch beside this one"
-        finished = [number for number, _, _ in self._done]
-        size = self.receive(*batch)
-        self.leased = ranges_of(finished) + self.leased
-        return size
-
-    def clear_all(self) -> list[Lease]:
-        """Take everything that was not begun off the desk, with what lies beside it."""
-        cleared = [(self.clear(), self.pool)]
-        ahead, self._ahead = self._ahead, None
-        return cleared if ahead is None else [*cleared, ahead.lease]
-
-    def held(self) -> list[Lease]:
-        """Return everything that may still be this session's."""
-        ahead = self._ahead
-        here: Lease = self.leased, self.pool
-        return [here] if ahead is None else [here, ahead.lease]
-
-    @property
-    def has_ahead(self) -> bool:
-        """Whether the next batch is here."""
-        return self._ahead is not None
-
-    @property
-    def must_collect(self) -> bool:
-        """Whether results must go before the next batch is begun: it is from elsewhere."""
-        return self._ahead is not None and bool(self._done) and self._ahead.pool != self.pool
-
-    @property
-    def left(self) -> int:
-        """How many jobs are not begun."""
-        return len(self._jobs)
-
-    @property
-    def has_pill(self) -> bool:
-        """Whether this batch ends with a pill."""
-        return self._pill is not None
+    def put_back(self, finished: Finished) -> None:
+        """Put what was collected, and could not be sent, on the desk again: before all that is there."""
+        things: Any = finished.alive or None
+        for number, result in zip(reversed(finished.numbers), reversed(finished.results), strict=True):
+            self._done.appendleft((number, result, things))
+            things = None
 
     def clear(self) -> list[Range]:
         """Take what was not begun off the desk; returns its numbers."""
@@ -209,6 +155,15 @@ class Desk:
         with self._lock:
             pill, self._pill = self._pill, None
         return pill
+
+    def __len__(self) -> int:
+        """Return how many jobs there are to begin."""
+        return len(self._jobs)
+
+    @property
+    def has_pill(self) -> bool:
+        """Whether the batch ends with a pill."""
+        return self._pill is not None
 
     @property
     def is_at_pill(self) -> bool:
@@ -228,7 +183,7 @@ class Desk:
     @property
     def to_tend(self) -> bool:
         """Whether there is more than the one job that is running."""
-        return bool(self._jobs or self._done or self._ahead)
+        return bool(self._jobs or self._done)
 
 
 def _emptied(take: Callable[[], T]) -> Iterator[T]:

@@ -14,13 +14,13 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mpclient.worker.desk import NOTHING, Finished, Lease, Range, ranges_of
+from mpclient.worker.desk import NOTHING, Finished, Range, ranges_of
+from mpclient.worker.pace import Distance
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone, ShutDown, TooBig
 from mpshared.ops import BY_NAME
 from mpshared.values import size_bytes
@@ -34,6 +34,7 @@ __all__ = ["Exchange", "Tell"]
 
 _OPEN: Final = BY_NAME["cluster.open"]
 _EXCHANGE: Final = BY_NAME["queue.exchange"]
+_EXCHANGE_AHEAD: Final = BY_NAME["queue.exchange_ahead"]
 _HAND_BACK: Final = BY_NAME["queue.hand_back"]
 _HAND_BACK_TO_POOL: Final = BY_NAME["pool.hand_back"]
 
@@ -68,8 +69,7 @@ class Exchange:
         self._names = queue, results
         self._failures = failures
         self._tell = tell
-        self.round_trip_s = math.inf
-        """What the quickest call took: one that has not waited for jobs."""
+        self.distance = Distance()
         self._open()
 
     def _open(self) -> None:
@@ -77,13 +77,10 @@ class Exchange:
         self._handles = [self._session.claim(self._ident_of(name)) for name in self._names]
 
     def _ident_of(self, name: str | None) -> str:
-        begin_s = time.perf_counter()
+        began_s = time.perf_counter()
         ident: str = self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0]
-        self._note(begin_s)
+        self.distance.note(time.perf_counter() - began_s)
         return ident
-
-    def _note(self, begin_s: float) -> None:
-        self.round_trip_s = min(self.round_trip_s, time.perf_counter() - begin_s)
 
     # -- rounds ----------------------------------------------------------------------------------
 
@@ -109,6 +106,18 @@ class Exchange:
             self._mend(finished, err)
         return self.round(NOTHING, n, timeout_s, read)
 
+    def ahead(self, finished: Finished, n: int, pool: str | None) -> Reply:
+        """Send results and get up to `n` more jobs of a pool, or the recipe queue, without waiting.
+
+        Raises:
+            MpserveError: It is refused, as a whole; nothing is mended.
+            ServerGone: The session is over.
+        """
+        tasks, results = self._handles
+        args = [results.ident, ranges_of(finished.numbers), n, pool]
+        reply: Reply = self._session.call(_EXCHANGE_AHEAD, tasks.ident, args, finished.results)
+        return reply
+
     def deliver(self, finished: Finished) -> None:
         """Send results and acknowledge jobs; waits for room for them."""
         if finished.numbers:
@@ -119,11 +128,8 @@ class Exchange:
         with suppress(NoSuchObject):  # the queue was deleted, the pill with it
             self._call(Finished((number,), (), ()), 0, 0, _read_nothing)
 
-    def hand_back(self, leases: Iterable[Lease]) -> int:
-        """Return jobs unharmed; returns how many were still this session's."""
-        return sum(self._hand_back(ranges, pool) for ranges, pool in leases)
-
-    def _hand_back(self, ranges: list[Range], pool: str | None) -> int:
+    def hand_back(self, ranges: list[Range], pool: str | None) -> int:
+        """Return jobs of a pool or the recipe queue unharmed; returns how many were still this session's."""
         if not ranges:
             return 0
         op, target = (_HAND_BACK, self._handles[0].ident) if pool is None else (_HAND_BACK_TO_POOL, pool)
@@ -135,10 +141,7 @@ class Exchange:
     def _call(self, finished: Finished, n: int, timeout_s: float | None, read: Callable[[Reply], Any]) -> Any:
         tasks, results = self._handles
         args = [results.ident, ranges_of(finished.numbers), n, timeout_s, finished.pool]
-        begin_s = time.perf_counter()
-        found = self._session.call(_EXCHANGE, tasks.ident, args, finished.results, read)
-        self._note(begin_s)
-        return found
+        return self._session.call(_EXCHANGE, tasks.ident, args, finished.results, read)
 
     # -- refusals --------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ exchange (results out, done, jobs in) --> run them, one after the other --.
                          jobs that this process must not run
                                '--> deliver, hand back the rest, end
 
-A batch is from the recipe queue, or from one pool; its results go along with the wish for the next.
+A batch is from the recipe queue, or from one pool; its results go along with the wish for the next. Where
+the server is far away the next one is fetched while it runs (`ahead`), and its results go along with the wish
+for the one after that.
 """
 
 from __future__ import annotations
@@ -15,12 +17,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mpclient.worker.ahead import Ahead
 from mpclient.worker.channel import Why
-from mpclient.worker.desk import Batch
-from mpclient.worker.pace import BATCH_BYTES, Pace
+from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone
@@ -48,7 +49,7 @@ Run: TypeAlias = "Callable[[int, Blob], tuple[Blob, Any]]"
 _HUGE_BYTES: Final = 4 * BATCH_BYTES
 """Results of this size do not go along with the wish for jobs: a stop might break that while they leave."""
 _LEAVE_S: Final = 5.0
-"""How long a worker that stops waits for room for its last results; then those jobs are handed back."""
+"""How long a worker that stops waits for room for its last results, or an answer; then the jobs go back."""
 
 
 class Loop:
@@ -88,6 +89,8 @@ class Loop:
         self._desk = desk
         self._exchange = exchange
         self._tender = tender
+        self._ahead = tender.ahead
+        self._distance = exchange.distance
         self._breaker = tender.breaker
         self._runner = runner
         self._pools = pools
@@ -103,7 +106,8 @@ class Loop:
         self._pool: Pool | None = None
         """The pool of the batch under way or of the last one; None: the recipe queue's."""
         self._pace = Pace()
-        self._ahead = Ahead(desk, exchange, tender, self._receive_ahead)
+        self._asked = False
+        """Whether something was asked of `ahead`."""
         self._count = 0
         self._brought_bytes = 0
 
@@ -111,7 +115,7 @@ class Loop:
         """Work; return why it is over (`Why`) and a text for the log."""
         try:
             while (why := self._why_end()) is None:
-                if self._fetch():
+                if self._land() or self._fetch():
                     self._work()
                 else:
                     why = Why.SHUT
@@ -137,69 +141,70 @@ class Loop:
 
     # -- a round ---------------------------------------------------------------------------------
 
+    def _next_size(self, on_desk: int = 0) -> int:
+        """Return how many jobs to ask for, beside those on the desk; 0: none, this process will end."""
+        size = self._pace.next_size(self._distance.target_s)
+        if self._max_tasks is not None:
+            size = min(size, self._max_tasks - self._count - on_desk)
+        if self._pool is not None and self._pool.left is not None:
+            size = min(size, self._pool.left - on_desk)
+        return max(0, size)
+
     def _fetch(self) -> bool:
         """Exchange results for jobs; False: the queue is shut down, and nothing will come."""
-        self._pace.know_trip(self._exchange.round_trip_s)
-        self._desk.planned_s = self._pace.target_s
-        size = self._pace.next_size()
-        if self._max_tasks is not None:
-            size = min(size, self._max_tasks - self._count)
-        if self._pool is not None and self._pool.left is not None:
-            size = min(size, self._pool.left)
+        size = self._next_size()
         self._breaker.enter(_PARKED_S)
         try:
             with self._tender.talking:
                 if self._tender.stopping:
                     return True
-                if self._desk.has_ahead:
-                    return self._take_ahead()
-                return bool(self._exchange.round(self._desk.collect(), size, None, self._receive))
+                began_s = time.perf_counter()
+                found = bool(self._exchange.round(self._desk.collect(), size, None, self._receive))
+                self._distance.note_most(time.perf_counter() - began_s)
+                return found
         finally:
             self._breaker.leave()
 
-    def _receive(self, reply: Reply) -> bool:
-        batch, ended = self._read(reply)
-        self._brought_bytes = self._desk.receive(*batch)
-        if self._desk.is_batch:
-            self._tender.attend()
-        return bool(batch.runs) or not ended
-
-    def _receive_ahead(self, reply: Reply) -> None:
-        """Read an answer in the thread of `Ahead`. What else it says, the next one says again."""
-        batch, _ended = self._read(reply)
-        if batch.runs:
-            self._desk.put_ahead(batch)
-            self._tender.attend()
-
-    def _read(self, reply: Reply) -> tuple[Batch, bool]:
+    def _receive(self, reply: Reply, *, ahead: bool = False) -> bool:
         runs, ended, versions, lost, pool, spec_version = reply.result
         self._runner.versions = self._pool_runner.versions = versions
-        if lost:
+        self._brought_bytes = self._desk.receive(runs, reply.blobs, pool, spec_version, ahead=ahead)
+        if lost and not ahead:
             self._tell("warning", "worker.jobs_not_ours", jobs=lost)
-        return Batch(runs, reply.blobs, pool, spec_version), ended
+        if self._desk.is_batch:
+            self._tender.attend()
+        return bool(runs) or not ended
 
-    def _take_ahead(self) -> bool:
-        """Go on with the batch that was fetched while the last one ran."""
-        if self._desk.must_collect:
-            self._exchange.deliver(self._desk.collect())
-        self._brought_bytes = self._desk.take_ahead()
-        self._tender.attend()
-        return True
+    def _ask_ahead(self) -> None:
+        """Have the next batch fetched while this one runs, and the results of the last one sent."""
+        jobs = len(self._desk)
+        size = 0 if self._desk.has_pill or self._tender.stopping else self._next_size(jobs)
+        finished = self._desk.collect()
+        if size or finished.numbers:
+            round_trip_s = self._distance.round_trip_s
+            spare_s = self._pace.foreseen_s(jobs) - LEAD * round_trip_s
+            at_s = time.monotonic() + spare_s if spare_s > round_trip_s else 0.0
+            self._ahead.ask(finished, size, at_s, self._desk.pool)
+            self._asked = True
 
-    def _ahead_at(self) -> int:
-        """Return how many jobs of this batch are left when the next is to be fetched; 0: it is not.
-
-        A process that is to end at a certain job fetches nothing that it would hand back.
-        """
-        pool = self._pool
-        if self._max_tasks is not None or (pool is not None and pool.left is not None):
-            return 0
-        return 0 if self._desk.has_pill else self._pace.ahead()
+    def _land(self) -> bool:
+        """Put the batch ahead on the desk; False: there is none."""
+        if not self._asked:
+            return False
+        self._asked = False
+        self._breaker.enter(_LEAVE_S)  # what is finished lies here still
+        try:
+            found = self._ahead.land(partial(self._receive, ahead=True))
+        finally:
+            self._breaker.leave()
+        if self._ahead.took_s is not None:
+            self._distance.note(self._ahead.took_s)
+        return found is not None
 
     def _enter(self) -> Run | None:
         """Get ready for the batch on the desk, and return what runs a job of it; None: it must not be run."""
         ident = self._desk.pool
-        if self._desk.is_empty:  # a pill alone, or a stop came before the exchange
+        if self._desk.is_empty or self._tender.stopping:  # a pill alone, or a stop came with the exchange
             return None
         if self._pool is None or self._pool.ident != ident:
             self._streams.flush()  # what comes now is no more the last pool's
@@ -230,6 +235,8 @@ class Loop:
         run = self._enter()
         if run is None:
             return
+        if self._distance.is_far:
+            self._ask_ahead()
         began_s = time.perf_counter()
         count, answered_bytes = self._run_all(run)
         took_s = time.perf_counter() - began_s
@@ -246,16 +253,12 @@ class Loop:
         breaker, tender, is_full = self._breaker, self._tender, self._is_full
         left = None if self._pool is None else self._pool.left
         count = answered_bytes = here_bytes = 0
-        ahead_at = self._ahead_at()
         while True:
             try:
                 job = next_job()
             except IndexError:
                 break
             number[0] = job[0]
-            if ahead_at and self._desk.left < ahead_at:
-                ahead_at = 0
-                self._ahead.ask(self._pace.next_size())
             result, alive = run(*job)
             if breaker.forked:
                 _end_fork()
@@ -298,13 +301,14 @@ class Loop:
         """Deliver what is finished, hand back what is not."""
         self._breaker.enter(_LEAVE_S)
         try:
+            later = self._ahead.close()
             with self._tender.talking:
                 pill = self._desk.take_pill() if why == Why.PILL else None
-                rest = self._desk.clear_all()
+                rest, pool = self._desk.clear(), self._desk.pool
                 self._exchange.deliver(self._desk.collect())
                 if pill is not None:
                     self._exchange.acknowledge(pill)
-                self._exchange.hand_back(rest)
+                self._exchange.hand_back([*rest, *later], pool)
         finally:
             self._breaker.leave()
 
@@ -312,7 +316,8 @@ class Loop:
         """A call was broken: nobody knows what it did. What it did not acknowledge is run again."""
         self._breaker.enter(_LEAVE_S)
         try:
-            again = self._exchange.hand_back(self._desk.held())
+            later = self._ahead.close()
+            again = self._exchange.hand_back([*self._desk.leased, *later], self._desk.pool)
             if again:
                 self._tell("info", "worker.handed_back", jobs=again)
         except (Interrupted, MpserveError) as err:

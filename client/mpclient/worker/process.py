@@ -145,7 +145,7 @@ def _serve(
     failures = Failures(given["worker"], f"queue {given['queue']!r}")
     exchange = Exchange(session, given["queue"], given["results"], failures, tell)
     desk = Desk()
-    tender = Tender(channel, session, desk, exchange)
+    tender = Tender(channel, session, desk, exchange, tell)
     streams.keep = mark.keep
     pools = Pools(session)
     pool_runner = PoolRunner(session, pools, failures, tender.breaker)

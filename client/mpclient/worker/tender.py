@@ -3,7 +3,7 @@
 RULES
 * It never waits for the server: what has to be told there is told by threads of its own.
 * A batch that takes much longer than planned (one slow job among quick ones) is relieved: what is finished
-  is sent, what was not begun is handed back for others. Only the job that runs stays.
+  is sent, what was not begun is handed back for others, the batch ahead too. Only the job that runs stays.
 * While a single job runs, or none, it sleeps until the supervisor says something: no wake-up, no
   contention.
 * A job that has waited for jobs of its own (`mpclient.nested`) for a while has its slot lent. It is told when
@@ -24,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient import nested
+from mpclient.worker.ahead import Ahead
 from mpclient.worker.channel import Why
 from mpclient.worker.signals import Breaker
 from mpclient.worker.stuck import Stuck
@@ -33,25 +34,26 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpclient.worker.channel import Channel
     from mpclient.worker.desk import Desk
-    from mpclient.worker.exchange import Exchange
+    from mpclient.worker.exchange import Exchange, Tell
 
 __all__ = ["Tender"]
 
 _TICK_S: Final = 0.05
-_SLOW_TIMES: Final = 5
-_SLOW_S: Final = 0.1
-"""When a batch is relieved: when it takes as many times what it was planned to take, but not before this."""
 _NESTED_S: Final = 0.1
 """When a slot is lent: shorter waits than this are over before another process has started."""
 _AGAIN_S: Final = 1.0
 """When it is asked for again if there was none."""
 _IDLE_TICKS: Final = 3
+_QUIT_S: Final = 1.0
+"""How long a process that is to end at once waits for the answer that is on its way to it."""
 
 
 class Tender(threading.Thread):
     """See the file's beginning. Made and started in the main thread."""
 
-    def __init__(self, channel: Channel, session: Session, desk: Desk, exchange: Exchange) -> None:
+    def __init__(
+        self, channel: Channel, session: Session, desk: Desk, exchange: Exchange, tell: Tell
+    ) -> None:
         super().__init__(name="mpserve-tender", daemon=True)
         self._channel = channel
         self._session = session
@@ -73,6 +75,7 @@ class Tender(threading.Thread):
         """`PoolRunner.interruption`."""
         self.talking = threading.Lock()
         """Held by whoever moves results or jobs between desk and server."""
+        self.ahead = Ahead(exchange, desk, self.talking, self.attend, tell)
         nested.watch(self.attend)
 
     # -- from the main thread --------------------------------------------------------------------
@@ -119,7 +122,7 @@ class Tender(threading.Thread):
         return _TICK_S * 1000
 
     def _is_needed(self) -> bool:
-        return self._desk.to_tend or nested.outstanding() > 0 or self._lends
+        return self._desk.to_tend or self.ahead.has_batch or nested.outstanding() > 0 or self._lends
 
     def _hear(self) -> bool:
         """Do what the supervisor says; False when it is gone."""
@@ -150,7 +153,7 @@ class Tender(threading.Thread):
             self.breaker.break_call()
         self._lend()
         self._idle = 0 if self._is_needed() else self._idle + 1
-        if self._desk.to_tend:
+        if self._desk.to_tend or self.ahead.has_batch:
             self._look_at_batch()
 
     def _lend(self) -> None:
@@ -168,8 +171,10 @@ class Tender(threading.Thread):
             self._channel.send("lend")
 
     def _look_at_batch(self) -> None:
-        slow = time.monotonic() - self._desk.began_s > max(_SLOW_S, _SLOW_TIMES * self._desk.planned_s)
-        if slow and (self._relief is None or not self._relief.is_alive()):
+        slow_s = self._exchange.distance.slow_s
+        slow = self._desk.to_tend and time.monotonic() - self._desk.began_s > slow_s
+        late = self.ahead.has_waited(slow_s)
+        if (slow or late) and (self._relief is None or not self._relief.is_alive()):
             self._relief = threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True)
             self._relief.start()
 
@@ -177,7 +182,7 @@ class Tender(threading.Thread):
         """Have a job broken that is to end; if it has not begun, it goes back."""
         about = message["pool"], message["number"], message["why"]
         self.breaker.interrupt(partial(self.interruption, *about))
-        if self._desk.to_tend:
+        if self._desk.to_tend or self.ahead.is_busy:
             threading.Thread(target=self._relieve, name="mpserve-relief", daemon=True).start()
 
     # -- threads of their own --------------------------------------------------------------------
@@ -185,14 +190,16 @@ class Tender(threading.Thread):
     def _relieve(self) -> None:
         """Send what is finished, hand back what was not begun."""
         with self.talking, suppress(MpserveError):  # the main thread hears the same, and decides
-            rest = self._desk.clear_all()
+            later = self.ahead.take()
+            rest, pool = self._desk.clear(), self._desk.pool
             self._exchange.deliver(self._desk.collect())
-            self._exchange.hand_back(rest)
+            self._exchange.hand_back([*rest, *later], pool)
 
     def _quit(self) -> None:
         """End at once, and leave nothing behind: what is not acknowledged goes back unharmed."""
         with suppress(MpserveError):
-            self._exchange.hand_back(self._desk.held())
+            later = self.ahead.close(_QUIT_S)
+            self._exchange.hand_back([*self._desk.leased, *later], self._desk.pool)
             self._session.close()
         self._channel.send("ended", why=Why.STOPPED, text="")
         os._exit(0)

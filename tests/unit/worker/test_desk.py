@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient.worker.desk import NOTHING, Batch, Desk, Finished, ranges_of
+from mpclient.worker.desk import NOTHING, Desk, Finished, ranges_of
 from mpshared.values import NONE, Value
 
 
@@ -42,6 +42,35 @@ def test_finished_jobs_are_collected_once():
     assert desk.collect() == Finished((1,), (result,), ["kept alive"])
     assert desk.collect() == NOTHING
     assert len(NOTHING.numbers) == 0
+
+
+def test_what_could_not_be_sent_comes_before_what_was_finished_since():
+    desk = Desk()
+    for number in (1, 2):
+        desk.finish((number, b"r", number * 10))
+    finished = desk.collect()
+    desk.finish((3, b"r", None))
+    desk.put_back(finished)
+    again = desk.collect()
+    assert again == Finished((1, 2, 3), (b"r", b"r", b"r"), [[10, 20]])
+    desk.put_back(NOTHING)
+    assert desk.collect() == NOTHING
+
+
+def test_the_batch_ahead_joins_the_one_before_it():
+    desk = Desk()
+    desk.receive([[1, 2, 1]], [b"a", b"b"], "pool")
+    desk.next_job()
+    desk.finish((1, b"A", None))
+    desk.next_job()
+    assert len(desk) == 0
+    desk.receive([[3, 3, 1]], [b"c"], "pool", ahead=True)
+    assert (desk.leased, len(desk)) == ([(1, 2), (3, 3)], 1)
+    desk.receive([[5, 6, 1]], [b"e", b"f"], "pool", ahead=True)
+    assert desk.leased == [(3, 3), (5, 6)]
+    desk.receive([[8, 8, 1]], [b"h"], "pool")
+    assert desk.leased == [(8, 8)]
+    assert desk.collect() == Finished((1,), (b"A",), [], "pool")
 
 
 def test_a_part_of_what_is_finished():
@@ -90,59 +119,3 @@ def test_a_job_that_runs_alone_needs_no_tending():
     desk.receive([[1, 1, 1]], [b"a"])
     desk.next_job()
     assert not desk.to_tend
-
-
-def test_the_next_batch_lies_beside_this_one():
-    desk = Desk()
-    desk.receive([[1, 2, 1]], [b"a", b"b"], "pool", 3)
-    desk.next_job()
-    desk.put_ahead(Batch([[5, 6, 1]], [b"e", b"f"], "pool", 4))
-    assert desk.has_ahead
-    assert desk.held() == [([(1, 2)], "pool"), ([(5, 6)], "pool")]
-    desk.finish((1, b"A", None))
-    desk.finish((desk.next_job()[0], b"B", None))
-    assert desk.is_empty
-    assert desk.to_tend
-    assert not desk.must_collect
-    assert desk.take_ahead() == 2
-    assert not desk.has_ahead
-    assert desk.spec_version == 4
-    assert desk.held() == [([(1, 2), (5, 6)], "pool")], "what is finished is not acknowledged yet"
-    assert desk.collect() == Finished((1, 2), (b"A", b"B"), [], "pool")
-    assert desk.next_job() == (5, b"e")
-
-
-def test_results_go_before_a_batch_from_elsewhere_is_begun():
-    desk = Desk()
-    desk.receive([[1, 1, 1]], [b"a"])
-    desk.next_job()
-    desk.put_ahead(Batch([[1, 1, 1]], [b"p"], "pool"))
-    assert not desk.must_collect
-    desk.finish((1, b"A", None))
-    assert desk.must_collect
-    assert desk.collect().pool is None
-    assert not desk.must_collect
-    desk.take_ahead()
-    assert desk.pool == "pool"
-
-
-def test_what_lies_beside_goes_back_too():
-    desk = Desk()
-    desk.receive([[1, 2, 1]], [b"a", b"b"])
-    desk.next_job()
-    desk.put_ahead(Batch([[7, 7, 1], [9, 9, 2]], [b"p", b"q"], "pool"))
-    assert desk.clear_all() == [([(2, 2)], None), ([(7, 7), (9, 9)], "pool")]
-    assert not desk.has_ahead
-    assert desk.clear_all() == [([], None)]
-
-
-def test_a_batch_ahead_may_end_with_a_pill():
-    desk = Desk()
-    desk.receive([[1, 1, 1]], [b"a"])
-    desk.next_job()
-    desk.put_ahead(Batch([[2, 3, 1]], [b"b", NONE]))
-    assert not desk.has_pill
-    desk.take_ahead()
-    assert desk.has_pill
-    assert desk.next_job() == (2, b"b")
-    assert desk.is_at_pill

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpclient.worker.pace import BATCH_BYTES, BATCH_MOST, FAR_S, GROWTH, NEAR_S, TARGET_S, Pace
+from mpclient.worker.pace import BATCH_BYTES, BATCH_MOST, FAR_S, GROWTH, SLOW_S, TARGET_S, Distance, Pace
 
 
 def settled(job_s: float, job_bytes: int = 10) -> int:
@@ -61,36 +61,48 @@ def test_a_batch_without_jobs_teaches_nothing():
     assert pace.next_size() == before
 
 
-def far(trip_s: float, job_s: float) -> Pace:
-    """Return the pace of a worker so far away, of jobs that take so long."""
+def test_as_many_are_foreseen_as_fill_the_time():
     pace = Pace()
-    pace.know_trip(trip_s)
-    for _ in range(10):
-        pace.note(pace.next_size(), pace.next_size() * job_s, 0)
-    return pace
+    assert pace.foreseen_s(3) == 0.0
+    pace.note(2, 0.02, 0)
+    assert pace.foreseen_s(3) == pytest.approx(0.03)
+    assert pace.next_size(0.05) == 5
+    pace.note(1, 0.5, 0)
+    assert pace.foreseen_s(1) == pytest.approx(0.5), "jobs have become slow"
+    pace.note(1, 0.01, 0)
+    assert pace.foreseen_s(1) == pytest.approx(0.1325), "one was quick"
 
 
-def test_nothing_is_asked_ahead_before_jobs_are_known():
-    pace = Pace()
-    pace.know_trip(0.02)
-    assert pace.ahead() == 0
+def test_nothing_is_known_of_the_distance_at_first():
+    distance = Distance()
+    assert (distance.is_far, distance.target_s, distance.slow_s) == (False, TARGET_S, SLOW_S)
 
 
-@pytest.mark.parametrize("trip_s", [0.0, NEAR_S / 10, NEAR_S])
-def test_a_server_that_is_near_is_not_asked_ahead(trip_s):
-    pace = far(trip_s, 1e-5)
-    assert pace.ahead() == 0
-    assert pace.target_s == TARGET_S
+@pytest.mark.parametrize(
+    ("took_s", "far", "target_s", "slow_s"),
+    [(FAR_S / 2, False, TARGET_S, SLOW_S), (0.002, True, TARGET_S, SLOW_S), (0.1, True, 0.15, 0.45)],
+)
+def test_a_batch_covers_the_way_to_the_server_and_back(took_s, far, target_s, slow_s):
+    distance = Distance()
+    for more in (0.3, 0.0, 7.0):
+        distance.note(took_s + more)
+    assert distance.is_far == far
+    assert (distance.target_s, distance.slow_s) == pytest.approx((target_s, slow_s))
 
 
-@pytest.mark.parametrize("trip_s", [0.001, 0.02, FAR_S, 10 * FAR_S])
-@pytest.mark.parametrize("job_s", [1e-5, 0.001, 0.01])
-def test_a_server_that_is_far_is_asked_more_than_a_round_trip_ahead(trip_s, job_s):
-    pace, trip_s = far(trip_s, job_s), min(trip_s, FAR_S)
-    assert pace.ahead() * job_s >= trip_s
-    assert pace.target_s >= 2 * trip_s
+def test_a_server_that_moves_away_is_noticed_in_time():
+    distance = Distance()
+    distance.note(0.0001)
+    for _ in range(100):
+        distance.note(0.05)
+    assert distance.is_far
 
 
-def test_jobs_that_take_long_are_not_fetched_ahead():
-    assert far(0.02, 10.0).ahead() == 0
-    assert far(0.02, 0.1).ahead() == 1
+def test_a_call_that_waited_tells_no_distance():
+    distance = Distance()
+    distance.note(0.01)
+    for _ in range(100):
+        distance.note_most(5.0)
+    assert distance.round_trip_s == 0.01
+    distance.note_most(0.0001)
+    assert not distance.is_far
