@@ -11,6 +11,7 @@ import resource
 import select
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing import connection
@@ -22,12 +23,14 @@ from tests.integration.raw import WAIT_S, Raw, raw_of
 from tests.security.attackers import Attacked, request, text, unharmed
 from tests.unit.net.stage import Closed
 
+import mpclient
 from mpclient.testing import wait_until
 from mpshared.wire.framing import join_frame
 from mpshared.wire.handshake import OWN
 from mpshared.wire.own.pack import pack
 
 MANY = 1000
+TCP_REPAIR = 19  # linux/tcp.h; Python has no name for it
 FILES = 4 * MANY
 HELLO = join_frame(OWN + pack({"versions": [1, 1], "nonce": bytes(32)}))
 
@@ -231,3 +234,26 @@ def test_connecting_and_leaving_at_once_a_thousand_times_leaves_nothing(fresh_se
                 sock.sendall(HELLO[: n % len(HELLO)])
             sock.close()
         wait_until(lambda: process.num_fds() <= files + 4, WAIT_S)
+
+
+# -- who vanishes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop a connection without a word")
+def test_a_host_that_vanishes_without_a_word_holds_nothing_for_long(fresh_server):
+    server = fresh_server("--session-timeout", "1s")
+    with raw_of(server) as raw, mpclient.connect(server.address, server.key) as honest:
+        gone = raw.program()
+        lock = gone.open("lock", "gate")
+        assert gone.call("lock.acquire", lock, None).result is True
+        vanish(gone.sock)
+        assert honest.Lock(name="gate").acquire(timeout=WAIT_S)
+
+
+def vanish(sock: socket.socket) -> None:
+    """Close a connection as a host that lost its power: the other end is not told."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except PermissionError:
+        pytest.skip("needs CAP_NET_ADMIN")
+    sock.close()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_REPEATED", "List"]
 
-MAX_REPEATED: Final = 2**24
+MAX_REPEATED: Final = 1_000_000
 """Items. `list *= n` is the one operation whose result what was sent does not bound; 128 MiB of pointers."""
 
 _NO_ITEM = "list index out of range"
@@ -235,7 +235,8 @@ class List(Machine):
         length = len(self.blobs) * max(n, 0)
         if n > 1 and length > MAX_REPEATED:
             raise TooBig(
-                f"{self.label} repeated {n} times has {length} items, over the limit of {MAX_REPEATED}"
+                f"{self.label} repeated {n} times would have {length} items; one call makes {MAX_REPEATED} at "
+                f"most. Extend it in parts"
             )
 
     def replace(self, fx: Effects, call: Call, version: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -309,3 +310,20 @@ def test_a_lying_server_is_found_out(stage):
         client.shake_hands()
     theirs.close()
     assert KEY
+
+
+class TestVanished:
+    """A host that lost its power, or the way here, says nothing; only asking finds out."""
+
+    @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system cannot be told so")
+    def test_connections_are_asked_for_life(self):
+        with contextlib.closing(Stage()) as stage:
+            stage.program()
+            sock = stage.peers[0]._sock
+            self.check(sock)
+
+    def check(self, sock):
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        options = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        found = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in options]
+        assert found == [10, 5, 4, 30_000]
