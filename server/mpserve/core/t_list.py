@@ -235,8 +235,8 @@ class List(Machine):
         length = len(self.blobs) * max(n, 0)
         if n > 1 and length > MAX_REPEATED:
             raise TooBig(
-                f"{self.label} repeated {n} times would have {length} items; one call makes {MAX_REPEATED} at "
-                f"most. Extend it in parts"
+                f"{self.label} repeated {n} times would have {length} items; one call makes {MAX_REPEATED} "
+                f"at most. Extend it in parts"
             )
 
     def replace(self, fx: Effects, call: Call, version: int) -> None:
