@@ -38,10 +38,12 @@ class ChildError(Exception):
 class Child:
     """Own one child process: speak to it, look at what it takes, end it."""
 
-    def __init__(self, *command: str, speaks: bool = True) -> None:
+    def __init__(self, *command: str, speaks: bool = True, serves: bool = False) -> None:
         """Start `command` (beginning with `-m`: this Python runs it) in the repository's folder.
 
-        One that does not speak JSON writes to a file (see `written`): an unread pipe would stop it.
+        One that does not speak JSON writes to a file (see `written`): an unread pipe would stop it. One that
+        serves has a session of its own, as a service or a container has: the scheduler then divides
+        processors between it and the clients of one program, and not among it and each of these.
         """
         self.command = [sys.executable, *command] if command[0] == "-m" else list(command)
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
@@ -51,7 +53,8 @@ class Child:
             stdout=subprocess.PIPE if speaks else self.errors,
             stderr=self.errors,
             cwd=ROOT,
-            process_group=0,  # Ctrl-C is for the bench alone, which then ends all others in order
+            process_group=None if serves else 0,  # Ctrl-C is for the bench alone, which then ends all others
+            start_new_session=serves,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here yet
         )
         self._heard = b""

@@ -90,7 +90,7 @@ def start_speaking(*command: str) -> tuple[Child, Address]:
     Raises:
         ChildError: It did not start.
     """
-    server = Child(*command)
+    server = Child(*command, serves=True)
     try:
         host, port = server.hear(START_S)
     except ChildError:
@@ -109,7 +109,10 @@ def start_redis() -> tuple[Child, Address]:
         address: Address = taken.getsockname()
     words = ("--save", "", "--appendonly", "no", "--maxclients", "20000")
     server = Child(
-        environments.redis_server(), "--bind", address[0], "--port", str(address[1]), *words, speaks=False
+        environments.redis_server(),
+        *("--bind", address[0], "--port", str(address[1]), *words),
+        speaks=False,
+        serves=True,
     )
     deadline_s = time.monotonic() + START_S
     while server.alive and time.monotonic() < deadline_s:
@@ -140,7 +143,7 @@ def new_folder() -> str:
 def start_ours(*options: str, every_s: float = 0.02) -> tuple[Child, Address]:
     """Start `mpserve` with more options; look so often whether it is ready."""
     words = ("start", "--port", "0", "--log-format", "json", *options)
-    server = Child(command("mpserve"), *words, speaks=False)
+    server = Child(command("mpserve"), *words, speaks=False, serves=True)
     try:
         return server, _find_address(server, every_s)
     except ChildError:

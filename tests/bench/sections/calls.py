@@ -137,7 +137,8 @@ def tables(results: Sequence[Result]) -> list[str]:
     """Return the rates, and the server's times."""
     return [
         "Pairs of calls per second, all clients together. Bare sockets exchange as much and do no work;",
-        "their lock is handed on in order.",
+        "their lock is handed on in order. Each server has a session of its own, and so its share of the",
+        "processors, whoever else uses them; the clients are processes of one program.",
         "",
         *table(results, RATES),
         "",
