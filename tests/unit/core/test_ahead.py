@@ -1,7 +1,6 @@
 """Jobs for a worker that is at work: of what it is at, for later, and nothing that others should have."""
 
 import pytest
-from tests.unit.core.harness import World
 from tests.unit.core.pools import collect, exchange, submit, worker
 
 from mpserve.core.queue_getters import TURN
@@ -9,16 +8,6 @@ from mpserve.core.t_pool import Pool
 from mpserve.core.t_queue import Queue
 from mpshared.errors import Full, ShutDown
 from mpshared.values import NONE
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture

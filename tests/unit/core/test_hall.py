@@ -1,7 +1,6 @@
 """Who gets which jobs: pools in turn, a recipe queue beside them, Pythons, bounds, bonds."""
 
 import pytest
-from tests.unit.core.harness import World
 from tests.unit.core.pools import collect, exchange, submit, worker
 
 from mpserve.core.hall import STAY_S
@@ -13,26 +12,6 @@ from mpshared.values import Value, by_value_tag
 
 CODE_311 = Value(by_value_tag((3, 11)), b"code of 3.11")
 CODE_312 = Value(by_value_tag((3, 12)), b"code of 3.12")
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
-
-
-@pytest.fixture
-def pool(world):
-    return world.add(Pool)
 
 
 def put(world, lane, tasks, *blobs):

@@ -3,20 +3,9 @@
 import math
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_array import Array
 from mpshared.errors import BadIndex, BadType, BadValue, Conflict, Overflow, TooBig
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pickle
 from fractions import Fraction
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_dict import Dict
 from mpshared.errors import BadType, BadValue, KeyMissing, Overflow
@@ -15,16 +14,6 @@ ONE, TWO = pickle.dumps(1), pickle.dumps(2)
 
 def key(value):
     return PickledKey(pickle.dumps(value))
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture

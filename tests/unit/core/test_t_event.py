@@ -1,13 +1,7 @@
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_event import Event
 from mpshared.errors import NoSuchObject
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 @pytest.fixture

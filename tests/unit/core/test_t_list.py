@@ -5,7 +5,6 @@ import pickle
 from fractions import Fraction
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_list import MAX_REPEATED, List
 from mpshared.errors import BadIndex, BadType, BadValue, NotSupported, TooBig
@@ -13,16 +12,6 @@ from mpshared.values import PICKLE, Value
 
 ONE, TWO, THREE = pickle.dumps(1), pickle.dumps(2), pickle.dumps(3)
 HUGE = 2**64 - 1
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_lock import Lock
 from mpshared.errors import Conflict, NotHeld
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 @pytest.fixture

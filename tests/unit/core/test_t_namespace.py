@@ -3,23 +3,12 @@
 import pickle
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_namespace import Namespace
 from mpshared.errors import AttributeMissing, BadType
 from mpshared.values import PICKLE, Value
 
 ONE = pickle.dumps(1)
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import pickle
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_lock import Lock
 from mpserve.core.t_pipe import ROOM_BYTES, Pipe
@@ -10,11 +9,6 @@ from mpshared.values import PICKLE, Value
 
 A, B, C = (pickle.dumps(letter) for letter in "abc")
 LARGE = b"x" * (ROOM_BYTES + 1)
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 @pytest.fixture

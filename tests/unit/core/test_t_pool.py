@@ -1,33 +1,11 @@
 """A pool's jobs and results: each job has one result, and nothing is lost on the way."""
 
 import pytest
-from tests.unit.core.harness import World
 from tests.unit.core.pools import collect, exchange, submit, worker
 
 from mpserve.core.t_pool import Pool
-from mpserve.core.t_queue import Queue
 from mpshared.errors import BadType, BadValue, Conflict, KeyMissing
 from mpshared.values import Value, by_value_tag
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
-
-
-@pytest.fixture
-def pool(world):
-    return world.add(Pool)
 
 
 def test_a_job_is_done_and_its_result_collected(world, lane, pool, tasks):

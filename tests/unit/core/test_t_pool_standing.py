@@ -3,28 +3,11 @@
 import pickle
 
 import pytest
-from tests.unit.core.harness import World
 from tests.unit.core.pools import exchange, worker
 
 from mpserve.core.t_pool import Pool
-from mpserve.core.t_queue import Queue
 from mpshared.errors import BadValue, Conflict, JobExpired, JobStopped, NoSuchObject, WorkerDied
 from mpshared.values import RAISED, Value
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 import pickle
 
 import pytest
-from tests.unit.core.harness import World
 from tests.unit.core.pools import collect, exchange, submit, worker
 
 from mpserve.core.t_pool import Pool
-from mpserve.core.t_queue import Queue
 from mpshared.errors import (
     BadType,
     BadValue,
@@ -20,26 +18,6 @@ from mpshared.errors import (
 from mpshared.values import RAISED, Value, by_value_tag
 
 RAISES = Value(RAISED, b"failure")
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
-
-
-@pytest.fixture
-def pool(world):
-    return world.add(Pool)
 
 
 def on_terms(world, lane, pool, blob, **terms):

@@ -4,7 +4,6 @@ import pickle
 import queue
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_queue import Queue
 from mpshared.errors import (
@@ -17,16 +16,6 @@ from mpshared.errors import (
     ShutDown,
 )
 from mpshared.values import NONE, Value
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 def put(world, lane, q, *values):

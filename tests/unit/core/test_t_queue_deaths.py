@@ -4,7 +4,6 @@ import pickle
 from dataclasses import replace
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadValue, WorkerDied
@@ -12,26 +11,6 @@ from mpshared.values import TASK_ERROR, Value, by_value_tag, tag_of
 
 CODE_311 = Value(by_value_tag((3, 11)), b"code of 3.11")
 CODE_312 = Value(by_value_tag((3, 12)), b"code of 3.12")
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
-
-
-@pytest.fixture
-def results(world):
-    return world.add(Queue, name="results")
 
 
 def worker(world, python=(3, 11)):

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadValue, NoSuchObject, ShutDown
@@ -11,26 +10,6 @@ from mpshared.values import NONE, Value, by_value_tag
 
 CODE_311 = Value(by_value_tag((3, 11)), b"code of 3.11")
 CODE_312 = Value(by_value_tag((3, 12)), b"code of 3.12")
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
-
-
-@pytest.fixture
-def results(world):
-    return world.add(Queue, name="results")
 
 
 def worker(world, python=(3, 11)):

@@ -1,20 +1,9 @@
 """Items that nobody gets before a time, or after one."""
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadValue, Full, ShutDown
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 def later(world, lane, queue, blob, timeout_s=0, **terms):

@@ -4,21 +4,10 @@ import pickle
 
 import cloudpickle
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.queue_shelf import CHUNK, Entry, Shelf
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadType, BadValue, Conflict, NotSupported
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 def put(world, lane, q, *values):

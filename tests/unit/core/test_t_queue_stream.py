@@ -1,28 +1,12 @@
 """Jobs that stream in are gathered for workers of short ones, and for nobody else, and not for long."""
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.queue_stream import GAP_S, GATHER_S
 from mpserve.core.t_queue import Queue
 
 SOON_S = GAP_S / 10
 LONG_S = 10 * GATHER_S
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def tasks(world):
-    return world.add(Queue, name="tasks")
-
-
-@pytest.fixture
-def results(world):
-    return world.add(Queue, name="results")
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_rlock import RLock
 from mpshared.errors import NotHeld
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 @pytest.fixture

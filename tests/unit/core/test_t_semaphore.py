@@ -1,13 +1,7 @@
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_semaphore import MAX_VALUE, Semaphore
 from mpshared.errors import AlreadyReleased, BadType, BadValue
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 def take(world, semaphore, lane, n=1):

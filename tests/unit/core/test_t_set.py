@@ -3,7 +3,6 @@
 import pickle
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_set import Set
 from mpshared.errors import BadType, BadValue, KeyMissing
@@ -12,16 +11,6 @@ from mpshared.values import PickledKey
 
 def key(value):
     return PickledKey(pickle.dumps(value))
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture

@@ -3,23 +3,12 @@
 import pickle
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_value import Value as Cell
 from mpshared.errors import BadType
 from mpshared.values import PICKLE, Value
 
 ONE, TWO = pickle.dumps(1), pickle.dumps(2)
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 @pytest.fixture
