@@ -28,6 +28,7 @@ from tests.bench.stations.works import (
 
 __all__ = ["Ours"]
 
+SETTLED_S = 0.5  # a worker host that has its workers makes ready for Processes; nobody else's does
 FILLED = 256  # items that one call puts where a queue is filled
 STREAMED = 2_000  # jobs of one `imap_unordered` where they go on for a given time
 
@@ -74,6 +75,7 @@ class Ours(Station):
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"there were no {WORKERS} workers within {PATIENCE_S:.0f} s")
             time.sleep(0.01)
+        time.sleep(SETTLED_S)
 
     def _count_waiting(self) -> int:
         sessions = self.cluster.status()["sessions"]
