@@ -36,8 +36,8 @@ MAX_CONNECTIONS_PER_ADDRESS: Final[Setting[int]] = Setting(
     parse=partial(parse_count, least=1),
     default=32768,
     shown="32768",
-    help="Connections at once from one IPv4 address, from 64 bits of IPv6, or from this machine (loopback "
-    "and Unix sockets together).",
+    help="Connections at once from one address, from 64 bits of a global IPv6 one, or from this machine "
+    "(loopback and Unix sockets together).",
 )
 MAX_UNAUTHENTICATED: Final[Setting[int]] = Setting(
     name="max_unauthenticated",

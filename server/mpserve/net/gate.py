@@ -6,8 +6,9 @@
 
 RULES
 * Nothing is measured here: the time is an argument, sockets are somebody else's.
-* An address is one of IPv4, 64 bits of IPv6 (what one host is given), or this machine: loopback and Unix
-  sockets together, since all of them are.
+* An address is one of IPv4, one of IPv6 inside a site (link-local, unique local), 64 bits of a global one
+  (what one customer of a network is given at least, to take any of its addresses), or this machine: loopback
+  and Unix sockets together.
 * Where too many are unknown, the oldest gives way and no newcomer is kept out: a handshake takes
   milliseconds. An address that has half of the places gives way itself, so it costs others nothing.
 * Failed attempts slow their address down by `SLOW_S` for each new connection, also of who has the key; they
@@ -47,6 +48,9 @@ HELD_MAX: Final = 100
 MaxStartups 10:30:100."""
 ADDRESSES_MAX: Final = 4096
 """Addresses whose failures are known. Precedent: OpenSSH's PerSourcePenalties max-sources4:65536."""
+_GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
+"""Addresses that IANA gives to networks. Outside of it, as in fe80::/64 or behind NAT64 (64:ff9b::/96), 64
+bits are many hosts."""
 _FORGIVEN_A_SECOND: Final = 1.0
 _REMEMBERED: Final = 10
 """Failures beyond the limit that count: as many seconds after the last one, an address is as all others."""
@@ -214,9 +218,12 @@ def origin_of(sockaddr: object) -> str:
     """Return what stands for all peers that count as one, given the address of a socket's other end."""
     if not isinstance(sockaddr, tuple):
         return THIS_MACHINE
-    found = ipaddress.ip_address(sockaddr[0])
+    found = ipaddress.ip_address(sockaddr[0].partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is None and not found.is_loopback:
-            return f"{ipaddress.IPv6Address(int(found) >> 64 << 64)}/64"
         found = found.ipv4_mapped or found
-    return THIS_MACHINE if found.is_loopback else str(found)
+    if found.is_loopback:
+        return THIS_MACHINE
+    if found in _GLOBAL:
+        return f"{ipaddress.IPv6Address(int(found) >> 64 << 64)}/64"
+    # two links may each have a host of the same link-local address
+    return f"{found}%{sockaddr[3]}" if found.is_link_local and found.version == 6 else str(found)

@@ -33,7 +33,12 @@ def fail(gate, times, origin="a", now_s=0.0):
         (("::ffff:10.1.2.3", 4000, 0, 0), "10.1.2.3"),
         (("2001:db8:1:2:3:4:5:6", 4000, 0, 0), "2001:db8:1:2::/64"),
         (("2001:db8:1:2:ffff::1", 4000, 0, 0), "2001:db8:1:2::/64"),
-        (("fe80::1%eth0", 4000, 0, 2), "fe80::/64"),
+        (("fe80::1", 4000, 0, 2), "fe80::1%2"),
+        (("fe80::1%eth0", 4000, 0, 2), "fe80::1%2"),
+        (("fe80::1", 4000, 0, 3), "fe80::1%3"),
+        (("fd12:3456:789a::1", 4000, 0, 0), "fd12:3456:789a::1"),
+        (("64:ff9b::10.1.2.3", 4000, 0, 0), "64:ff9b::a01:203"),
+        (("169.254.1.2", 4000), "169.254.1.2"),
         (("127.0.0.1", 4000), THIS_MACHINE),
         (("127.8.9.9", 4000), THIS_MACHINE),
         (("::ffff:127.0.0.1", 4000, 0, 0), THIS_MACHINE),
@@ -44,6 +49,17 @@ def fail(gate, times, origin="a", now_s=0.0):
 )
 def test_what_counts_as_one_address(sockaddr, origin):
     assert origin_of(sockaddr) == origin
+
+
+@pytest.mark.parametrize(
+    ("subnet", "held"), [("fe80::", 0), ("fd12:3456:789a:1::", 0), ("2001:db8:0:1::", 1)]
+)
+def test_the_failures_of_one_host_are_not_those_of_its_subnet_unless_that_is_one_customers(subnet, held):
+    gate = a_gate()
+    bad, good = (origin_of((f"{subnet}{n}", 4000, 0, 2)) for n in (1, 2))
+    fail(gate, gate.limits.failures + 1, bad)
+    assert gate.knock(bad, 0.0) == SLOW_S
+    assert gate.knock(good, 0.0) == held * SLOW_S
 
 
 class TestNumbers:
