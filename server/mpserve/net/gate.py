@@ -120,7 +120,10 @@ class Gate(Generic[T]):
 
     def _hold(self, origin: str) -> None:
         if self._held[origin] >= HELD_MAX or self._held_in_all >= self.limits.unauthenticated:
-            text = "too many failed attempts from your address (--max-failures); give the right key"
+            text = (
+                "too many failed attempts from your address (--max-failures), yours or those of others who "
+                "share it; check your key"
+            )
             raise self._turned_away("max-failures", text)
         self._held[origin] += 1
         self._held_in_all += 1
