@@ -17,7 +17,8 @@ RULES
 | role       | least role that may call it: observe < client < admin. Without an admin key  |
 |            | there are no admins, and clients may do all; see `mpserve.dispatch.roles`    |
 | room       | when the server has no room for what is to be stored: "wait" for some, or    |
-|            | "refuse" the call; "": it stores nothing more, or what must not be refused   |
+|            | "refuse" the call, or "enter" all the same: results, which would be lost;    |
+|            | "": it stores nothing more                                                   |
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = ["BY_CODE", "BY_NAME", "KINDS", "ROLES", "Arg", "Op", "Role", "check_a
 Role = Literal["observe", "client", "admin"]
 ROLES: Final[tuple[Role, ...]] = ("observe", "client", "admin")
 """Each may do what those before it may."""
-NoRoomThen = Literal["", "wait", "refuse"]
+NoRoomThen = Literal["", "wait", "refuse", "enter"]
 Check = Callable[[Any], Any]
 
 
@@ -278,14 +279,14 @@ _read(0x0107, "queue", "qsize")
 _read(0x0108, "queue", "full")
 _op(0x0109, "queue", "clear", role="admin")
 _op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
-_op(0x010B, "queue", "exchange", *ROUND, TIMEOUT, POOL, blobs="*", wait=True, undo="undo_get", room="")
+_op(0x010B, "queue", "exchange", *ROUND, TIMEOUT, POOL, blobs="*", wait=True, undo="undo_get", room="enter")
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
 _op(0x010E, "queue", "dead_requeue", Arg("numbers", _list), role="admin")
 _op(0x010F, "queue", "dead_drop", Arg("numbers", _list), role="admin")
 _read(0x0110, "queue", "unfinished")
 _op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
-_op(0x0112, "queue", "exchange_ahead", *ROUND, POOL, blobs="*", undo="undo_get", room="")
+_op(0x0112, "queue", "exchange_ahead", *ROUND, POOL, blobs="*", undo="undo_get", room="enter")
 
 # dict
 _read(0x0201, "dict", "get", KEY)

@@ -640,6 +640,7 @@ class WiredRig(Rig):
             stop=self.stopped.append,
             session_timeout_s=TIMEOUT_S,
             grace_s=GRACE_S,
+            bounds=self.inner.bounds,
         )
 
     def make_program(self, info: SessionInfo) -> Program:

@@ -216,8 +216,8 @@ def test_a_dead_waiter_lets_the_others_pass(full):
     assert thread.ask("queue.qsize", queue) == 9
 
 
-_NOT_REFUSED = {"queue.exchange", "queue.exchange_ahead", "list.remove"}
-"""They bring results, or a value to look for."""
+_NOT_REFUSED = {"list.remove"}
+"""It brings a value to look for."""
 
 
 def test_what_waits_has_a_line_to_wait_in():

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from tests.contract.rigs import TIMEOUT_S
 
-from mpshared.errors import BrokenBarrierError, Empty, Full, NotHeld, ShutDown
+from mpshared.errors import BrokenBarrierError, Empty, Full, NoRoom, NotHeld, ShutDown
 from mpshared.values import NONE
 
 A, B, C, D = (pickle.dumps(letter) for letter in "abcd")
@@ -432,3 +432,37 @@ def test_calls_on_disjoint_objects_overtake_each_other(rig):
         assert [call.value for call in calls] == [n + 1] * 12
     if rig.later is not None:
         assert rig.later.shuffled > 10
+
+
+class TestResultsOfJobs:
+    """They wait whatever the values of their program's other waiting calls: refused, they would be lost."""
+
+    @pytest.fixture
+    def worker(self, rig):
+        """A worker's thread with a job, beside one whose put has used up what may wait."""
+        rig.inner.bounds.waiting_bytes = 1024
+        program = rig.program()
+        working, putting = program.thread(), program.thread()
+        jobs, results = rig.open(working, "queue"), rig.open(working, "queue", maxsize=1)
+        working.ask("queue.put", jobs, None, blobs=[A])
+        working.ask("queue.put", results, None, blobs=[B])
+        working.ask("queue.exchange", jobs, None, [], 1, 0, None)
+        put = putting.call("queue.put", results, None, blobs=[bytes(1024)])
+        assert not put.answered
+        return working, jobs, results
+
+    def test_where_their_queue_is_full(self, rig, worker):
+        working, jobs, results = worker
+        brought = working.call("queue.exchange", jobs, results, [[1, 1]], 0, 0, None, blobs=[C * 100])
+        assert not brought.answered
+        other = rig.thread()
+        other.ask("queue.get_many", results, 2, 0, False)
+        other.ask("queue.get", results, 0, False)
+        assert brought.value[3] == 0
+        assert other.out("queue.get", results, 0, False) == [C * 100]
+
+    def test_others_count_them(self, rig, worker):
+        working, jobs, results = worker
+        working.call("queue.exchange", jobs, results, [[1, 1]], 0, 0, None, blobs=[C * 100])
+        with pytest.raises(NoRoom, match="--max-waiting"):
+            working.program.thread().ask("queue.put", results, None, blobs=[A])

@@ -16,7 +16,7 @@ from mpshared.errors import NoRoom
 from mpshared.units import format_size, shown_size
 
 if TYPE_CHECKING:
-    from mpserve.core.calls import Session
+    from mpserve.core.calls import Call
 
 __all__ = ["NAMES_MAX", "OBJECTS_MAX", "SESSION_OBJECTS_MAX", "WAITING_MAX_BYTES", "Bounds"]
 
@@ -67,14 +67,17 @@ class Bounds:
             has = f"no room for {label}: this program has {references} objects"
             self._refuse("max-session-objects", has, _SESSION)
 
-    def check_waiting(self, session: Session, size: int) -> None:
+    def check_waiting(self, call: Call, size: int) -> None:
         """Refuse a call that would wait with so many bytes of values, unless none of its program does.
+
+        Results of jobs are let in: who brings them would have to drop them. They count all the same.
 
         Raises:
             NoRoom: Its program's calls hold enough.
         """
-        if session.waiting_bytes and session.waiting_bytes + size > self.waiting_bytes:
-            has = f"calls of this program that wait hold {shown_size(session.waiting_bytes)} of values"
+        held = call.session.waiting_bytes
+        if held and held + size > self.waiting_bytes and call.op.room != "enter":
+            has = f"calls of this program that wait hold {shown_size(held)} of values"
             self._refuse("max-waiting", f"{has}, and {shown_size(size)} more are too much", _WAITING)
 
     def _refuse(self, setting: str, what: str, todo: str) -> None:

@@ -52,10 +52,10 @@ class Waiter:
 
 def _weigh(fx: Effects, waiter: Waiter) -> None:
     """Count what a call with values holds while it waits; raise NoRoom if its session's hold enough."""
-    session, size = waiter.call.session, sum(map(size_bytes, waiter.call.blobs))
-    fx.bounds.check_waiting(session, size)
+    call, size = waiter.call, sum(map(size_bytes, waiter.call.blobs))
+    fx.bounds.check_waiting(call, size)
     waiter.size_bytes = size
-    session.waiting_bytes += size
+    call.session.waiting_bytes += size
 
 
 def _expire(fx: Effects, waiter: Waiter) -> None:

@@ -204,7 +204,7 @@ class Dispatcher:
         """Have a call wait for the answer before; if more values than may wait so, for its refusal."""
         try:
             if call.blobs:
-                self.bounds.check_waiting(lane.session, sum(map(size_bytes, call.blobs)))
+                self.bounds.check_waiting(call, sum(map(size_bytes, call.blobs)))
         except errors.NoRoom as err:
             call.blobs, call.error, call.answered = (), err, True
         lane.wait_behind(call)

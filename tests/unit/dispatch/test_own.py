@@ -263,6 +263,21 @@ class TestNumbers:
         assert refused(thread.wire, "over 64 calls")
         assert rig.waiting(event) == 1  # one of a lane is under way at a time
 
+    def test_values_behind_a_call_that_waits_are_bounded_but_results_of_jobs_are_not(self, rig, thread):
+        rig.inner.bounds.waiting_bytes = 1000
+        event, jobs = rig.open(thread, "event"), rig.open(thread, "queue")
+        thread.ask("queue.put_many", jobs, None, blobs=[A, B])
+        thread.ask("queue.exchange", jobs, None, [], 2, 0, None)
+        thread.wire.say(call(thread.number, 5, "event.wait", event, None, ack=4))
+        for number, job in ((6, 1), (7, 2)):
+            args = (jobs, [[job, job]], 0, 0, None)
+            thread.wire.say(call(thread.number, number, "queue.exchange", jobs, *args, blobs=[bytes(600)]))
+        thread.wire.say(call(thread.number, 8, "queue.put", jobs, None, blobs=[bytes(600)]))
+        rig.thread().ask("event.set", event)
+        thread.wire.carry()
+        assert [type(answer) for answer in thread.wire.answers[-4:]] == [Reply] * 3 + [Failed]
+        assert "--max-waiting" in thread.wire.answers[-1].text
+
 
 class TestKeptAnswers:
     @pytest.fixture
