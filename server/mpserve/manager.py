@@ -17,9 +17,8 @@ from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpserve.core.bounds import NAMES_MAX, OBJECTS_MAX, SESSION_OBJECTS_MAX, WAITING_MAX_BYTES
 from mpserve.core.t_queue import Queue
-from mpserve.dispatch.dispatcher import KEPT_MAX_BYTES, LANES_MAX, Dispatcher, Limits, new_identity
+from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import (
     BadRegistration,
@@ -30,11 +29,12 @@ from mpserve.dispatch.registered import (
 )
 from mpserve.dispatch.stock import StockSide
 from mpserve.engines.memory import MemoryEngine
-from mpserve.net.gate import CONNECTIONS_MAX, GateLimits
+from mpserve.net.gate import GateLimits
 from mpserve.net.keyring import Keyring
 from mpserve.net.listener import Listener, Md5
 from mpserve.net.loop import Loop
 from mpshared import __version__ as VERSION
+from mpshared import limits, settings
 from mpshared.address import Address
 from mpshared.keys import KeyProblem
 from mpshared.log import make_logger
@@ -61,17 +61,17 @@ class Options:
 
     address: Address
     advertise: Address | None = None
-    max_message: int = 256 << 20
+    max_message: int = limits.MAX_MESSAGE.default
     max_memory: int | None = None
-    max_attempts: int = 3
-    grace_s: float = 0.5
-    session_timeout_s: float = 30.0
+    max_attempts: int = settings.MAX_ATTEMPTS.default
+    grace_s: float = settings.GRACE.default
+    session_timeout_s: float = settings.SESSION_TIMEOUT.default
     register: tuple[str, ...] = ()
     md5: Md5 = "loopback"
     allow_shutdown: bool = False
     tcp_only: bool = False
     """Clients of this machine are not offered a Unix socket."""
-    spin_s: float = 100e-6
+    spin_s: float = settings.SPIN.default
     """How long to look for more before sleeping."""
     data: str | None = None
     """The folder of the journal; None: everything is in memory only."""
@@ -80,17 +80,17 @@ class Options:
     """What is spoken at `address`; None: no TLS."""
     plain: Address | None = None
     """Where to listen too, without TLS: for `Server.listen_plain`."""
-    max_connections: int = CONNECTIONS_MAX
-    max_connections_per_address: int = 32768
-    max_unauthenticated: int = 2048
-    auth_timeout_s: float = 10.0
-    max_failures: int = 20
-    max_objects: int = OBJECTS_MAX
-    max_names: int = NAMES_MAX
-    max_session_objects: int = SESSION_OBJECTS_MAX
-    max_waiting: int = WAITING_MAX_BYTES
-    max_lanes: int = LANES_MAX
-    max_unread: int = KEPT_MAX_BYTES
+    max_connections: int = limits.CONNECTIONS_MAX
+    max_connections_per_address: int = limits.MAX_CONNECTIONS_PER_ADDRESS.default
+    max_unauthenticated: int = limits.MAX_UNAUTHENTICATED.default
+    auth_timeout_s: float = limits.AUTH_TIMEOUT.default
+    max_failures: int = limits.MAX_FAILURES.default
+    max_objects: int = limits.MAX_OBJECTS.default
+    max_names: int = limits.MAX_NAMES.default
+    max_session_objects: int = limits.MAX_SESSION_OBJECTS.default
+    max_waiting: int = limits.MAX_WAITING.default
+    max_lanes: int = limits.MAX_LANES.default
+    max_unread: int = limits.MAX_UNREAD.default
 
 
 class Server:
@@ -167,17 +167,17 @@ class Server:
         )
 
     def _make_engine(self) -> MemoryEngine:
-        limits: dict[str, Any] = {
+        how: dict[str, Any] = {
             "grace_s": self.options.grace_s,
             "session_timeout_s": self.options.session_timeout_s,
             "max_bytes": self.options.max_memory or 0,
             "wall_offset_s": time.time() - self.loop.clock(),
         }
         if self.store is None:
-            return MemoryEngine(_new_ident, **limits)
+            return MemoryEngine(_new_ident, **how)
         from mpserve.engines.journal.engine import JournalEngine  # noqa: PLC0415 - loads SQLite
 
-        return JournalEngine(_new_ident, self.store, self.loop.call_soon_threadsafe, **limits)
+        return JournalEngine(_new_ident, self.store, self.loop.call_soon_threadsafe, **how)
 
     def _set_bounds(self) -> None:
         options, bounds = self.options, self.engine.bounds

@@ -16,6 +16,7 @@ from mpshared.address import Address, AddressError
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, make_key, read_key_file
+from mpshared.limits import CONNECTIONS_MAX
 from mpshared.settings import ADMIN_KEY_FILE, OBSERVE_KEY_FILE, Setting, for_user
 from mpshared.units import parse_count
 
@@ -90,7 +91,6 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
 def _fit_files(asked: int | None, log: Logger) -> int:
     """Return how many connections there may be, as there are files for; less than asked for is told."""
     from mpserve.net.files import raise_limit  # noqa: PLC0415 - mistakes of the command line first
-    from mpserve.net.gate import CONNECTIONS_MAX  # noqa: PLC0415
 
     most = raise_limit()
     if asked is None:

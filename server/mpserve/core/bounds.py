@@ -12,22 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from mpshared import limits
 from mpshared.errors import NoRoom
 from mpshared.units import format_size, shown_size
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
 
-__all__ = ["NAMES_MAX", "OBJECTS_MAX", "SESSION_OBJECTS_MAX", "WAITING_MAX_BYTES", "Bounds"]
-
-OBJECTS_MAX: Final = 1_000_000
-"""A GB of empty ones. Precedent: none that is common; RabbitMQ's max-queues is unlimited unless set."""
-NAMES_MAX: Final = 100_000
-"""To list them takes a tenth of a second."""
-SESSION_OBJECTS_MAX: Final = 250_000
-"""So no program alone can use up what there is for all."""
-WAITING_MAX_BYTES: Final = 1 << 30
-"""Four messages of the usual `--max-message`. Precedent: Redis' client-query-buffer-limit, 1 GB."""
+__all__ = ["Bounds"]
 
 
 class Bounds:
@@ -36,11 +28,11 @@ class Bounds:
     __slots__ = ("connections", "names", "objects", "refused", "session_objects", "waiting_bytes")
 
     def __init__(self) -> None:
-        self.objects = OBJECTS_MAX
-        self.names = NAMES_MAX
-        self.session_objects = SESSION_OBJECTS_MAX
+        self.objects = limits.MAX_OBJECTS.default
+        self.names = limits.MAX_NAMES.default
+        self.session_objects = limits.MAX_SESSION_OBJECTS.default
         """Objects that one session may refer to, when it makes another."""
-        self.waiting_bytes = WAITING_MAX_BYTES
+        self.waiting_bytes = limits.MAX_WAITING.default
         """Values of one session's calls that wait."""
         self.refused: Counter[str] = Counter()
         """How often each limit was reached, by the name of its setting; net counts here, too."""

@@ -23,6 +23,7 @@ from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.outputs import Outputs
 from mpserve.dispatch.roles import why_not
 from mpshared import errors
+from mpshared import limits as table
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
@@ -30,18 +31,11 @@ if TYPE_CHECKING:
     from mpshared.log import Logger
     from mpshared.ops import Role
 
-__all__ = ["KEPT_MAX_BYTES", "LANES_MAX", "Dispatcher", "Limits", "ReplyTo", "new_identity"]
+__all__ = ["Dispatcher", "Limits", "ReplyTo", "new_identity"]
 
 UNANSWERED_MAX = 64
 """Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual
 100 streams."""
-KEPT_MAX_BYTES = 256 << 20
-"""Large answers of a session that are not acknowledged: beyond this a lane must acknowledge what it had
-before it may ask for more. As much as the largest message; a lane that acknowledges as it goes is never
-refused."""
-
-LANES_MAX = 65536
-"""Precedent: RabbitMQ's channel_max, 2047 for a connection; here every asyncio task has one."""
 
 
 class ReplyTo(Protocol):
@@ -61,16 +55,17 @@ class ReplyTo(Protocol):
 class Limits:
     """What a peer may ask for."""
 
-    max_message: int = 256 << 20
+    max_message: int = table.MAX_MESSAGE.default
     unanswered: int = UNANSWERED_MAX
-    kept_bytes: int = KEPT_MAX_BYTES
+    kept_bytes: int = table.MAX_UNREAD.default
+    """Large answers of a session that are not acknowledged."""
     spin_s: float = 0.0
     """How long clients of this machine look for an answer before they sleep; see `mpshared.spinning`."""
     allow_shutdown: bool = False
     """Clients may stop the server over the wire."""
     admins: bool = False
     """There is an admin key: what operators do needs it, and with it the server may be stopped."""
-    lanes: int = LANES_MAX
+    lanes: int = table.MAX_LANES.default
     """Threads and tasks of a session that may call: so many calls of it can be parked."""
     advertise: str = ""
     """Address to put into proxies; "" means the one the peer dialled."""

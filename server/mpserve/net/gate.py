@@ -23,9 +23,10 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from mpshared import limits as table
+
 __all__ = [
     "ADDRESSES_MAX",
-    "CONNECTIONS_MAX",
     "HELD_MAX",
     "SLOW_S",
     "THIS_MACHINE",
@@ -38,8 +39,6 @@ __all__ = [
 T = TypeVar("T")
 
 THIS_MACHINE: Final = "this machine"
-CONNECTIONS_MAX: Final = 65536
-"""Unless given: ten thousand clients of several threads each. Precedent: NATS, 64 K."""
 SLOW_S: Final = 1.0
 """How long the next connections of an address that failed too often are held. Precedent: OpenSSH's
 PerSourcePenalties (authfail:5s), which keeps who has the key out as well, and for longer."""
@@ -60,11 +59,11 @@ _REMEMBERED: Final = 10
 class GateLimits:
     """How many there may be."""
 
-    connections: int = CONNECTIONS_MAX
-    per_address: int = 32768
-    unauthenticated: int = 2048
-    auth_s: float = 10.0
-    failures: int = 20
+    connections: int = table.CONNECTIONS_MAX
+    per_address: int = table.MAX_CONNECTIONS_PER_ADDRESS.default
+    unauthenticated: int = table.MAX_UNAUTHENTICATED.default
+    auth_s: float = table.AUTH_TIMEOUT.default
+    failures: int = table.MAX_FAILURES.default
 
 
 class TurnedAway(Exception):
