@@ -17,18 +17,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.default import offer_default
 from mpclient.local import LocalCluster
 from mpclient.session import Describes, Session
 from mpshared.errors import TimeoutExpired
+from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpclient.cluster import Cluster
     from mpclient.objects.base import Proxy
 
 __all__ = ["environment", "running_cluster", "wait_until", "waiters"]
+
+_DESCRIBE: Final = BY_NAME["cluster.describe"]
 
 
 @contextmanager
@@ -76,9 +79,9 @@ def environment(cluster: Cluster) -> dict[str, str]:
 def waiters(cluster: Cluster, proxy: Proxy) -> int:
     """Return how many calls wait for an object, of all kinds of waiting."""
     ident = proxy._handle.ident  # noqa: SLF001 - ours
-    found: list[Mapping[str, Any]] = [o for o in cluster.status()["objects"] if o["ident"] == ident]
+    found: Mapping[str, Any] = cluster.session.call(_DESCRIBE, "", [ident]).result or {}
     names = ("waiters", "getters", "putters", "joiners")
-    return sum(int(o.get(name, 0)) for o in found for name in names)
+    return sum(int(found.get(name, 0)) for name in names)
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 10.0) -> None:

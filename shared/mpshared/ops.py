@@ -265,6 +265,7 @@ _op(0x000B, "cluster", "count", writes=False, role="observe")
 _op(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT, wait=True, writes=False)
 _op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str), role="admin")
 _op(0x000E, "cluster", "why", Arg("lock", _opt_str), Arg("kind", _opt_str), writes=False, role="observe")
+_op(0x000F, "cluster", "describe", text("ident"), writes=False, role="observe")
 
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
 ROUND: Final = Arg("results", _opt_str, kind="queue"), Arg("done", _ranges), N

@@ -221,6 +221,7 @@ CASES = [
     Case("cluster", "next_command", [0]),
     Case("cluster", "report_death", ["nobody", {}], result=False),
     Case("cluster", "count", result=0),
+    Case("cluster", "describe", ["gone"], result=None),
     Case("cluster", "why", [None, None], result={"waits": [], "circles": [], "sessions": {}}),
     Case("cluster", "wait", [[], 0], result=[]),
 ]

@@ -7,6 +7,7 @@ import pickle
 import pytest
 from tests.contract.rigs import GRACE_S, TIMEOUT_S
 
+from mpserve.core import status
 from mpshared.errors import Empty
 
 A, B, C = (pickle.dumps(letter) for letter in "abc")
@@ -317,10 +318,40 @@ def test_status_names_what_is_there(rig):
     thread.ask("lock.acquire", lock, None)
     other = rig.thread()
     other.call("lock.acquire", lock, None)
-    status = program.thread().ask("cluster.status", "")
-    kinds = {(o["kind"], o["name"]): o for o in status["objects"]}
+    told = program.thread().ask("cluster.status", "")
+    kinds = {(o["kind"], o["name"]): o for o in told["objects"]}
     assert kinds["lock", "door"]["holder"] == [program.id, thread.number]
     assert kinds["lock", "door"]["waiters"] == 1
     assert kinds["queue", "jobs"]["ready"] == 0
-    assert {s["id"]: s["name"] for s in status["sessions"]}[program.id] == "\x1b[31mred"
-    assert next(s for s in status["sessions"] if s["id"] == other.program.id)["waiting"] == 1
+    assert {s["id"]: s["name"] for s in told["sessions"]}[program.id] == "\x1b[31mred"
+    assert next(s for s in told["sessions"] if s["id"] == other.program.id)["waiting"] == 1
+
+
+class TestStatusOfMany:
+    """Only so many objects are told; those come first that somebody looks for."""
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch):
+        monkeypatch.setattr(status, "MOST_ROWS", 3)
+
+    def test_pools_come_first_then_what_has_a_name(self, rig):
+        thread = rig.thread()
+        for _ in range(4):
+            rig.open(thread, "event")
+        rig.open(thread, "queue", "jobs")
+        rig.open(thread, "lock", "door")
+        pool = rig.open(thread, "pool")
+        told = thread.ask("cluster.status", "")
+        assert [row["name"] for row in told["objects"]] == [None, "jobs", "door"]
+        assert told["objects"][0]["ident"] == pool
+        assert told["more"]["objects"] == 4
+        thread.ask("cluster.drop", "", [[pool, 1]])
+        assert [row["name"] for row in thread.ask("cluster.status", "")["objects"]] == ["jobs", "door", None]
+
+    def test_each_can_be_asked_for(self, rig):
+        thread = rig.thread()
+        queues = [rig.open(thread, "queue") for _ in range(5)]
+        rig.thread().call("queue.get", queues[-1], None, False)
+        told = thread.ask("cluster.describe", "", queues[-1])
+        assert (told["ident"], told["getters"]) == (queues[-1], 1)
+        assert thread.ask("cluster.describe", "", "gone") is None

@@ -354,6 +354,7 @@ CASES: dict[str, Case] = {
     "cluster.wait": Case([["o"], 0.0], more=make("o", "pipe")),
     "cluster.release": Case(["name", "lock"], more=freed_by_an_operator),
     "cluster.why": Case([None, None], same=keys),
+    "cluster.describe": Case(["o"], more=make("o", "event"), same=keys),
     "queue.put": Case([None], [A]),
     "queue.put_many": Case([None], [A, B]),
     "queue.get": Case([None, False], before=put),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
 from mpclient.objects import t_queue
-from mpclient.objects.no_worker import PATIENCE_S, SERVED, say_of
+from mpclient.objects.no_worker import DESCRIBE, PATIENCE_S, SERVED, STATUS, say_of
 from mpclient.objects.readers import as_bool, nothing, plain
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpshared.errors import BadValue, Full, ShutDown
@@ -23,7 +23,6 @@ __all__ = ["DeadItems", "JoinableQueue", "LifoQueue", "PriorityQueue", "Queue", 
 
 _PUT_MANY: Final[Op] = BY_NAME["queue.put_many"]
 _JOIN: Final[Op] = BY_NAME["queue.join"]
-_STATUS: Final[Op] = BY_NAME["cluster.status"]
 
 
 class Queue(AsyncProxy):
@@ -106,8 +105,9 @@ class Queue(AsyncProxy):
 
     async def _say_if_no_worker(self) -> None:
         session = self._own_session
-        status = await session.call(_STATUS, "", [], read=plain)
-        say_of(session.advertise or str(session.address), status)
+        status = await session.call(STATUS, "", [], read=plain)
+        queue = await session.call(DESCRIBE, "", [self._handle.ident], read=plain)
+        say_of(session.advertise or str(session.address), status, queue)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         while True:

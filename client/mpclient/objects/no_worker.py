@@ -18,28 +18,30 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from mpclient.session import Session
 
-__all__ = ["PATIENCE_S", "SERVED", "say_if_no_worker", "say_of"]
+__all__ = ["DESCRIBE", "PATIENCE_S", "SERVED", "STATUS", "say_if_no_worker", "say_of"]
 
 SERVED: Final = "tasks"
 """`--queue` of `mpworker`, unless given."""
 PATIENCE_S: Final = 3.0
 """How long a call waits before this looks."""
-_STATUS: Final = BY_NAME["cluster.status"]
+STATUS: Final = BY_NAME["cluster.status"]
+DESCRIBE: Final = BY_NAME["cluster.describe"]
 
 _said: set[str] = set()
 
 
-def say_if_no_worker(session: Session) -> None:
-    """Write the line, if jobs lie there and nobody serves the queue."""
+def say_if_no_worker(session: Session, ident: str) -> None:
+    """Write the line, if jobs lie in the queue of that ident and nobody serves it."""
     with suppress(MpserveError):
-        say_of(session.advertise or str(session.address), session.call(_STATUS, "", []).result)
+        status = session.call(STATUS, "", []).result
+        say_of(session.advertise or str(session.address), status, session.call(DESCRIBE, "", [ident]).result)
 
 
-def say_of(address: str, status: dict[str, Any]) -> None:
-    """Write the line, if a server's status is such."""
+def say_of(address: str, status: dict[str, Any], queue: dict[str, Any] | None) -> None:
+    """Write the line, if a server's status is such, and what it tells of the queue."""
     if address in _said:
         return
-    waiting = _waiting(status)
+    waiting = _waiting(status, queue)
     if waiting:
         _said.add(address)
         remark(
@@ -48,13 +50,10 @@ def say_of(address: str, status: dict[str, Any]) -> None:
         )
 
 
-def _waiting(status: dict[str, Any]) -> str:
+def _waiting(status: dict[str, Any], queue: dict[str, Any] | None) -> str:
     """Tell how many jobs wait in vain; "": none."""
-    if any(session["queue"] == SERVED for session in status["sessions"]):
+    if queue is None or any(session["queue"] == SERVED for session in status["sessions"]):
         return ""
-    for found in status["objects"]:
-        if found["kind"] == "queue" and found["name"] == SERVED:
-            busy = found["leased"] or found["getters"]
-            jobs = found["ready"]
-            return "" if busy or not jobs else "a job waits" if jobs == 1 else f"{jobs} jobs wait"
-    return ""
+    busy = queue["leased"] or queue["getters"]
+    jobs = queue["ready"]
+    return "" if busy or not jobs else "a job waits" if jobs == 1 else f"{jobs} jobs wait"

@@ -237,7 +237,7 @@ class Queue(Proxy):
             finished = self._call(_JOIN, PATIENCE_S, read=as_bool)
             left_s = None if left_s is None else left_s - PATIENCE_S
             if not finished:
-                say_if_no_worker(self._handle.session)
+                say_if_no_worker(self._handle.session, self._handle.ident)
         finished = finished or self._call(_JOIN, left_s, read=as_bool)
         return None if timeout is None else finished
 

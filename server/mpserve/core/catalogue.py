@@ -25,7 +25,7 @@ from mpserve.core.kinds import KINDS
 from mpserve.core.locks import get_lock, lock_of
 from mpserve.core.references import References
 from mpserve.core.room import weight
-from mpserve.core.status import describe
+from mpserve.core.status import describe, describe_object
 from mpserve.core.t_array import array_bytes
 from mpserve.core.watching import Watched, Watching
 from mpserve.core.why import explain
@@ -56,6 +56,8 @@ class Catalogue(References):
         self.sessions = sessions
         self.house = House(hosts=Hosts(sessions), hall=Hall(sessions), deadlocks=Deadlocks(sessions))
         self.names: dict[tuple[str, str], str] = {}
+        self.pools: dict[str, Machine] = {}
+        """By ident."""
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
         self.watching = Watching()
@@ -201,6 +203,11 @@ class Catalogue(References):
     def status(self, fx: Effects, call: Call) -> None:
         """Answer what `mpserve status` shows."""
         fx.reply(call, describe(self, fx))
+
+    def describe(self, fx: Effects, call: Call, ident: str) -> None:
+        """Answer what `status` tells of one object; None: there is no such."""
+        machine = self.objects.get(ident)
+        fx.reply(call, None if machine is None else describe_object(self, machine))
 
     def why(self, fx: Effects, call: Call, lock: str | None, kind: str | None) -> None:
         """Answer what `mpserve why` shows: of one lock, or of all.
@@ -412,6 +419,8 @@ class Catalogue(References):
         fx.room.held_bytes += machine.extra_bytes()
         if name is not None:
             self.names[kind, name] = ident
+        if kind == "pool":
+            self.pools[ident] = machine
         lock = settings.get("lock")
         if lock:
             fx.kept[lock] = fx.kept.get(lock, 0) + 1
@@ -421,6 +430,7 @@ class Catalogue(References):
         """Drop an object, its name, its references, and what it stored."""
         machine = self.objects.pop(ident)
         machine.leave()
+        self.pools.pop(ident, None)
         if machine.name is not None:
             del self.names[machine.kind, machine.name]
         self.forget_object(ident)
@@ -474,6 +484,7 @@ class Catalogue(References):
         for machine in self.objects.values():
             machine.validate()
         assert self.names == {(m.kind, m.name): m.ident for m in self.objects.values() if m.name is not None}
+        assert self.pools == {m.ident: m for m in self.objects.values() if m.kind == "pool"}
         assert self._ttl_timers.keys() == {m.ident for m in self.objects.values() if m.ttl_s is not None}
         standing = {(m.settings["lock"], m.ident) for m in self.objects.values() if m.settings.get("lock")}
         assert standing == {(lock, i) for lock, idents in self.dependents.items() for i in idents}

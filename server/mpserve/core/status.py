@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpserve.core.machine import Machine
 
-__all__ = ["MOST_ROWS", "describe"]
-
+__all__ = ["MOST_ROWS", "describe", "describe_object"]
 
 MOST_ROWS: Final = 10_000
 """Sessions, and objects, that are told in full: nobody reads more, and others wait while they are listed."""
@@ -21,7 +21,8 @@ MOST_ROWS: Final = 10_000
 def describe(catalogue: Catalogue, fx: Effects) -> dict[str, Any]:
     """Return sessions and objects as msgpack data; names are as given: whoever prints them escapes them.
 
-    Worker hosts come first. Cost: O(what is told).
+    Worker hosts come first, and pools, whose programs look for them here; then what has a name. Whoever knows
+    its object asks for that one. Cost: O(what is told).
     """
     sessions, objects = catalogue.sessions, catalogue.objects
     return {
@@ -32,11 +33,22 @@ def describe(catalogue: Catalogue, fx: Effects) -> dict[str, Any]:
             "objects": max(0, len(objects) - MOST_ROWS),
         },
         "sessions": [_session(session, fx.now_s) for session in islice(sessions.hosts_first(), MOST_ROWS)],
-        "objects": [_object(catalogue, machine) for machine in islice(objects.values(), MOST_ROWS)],
+        "objects": [
+            describe_object(catalogue, machine) for machine in islice(_ordered(catalogue), MOST_ROWS)
+        ],
     }
 
 
-def _object(catalogue: Catalogue, machine: Machine) -> dict[str, Any]:
+def _ordered(catalogue: Catalogue) -> Iterator[Machine]:
+    """Yield all objects, those first that are looked for. Cost: O(what is taken, and had come before)."""
+    pools, objects = catalogue.pools, catalogue.objects
+    yield from pools.values()
+    yield from (objects[ident] for ident in catalogue.names.values() if ident not in pools)
+    yield from (one for ident, one in objects.items() if one.name is None and ident not in pools)
+
+
+def describe_object(catalogue: Catalogue, machine: Machine) -> dict[str, Any]:
+    """Return the row of one object."""
     return {
         "kind": machine.kind,
         "name": machine.name,

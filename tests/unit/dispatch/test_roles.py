@@ -46,7 +46,8 @@ OPERATED = {op.name for op in BY_CODE.values() if op.role == "admin"}
 
 
 def test_what_needs_which_key():
-    assert {f"cluster.{name}" for name in ("status", "why", "count", "list_objects")} == OBSERVED
+    looking = ("status", "describe", "why", "count", "list_objects")
+    assert {f"cluster.{name}" for name in looking} == OBSERVED
     assert {
         *("cluster.delete", "cluster.release", "cluster.shutdown"),
         *("queue.clear", "queue.dead_requeue", "queue.dead_drop"),
