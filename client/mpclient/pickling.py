@@ -12,10 +12,10 @@ RULES
 * References that came with a value are claimed before it is opened, so a value that cannot be read leaks
   none.
 
-* Nearly all values mention none of that. So the plain C pickler goes first (`_Plain`), and what it stumbles
-  over is pickled again, with care.
+* A thread's pickler is used again for the next value. Who comes while it is in use (a value's own code, a
+  signal handler) has another one, and only one that is clean is put back.
 
-Cost: most values take one pass of the C pickler. With care, each class or function that is named takes one
+Cost: a value of plain types takes one pass of the C pickler; each class or function it names takes one
 look-up more. cloudpickle is imported by the first value that needs it.
 """
 
@@ -70,10 +70,6 @@ PLAIN: Final = frozenset({int, str, bytes, float, bool, bytearray, complex, type
 _LONG: Final = frozenset({str, bytes, bytearray})
 _SCALARS: Final = frozenset({bool, float, bytes, type(None)})
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
-_OF_MAIN: Final = b"_main__"
-"""What is in every pickle that names something of the program's main module."""
-_FRAME_MOST_BYTES: Final = 1 << 17
-"""No frame is longer: a frame ends after 64 KiB, and what is as long as that alone is in none."""
 _KEPT_BYTES: Final = 1 << 16
 """The pickler of a value larger than this is not used again: it would keep the room for all that it noted."""
 
@@ -82,11 +78,6 @@ class ProxyBase:
     """What picklers recognise: a live shared object. `objects.base.Proxy` is the one subclass."""
 
     __slots__ = ()
-
-    def __reduce_ex__(self, protocol: Any, /) -> Any:
-        if _own.plain.at_work:
-            raise _NeedsCare
-        return super().__reduce_ex__(protocol)
 
     def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
         """Return (reduce, all idents in it) for a value to `session`'s server; None: it lives elsewhere."""
@@ -97,16 +88,14 @@ class _CodeInside(Exception):
     """The value mentions code that cannot be imported elsewhere."""
 
 
-class _NeedsCare(Exception):
-    """The value mentions a shared object."""
+class _Writer:
+    """What both picklers share: where mentions and large buffers are put down."""
 
+    __slots__ = ("buffers", "refs", "session")
 
-class _Buffers:
-    """Where picklers put down large buffers."""
-
-    __slots__ = ("buffers",)
-
-    def __init__(self) -> None:
+    def __init__(self, session: SessionBase) -> None:
+        self.session = session
+        self.refs: list[str] = []
         self.buffers: list[memoryview] = []
 
     def keep_inside(self, buffer: pickle.PickleBuffer) -> bool:
@@ -119,17 +108,6 @@ class _Buffers:
             return True
         self.buffers.append(raw)
         return False
-
-
-class _Writer(_Buffers):
-    """Where a pickler that takes care puts down mentions, too."""
-
-    __slots__ = ("refs", "session")
-
-    def __init__(self, session: SessionBase) -> None:
-        super().__init__()
-        self.session = session
-        self.refs: list[str] = []
 
     def mention(self, proxy: ProxyBase) -> Any:
         """Note a proxy and say how to write it."""
@@ -146,17 +124,28 @@ class _Writer(_Buffers):
         return Value(tag, data, tuple(self.buffers), tuple(self.refs))  # type: ignore[arg-type]  # as good as bytes
 
 
+class _Pieces(list[bytes]):
+    """A file for a pickler: the pieces that it wrote. Long ones are the value's own."""
+
+    __slots__ = ()
+    write = list.append
+
+    def joined(self) -> bytes:
+        return self[0] if len(self) == 1 else b"".join(self)
+
+
 class _Pickler(pickle.Pickler):
     """The C pickler, which stops where code would be sent by a name that means nothing elsewhere."""
 
-    def __init__(self, file: Any, writer: _Writer) -> None:
-        super().__init__(file, _PROTOCOL, buffer_callback=writer.keep_inside)
-        self._writer = writer
+    def __init__(self, session: SessionBase) -> None:
+        self.pieces = _Pieces()
+        self.writer = _Writer(session)
+        super().__init__(self.pieces, _PROTOCOL, buffer_callback=self.writer.keep_inside)
 
     def reducer_override(self, obj: Any) -> Any:
         """Look at what is not of a plain type: classes, functions, instances."""
         if isinstance(obj, ProxyBase):
-            return self._writer.mention(obj)
+            return self.writer.mention(obj)
         if isinstance(obj, (type, FunctionType)) and not importable(obj):
             if (reduced := _reduce_bound(obj)) is not None:
                 return reduced
@@ -213,89 +202,43 @@ def dumps(obj: object, session: SessionBase) -> Blob:
         return NONE
     if type(obj) in PLAIN:
         return _dumps_long(obj) if is_long(obj) else pickle.dumps(obj, _PROTOCOL)
-    plain = _own.plain
-    blob = None if plain.at_work else plain.dumps(obj)
-    return _dumps_with_care(obj, session) if blob is None else blob
-
-
-class _Pieces(list[bytes]):
-    """A file for a pickler: the pieces that it wrote. Long ones are the value's own."""
-
-    __slots__ = ()
-    write = list.append
-
-    def joined(self) -> bytes:
-        return self[0] if len(self) == 1 else b"".join(self)
-
-
-class _Plain:
-    """A thread's pickler for values that need no care; it is used again and again."""
-
-    __slots__ = ("_beside", "_pickler", "_pieces", "at_work")
-
-    def __init__(self) -> None:
-        self.at_work = False
-        """While it is, code of the value's own may come here again."""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._pieces = _Pieces()
-        self._beside = _Buffers()
-        self._pickler = pickle.Pickler(self._pieces, _PROTOCOL, buffer_callback=self._beside.keep_inside)
-
-    def dumps(self, obj: object) -> Blob | None:
-        """Pickle a value; None: it is to be pickled with care, be it to find again what is wrong with it."""
-        pickler, pieces = self._pickler, self._pieces
-        self.at_work = True
-        try:
-            pickler.dump(obj)
-            pickler.clear_memo()
-        except BaseException as err:
-            self._begin()
-            if not isinstance(err, Exception):
-                raise
-            return None
-        finally:
-            self.at_work = False
-        if len(pieces) > 1 or self._beside.buffers:
-            return self._joined()
-        data = pieces.pop()
-        if len(data) > _KEPT_BYTES:
-            self._begin()
-        return None if _OF_MAIN in data else data
-
-    def _joined(self) -> Blob | None:
-        """Take several pieces, or one with buffers beside it."""
-        pieces, buffers = self._pieces, self._beside.buffers
-        self._begin()
-        if any(_OF_MAIN in piece for piece in pieces if len(piece) <= _FRAME_MOST_BYTES):
-            return None
-        data = pieces.joined()
-        return Value(PICKLE, data, tuple(buffers)) if buffers else data  # type: ignore[arg-type]  # as good as bytes
-
-
-class _Own(threading.local):
-    """What each thread has of its own."""
-
-    def __init__(self) -> None:
-        self.plain = _Plain()
-
-
-_own = _Own()
-
-
-def _dumps_with_care(obj: object, session: SessionBase) -> Blob:
-    writer = _Writer(session)
-    pieces = _Pieces()
+    pickler, _own.pickler = _own.pickler, None
+    if pickler is None:
+        pickler = _Pickler(session)
+    pickler.writer.session = session
     try:
-        _Pickler(pieces, writer).dump(obj)
+        pickler.dump(obj)
     except _CodeInside:
         return _dumps_by_value(obj, session)
     except (pickle.PicklingError, AttributeError, TypeError):
         # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of
         # them.
         return _dumps_by_value(obj, session)
-    return writer.blob(PICKLE, pieces.joined())
+    return _taken(pickler)
+
+
+class _Own(threading.local):
+    """What each thread has of its own."""
+
+    pickler: _Pickler | None = None
+    """Clean; None: in use, or there is none."""
+
+
+_own = _Own()
+
+
+def _taken(pickler: _Pickler) -> Blob:
+    """Take what was written; put the pickler back where it is soon clean."""
+    pieces, writer = pickler.pieces, pickler.writer
+    if len(pieces) > 1 or writer.refs or writer.buffers:
+        return writer.blob(PICKLE, pieces.joined())
+    data = pieces[0]
+    if len(data) <= _KEPT_BYTES:
+        pickler.clear_memo()
+        pieces.clear()
+        del writer.session  # nobody's is kept alive
+        _own.pickler = pickler
+    return data
 
 
 def is_long(obj: object) -> bool:
