@@ -52,7 +52,7 @@ SILENT_S: Final = 3.0
 """For the first byte of a peer where TLS is spoken. Its client speaks first, at once; one without TLS waits,
 and gives up after 5 s (a worker) or 10 s: it is to hear why before that."""
 LINGERING_MAX: Final = 1024
-"""Closing peers at once."""
+"""Closing peers at once that have not authenticated; the others `gate` bounds: at a stop each is told."""
 MD5_HOSTS_MAX: Final = 1024
 
 
@@ -93,6 +93,8 @@ class Listener:
         self._peers: dict[Peer, None] = {}
         self._deadlines: OrderedDict[Peer, float] = OrderedDict()
         self._lingering: OrderedDict[Peer, float] = OrderedDict()
+        self._strangers: dict[Peer, None] = {}
+        """Those among the lingering that have not authenticated, in the same order."""
         self._stalled: OrderedDict[Peer, float] = OrderedDict()
         self._silent: OrderedDict[TlsPeer, float] = OrderedDict()
         self._minds_time = False
@@ -227,6 +229,7 @@ class Listener:
         self.gate.gone(peer, peer.origin)
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)
+        self._strangers.pop(peer, None)
         self._stalled.pop(peer, None)
         self._silent.pop(peer, None)  # type: ignore[call-overload]
         self._mind_time()
@@ -244,13 +247,19 @@ class Listener:
 
     def lingers(self, peer: Peer) -> None:
         """Close a peer soon: it is being told the last, or has been."""
-        self.gate.authenticated(peer)
-        self._deadlines.pop(peer, None)
+        if peer in self._deadlines or peer in self._strangers:
+            self._lingers_unknown(peer)
         self._lingering.pop(peer, None)  # its new place is at the end: the order is that of the deadlines
-        if len(self._lingering) >= LINGERING_MAX:
-            next(iter(self._lingering)).close_now()
         self._lingering[peer] = self._loop.clock() + self._linger_s
         self._mind_time()
+
+    def _lingers_unknown(self, peer: Peer) -> None:
+        self.gate.authenticated(peer)  # it is counted here instead
+        self._deadlines.pop(peer, None)
+        self._strangers.pop(peer, None)
+        if len(self._strangers) >= LINGERING_MAX:
+            next(iter(self._strangers)).close_now()
+        self._strangers[peer] = None
 
     def _mind_time(self) -> None:
         """Note whose time is up next; be asked by the loop in each turn only while somebody's runs."""

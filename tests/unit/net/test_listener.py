@@ -169,6 +169,16 @@ class TestGreeting:
         stage.advance(LINGER_S + 0.1)
         assert not stage.peers
 
+    def test_who_has_authenticated_is_told_of_the_end_however_many_there_are(self, stage, monkeypatch):
+        monkeypatch.setattr(listener, "LINGERING_MAX", 3)
+        programs = [stage.program() for _ in range(6)]
+        stage.server.listener.say_goodbye("gone")
+        for program in programs:
+            event = program.next_event()
+            assert (event.type, event.body) == (frames.Type.GOODBYE, "gone")
+            program.close()
+        stage.until(lambda: not stage.peers)
+
 
 @pytest.fixture
 def no_files():
