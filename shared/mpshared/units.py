@@ -123,7 +123,7 @@ def shown_size(size_bytes: int) -> str:
     for unit in ("T", "G", "M", "K"):
         if size_bytes >= _SIZE_BYTES[unit]:
             return f"{size_bytes / _SIZE_BYTES[unit]:.1f}{unit}"
-    return str(size_bytes)
+    return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
 
 
 def format_size(size_bytes: int) -> str:

@@ -155,7 +155,7 @@ def test_nothing_there(capsys):
     memory = {"held_bytes": 0, "limit_bytes": 0, "waiting": 0}
     nothing = {"server": {"server": "a", "version": "1"}, "memory": memory, "sessions": [], "objects": []}
     show(nothing, as_json=False)
-    counted = "0 sessions, 0 objects, 0 of values held"
+    counted = "0 sessions, 0 objects, 0 bytes of values held"
     assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", counted]
 
 
