@@ -48,12 +48,11 @@ _LIMITS: Final = Limits(max_message=1 << 16)
 @contextmanager
 def small_limits() -> Iterator[None]:
     """Lower what one call may make by the documented limits: the rule's bounds show what goes beyond them."""
-    repeated, size_bytes = t_list.MAX_REPEATED, t_array.MAX_SIZE_BYTES
-    t_list.MAX_REPEATED, t_array.MAX_SIZE_BYTES = 1 << 16, 1 << 20  # type: ignore[misc]
-    try:
+    with (
+        patch.multiple(t_list, MAX_REPEATED=1 << 16, MOST_REPEATED=1 << 16),
+        patch.object(t_array, "MAX_SIZE_BYTES", 1 << 20),
+    ):
         yield
-    finally:
-        t_list.MAX_REPEATED, t_array.MAX_SIZE_BYTES = repeated, size_bytes  # type: ignore[misc]
 
 
 class _Log:

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpshared.values import Blob
 
-__all__ = ["MAX_REPEATED", "List"]
+__all__ = ["MAX_REPEATED", "MOST_REPEATED", "List"]
 
 MAX_REPEATED: Final = 1_000_000
-"""Items. `list *= n` is the one operation whose result what was sent does not bound; 128 MiB of pointers."""
+"""Items. `list *= n` is the one operation whose result what was sent does not bound; 8 MB of pointers."""
+MOST_REPEATED: Final = 1 << 24
+"""Items, as many as a call ever made: what a journal says beyond this is damage. It never shrinks, whatever
+calls may make today."""
 
 _NO_ITEM = "list index out of range"
 _NO_TARGET = "list assignment index out of range"
@@ -227,15 +230,15 @@ class List(Machine):
 
         Cost: O(result).
         """
-        self._check_repeated(n)
+        self._check_repeated(n, MAX_REPEATED)
         self.change(fx, "repeated", max(n, 0) if self.blobs else 1)
         fx.reply(call)
 
-    def _check_repeated(self, n: int) -> None:
+    def _check_repeated(self, n: int, most: int) -> None:
         length = len(self.blobs) * max(n, 0)
-        if n > 1 and length > MAX_REPEATED:
+        if n > 1 and length > most:
             raise TooBig(
-                f"{self.label} repeated {n} times would have {length} items; one call makes {MAX_REPEATED} "
+                f"{self.label} repeated {n} times would have {length} items; one call makes {most} "
                 f"at most. Extend it in parts"
             )
 
@@ -323,7 +326,7 @@ class List(Machine):
 
     def on_repeated(self, fx: Effects, n: int) -> None:
         """Repeat the items n times (0: drop them)."""
-        self._check_repeated(n)  # of a damaged journal, too
+        self._check_repeated(n, MOST_REPEATED)
         fx.keep(self.blobs, n - 1)
         self.blobs *= n
         self.version += 1

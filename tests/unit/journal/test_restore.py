@@ -2,12 +2,19 @@
 
 import pytest
 
+from mpserve.core.t_list import MAX_REPEATED
 from mpserve.engines.journal.codec import Damaged
 from mpserve.engines.journal.restore import Restorer
 
 LIST = ("", "created", ("2f", "list", None, {}))
 FILLED = ("2f", "extended", ([b"N."] * 3,))
 ARRAY = ("", "created", ("1f", "array", None, {"typecode": "i", "numbers": [1, 2]}))
+
+
+def test_a_list_that_was_repeated_beyond_what_a_call_makes_today():
+    restorer = Restorer()
+    restorer.apply([LIST, ("2f", "extended", ([b"x"],)), ("2f", "repeated", (MAX_REPEATED + 1,))])
+    assert restorer.catalogue.objects["2f"].statistics()["length"] == MAX_REPEATED + 1
 
 
 @pytest.mark.parametrize(
