@@ -173,7 +173,7 @@ class TestFailures:
                 began_s = time.monotonic()
                 assert raws.program().call("cluster.count").result == 0
                 assert time.monotonic() - began_s > 0.9
-            assert status(server)["refused"]["attempts"] == 6
+            assert status(server)["refused"]["failed-attempts"] == 6
 
     def test_a_flood_is_turned_away_and_who_has_the_key_gets_in(self, serve):
         server = serve("--max-failures", "1")

@@ -161,12 +161,12 @@ def test_nothing_there(capsys):
 
 def test_connections_refusals_and_what_is_left_out(told, capsys):
     told["connections"] = {"open": 12, "limit": 100, "unauthenticated": 3}
-    told["refused"] = {"max-objects": 2, "attempts": 7}
+    told["refused"] = {"max-objects": 2, "failed-attempts": 7}
     told["more"] = {"sessions": 0, "objects": 5}
     show(told, as_json=False)
     said = capsys.readouterr().out.splitlines()
     assert "12 connections of 100, 3 of them not authenticated" in said
-    assert "refused since the start: 7 by attempts, 2 by max-objects" in said
+    assert "refused since the start: 7 by failed-attempts, 2 by max-objects" in said
     assert "not listed below: 0 sessions, 5 objects" in said
     assert f"{len(told['objects']) + 5} objects" in said[1]
-    assert resolve(told)["refused"] == {"max-objects": 2, "attempts": 7}
+    assert resolve(told)["refused"] == {"max-objects": 2, "failed-attempts": 7}

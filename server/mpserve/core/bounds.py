@@ -35,7 +35,9 @@ class Bounds:
         self.waiting_bytes = limits.MAX_WAITING.default
         """Values of one session's calls that wait."""
         self.refused: Counter[str] = Counter()
-        """How often each limit was reached, by the name of its setting; net counts here, too."""
+        """How often each limit was reached, by the name of its setting. What has none: `failed-attempts` to
+        authenticate, peers that were `silent` where TLS is spoken, and that `stalled`: read nothing of what
+        they were told. net counts here, too."""
         self.connections: Callable[[], Mapping[str, int]] = dict
         """Returns what is to be told of connections, which the core knows nothing of."""
 

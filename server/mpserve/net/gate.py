@@ -79,8 +79,7 @@ class Gate(Generic[T]):
 
     Args:
         limits: How many there may be.
-        refused: Where refusals are counted, by the name of the setting that says how many there may be; and
-            attempts to authenticate that failed.
+        refused: Where refusals are counted: see `Bounds.refused`.
     """
 
     def __init__(self, limits: GateLimits, refused: Counter[str]) -> None:
@@ -179,7 +178,7 @@ class Gate(Generic[T]):
         most = float(self.limits.failures + _REMEMBERED)
         self._failures[origin] = min(most, self.failures(origin, now_s) + 1), now_s
         self._failures.move_to_end(origin)
-        self.refused["attempts"] += 1
+        self.refused["failed-attempts"] += 1
         if len(self._failures) > ADDRESSES_MAX:
             self._failures.popitem(last=False)
 

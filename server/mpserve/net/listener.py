@@ -287,17 +287,19 @@ class Listener:
         self._tally.advance(now_s)
         self._advance_held(now_s)
         self._advance_silent(now_s)
-        for waiting, event, reason in (
-            (self._deadlines, "peer.refused", f"not authenticated within {self.gate.limits.auth_s:g} s"),
-            (self._lingering, "", ""),
-            (self._stalled, "peer.dropped", f"it has read nothing of what it was told for {STALLED_S:g} s"),
+        late = f"not authenticated within {self.gate.limits.auth_s:g} s"
+        stalled = f"it has read nothing of what it was told for {STALLED_S:g} s"
+        for waiting, counted, event, reason in (
+            (self._deadlines, "auth-timeout", "peer.refused", late),
+            (self._lingering, "", "", ""),
+            (self._stalled, "stalled", "peer.dropped", stalled),
         ):
             for peer, deadline_s in list(waiting.items()):
                 if deadline_s > now_s:
                     break
                 if event:
                     self.complain(event, peer, reason)
-                    self.gate.refused["auth-timeout" if event == "peer.refused" else "reading"] += 1
+                    self.gate.refused[counted] += 1
                 peer.close_now()
         self._mind_time()
 
@@ -318,6 +320,7 @@ class Listener:
                 return
             del self._silent[peer]
             if not peer.spoke:
+                self.gate.refused["silent"] += 1
                 peer.refuse_silent()
 
     # -- end -------------------------------------------------------------------------------------

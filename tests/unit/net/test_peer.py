@@ -71,6 +71,7 @@ class TestOut:
         assert [event["reason"][:24] for event in stage.events("peer.dropped")] == [
             "it has read nothing of w"
         ]
+        assert stage.server.listener.gate.refused == {"stalled": 1}
         assert other.call("cluster.count").result == 1
         again = stage.client().shake_hands()
         last = again.attach(program, 0)

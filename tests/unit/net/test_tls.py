@@ -213,6 +213,7 @@ class TestRefused:
         [reason] = self.reasons(stage)
         assert "a client without TLS waits so" in reason
         assert "--plain" in reason
+        assert stage.server.listener.gate.refused == {"silent": 1}
         assert program.call("cluster.count").result == 0
 
     def test_one_that_stays_is_closed(self, stage, program):
