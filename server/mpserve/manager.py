@@ -12,11 +12,12 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpserve.core.bounds import HeldLimits
 from mpserve.core.t_queue import Queue
 from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
@@ -57,7 +58,7 @@ GOODBYE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a server is to run; the same names as the options of `mpserve start`."""
+    """How a server is to run; the same names as the options of `mpserve start`, limits in groups."""
 
     address: Address
     advertise: Address | None = None
@@ -80,15 +81,10 @@ class Options:
     """What is spoken at `address`; None: no TLS."""
     plain: Address | None = None
     """Where to listen too, without TLS: for `Server.listen_plain`."""
-    max_connections: int = limits.CONNECTIONS_MAX
-    max_connections_per_address: int = limits.MAX_CONNECTIONS_PER_ADDRESS.default
-    max_unauthenticated: int = limits.MAX_UNAUTHENTICATED.default
-    auth_timeout_s: float = limits.AUTH_TIMEOUT.default
-    max_failures: int = limits.MAX_FAILURES.default
-    max_objects: int = limits.MAX_OBJECTS.default
-    max_names: int = limits.MAX_NAMES.default
-    max_session_objects: int = limits.MAX_SESSION_OBJECTS.default
-    max_waiting: int = limits.MAX_WAITING.default
+    gate: GateLimits = field(default_factory=GateLimits)
+    """Who may come in."""
+    held: HeldLimits = field(default_factory=HeldLimits)
+    """How many there may be of what the server holds."""
     max_lanes: int = limits.MAX_LANES.default
     max_unread: int = limits.MAX_UNREAD.default
 
@@ -118,30 +114,33 @@ class Server:
         self.loop.trouble = lambda err: log.error("loop.failed", error=repr(err), exc_info=err)
         self.store = None if options.data is None else _open_store(options)
         self.engine = self._make_engine()
-        self._set_bounds()
+        self.engine.bounds.limits = options.held
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = self._make_dispatcher(spin_s)
         self._revive()
         self.registered = Registered(
             own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
         )
-        self.listener = Listener(
-            self.loop,
-            log,
-            keys=self.keys,
-            md5=options.md5,
-            own_side=lambda transport, access: OwnSide(self.dispatcher, transport, access),
-            stock_side=lambda transport, access: StockSide(
-                self.dispatcher, transport, self.registered, access
-            ),
-            limits=_gate_limits(options),
-            refused=self.engine.bounds.refused,
-        )
+        self.listener = self._make_listener()
         self.engine.bounds.connections = self.listener.gate.statistics
         self.loop.timed += [self.engine, self.registered] if own else [self.engine]
         self.address = options.address
         self.plain: Address | None = None
         self.stop_reason = ""
+
+    def _make_listener(self) -> Listener:
+        return Listener(
+            self.loop,
+            self.log,
+            keys=self.keys,
+            md5=self.options.md5,
+            own_side=lambda transport, access: OwnSide(self.dispatcher, transport, access),
+            stock_side=lambda transport, access: StockSide(
+                self.dispatcher, transport, self.registered, access
+            ),
+            limits=self.options.gate,
+            refused=self.engine.bounds.refused,
+        )
 
     def _make_dispatcher(self, spin_s: float) -> Dispatcher:
         options = self.options
@@ -156,12 +155,12 @@ class Server:
                 kept_bytes=options.max_unread,
                 allow_shutdown=options.allow_shutdown,
                 admins=self.keys.has("admin"),
+                session_timeout_s=options.session_timeout_s,
+                grace_s=options.grace_s,
                 advertise=str(options.advertise or ""),
                 advertise_stock=options.tls is None,
             ),
             stop=self.stop,
-            session_timeout_s=options.session_timeout_s,
-            grace_s=options.grace_s,
             identity=None if self.store is None else (self.store.server, self.store.epoch),
             bounds=self.engine.bounds,
         )
@@ -178,13 +177,6 @@ class Server:
         from mpserve.engines.journal.engine import JournalEngine  # noqa: PLC0415 - loads SQLite
 
         return JournalEngine(_new_ident, self.store, self.loop.call_soon_threadsafe, **how)
-
-    def _set_bounds(self) -> None:
-        options, bounds = self.options, self.engine.bounds
-        bounds.objects = options.max_objects
-        bounds.names = options.max_names
-        bounds.session_objects = options.max_session_objects
-        bounds.waiting_bytes = options.max_waiting
 
     def _revive(self) -> None:
         """Go on from what the journal brought back, and have it written to from now on."""
@@ -316,16 +308,6 @@ class Server:
         gone.
         """
         self.loop.watch(fd, _Lifeline(self, fd))
-
-
-def _gate_limits(options: Options) -> GateLimits:
-    return GateLimits(
-        connections=options.max_connections,
-        per_address=options.max_connections_per_address,
-        unauthenticated=options.max_unauthenticated,
-        auth_s=options.auth_timeout_s,
-        failures=options.max_failures,
-    )
 
 
 def _day(wall_s: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.net.ask import Inquiry, inquire
@@ -95,28 +94,39 @@ def ask(
         Unanswered: For every reason there can be.
     """
     where = address or Address.tcp("127.0.0.1", DEFAULT_PORT)
-    unreachable = partial(Unanswered, ExitCode.UNREACHABLE)
     try:
         key = find_key(key_file)
         with inquire(where, key.secret, "mpserve command", timeout_s, _find_tls(where, tls)) as inquiry:
             return question(inquiry)
-    except CertificateRefused as err:
-        raise Unanswered(ExitCode.BAD_KEY, f"{where}: {err}") from None
-    except (KeyProblem, AuthenticationRefused) as err:
-        raise Unanswered(ExitCode.BAD_KEY, str(err)) from None
-    except ServerBusy as err:
-        raise unreachable(f"{where} takes nobody more now: {err}") from None
-    except (VersionMismatch, ProtocolError) as err:
-        raise Unanswered(ExitCode.INCOMPATIBLE, f"{where}: {err}") from None
-    except MpserveError as err:
-        raise Unanswered(ExitCode.FAILED, str(err)) from None
-    except TimeoutError:
-        raise unreachable(f"{where} did not answer within {timeout_s:g} s; is it mpserve?") from None
-    except UnicodeError:  # what the name's encoding for DNS says of it
-        raise unreachable(f"{where}: there cannot be a host of that name") from None
-    except OSError as err:
-        why = f"no server answers at {where}: {err.strerror or err}"
-        raise unreachable(f"{why}; start one with `mpserve start`, or say where with --connect") from None
+    except _EXPECTED as err:
+        raise Unanswered(*_explain(err, where, timeout_s)) from None
+
+
+_EXPECTED: Final = (
+    *(KeyProblem, AuthenticationRefused, CertificateRefused, ServerBusy, VersionMismatch, ProtocolError),
+    *(MpserveError, UnicodeError, OSError),
+)
+
+
+def _explain(err: Exception, where: Address, timeout_s: float) -> tuple[ExitCode, str]:
+    """Return the exit code for what went wrong, and what to say."""
+    match err:
+        case CertificateRefused():
+            return ExitCode.BAD_KEY, f"{where}: {err}"
+        case KeyProblem() | AuthenticationRefused():
+            return ExitCode.BAD_KEY, str(err)
+        case ServerBusy():
+            return ExitCode.UNREACHABLE, f"{where} takes nobody more now: {err}"
+        case VersionMismatch() | ProtocolError():
+            return ExitCode.INCOMPATIBLE, f"{where}: {err}"
+        case MpserveError():
+            return ExitCode.FAILED, str(err)
+        case TimeoutError():
+            return ExitCode.UNREACHABLE, f"{where} did not answer within {timeout_s:g} s; is it mpserve?"
+        case UnicodeError():  # what the name's encoding for DNS says of it
+            return ExitCode.UNREACHABLE, f"{where}: there cannot be a host of that name"
+    why = f"no server answers at {where}: {getattr(err, 'strerror', None) or err}"
+    return ExitCode.UNREACHABLE, f"{why}; start one with `mpserve start`, or say where with --connect"
 
 
 def _find_tls(address: Address, given: TlsGiven) -> ClientTls | None:

@@ -9,6 +9,7 @@ import errno
 import signal
 import socket
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,23 +63,13 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
     keys = _find_keys(
         authkey_file, *(given.pop(name) for name in ("admin_key_file", "observe_key_file", "key_overlap"))
     )
-    from mpserve.engines.base import StoreError  # noqa: PLC0415
-    from mpserve.garbage import keep_collections_short  # noqa: PLC0415
-    from mpserve.manager import BadRegistration, Options, Server  # noqa: PLC0415 - slow: mistakes first
+    from mpserve.garbage import keep_collections_short  # noqa: PLC0415 - slow: mistakes first
     from mpshared.log import make_logger  # noqa: PLC0415
 
-    for name in ("grace", "session_timeout", "auth_timeout", "spin"):
-        given[f"{name}_s"] = given.pop(name)
     log = make_logger("mpserve", log_format, log_level)
     given["max_connections"] = _fit_files(given["max_connections"], log)
-    options = Options(address, tls=tls, **given)
-    try:
-        server = Server(options, keys, log)
-    except BadRegistration as err:
-        _end(ExitCode.USAGE, f"--register {err}")
-    except StoreError as err:
-        _end(ExitCode.NO_DATA, f"--data: {err}")
-    _listen(server, options, lifeline)
+    server = _make_server(_options(address, tls, given), keys, log)
+    _listen(server, lifeline)
     _heed_signals(server, reloads=lifeline < 0)
     if log_format == "console":
         _greet(server, keys.get("client"))
@@ -168,13 +159,38 @@ def _find_keys(clients: str | None, admins: str | None, observers: str | None, o
         _end(ExitCode.BAD_KEY, str(err))
 
 
-def _listen(server: Server, options: Options, lifeline: int) -> None:
+def _options(address: Address, tls: ServerTls | None, given: dict[str, Any]) -> Options:
+    """Return how the server is to run; `given` are the settings by their names."""
+    from mpserve.core.bounds import HeldLimits  # noqa: PLC0415 - slow: mistakes of the command line first
+    from mpserve.manager import Options  # noqa: PLC0415
+    from mpserve.net.gate import GateLimits  # noqa: PLC0415
+
+    for name in ("grace", "session_timeout", "auth_timeout", "spin"):
+        given[f"{name}_s"] = given.pop(name)
+    gate = GateLimits(**{field.name: given.pop(field.name) for field in fields(GateLimits)})
+    held = HeldLimits(**{field.name: given.pop(field.name) for field in fields(HeldLimits)})
+    return Options(address, tls=tls, gate=gate, held=held, **given)
+
+
+def _make_server(options: Options, keys: Keyring, log: Logger) -> Server:
+    from mpserve.engines.base import StoreError  # noqa: PLC0415 - slow: mistakes of the command line first
+    from mpserve.manager import BadRegistration, Server  # noqa: PLC0415
+
+    try:
+        return Server(options, keys, log)
+    except BadRegistration as err:
+        _end(ExitCode.USAGE, f"--register {err}")
+    except StoreError as err:
+        _end(ExitCode.NO_DATA, f"--data: {err}")
+
+
+def _listen(server: Server, lifeline: int) -> None:
     try:
         if lifeline >= 0:
             server.stop_at_end_of(lifeline)
     except OSError as err:
         _end(ExitCode.USAGE, f"--lifeline: {lifeline} is not the reading end of a pipe ({err.strerror})")
-    address = options.address
+    options, address = server.options, server.options.address
     try:
         server.listen()
         if options.plain is not None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from random import Random
 from typing import Any
@@ -636,10 +637,8 @@ class WiredRig(Rig):
             self.engine,
             self.clock,
             self.log,
-            limits=limits or Limits(),
+            limits=replace(limits or Limits(), session_timeout_s=TIMEOUT_S, grace_s=GRACE_S),
             stop=self.stopped.append,
-            session_timeout_s=TIMEOUT_S,
-            grace_s=GRACE_S,
             bounds=self.inner.bounds,
         )
 

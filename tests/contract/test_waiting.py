@@ -7,6 +7,7 @@ import pickle
 import pytest
 from tests.contract.rigs import TIMEOUT_S
 
+from mpserve.core.bounds import HeldLimits
 from mpshared.errors import BrokenBarrierError, Empty, Full, NoRoom, NotHeld, ShutDown
 from mpshared.values import NONE
 
@@ -440,7 +441,7 @@ class TestResultsOfJobs:
     @pytest.fixture
     def worker(self, rig):
         """A worker's thread with a job, beside one whose put has used up what may wait."""
-        rig.inner.bounds.waiting_bytes = 1024
+        rig.inner.bounds.limits = HeldLimits(max_waiting=1024)
         program = rig.program()
         working, putting = program.thread(), program.thread()
         jobs, results = rig.open(working, "queue"), rig.open(working, "queue", maxsize=1)

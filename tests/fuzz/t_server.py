@@ -42,7 +42,7 @@ SESSION, SECRET = "session-1", "secret"
 """Of the first session: a seed may attach more lanes to it."""
 NEW: Final = {"new": {"role": "program", "python": [3, 11], "host": "here", "pid": 1}}
 GRACE_S, TIMEOUT_S = 0.5, 30.0
-_LIMITS: Final = Limits(max_message=1 << 16)
+_LIMITS: Final = Limits(max_message=1 << 16, session_timeout_s=TIMEOUT_S, grace_s=GRACE_S)
 
 
 @contextmanager
@@ -104,8 +104,6 @@ class World:
             _Log(),  # type: ignore[arg-type]  # as much of one as is asked for
             limits=_LIMITS,
             stop=self.stopped.append,
-            session_timeout_s=TIMEOUT_S,
-            grace_s=GRACE_S,
         )
         self.registered = Registered({}, lambda _: None, self.engine.kind_of, lambda: self.now_s)
 

@@ -64,8 +64,6 @@ class World:
             make_logger("test"),
             limits=Limits(),
             stop=lambda _why: None,
-            session_timeout_s=30.0,
-            grace_s=0.5,
         )
         self.registered = Registered({}, lambda _: None, self.engine.kind_of, lambda: self.now_s)
 

@@ -10,30 +10,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mpshared import limits
+from mpshared import limits as table
 from mpshared.errors import NoRoom
 from mpshared.units import format_size, shown_size
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
 
-__all__ = ["Bounds"]
+__all__ = ["Bounds", "HeldLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLimits:
+    """How many there may be; the same names as the options of `mpserve start`."""
+
+    max_objects: int = table.MAX_OBJECTS.default
+    max_names: int = table.MAX_NAMES.default
+    max_session_objects: int = table.MAX_SESSION_OBJECTS.default
+    """Objects that one session may refer to, when it makes another."""
+    max_waiting: int = table.MAX_WAITING.default
+    """Bytes of values of one session's calls that wait."""
 
 
 class Bounds:
     """See the file's beginning."""
 
-    __slots__ = ("connections", "names", "objects", "refused", "session_objects", "waiting_bytes")
+    __slots__ = ("connections", "limits", "refused")
 
     def __init__(self) -> None:
-        self.objects = limits.MAX_OBJECTS.default
-        self.names = limits.MAX_NAMES.default
-        self.session_objects = limits.MAX_SESSION_OBJECTS.default
-        """Objects that one session may refer to, when it makes another."""
-        self.waiting_bytes = limits.MAX_WAITING.default
-        """Values of one session's calls that wait."""
+        self.limits = HeldLimits()
         self.refused: Counter[str] = Counter()
         """How often each limit was reached, by the name of its setting. What has none: `failed-attempts` to
         authenticate, peers that were `silent` where TLS is spoken, and that `stalled`: read nothing of what
@@ -53,11 +61,12 @@ class Bounds:
         Raises:
             NoRoom: There are too many.
         """
-        if objects >= self.objects:
+        limits = self.limits
+        if objects >= limits.max_objects:
             self._refuse("max-objects", f"no room for {label}: the server has {objects} objects", _OBJECTS)
-        if names >= self.names:
+        if names >= limits.max_names:
             self._refuse("max-names", f"no room for {label}: the server has {names} named objects", _NAMES)
-        if references >= self.session_objects:
+        if references >= limits.max_session_objects:
             has = f"no room for {label}: this program has {references} objects"
             self._refuse("max-session-objects", has, _SESSION)
 
@@ -70,13 +79,13 @@ class Bounds:
             NoRoom: Its program's calls hold enough.
         """
         held = call.session.waiting_bytes
-        if held and held + size > self.waiting_bytes and call.op.room != "enter":
+        if held and held + size > self.limits.max_waiting and call.op.room != "enter":
             has = f"calls of this program that wait hold {shown_size(held)} of values"
             self._refuse("max-waiting", f"{has}, and {shown_size(size)} more are too much", _WAITING)
 
     def _refuse(self, setting: str, what: str, todo: str) -> None:
         self.refused[setting] += 1
-        limit = getattr(self, _ATTRIBUTES[setting])
+        limit: int = getattr(self.limits, setting.replace("-", "_"))
         shown = format_size(limit) if setting == "max-waiting" else str(limit)
         raise NoRoom(f"{what}; the limit is {shown} (--{setting}). {todo}, or start the server with more")
 
@@ -85,12 +94,6 @@ class Bounds:
         return {"connections": dict(self.connections()), "refused": dict(self.refused)}
 
 
-_ATTRIBUTES: Final = {
-    "max-objects": "objects",
-    "max-names": "names",
-    "max-session-objects": "session_objects",
-    "max-waiting": "waiting_bytes",
-}
 _OBJECTS: Final = "Delete some (mpserve rm), or let go of some"
 _NAMES: Final = "Delete some (mpserve rm), or give one a ttl"
 _SESSION: Final = "Let go of some"

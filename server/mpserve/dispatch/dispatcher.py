@@ -22,7 +22,7 @@ from mpserve.core.bounds import Bounds
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.outputs import Outputs
 from mpserve.dispatch.roles import why_not
-from mpshared import errors
+from mpshared import errors, settings
 from mpshared import limits as table
 from mpshared.values import size_bytes
 
@@ -53,7 +53,7 @@ class ReplyTo(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a peer may ask for."""
+    """What a peer may ask for, and is told."""
 
     max_message: int = table.MAX_MESSAGE.default
     unanswered: int = UNANSWERED_MAX
@@ -67,6 +67,8 @@ class Limits:
     """There is an admin key: what operators do needs it, and with it the server may be stopped."""
     lanes: int = table.MAX_LANES.default
     """Threads and tasks of a session that may call: so many calls of it can be parked."""
+    session_timeout_s: float = settings.SESSION_TIMEOUT.default
+    grace_s: float = settings.GRACE.default
     advertise: str = ""
     """Address to put into proxies; "" means the one the peer dialled."""
     advertise_stock: bool = True
@@ -89,8 +91,6 @@ class Dispatcher:
         *,
         limits: Limits,
         stop: Callable[[str], None],
-        session_timeout_s: float,
-        grace_s: float,
         identity: tuple[str, str] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
@@ -100,10 +100,8 @@ class Dispatcher:
             engine: Who executes calls.
             clock: Monotonic seconds.
             log: For what the operator should know.
-            limits: What peers may ask for.
+            limits: What peers may ask for, and are told.
             stop: Stops the server; is given the reason.
-            session_timeout_s: Told to clients.
-            grace_s: Told to clients.
             identity: Server id and epoch of a state that outlives the server; None: new ones.
             bounds: How many there may be, and where refusals are counted; None: as usual.
         """
@@ -112,8 +110,6 @@ class Dispatcher:
         self.log = log
         self.limits = limits
         self.stop = stop
-        self.session_timeout_s = session_timeout_s
-        self.grace_s = grace_s
         self.stopping = False
         """The server says goodbye; sessions that end now are not lost."""
         self.server_id, self.epoch = identity or new_identity()
@@ -126,6 +122,9 @@ class Dispatcher:
         self._free: deque[Call] = deque()
         """Calls whose lane's earlier ones are answered."""
         self._at_work = False
+        self._listen_to(engine)
+
+    def _listen_to(self, engine: Engine) -> None:
         engine.deliver = self.deliver
         engine.session_ended = self._session_ended
         engine.tell = self._tell_operator

@@ -57,13 +57,13 @@ _REMEMBERED: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """How many there may be."""
+    """How many there may be; the same names as the options of `mpserve start`."""
 
-    connections: int = table.CONNECTIONS_MAX
-    per_address: int = table.MAX_CONNECTIONS_PER_ADDRESS.default
-    unauthenticated: int = table.MAX_UNAUTHENTICATED.default
-    auth_s: float = table.AUTH_TIMEOUT.default
-    failures: int = table.MAX_FAILURES.default
+    max_connections: int = table.CONNECTIONS_MAX
+    max_connections_per_address: int = table.MAX_CONNECTIONS_PER_ADDRESS.default
+    max_unauthenticated: int = table.MAX_UNAUTHENTICATED.default
+    auth_timeout_s: float = table.AUTH_TIMEOUT.default
+    max_failures: int = table.MAX_FAILURES.default
 
 
 class TurnedAway(Exception):
@@ -103,13 +103,14 @@ class Gate(Generic[T]):
             TurnedAway: It may not come in, and is not counted.
         """
         limits = self.limits
-        if self.open >= limits.connections:
-            text = f"the server has {limits.connections} connections, as many as it takes (--max-connections)"
+        if self.open >= limits.max_connections:
+            text = f"the server has {self.open} connections, as many as it takes (--max-connections)"
             raise self._turned_away("max-connections", text)
-        if self._by_address[origin] >= limits.per_address:
-            text = f"{limits.per_address} connections from your address (--max-connections-per-address)"
+        if self._by_address[origin] >= limits.max_connections_per_address:
+            most = limits.max_connections_per_address
+            text = f"{most} connections from your address (--max-connections-per-address)"
             raise self._turned_away("max-connections-per-address", text)
-        slow = self.failures(origin, now_s) > limits.failures
+        slow = self.failures(origin, now_s) > limits.max_failures
         if slow:
             self._hold(origin)
         self.open += 1
@@ -117,7 +118,7 @@ class Gate(Generic[T]):
         return SLOW_S if slow else 0.0
 
     def _hold(self, origin: str) -> None:
-        if self._held[origin] >= HELD_MAX or self._held_in_all >= self.limits.unauthenticated:
+        if self._held[origin] >= HELD_MAX or self._held_in_all >= self.limits.max_unauthenticated:
             text = (
                 "too many failed attempts from your address (--max-failures), yours or those of others who "
                 "share it; check your key"
@@ -146,7 +147,7 @@ class Gate(Generic[T]):
         return crowd
 
     def _who_gives_way(self, own: OrderedDict[T, None]) -> T | None:
-        most = self.limits.unauthenticated
+        most = self.limits.max_unauthenticated
         if own and len(own) >= max(1, most // 2):
             return next(iter(own))
         return next(iter(self._unknown)) if len(self._unknown) >= most else None
@@ -175,7 +176,7 @@ class Gate(Generic[T]):
 
     def failed(self, origin: str, now_s: float) -> None:
         """Count a failed attempt. Cost: O(1)."""
-        most = float(self.limits.failures + _REMEMBERED)
+        most = float(self.limits.max_failures + _REMEMBERED)
         self._failures[origin] = min(most, self.failures(origin, now_s) + 1), now_s
         self._failures.move_to_end(origin)
         self.refused["failed-attempts"] += 1
@@ -198,7 +199,7 @@ class Gate(Generic[T]):
     def statistics(self) -> dict[str, int]:
         """Return what `mpserve status` shows."""
         unknown = len(self._unknown) + self._held_in_all
-        return {"open": self.open, "limit": self.limits.connections, "unauthenticated": unknown}
+        return {"open": self.open, "limit": self.limits.max_connections, "unauthenticated": unknown}
 
     def validate(self) -> None:
         """Raise AssertionError unless the counts agree."""

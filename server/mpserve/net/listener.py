@@ -2,7 +2,7 @@
 
 RULES
 * Who may come in, `gate` says. Who may not is told why in one frame and closed; nothing is kept of him.
-* A peer has `GateLimits.auth_s` to authenticate.
+* A peer has `GateLimits.auth_timeout_s` to authenticate.
 * A peer that has more to read and takes nothing of it for `STALLED_S` is dropped.
 * A peer that is being closed has `LINGER_S` to read the last it is told, and as long again to close its end.
 * A peer that authenticates speaks with its `greeting`.
@@ -162,7 +162,7 @@ class Listener:
             reason = "too many peers are authenticating; the oldest gives way (--max-unauthenticated)"
             self.complain("peer.refused", crowded, reason)
             crowded.close_now()
-        self._deadlines[peer] = self._loop.clock() + self.gate.limits.auth_s
+        self._deadlines[peer] = self._loop.clock() + self.gate.limits.auth_timeout_s
         self._mind_time()
 
     def _enter(self, sock: socket.socket, sockaddr: object, origin: str) -> Peer:
@@ -215,7 +215,7 @@ class Listener:
 
     def complain(self, event: str, peer: Peer, reason: str) -> None:
         """Tell the log what a peer did wrong; in a minute as often as its address may fail."""
-        self._tell(event, peer.origin, self.gate.limits.failures, peer=peer.label, reason=reason)
+        self._tell(event, peer.origin, self.gate.limits.max_failures, peer=peer.label, reason=reason)
 
     def _tell(self, event: str, origin: str, most: int, **fields: object) -> None:
         self._tally.tell(event, origin, self._loop.clock(), most, **fields)
@@ -287,7 +287,7 @@ class Listener:
         self._tally.advance(now_s)
         self._advance_held(now_s)
         self._advance_silent(now_s)
-        late = f"not authenticated within {self.gate.limits.auth_s:g} s"
+        late = f"not authenticated within {self.gate.limits.auth_timeout_s:g} s"
         stalled = f"it has read nothing of what it was told for {STALLED_S:g} s"
         for waiting, counted, event, reason in (
             (self._deadlines, "auth-timeout", "peer.refused", late),

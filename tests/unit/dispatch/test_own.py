@@ -7,6 +7,7 @@ import pickle
 import pytest
 from tests.contract.rigs import GRACE_S, TIMEOUT_S, Wire, WiredRig
 
+from mpserve.core.bounds import HeldLimits
 from mpserve.dispatch.dispatcher import Limits
 from mpserve.dispatch.own import LARGE_BYTES
 from mpshared import __version__, errors
@@ -264,7 +265,7 @@ class TestNumbers:
         assert rig.waiting(event) == 1  # one of a lane is under way at a time
 
     def test_values_behind_a_call_that_waits_are_bounded_but_results_of_jobs_are_not(self, rig, thread):
-        rig.inner.bounds.waiting_bytes = 1000
+        rig.inner.bounds.limits = HeldLimits(max_waiting=1000)
         event, jobs = rig.open(thread, "event"), rig.open(thread, "queue")
         thread.ask("queue.put_many", jobs, None, blobs=[A, B])
         thread.ask("queue.exchange", jobs, None, [], 2, 0, None)

@@ -57,14 +57,14 @@ def test_what_counts_as_one_address(sockaddr, origin):
 def test_the_failures_of_one_host_are_not_those_of_its_subnet_unless_that_is_one_customers(subnet, held):
     gate = a_gate()
     bad, good = (origin_of((f"{subnet}{n}", 4000, 0, 2)) for n in (1, 2))
-    fail(gate, gate.limits.failures + 1, bad)
+    fail(gate, gate.limits.max_failures + 1, bad)
     assert gate.knock(bad, 0.0) == SLOW_S
     assert gate.knock(good, 0.0) == held * SLOW_S
 
 
 class TestNumbers:
     def test_the_last_place_is_given_and_the_next_one_refused(self):
-        gate = a_gate(connections=3)
+        gate = a_gate(max_connections=3)
         for origin in "abc":
             assert gate.knock(origin, 0.0) == 0
         with pytest.raises(TurnedAway, match="3 connections") as caught:
@@ -75,7 +75,7 @@ class TestNumbers:
         assert gate.refused == {"max-connections": 1}
 
     def test_one_address_leaves_room_for_others(self):
-        gate = a_gate(connections=10, per_address=2)
+        gate = a_gate(max_connections=10, max_connections_per_address=2)
         gate.knock("a", 0.0)
         gate.knock("a", 0.0)
         with pytest.raises(TurnedAway, match="from your address"):
@@ -88,12 +88,12 @@ class TestNumbers:
 
 class TestUnknown:
     def test_the_oldest_gives_way(self):
-        gate = a_gate(unauthenticated=4)
+        gate = a_gate(max_unauthenticated=4)
         assert [gate.arrive(n, str(n)) for n in range(4)] == [None] * 4
         assert gate.arrive(4, "4") == 0
 
     def test_an_address_that_has_half_of_the_places_gives_way_itself(self):
-        gate = a_gate(unauthenticated=6)
+        gate = a_gate(max_unauthenticated=6)
         assert gate.arrive("honest", "elsewhere") is None
         assert [gate.arrive(n, "flood") for n in range(3)] == [None] * 3
         for n in range(3, 50):
@@ -104,7 +104,7 @@ class TestUnknown:
         assert gate.statistics()["unauthenticated"] == 4
 
     def test_who_is_known_takes_no_place(self):
-        gate = a_gate(unauthenticated=2)
+        gate = a_gate(max_unauthenticated=2)
         for n in range(10):
             assert gate.arrive(n, "a") is None
             gate.authenticated(n)
@@ -113,7 +113,7 @@ class TestUnknown:
 
 class TestFailures:
     def test_after_too_many_the_next_ones_are_held(self):
-        gate = a_gate(failures=3)
+        gate = a_gate(max_failures=3)
         fail(gate, 3)
         assert gate.knock("a", 0.0) == 0
         fail(gate, 1)
@@ -121,7 +121,7 @@ class TestFailures:
         assert gate.knock("b", 0.0) == 0
 
     def test_one_a_second_is_forgiven_and_no_more_than_ten_have_to_be(self):
-        gate = a_gate(failures=3)
+        gate = a_gate(max_failures=3)
         fail(gate, 10_000)
         assert gate.knock("a", 9.9) == SLOW_S
         assert gate.knock("a", 10.0) == 0
@@ -130,14 +130,14 @@ class TestFailures:
         assert gate.knock("a", 11.1) == 0
 
     def test_who_has_nothing_left_is_forgotten(self):
-        gate = a_gate(failures=3)
+        gate = a_gate(max_failures=3)
         fail(gate, 1)
         assert gate.failures("a", 0.5) == 0.5
         assert gate.failures("a", 1.0) == 0
         assert not gate._failures
 
     def test_those_that_are_held_are_bounded_and_others_come_in(self):
-        gate = a_gate(failures=1)
+        gate = a_gate(max_failures=1)
         fail(gate, 2)
         for _ in range(HELD_MAX):
             assert gate.knock("a", 0.0) == SLOW_S
@@ -149,7 +149,7 @@ class TestFailures:
 
     def test_addresses_that_are_known_are_bounded(self, monkeypatch):
         monkeypatch.setattr(gates, "ADDRESSES_MAX", 10)
-        gate = a_gate(failures=1)
+        gate = a_gate(max_failures=1)
         for n in range(100):
             fail(gate, 2, str(n))
         assert len(gate._failures) == 10
@@ -163,7 +163,9 @@ class Machine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.now_s = 0.0
-        self.gate = a_gate(connections=8, per_address=5, unauthenticated=4, failures=2)
+        self.gate = a_gate(
+            max_connections=8, max_connections_per_address=5, max_unauthenticated=4, max_failures=2
+        )
         self.held, self.guests, self.known = [], {}, set()
 
     @rule(origin=st.sampled_from("abc"))

@@ -19,7 +19,7 @@ from mpshared.address import Address
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
 from mpshared.wire.own import frames
 
-GREETING_S = GateLimits().auth_s
+GREETING_S = GateLimits().auth_timeout_s
 
 
 def ended(client):
@@ -150,7 +150,7 @@ class TestGreeting:
         assert event.type is frames.Type.ATTACHED
 
     def test_too_many_at_once_the_oldest_gives_way(self, stage):
-        stage.server.listener.gate.limits = GateLimits(unauthenticated=6)
+        stage.server.listener.gate.limits = GateLimits(max_unauthenticated=6)
         program = stage.program()
         waiting = [stage.client() for _ in range(4)]
         stage.until(lambda: stage.events("peer.refused"))

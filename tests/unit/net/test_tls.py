@@ -20,7 +20,7 @@ from mpshared.wire.handshake import TLS_ONLY_FRAME
 
 BIG = b"v" * (1 << 20)
 
-GREETING_S = GateLimits().auth_s
+GREETING_S = GateLimits().auth_timeout_s
 
 
 @pytest.fixture(scope="module")
