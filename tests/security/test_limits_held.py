@@ -222,9 +222,11 @@ class TestWaiting:
         program = raws.program()
         with unnoticed(server):
             event, box = program.open("event"), program.open("dict")
+            before = refused(server, "max-waiting")
             program.send(program.encode("event.wait", event, None))
             for n in range(4):
                 program.send(program.encode("dict.set", box, n, blobs=[bytes(MIB // 2 - 1000)]))
+            wait_until(lambda: refused(server, "max-waiting") == before + 2, WAIT_S)
             other = raws.client().shake_hands()
             other.attach(program, 1)
             other.call("event.set", event, lane=1)
