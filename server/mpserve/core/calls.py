@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from mpserve.core.ended import ExpiredLanes
 from mpserve.core.room import Room
 from mpshared.values import size_bytes
 
@@ -130,8 +131,7 @@ class Session:
         """Since when it has no connection at all."""
         self.ended = False
         self.expired_lanes: Mapping[int, Ended] = _NOTHING
-        """Lanes that were closed because they were suspended for too long; their threads may come back. The
-        last few of them."""
+        """Lanes that were closed because they were suspended for too long; their threads may come back."""
         self.parted = False
         """It said goodbye, and before that which answers it had."""
         self.over = ""
@@ -156,11 +156,11 @@ class Session:
         return lane
 
     def note_expired(self, number: int, ended: Ended, most: int) -> None:
-        """Keep what a thread whose lane was closed is to be told, of `most` lanes."""
-        kept = {**self.expired_lanes, number: ended}
-        if len(kept) > most:
-            del kept[next(iter(kept))]
-        self.expired_lanes = kept
+        """Keep what a thread whose lane was closed is to be told, of `most` lanes; see `ExpiredLanes`."""
+        kept = self.expired_lanes
+        if not isinstance(kept, ExpiredLanes):
+            kept = self.expired_lanes = ExpiredLanes()
+        kept.note(number, ended, most)
 
     def note_locks(self) -> None:
         """Note which locks it holds: it ends, and they will be taken from it."""

@@ -4,6 +4,8 @@ RULES
 * A session that said goodbye is not kept; nor are those of workers and stock clients, which never come back.
 * Kept is what each of its threads held at the end, and which calls had been done: the program refuses to go
   on in threads that think they hold something, and makes calls again that were not done.
+* Of a session that goes on so many lanes are kept. Those go first that held nothing: their threads lose
+  nothing by not being told so.
 * An acquire whose answer its thread may not have seen is counted apart (`Holding.unseen`): the thread knows.
 """
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Lane, Session
     from mpserve.core.machine import Machine
 
-__all__ = ["Ended", "Holding", "end_of", "holdings_of", "last_done"]
+__all__ = ["Ended", "ExpiredLanes", "Holding", "end_of", "holdings_of", "last_done"]
 
 
 class Holding(NamedTuple):
@@ -51,6 +53,30 @@ class Ended(NamedTuple):
     ) -> Ended:
         """Return what a journal holds."""
         return cls(secret, why, [Holding(*holding) for holding in held], done)
+
+
+class ExpiredLanes(dict[int, Ended]):
+    """What threads of one session are to be told whose lanes were closed; by number, oldest first."""
+
+    __slots__ = ("_idle",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._idle: dict[int, None] = {}
+        """Those among them that held nothing."""
+
+    def note(self, number: int, ended: Ended, most: int) -> None:
+        """Keep one more, and `most` at most. Cost: O(1)."""
+        self._forget(number)
+        self[number] = ended
+        if not ended.held:
+            self._idle[number] = None
+        if len(self) > most:
+            self._forget(next(iter(self._idle or self)))
+
+    def _forget(self, number: int) -> None:
+        self.pop(number, None)
+        self._idle.pop(number, None)
 
 
 def end_of(session: Session, machines: Iterable[Machine]) -> Ended:

@@ -281,7 +281,7 @@ class MemoryEngine(Engine):
     def _held_by(self, session: Session) -> list[Machine]:
         return [machine for machine in session.held if self._exists(machine)]
 
-    def _expire_lane(self, lane: Lane) -> None:
+    def _expire_lane(self, lane: Lane) -> Ended:
         """Close a lane that was suspended for too long; keep what its thread then holds no more."""
         session = lane.session
         before, done = holdings_of(lane, self._held_by(session)), last_done(lane)
@@ -289,7 +289,9 @@ class MemoryEngine(Engine):
         self._close(lane)
         left = [holding.idents for holding in holdings_of(lane, self._held_by(session))]
         taken = [holding for holding in before if holding.idents not in left]
-        session.note_expired(lane.number, Ended("", "", taken, [(lane.number, done)]), MAX_ENDED)
+        ended = Ended("", "", taken, [(lane.number, done)])
+        session.note_expired(lane.number, ended, MAX_ENDED)
+        return ended
 
     def _stop(self, lane: Lane) -> None:
         lane.drop_all()

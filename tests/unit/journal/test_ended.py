@@ -39,6 +39,19 @@ def test_a_lane_that_may_come_back():
     assert again.sessions["a"].expired_lanes == {3: ENDED}
 
 
+def test_of_many_lanes_those_that_held_something_are_kept():
+    idle = ("", "it was silent", [], [[3, 17]])
+    lanes = [(n, ENDED if n % 2 else idle) for n in range(MAX_ENDED + 5)]
+    restorer = restored([began("a"), *[("", "lane_expired", ("a", n, *ended)) for n, ended in lanes]])
+    kept = restorer.sessions["a"].expired_lanes
+    assert list(kept) == [n for n, _ in lanes if n % 2 or n >= 10]
+    for n in range(MAX_ENDED):
+        restorer.apply([("", "lane_expired", ("a", 10_000 + n, *ENDED))])
+    assert list(kept) == [10_000 + n for n in range(MAX_ENDED)]
+    restorer.apply([("", "lane_expired", ("a", 7, *idle))])
+    assert 7 not in kept
+
+
 def test_no_more_are_kept_than_in_the_server():
     entries = [("", "ended", (str(n), *ENDED)) for n in range(MAX_ENDED + 5)]
     assert list(restored(entries).ended) == [str(n) for n in range(5, MAX_ENDED + 5)]

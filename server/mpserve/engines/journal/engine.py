@@ -34,6 +34,7 @@ from mpshared.errors import NoRoom
 
 if TYPE_CHECKING:
     from mpserve.core.effects import Effects, Record
+    from mpserve.core.ended import Ended
     from mpserve.engines.journal.store import Store
 
 __all__ = ["PLACES_S", "JournalEngine"]
@@ -199,10 +200,10 @@ class JournalEngine(MemoryEngine):
         ended = self.sessions.ended.get(session.id)
         self._record("over", session.id, *(() if ended is None else ended[1:]))
 
-    def _expire_lane(self, lane: Lane) -> None:
-        super()._expire_lane(lane)
-        ended = lane.session.expired_lanes[lane.number]
+    def _expire_lane(self, lane: Lane) -> Ended:
+        ended = super()._expire_lane(lane)
         self._record("lane_expired", lane.session.id, lane.number, *ended)
+        return ended
 
     def _close(self, lane: Lane) -> None:
         super()._close(lane)
