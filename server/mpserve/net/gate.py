@@ -75,7 +75,7 @@ class TurnedAway(Exception):
 
 
 class Gate(Generic[T]):
-    """See the file's beginning; guests are whatever stands for connections.
+    """See the file's beginning; T is whatever stands for a connection.
 
     Args:
         limits: How many there may be.
@@ -136,35 +136,35 @@ class Gate(Generic[T]):
         _count_down(self._held, origin)
         self._held_in_all -= 1
 
-    def arrive(self, guest: T, origin: str) -> T | None:
-        """Note who authenticates from now on; return who has to give way."""
+    def arrive(self, connection: T, origin: str) -> T | None:
+        """Note that a connection authenticates from now on; return the one that has to give way."""
         own = self._unknown_by.setdefault(origin, OrderedDict())
-        crowd = self._who_gives_way(own)
-        self._unknown[guest] = origin
-        own[guest] = None
-        if crowd is not None:
+        oldest = self._which_gives_way(own)
+        self._unknown[connection] = origin
+        own[connection] = None
+        if oldest is not None:
             self.refused["max-unauthenticated"] += 1
-        return crowd
+        return oldest
 
-    def _who_gives_way(self, own: OrderedDict[T, None]) -> T | None:
+    def _which_gives_way(self, own: OrderedDict[T, None]) -> T | None:
         most = self.limits.max_unauthenticated
         if own and len(own) >= max(1, most // 2):
             return next(iter(own))
         return next(iter(self._unknown)) if len(self._unknown) >= most else None
 
-    def authenticated(self, guest: T) -> None:
-        """Note that a guest is known now, or will never be."""
-        origin = self._unknown.pop(guest, None)
+    def authenticated(self, connection: T) -> None:
+        """Note that a connection's key is known now, or will never be."""
+        origin = self._unknown.pop(connection, None)
         if origin is None:
             return
         own = self._unknown_by[origin]
-        del own[guest]
+        del own[connection]
         if not own:
             del self._unknown_by[origin]
 
-    def gone(self, guest: T, origin: str) -> None:
-        """Forget a guest whose connection is closed."""
-        self.authenticated(guest)
+    def gone(self, connection: T, origin: str) -> None:
+        """Forget a connection that is closed."""
+        self.authenticated(connection)
         self.leave(origin)
 
     def leave(self, origin: str) -> None:
@@ -206,7 +206,7 @@ class Gate(Generic[T]):
         assert self.open == sum(self._by_address.values())
         assert all(n > 0 for n in self._held.values())
         assert self._held_in_all == sum(self._held.values())
-        assert self._unknown == {g: origin for origin, own in self._unknown_by.items() for g in own}
+        assert self._unknown == {one: origin for origin, own in self._unknown_by.items() for one in own}
         assert all(self._unknown_by.values())
 
 

@@ -157,11 +157,11 @@ class Listener:
             self.gate.leave(origin)
             raise
         self._peers[peer] = None
-        crowded = self.gate.arrive(peer, origin)
-        if crowded is not None:
+        oldest = self.gate.arrive(peer, origin)
+        if oldest is not None:
             reason = "too many peers are authenticating; the oldest gives way (--max-unauthenticated)"
-            self.complain("peer.refused", crowded, reason)
-            crowded.close_now()
+            self.complain("peer.refused", oldest, reason)
+            oldest.close_now()
         self._deadlines[peer] = self._loop.clock() + self.gate.limits.auth_timeout_s
         self._mind_time()
 

@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
         self.gate = a_gate(
             max_connections=8, max_connections_per_address=5, max_unauthenticated=4, max_failures=2
         )
-        self.held, self.guests, self.known = [], {}, set()
+        self.held, self.open, self.known = [], {}, set()
 
     @rule(origin=st.sampled_from("abc"))
     def knock(self, origin):
@@ -180,12 +180,12 @@ class Machine(RuleBasedStateMachine):
             self.arrive(origin)
 
     def arrive(self, origin):
-        guest = SimpleNamespace(origin=origin)
-        key = id(guest)
-        self.guests[key] = guest
-        crowded = self.gate.arrive(key, origin)
-        if crowded is not None:
-            self.leave(crowded)
+        connection = SimpleNamespace(origin=origin)
+        key = id(connection)
+        self.open[key] = connection
+        oldest = self.gate.arrive(key, origin)
+        if oldest is not None:
+            self.leave(oldest)
 
     @precondition(lambda self: self.held)
     @rule()
@@ -194,19 +194,19 @@ class Machine(RuleBasedStateMachine):
         self.gate.held_long_enough(origin)
         self.arrive(origin)
 
-    @precondition(lambda self: self.guests)
+    @precondition(lambda self: self.open)
     @rule(n=st.integers(0, 7), good=st.booleans())
     def finish(self, n, good):
-        key = list(self.guests)[n % len(self.guests)]
+        key = list(self.open)[n % len(self.open)]
         if good:
             self.gate.authenticated(key)
             self.known.add(key)
         else:
-            self.gate.failed(self.guests[key].origin, self.now_s)
+            self.gate.failed(self.open[key].origin, self.now_s)
             self.leave(key)
 
     def leave(self, key):
-        self.gate.gone(key, self.guests.pop(key).origin)
+        self.gate.gone(key, self.open.pop(key).origin)
         self.known.discard(key)
 
     @rule(seconds=st.floats(0.1, 5.0))
@@ -216,8 +216,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def agrees(self):
         self.gate.validate()
-        assert self.gate.open == len(self.guests) + len(self.held) <= 8
-        assert len(self.guests) - len(self.known) <= 4
+        assert self.gate.open == len(self.open) + len(self.held) <= 8
+        assert len(self.open) - len(self.known) <= 4
 
 
 Machine.TestCase.settings = hypothesis_settings(max_examples=50, stateful_step_count=40)
