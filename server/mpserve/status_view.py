@@ -19,8 +19,6 @@ __all__ = ["resolve", "show", "tables"]
 
 _PUBLIC: Final = frozenset({"server", "epoch", "version", "limits", "advertise"})
 """Of the greeting; the rest is the asking session's own."""
-_COUNTS: Final = ("connections", "refused", "more")
-"""What servers before 0.1.0 was released did not tell."""
 
 
 def show(status: Row, *, as_json: bool) -> None:
@@ -35,8 +33,7 @@ def resolve(status: Row) -> Row:
     sessions = {row["id"]: row for row in status["sessions"] if row["id"] != greeting.get("session")}
     return {
         "server": {key: value for key, value in greeting.items() if key in _PUBLIC},
-        "memory": status["memory"],
-        **{key: status[key] for key in _COUNTS if key in status},
+        **{key: status[key] for key in ("memory", "connections", "refused", "more")},
         "sessions": list(sessions.values()),
         "objects": [_with_holders(row, sessions) for row in status["objects"]],
     }
@@ -158,14 +155,12 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
 
 
 def _drawn(status: Row) -> str:
-    server, more = status["server"], status.get("more", {})
-    counts = [len(status[what]) + more.get(what, 0) for what in ("sessions", "objects")]
+    server, more = status["server"], status["more"]
+    counts = [len(status[what]) + more[what] for what in ("sessions", "objects")]
     heading = f"mpserve {server['version']}, server {server['server']}"
     counted = f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"
-    lines = [heading, f"{counted}, {_memory(status['memory'])}"]
-    if "connections" in status:
-        lines.append(_connections(status["connections"]))
-    if status.get("refused"):
+    lines = [heading, f"{counted}, {_memory(status['memory'])}", _connections(status["connections"])]
+    if status["refused"]:
         lines.append(_refused(status["refused"]))
     if any(more.values()):
         lines.append(f"not listed below: {more['sessions']} sessions, {more['objects']} objects")

@@ -9,6 +9,12 @@ import pytest
 
 from mpserve.status_view import resolve, show
 
+NOTHING_REFUSED = {
+    "connections": {"open": 1, "limit": 100, "unauthenticated": 0},
+    "refused": {},
+    "more": {"sessions": 0, "objects": 0},
+}
+
 
 def session(ident, role="program", **more):
     about = {"name": "", "host": "one", "pid": 11, "python": [3, 11], "version": "0.1.0", "supervisor": ""}
@@ -25,6 +31,7 @@ def told():
     return {
         "server": {"server": "abc", "epoch": "e", "version": "0.1.0", "session": "me", "secret": "hush"},
         "memory": {"held_bytes": 3 << 20, "limit_bytes": 1 << 30, "waiting": 2},
+        **NOTHING_REFUSED,
         "sessions": [
             session("me", name="mpserve command"),
             session("s1", name="[bold]\x1b[2J\n"),
@@ -153,10 +160,12 @@ def test_json_is_what_the_server_told_with_holders_resolved(told, capsys):
 
 def test_nothing_there(capsys):
     memory = {"held_bytes": 0, "limit_bytes": 0, "waiting": 0}
-    nothing = {"server": {"server": "a", "version": "1"}, "memory": memory, "sessions": [], "objects": []}
-    show(nothing, as_json=False)
+    server = {"server": "a", "version": "1"}
+    show(
+        {"server": server, "memory": memory, **NOTHING_REFUSED, "sessions": [], "objects": []}, as_json=False
+    )
     counted = "0 sessions, 0 objects, 0 bytes of values held"
-    assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", counted]
+    assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", counted, "1 connection of 100"]
 
 
 def test_connections_refusals_and_what_is_left_out(told, capsys):
