@@ -78,7 +78,7 @@ MAX_FAILURES: Final[Setting[int]] = Setting(
     default=20,
     shown="20",
     help="Failed attempts of an address, one forgiven each second, after which its next connections are "
-    "answered a second later.",
+    "answered a second later. The log tells of so many in a minute by the line, and of the rest in a sum.",
 )
 """Precedent: OpenSSH's PerSourcePenalties authfail:5s min:15s, three failures."""
 MAX_MESSAGE: Final[Setting[int]] = Setting(
