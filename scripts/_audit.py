@@ -13,6 +13,8 @@ from typing import Any, Final
 
 NONE_KNOWN, SOME_KNOWN, NOT_ASKED = 0, 1, 3
 SERVICES: Final = ("pypi", "osv")
+ANSWER_S: Final = 300.0
+"""For a service to answer about all packages of a lock: one request for each."""
 
 
 def main(locks: list[str]) -> int:
@@ -44,9 +46,16 @@ def _ask(lock: str, service: str) -> tuple[dict[str, Any], str]:
     """Return pip-audit's report, empty if there is none, and the last that it said."""
     command = ["pip_audit", "--disable-pip", "--require-hashes", "--requirement", lock]
     options = ["--vulnerability-service", service, "--format", "json", "--progress-spinner", "off"]
-    done = subprocess.run(
-        [sys.executable, "-m", *command, *options], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *command, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ANSWER_S,
+        )
+    except subprocess.TimeoutExpired:
+        return {}, f"it did not answer within {ANSWER_S:g} s"
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
