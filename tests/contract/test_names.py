@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.contract.rigs import TIMEOUT_S
 
-from mpshared.errors import BadType, BadValue, Conflict, MpserveError, NoSuchObject
+from mpserve.core.bounds import HeldLimits
+from mpshared.errors import BadType, BadValue, Conflict, MpserveError, NoRoom, NoSuchObject
 from mpshared.ops import KINDS
 
 A, B = pickle.dumps("a"), pickle.dumps("b")
@@ -94,6 +95,26 @@ class TestOpening:
         error = thread.fails("cluster.open", "", kind, None, settings, False, None)
         assert isinstance(error, BadType | BadValue | Conflict | NoSuchObject)
         assert thread.ask("cluster.count", "") == 0
+
+
+class TestOfManyObjects:
+    @pytest.fixture(autouse=True)
+    def _few(self, rig):
+        rig.inner.bounds.limits = HeldLimits(max_objects=3)
+
+    def test_a_condition_counts_with_the_lock_it_makes(self, rig, thread):
+        rig.open(thread, "event")
+        rig.open(thread, "condition", "c")
+        assert thread.ask("cluster.count", "") == 3
+        error = thread.fails("cluster.open", "", "event", None, {}, False, None)
+        assert "the server has 3 objects; the limit is 3" in str(error)
+        thread.ask("cluster.delete", "", "c", "condition")
+        lock = rig.open(thread, "lock")
+        error = thread.fails("cluster.open", "", "condition", None, {}, False, None)
+        assert isinstance(error, NoRoom)
+        assert "the server has 2 objects and it makes 2" in str(error)
+        rig.open(thread, "condition", lock=lock)
+        assert thread.ask("cluster.count", "") == 3
 
 
 class TestAgreeing:

@@ -49,11 +49,12 @@ class Bounds:
         self.connections: Callable[[], Mapping[str, int]] = dict
         """Returns what is to be told of connections, which the core knows nothing of."""
 
-    def check_object(self, objects: int, names: int, references: int, label: str) -> None:
+    def check_object(self, objects: int, made: int, names: int, references: int, label: str) -> None:
         """Refuse to make `label` where there are as many as there may be.
 
         Args:
             objects: How many there are.
+            made: How many there would be more: a condition makes its lock, too.
             names: How many of them have a name; 0 where the new one has none.
             references: How many its maker refers to.
             label: How messages name the new one.
@@ -62,8 +63,10 @@ class Bounds:
             NoRoom: There are too many.
         """
         limits = self.limits
-        if objects >= limits.max_objects:
-            self._refuse("max-objects", f"no room for {label}: the server has {objects} objects", _OBJECTS)
+        if objects + made > limits.max_objects:
+            makes = f" and it makes {made}" if made > 1 else ""
+            has = f"no room for {label}: the server has {objects} objects{makes}"
+            self._refuse("max-objects", has, _OBJECTS)
         if names >= limits.max_names:
             self._refuse("max-names", f"no room for {label}: the server has {names} named objects", _NAMES)
         if references >= limits.max_session_objects:

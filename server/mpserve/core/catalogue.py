@@ -125,7 +125,7 @@ class Catalogue(References):
         machine = self.find_named(name, kind) if name is not None else None
         own, of_lock = _parted(kind, settings)
         if machine is None or fresh:
-            self._check_bounds(fx, call.session, kind, name, machine)
+            self._check_bounds(fx, call.session, kind, name, own, machine)
             machine = self._create(fx, kind, name, own, list(call.blobs), machine, call.session.id, of_lock)
         else:
             self._agree(fx, (machine, own), (lock_of(machine), of_lock))
@@ -310,7 +310,13 @@ class Catalogue(References):
         return machine
 
     def _check_bounds(
-        self, fx: Effects, session: Session, kind: str, name: str | None, namesake: Machine | None
+        self,
+        fx: Effects,
+        session: Session,
+        kind: str,
+        name: str | None,
+        settings: dict[str, Any],
+        namesake: Machine | None,
     ) -> None:
         """Refuse one more object where there are enough; one in the place of another is none more.
 
@@ -320,7 +326,8 @@ class Catalogue(References):
         if namesake is None:
             names = 0 if name is None else len(self.names)
             label = f"{kind:.40} {name!r}" if name else f"another {kind:.40}"
-            fx.bounds.check_object(len(self.objects), names, self.held_by(session), label)
+            made = 2 if kind in KINDS and KINDS[kind].LOCK_SETTINGS and not settings.get("lock") else 1
+            fx.bounds.check_object(len(self.objects), made, names, self.held_by(session), label)
 
     def _rehearse(
         self, ident: str, kind: str, name: str | None, settings: dict[str, Any], blobs: list[Blob]
