@@ -615,6 +615,8 @@ l.index("b", 1)
 l.index("b", 0, 1)  #: words
 l.index("b", 0, None)
 l.index("b", -99, 99)
+l.index("b", -2**70, 2**70)
+l.index("b", 2**70)  #: words
 l.index(1, "x")
 l.index()
 l.count(1)

@@ -118,7 +118,7 @@ class ListFace(Face):
         return self._plan("remove", values=[store(value)], then=nothing)
 
     def index(self, value: Any, start: Any = 0, stop: Any = 2**63 - 1, /) -> Any:
-        ends = whole(start, _WRONG_END), whole(stop, _WRONG_END)
+        ends = whole(near(start), _WRONG_END), whole(near(stop), _WRONG_END)
         return self._plan("index", *ends, values=[store(value)])
 
     def count(self, value: Any, /) -> Any:
