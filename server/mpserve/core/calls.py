@@ -108,9 +108,10 @@ class Session:
         """Objects in which it may own something; more than true is allowed, less is not."""
         self.room = room or Room()
         """Where its kept answers and its output count."""
-        self.kept_bytes = self.waiting_bytes = 0
-        """Size of the large answers that its lanes keep until they are acknowledged; and of the values of its
-        calls that wait, parked or behind others."""
+        self.kept_bytes = 0
+        """Size of the large answers that its lanes keep until they are acknowledged."""
+        self.waiting_bytes = 0
+        """Size of the values of its calls that wait, parked or behind others."""
         self.output: Output | None = None
         """What workers print for it; None: nothing so far."""
         self.output_heard = 0
@@ -123,8 +124,10 @@ class Session:
         """It was ended on purpose: nobody has to look for why it is gone."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
-        self.handed_s, self.ahead = 0.0, 0
-        """When a queue leased it something at last; how often in a row it was given jobs while at others."""
+        self.handed_s = 0.0
+        """When a queue leased it something at last."""
+        self.ahead = 0
+        """How often in a row it was given jobs while at others."""
         self.connections = 0
         self.heard_s = now_s
         self.lost_s: float | None = None

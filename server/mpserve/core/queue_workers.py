@@ -120,14 +120,14 @@ class QueueWorkers(QueueTerms):
     ) -> tuple[list[Range], list[Range], list[tuple[int, int, str]]]:
         """Return what had an attempt, what had none, what had its last one as (number, attempts, results)."""
         leases = self.leases.of(session_id)
-        line_of = self.line_of
-        at = {line_of(lease): lease.first for lease in reversed(leases)}
-        at |= {line_of(lease): running for lease in leases if running is not None and running in lease}
+        runner_of = self.runner_of
+        at = {runner_of(lease): lease.first for lease in reversed(leases)}
+        at |= {runner_of(lease): running for lease in leases if running is not None and running in lease}
         counted: list[Range] = []
         spared: list[Range] = []
         last: list[tuple[int, int, str]] = []
         for lease in leases:
-            number = at[line_of(lease)]
+            number = at[runner_of(lease)]
             if number not in lease:
                 spared.append((lease.first, lease.last))
                 continue
@@ -139,9 +139,9 @@ class QueueWorkers(QueueTerms):
             spared += [(lo, hi) for lo, hi in around if lo <= hi]
         return counted, spared, last
 
-    def line_of(self, lease: Lease) -> int:
-        """Return the lane whose thread an item was for; 0: the one that runs the jobs of a worker, whichever
-        of its threads fetched them.
+    def runner_of(self, lease: Lease) -> int:
+        """Return the lane whose thread an item was for, by number; 0: the one that runs the jobs of a worker,
+        whichever of its threads fetched them.
         """
         return 0 if lease.results else lease.lane
 

@@ -228,7 +228,7 @@ class Pool(PoolKeeping):
         found: int = self.change(fx, "finish", call.session.id, done, blobs) if done else 0
         return len(call.blobs) - found - kept
 
-    def line_of(self, _lease: Lease) -> int:
+    def runner_of(self, _lease: Lease) -> int:
         """Return 0: one thread of a session runs jobs."""
         return 0
 
