@@ -60,12 +60,12 @@ class Errands:
         """Tell what was lent and dropped, unless much is under way."""
         if len(self._open) < _OPEN_MAX:
             self.tell_lent()
-            if dropped := self._references.take_dropped():
-                self.call(DROP, [dropped])
+        while len(self._open) < _OPEN_MAX and (dropped := self._references.take_dropped()):
+            self.call(DROP, [dropped])
 
     def tell_lent(self) -> None:
         """Tell what was lent."""
-        if lent := self._references.take_lent():
+        while lent := self._references.take_lent():
             self.call(LEND, [lent])
 
     def is_open(self, number: int) -> bool:

@@ -32,6 +32,8 @@ __all__ = ["DROP", "LEND", "Handle", "References"]
 _ADOPT: Final = BY_NAME["cluster.adopt"]
 DROP: Final = BY_NAME["cluster.drop"]
 LEND: Final = BY_NAME["cluster.lend"]
+AT_ONCE: Final = 10_000
+"""Objects in one call about references: a program may have many more, and the server has others to answer."""
 
 
 class Handle:
@@ -118,7 +120,7 @@ class References:
             ServerGone: The server cannot be asked; it frees them with the session.
         """
         n = self.surrender(handle)
-        if lent := self.take_lent():
+        while lent := self.take_lent():
             self._session.call(LEND, "", [lent])
         if n:
             self._session.call(DROP, "", [[[handle.ident, n]]])
@@ -137,13 +139,13 @@ class References:
         return bool(self._lent or self._dropped)
 
     def take_lent(self) -> list[str]:
-        """Return, once, what was lent since the last time."""
-        return [self._lent.popleft() for _ in range(len(self._lent))]
+        """Return, once, what was lent since the last time, or a part of it: [] when that was all."""
+        return [self._lent.popleft() for _ in range(min(len(self._lent), AT_ONCE))]
 
     def take_dropped(self) -> list[list[Any]]:
-        """Return, once, [[ident, n], …] of what was dropped since the last time."""
+        """Return, once, [[ident, n], …] of what was dropped since the last time, or of a part of it."""
         counts: Counter[str] = Counter()
-        for _ in range(len(self._dropped)):
+        for _ in range(min(len(self._dropped), AT_ONCE)):
             ident, n = self._dropped.popleft()
             counts[ident] += n
         return [[ident, n] for ident, n in counts.items()]
@@ -162,9 +164,11 @@ class References:
         self.epoch = epoch
         for handle in list(self._handles.values()):
             handle.count = 0
-        if held and not _adopt(held, ask):
-            for handle in held:
-                _adopt([handle], ask)
+        for start in range(0, len(held), AT_ONCE):
+            part = held[start : start + AT_ONCE]
+            if not _adopt(part, ask):
+                for handle in part:
+                    _adopt([handle], ask)
 
     def forked(self) -> None:
         """Forget the parent's counts and lock; its references are not this process's."""

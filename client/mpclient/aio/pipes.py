@@ -101,7 +101,7 @@ class Connection(AsyncProxy):
 async def _give_back(session: Session, handle: Handle) -> None:
     """Give this program's references to an end back; also if the task is cancelled meanwhile."""
     n = session.references.surrender(handle)
-    if lent := session.references.take_lent():
+    while lent := session.references.take_lent():
         await session.call(LEND, "", [lent], finish=True)
     if n:
         await session.call(DROP, "", [[[handle.ident, n]]], finish=True)
