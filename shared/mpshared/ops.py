@@ -27,8 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from mpshared.errors import BadType, BadValue
-from mpshared.values import PickledKey
+from mpshared.errors import BadType, BadValue, TooBig
+from mpshared.values import VALUES_MOST, PickledKey
 
 __all__ = ["BY_CODE", "BY_NAME", "KINDS", "ROLES", "Arg", "Op", "Role", "check_args", "get_op"]
 
@@ -135,13 +135,22 @@ def _key(value: Any) -> Any:
     raise BadType(msg)
 
 
+def _few(value: Any) -> list[Any]:
+    """Check a list that is walked through more than once."""
+    if len(_list(value)) > VALUES_MOST:
+        msg = f"{len(value)} elements in one call; the server takes {VALUES_MOST}, send them in smaller parts"
+        raise TooBig(msg)
+    found: list[Any] = value
+    return found
+
+
 def _keys(value: Any) -> list[Any]:
-    return [_key(v) for v in _list(value)]
+    return [_key(v) for v in _few(value)]
 
 
 def _ranges(value: Any) -> list[tuple[int, int]]:
     """Check ranges of item numbers: [[first, last], …], both ends included."""
-    ranges = [(_count(first), _count(last)) for first, last in map(_pair, _list(value))]
+    ranges = [(_count(first), _count(last)) for first, last in map(_pair, _few(value))]
     if any(first > last for first, last in ranges):
         msg = f"a range ends before it begins: {ranges!r:.80}"
         raise BadValue(msg)
@@ -157,11 +166,11 @@ def _pair(value: Any) -> Any:
 
 def _counts(value: Any) -> list[tuple[str, int]]:
     """Check counted references: [[ident, n], …]."""
-    return [(_str(ident), _count(n)) for ident, n in map(_pair, _list(value))]
+    return [(_str(ident), _count(n)) for ident, n in map(_pair, _few(value))]
 
 
 def _texts(value: Any) -> list[str]:
-    return [_str(text) for text in _list(value)]
+    return [_str(text) for text in _few(value)]
 
 
 def _named(value: Any) -> dict[str, Any]:
@@ -283,8 +292,8 @@ _op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
 _op(0x010B, "queue", "exchange", *ROUND, TIMEOUT, POOL, blobs="*", wait=True, undo="undo_get", room="enter")
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
-_op(0x010E, "queue", "dead_requeue", Arg("numbers", _list), role="admin")
-_op(0x010F, "queue", "dead_drop", Arg("numbers", _list), role="admin")
+_op(0x010E, "queue", "dead_requeue", Arg("numbers", _few), role="admin")
+_op(0x010F, "queue", "dead_drop", Arg("numbers", _few), role="admin")
 _read(0x0110, "queue", "unfinished")
 _op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
 _op(0x0112, "queue", "exchange_ahead", *ROUND, POOL, blobs="*", undo="undo_get", room="enter")

@@ -70,7 +70,7 @@ class OwnSide:
         self._access: Role = access
         self._dispatcher = dispatcher
         self._transport = transport
-        self._decoder = FrameDecoder(dispatcher.limits.max_message)
+        self._decoder = FrameDecoder(dispatcher.limits.max_message, bounded=True)
         self._session: Session | None = None
         self._lanes: dict[int, Lane] = {}
         self._surplus = _NO_LANES

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mpshared.values import PickledKey
-from mpshared.wire.errors import CannotSend, ProtocolError
-from mpshared.wire.own.pack import MAX_DEPTH, pack, unpack
+from mpshared.values import NUMBERS_MOST, PickledKey
+from mpshared.wire.errors import CannotSend, MessageTooLarge, ProtocolError
+from mpshared.wire.own.pack import DEAR_MOST, MAX_DEPTH, check_bounded, pack, unpack
 
 PLAIN = [
     None,
@@ -125,6 +125,26 @@ def test_lists_that_lie_about_their_length_allocate_next_to_nothing(size):
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("element", [b"\x90", b"\x80", b"\x91\x90", b"\xd4\x01x", b"\xc7\x00\x01"])
+def test_what_takes_much_is_counted_where_it_is_asked_for(element):
+    many = [b"\xdd" + count.to_bytes(4, "big") + element * count for count in (DEAR_MOST // 2 - 1, DEAR_MOST)]
+    assert len(unpack(many[0], bounded=True)) == DEAR_MOST // 2 - 1
+    check_bounded(many[0])
+    with pytest.raises(ProtocolError, match="over 131072 lists, maps and pickled keys; send less at once"):
+        unpack(many[1], bounded=True)
+    with pytest.raises(MessageTooLarge, match="send it in smaller parts"):
+        check_bounded(many[1])
+    assert len(unpack(many[1])) == DEAR_MOST
+
+
+def test_numbers_of_a_list_are_bounded_and_bytes_that_look_dear_are_not():
+    with pytest.raises(ProtocolError, match="1048577 exceeds"):
+        unpack(pack([0] * (NUMBERS_MOST + 1)), bounded=True)
+    value = [[0] * NUMBERS_MOST, "\x91" * DEAR_MOST, b"\x91" * DEAR_MOST]
+    assert unpack(pack(value), bounded=True) == value
+    check_bounded(pack(value))
 
 
 def test_threads_do_not_mix_their_bytes():

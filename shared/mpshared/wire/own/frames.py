@@ -46,13 +46,14 @@ from enum import IntEnum
 from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from mpshared.values import Blob, Value
+from mpshared.values import VALUES_MOST, Blob, Value
 from mpshared.wire.assembler import Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
     MAX_DEPTH,
     UNREADABLE,
+    check_bounded,
     may_nest,
     pack,
     unpack,
@@ -61,6 +62,7 @@ from mpshared.wire.own.pack import (
 
 __all__ = [
     "HEADER_BYTES",
+    "HEAD_MOST_BYTES",
     "SEPARATE_BYTES",
     "SIZE_MAX_BYTES",
     "Call",
@@ -148,6 +150,9 @@ _SIZES: Final = struct.Struct("!I24xI")
 HEADER_BYTES: Final = _HEADER.size
 SIZE_MAX_BYTES: Final = 0xFFFFFFFF
 """The most that head and payload of one frame may have together: 4 GiB, by its header."""
+HEAD_MOST_BYTES: Final = 10 << 20
+"""The most that a server takes for a head: enough for `NUMBERS_MOST` numbers. To open one of 10 MiB takes 0.1
+to 0.2 s, and 180 MB, at worst."""
 SEPARATE_BYTES: Final = 1 << 15
 """A value of this size and more is a piece of its own; below, copying it costs less than another piece to
 write."""
@@ -203,7 +208,21 @@ def encode_call(
             size = len(head) + len(blob)
             return [_HEADER.pack(size, _CALL, 0, op, lane, number, ack, len(head)) + head + blob]
     metas, parts = _describe(blobs)
-    return _frame(_CALL, op, lane, number, ack, pack([target, args, metas]), parts)
+    head = pack([target, args, metas])
+    if len(head) > LIARS_HARMLESS_BYTES:
+        _check_accepted(head, len(parts))
+    return _frame(_CALL, op, lane, number, ack, head, parts)
+
+
+def _check_accepted(head: bytes, count: int) -> None:
+    """Raise `MessageTooLarge` for what a server refuses whatever its settings."""
+    if count > VALUES_MOST:
+        msg = f"{count} values in one call, a server takes {VALUES_MOST}; send them in smaller parts"
+        raise MessageTooLarge(msg)
+    if len(head) > HEAD_MOST_BYTES:
+        msg = f"keys and numbers of {len(head)} bytes, a server takes {HEAD_MOST_BYTES}; send smaller parts"
+        raise MessageTooLarge(msg)
+    check_bounded(head)
 
 
 def encode_reply(lane: int, number: int, result: object, blobs: Sequence[Blob], ack: int = 0) -> list[bytes]:
@@ -299,17 +318,27 @@ class FrameDecoder(Assembler):
 
     Args:
         max_message: The most bytes that head and payload of a frame may have together.
-        max_head: The most bytes that a head alone may have. A head becomes objects, at up to 60 times its
-            size; a payload stays bytes.
+        max_head: The most bytes that a head alone may have. A head becomes objects, of many times its size; a
+            payload stays bytes.
         scratch: A buffer for `get_buffer` that connections of one event loop may share.
+        bounded: The peer may be anybody who has a key: count what its frames become (`pack.unpack`,
+            `VALUES_MOST`).
 
     Cost: about 2 µs for a call with one small value; 40 µs for a run of 256.
     """
 
-    __slots__ = ("_broken", "_short", "max_head", "max_message")
+    __slots__ = ("_bounded", "_broken", "_short", "max_head", "max_message")
 
-    def __init__(self, max_message: int, max_head: int = 1 << 24, scratch: bytearray | None = None) -> None:
+    def __init__(
+        self,
+        max_message: int,
+        max_head: int = HEAD_MOST_BYTES,
+        scratch: bytearray | None = None,
+        *,
+        bounded: bool = False,
+    ) -> None:
         super().__init__(scratch)
+        self._bounded = bounded
         self.max_message = max_message
         self.max_head = max_head
         self._short = HEADER_BYTES + min(max_message, _SHORT_BYTES)
@@ -382,7 +411,7 @@ class FrameDecoder(Assembler):
             record = self._next_record()
             if record is None:
                 return None
-            event = _decode(*record)
+            event = _decode(*record, bounded=self._bounded)
             if type(record[0]) is memoryview:
                 self._leave_room(record[0])
             return event
@@ -416,16 +445,17 @@ def _open_tiny(head: bytes) -> tuple[Any, int]:
     return None, -1
 
 
-def _decode(buffer: bytes | memoryview, start: int, end: int) -> Event:
+def _decode(buffer: bytes | memoryview, start: int, end: int, *, bounded: bool) -> Event:
     _, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(buffer, start)
     start += HEADER_BYTES
     body = start + head_size
     if flags:
         raise _lie("flags", f"{flags:#x} set, none are known")
-    head = unpack(bytes(buffer[start:body]))
+    head = unpack(bytes(buffer[start:body]), bounded=bounded)
     if kind == _CALL:
         target, args, metas = _three(head, str, list, list)
-        return _new(Call, (op, lane, number, ack, target, args, _cut(buffer, metas, body, end)))
+        most = VALUES_MOST if bounded else SIZE_MAX_BYTES
+        return _new(Call, (op, lane, number, ack, target, args, _cut(buffer, metas, body, end, most)))
     if op:
         raise _lie("op", f"{op:#06x} in a frame that is no call")
     if kind == _REPLY:
@@ -476,24 +506,30 @@ def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any,
     raise _lie("head", f"expected [{names}], got {shown(head)}")
 
 
-def _cut(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int) -> tuple[Blob, ...]:
-    """Return the values that `metas` describe; they fill the buffer from `pos` to `end` exactly."""
+def _cut(
+    buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES
+) -> tuple[Blob, ...]:
+    """Return the values that `metas` describe, `most` of them with all buffers; they fill the buffer from
+    `pos` to `end` exactly.
+    """
     if not metas and pos == end:
         return ()
     if len(metas) == 1 and metas[0] == end - pos and type(metas[0]) is int:  # the common one
         return (bytes(buffer[pos:end]),)
     kinds = {*map(type, metas)}
     if kinds <= {int}:
-        blobs: list[Any] = _cut_run(buffer, metas, pos, end)
+        blobs: list[Any] = _cut_run(buffer, metas, pos, end, most)
     elif kinds <= {int, list}:
-        blobs = _cut_values(buffer, metas, pos, end)
+        blobs = _cut_values(buffer, metas, pos, end, most)
     else:
         raise _lie("metas", f"expected sizes and lists, got {shown(metas)}")
     return tuple(blobs)
 
 
-def _cut_run(buffer: bytes | memoryview, sizes: list[int], pos: int, end: int) -> list[bytes]:
+def _cut_run(buffer: bytes | memoryview, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
     """Return consecutive slices, which together are the payload: that is checked before anything is cut."""
+    if len(sizes) > most:
+        raise _lie("metas", f"{len(sizes)} values and buffers, {most} accepted; send less at once")
     if sum(sizes) != end - pos or (sizes and min(sizes) < 0):
         raise _lie("metas", f"{len(sizes)} values of {sum(sizes)} bytes in a payload of {end - pos}")
     cuts: list[Any] = []
@@ -502,7 +538,7 @@ def _cut_run(buffer: bytes | memoryview, sizes: list[int], pos: int, end: int) -
     return cuts if type(buffer) is bytes else [*map(bytes, cuts)]
 
 
-def _cut_values(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int) -> list[Blob]:
+def _cut_values(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int) -> list[Blob]:
     """Cut all data and buffers as one run, then deal them out."""
     sizes: list[int] = []
     for meta in metas:
@@ -511,7 +547,7 @@ def _cut_values(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int
             sizes += (n, *buffers)
         else:
             sizes.append(meta)
-    cuts = iter(_cut_run(buffer, sizes, pos, end))
+    cuts = iter(_cut_run(buffer, sizes, pos, end, most))
     return [next(cuts) if type(meta) is int else _deal(meta, cuts) for meta in metas]
 
 
