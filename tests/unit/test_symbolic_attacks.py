@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mpshared.symbolic import (
+    DEFAULT,
+    LARGE,
     OWN,
     ForeignOrder,
     Global,
@@ -30,7 +32,7 @@ from mpshared.symbolic import (
 )
 from mpshared.symbolic.plain import is_plain
 
-MANY = 100_000  # levels; a few hundred bytes a level of C stack, if anything recursed
+MANY = 30_000  # levels; a few hundred bytes a level of C stack, if anything recursed
 
 
 class Run:
@@ -281,6 +283,57 @@ def test_limits_of_ones_own_are_kept():
         key((1, (2,)), limits=Limits(key_depth=1))
 
 
+# -- how many parts one may have ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opcode", [b"]", b"\x8f", b"(", b"]\x94", b"\x8c\x00", b"\x88h\x00", b")\x85"])
+def test_opcodes_without_end_are_refused_at_a_bounded_cost(opcode):
+    padding, limits = opcode * (1 << 20), DEFAULT
+    tracemalloc.start()
+    try:
+        with pytest.raises(PickleTooComplex, match=f"more than {limits.objects} parts.*in smaller parts"):
+            load(b"\x80\x04N\x940(" + padding + b"t.", limits=limits)
+        assert tracemalloc.get_traced_memory()[1] < 300 * limits.objects
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "leaf", [b"N", b"K\x01", b"M\x01\x01", b"J\x01\x01\x01\x01", b"\x8c\x02ab\x94", b"C\x02ab\x94"]
+)
+def test_nor_are_there_numbers_and_texts_without_end(leaf):
+    tracemalloc.start()
+    try:
+        with pytest.raises(PickleTooComplex):
+            load(b"\x80\x04(" + leaf * 2_000_000 + b"t.")
+        assert tracemalloc.get_traced_memory()[1] < 400 * DEFAULT.objects
+    finally:
+        tracemalloc.stop()
+
+
+def test_honest_large_values_have_fewer_parts():
+    numbers: list[Any] = list(range(600_000)) + [n / 7 for n in range(500_000)]
+    texts = {f"name {n}": f"text {n}" for n in range(100_000)}
+    for value in (numbers, tuple(numbers), texts, "x" * (1 << 24), bytes(1 << 24), [bytes(1 << 20)] * 16):
+        assert load(pickle.dumps(value)) == value
+    objects = [Run(print, n) for n in range(10_000)]
+    assert len(load(pickle.dumps(objects), limits=LARGE)) == 10_000  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_run_that_is_read_at_once_keeps_the_memo_right(protocol):
+    """What was memoized within a run is referred to after it, and before the next one."""
+    words = [f"word {n}" for n in range(40)]
+    rows = [
+        [*words, n, *words, float(n), f"new {n}".encode(), f"newer {n}", *words, None, -n] for n in range(60)
+    ]
+    assert load(pickle.dumps([rows, rows, {"x" * 70_000: words}], protocol)) == [
+        rows,
+        rows,
+        {"x" * 70_000: words},
+    ]
+
+
 # -- the fast way lets none of them through -------------------------------------------------------
 
 
@@ -368,8 +421,8 @@ def test_members_made_to_collide_are_not_compared():
 
 def test_a_deep_value_can_be_dropped():
     program = (
-        "from mpshared.symbolic import load\n"
+        "from mpshared.symbolic import LARGE, load\n"
         "for shape in ((b')', b'\\x86'), (b']', b'a'), (b'cm\\nC\\n)\\x81', b'b')):\n"
-        "    load(b'\\x80\\x04' + shape[0] * 300_000 + shape[1] * 299_999 + b'.')\n"
+        "    load(b'\\x80\\x04' + shape[0] * 90_000 + shape[1] * 89_999 + b'.', limits=LARGE)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -32,7 +32,7 @@ RULES
 from __future__ import annotations
 
 from mpshared.symbolic.comparing import ForeignKey, equal, key, matcher, plain_order, same
-from mpshared.symbolic.limits import DEFAULT, ForeignOrder, Limits, MalformedPickle, PickleTooComplex
+from mpshared.symbolic.limits import DEFAULT, LARGE, ForeignOrder, Limits, MalformedPickle, PickleTooComplex
 from mpshared.symbolic.reading import load, load_number, load_with_refs
 from mpshared.symbolic.showing import text
 from mpshared.symbolic.stubs import (
@@ -54,6 +54,7 @@ from mpshared.symbolic.writing import dump
 
 __all__ = [
     "DEFAULT",
+    "LARGE",
     "OWN",
     "Address",
     "Face",

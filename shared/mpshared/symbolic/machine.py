@@ -37,6 +37,7 @@ class Machine:
         "_collisions",
         "_hashing",
         "_names",
+        "_objects",
         "at",
         "data",
         "fresh",
@@ -62,6 +63,7 @@ class Machine:
         self.limits = limits
         self._buffers = iter(buffers)
         self._names: dict[tuple[str, str], object] = {}
+        self._objects = limits.objects
         self._allowance = 2 * len(data)
         self._hashing = limits.hashing_per_byte * len(data) + limits.key_nodes
         self._collisions: dict[int, dict[int, int]] = {}
@@ -108,6 +110,16 @@ class Machine:
             found = _CONSTANTS.get((module, qualname))
             self._names[module, qualname] = found = Global(module, qualname) if found is None else found
         return found
+
+    def pay(self, objects: int) -> None:
+        """Pay for making objects, before or soon after they are made."""
+        self._objects -= objects
+        if self._objects < 0:
+            raise PickleTooComplex(
+                f"a pickle of {len(self.data)} bytes has more than {self.limits.objects} parts, such as the "
+                "attributes of objects, and opening it would hold up everybody: send it in smaller parts, or "
+                "as bytes that are a pickle, or by mpclient, whose values are stored unopened"
+            )
 
     def charge(self, copied: int) -> None:
         """Pay for a copy of what a reference of two bytes may have pushed: it may be a million bytes long."""

@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from mpshared.symbolic.calls import AS_STUB, PLAIN_CALLS
 from mpshared.symbolic.limits import MalformedPickle, PickleTooComplex
 from mpshared.symbolic.machine import Machine
+from mpshared.symbolic.plain import LENGTHS
 from mpshared.symbolic.stubs import Global, How, Stub, Verb
 
 __all__ = ["OPCODES", "STOP"]
@@ -32,8 +33,14 @@ Opcode: TypeAlias = Callable[[Machine], None]
 STOP: Final = ord(".")
 _NEWEST_PROTOCOL: Final = 5
 _DOUBLE: Final = struct.Struct(">d")
-_NUMBER_OPCODES: Final = b"KMJG"
-_NUMBERS: Final = re.compile(rb"(?s:(?:K.|M..|J.{4}|G.{8}){16,}+)")  # as many as make the detour worthwhile
+_LEAF_OPCODES: Final = b"KMJG\x8aN\x88\x89\x8cC"
+_LEAVES: Final = re.compile(
+    rb"(?s:(?:K.|M..|J.{4}|G.{8}|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})|[N\x88\x89]|[\x8cC](?:"
+    + LENGTHS
+    + rb")\x94){16,1024}+)"
+)
+"""Numbers, and texts and bytes that are memoized: as many as make the detour worthwhile, and so few that C
+has them at once."""
 
 
 def _constant(value: object) -> Opcode:
@@ -117,16 +124,25 @@ def _readonly_buffer(machine: Machine) -> None:
 def _mark(machine: Machine) -> None:
     machine.marks.append(machine.stack)
     machine.stack = []
-    if machine.data[machine.at] in _NUMBER_OPCODES:
-        _numbers(machine)
+    if machine.data[machine.at] in _LEAF_OPCODES:
+        _leaves(machine)
 
 
-def _numbers(machine: Machine) -> None:
-    """Push a long run of numbers, if one stands here: they name nothing, and C is 20 times faster."""
-    run = _NUMBERS.match(machine.data, machine.at)
-    if run is not None:
-        machine.stack.extend(pickle.loads(b"(" + run.group() + b"t."))
+def _leaves(machine: Machine) -> None:
+    """Push a long run of numbers and texts, if one stands here: they name nothing, and C is 20 times faster.
+
+    The memo of C's unpickler is a new one, so what was memoized is entered into that of the machine.
+    """
+    while (run := _LEAVES.match(machine.data, machine.at)) is not None:
+        leaves = pickle.loads(b"(" + run.group() + b"t.")
+        machine.stack.extend(leaves)
         machine.at = run.end()
+        texts = [leaf for leaf in leaves if type(leaf) is str or type(leaf) is bytes]
+        if texts:
+            first = len(machine.memo)
+            machine.memo.update(enumerate(texts, first))
+            machine.fresh = None
+        machine.pay((len(leaves) + 3 * len(texts)) >> 3)
 
 
 def _empty(kind: type) -> Opcode:
@@ -349,6 +365,7 @@ def _frame(machine: Machine) -> None:
         raise MalformedPickle(
             f"a pickle is cut off: a frame announces {size} bytes, {len(machine.data) - machine.at} follow"
         )
+    _leaves(machine)  # a frame begins anywhere: in the middle of a run, too
 
 
 def _refused(why: str) -> Opcode:

@@ -26,16 +26,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["is_plain", "is_short_plain"]
+__all__ = ["LENGTHS", "is_plain", "is_short_plain"]
 
 _SHORT_BYTES: Final = 512
 _SHORT_GETS: Final = 8  # 512 nodes doubled 8 times hash in about a millisecond
 _FEW_TUPLES: Final = 500  # all colliding: 125,000 comparisons, some 10 ms; and no deeper than C's stack bears
 _LISTED: Final = 64  # payloads shorter than this are in the expressions, longer ones are skipped by `_past`
 
-_LENGTHS: Final = b"|".join(re.escape(bytes([n])) + b".{%d}" % n for n in range(_LISTED))
+LENGTHS: Final = b"|".join(re.escape(bytes([n])) + b".{%d}" % n for n in range(_LISTED))
 _ATOM: Final = rb"[N\x88\x89)(]++|K.|M..|J.{4}|G.{8}|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})|\x95.{8}"
-_MADE: Final = rb"(?:[\x8cC](?:" + _LENGTHS + rb")|[\]}\x8f])\x94?+"  # str to set; \x94 is MEMOIZE
+_MADE: Final = rb"(?:[\x8cC](?:" + LENGTHS + rb")|[\]}\x8f])\x94?+"  # str to set; \x94 is MEMOIZE
 _FILL: Final = rb"[ae]"  # APPEND, APPENDS
 _GET: Final = rb"h.|j.{4}"
 _TUPLE: Final = rb"[t\x85-\x87]\x94?+"

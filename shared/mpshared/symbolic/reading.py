@@ -1,17 +1,18 @@
 """The way in: pickles as data.
 
 Plain pickles, which name nothing, are opened by C once `mpshared.symbolic.plain` has proved that this is
-cheap. All others go through a machine of our own: pickle's stack machine without the two things that make
-pickles dangerous. It imports nothing and calls nothing. What an opcode would import becomes a `Global`, what
-it would make by calling one becomes a `Stub`; only the plain types that pickles make by a call
-(`mpshared.symbolic.calls`) become real.
+cheap. All others, and large ones, go through a machine of our own: pickle's stack machine without the two
+things that make pickles dangerous. It imports nothing and calls nothing. What an opcode would import becomes
+a `Global`, what it would make by calling one becomes a `Stub`; only the plain types that pickles make by a
+call (`mpshared.symbolic.calls`) become real.
 
-    data ── plain? ── yes ── pickle.loads ──────────────────────────► object
-              └────── no ─── Machine, one opcode at a time ─────────► object, refs
+    data ── small and plain? ── yes ── pickle.loads ────────────────────────────────► object
+              └──────────────── no ─── Machine, an opcode, or many numbers, at a time ─► object, refs
 
 RULES
 * Whatever the bytes, `load` returns or raises `MalformedPickle`; any other exception is our bug.
-* Time and memory are bounded by the message's length.
+* Time and memory are bounded by the message's length, and by `Limits`.
+* Between two steps others may go on: nothing here is in C for long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from mpshared.symbolic.limits import DEFAULT, Limits, MalformedPickle
+from mpshared.symbolic.limits import DEFAULT, LARGE, Limits, MalformedPickle
 from mpshared.symbolic.machine import Machine
 from mpshared.symbolic.opcodes import OPCODES, STOP
 from mpshared.symbolic.plain import is_plain
@@ -41,6 +42,9 @@ _BROKEN: Final = (
     struct.error,
 )
 """What broken bytes make the pickle module, and the machine below, raise."""
+_SMALL_BYTES: Final = 1 << 16
+"""Of these C makes 5 MB at most, within some milliseconds."""
+_STEPS: Final = 1024
 
 
 def load(data: bytes, *, buffers: Sequence[bytes] = (), limits: Limits = DEFAULT) -> object:
@@ -68,7 +72,7 @@ def load_with_refs(
 ) -> tuple[object, tuple[str, ...]]:
     """Return what `load` returns, and the idents of the shared objects in it, each once, in the order met."""
     # Limits of one's own are measured exactly; the fast way's are built in.
-    if limits is DEFAULT and is_plain(data):
+    if len(data) <= _SMALL_BYTES and (limits is DEFAULT or limits is LARGE) and is_plain(data):
         try:
             return pickle.loads(data), ()
         except _BROKEN as error:
@@ -105,9 +109,15 @@ def _malformed(data: bytes, error: Exception) -> MalformedPickle:
 def _run(machine: Machine) -> object:
     """Run `machine` to the end of its pickle; return what is on top of its stack there."""
     data, opcodes = machine.data, OPCODES
-    while (opcode := data[machine.at]) != STOP:
-        machine.at += 1
-        opcodes[opcode](machine)
+    opcode = data[machine.at]
+    while opcode != STOP:
+        machine.pay(_STEPS)
+        for _ in range(_STEPS):
+            machine.at += 1
+            opcodes[opcode](machine)
+            opcode = data[machine.at]
+            if opcode == STOP:
+                break
     rest = len(data) - machine.at - 1
     if rest:
         raise MalformedPickle(f"{rest} bytes follow the end of a pickle: send one pickle at a time")
