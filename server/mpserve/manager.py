@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpserve.core.bounds import HeldLimits
 from mpserve.core.t_queue import Queue
+from mpserve.dispatch.beside import Beside
 from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import (
@@ -117,6 +118,7 @@ class Server:
         self.engine.bounds.limits = options.held
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = self._make_dispatcher(spin_s)
+        self.dispatcher.beside = Beside(self.loop.call_soon_threadsafe)
         self._revive()
         self.registered = Registered(
             own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
@@ -300,6 +302,7 @@ class Server:
         """Close all sockets, and the journal. A second time does nothing."""
         self.listener.close()
         self.registered.close()
+        self.dispatcher.beside.close()
         self._close_journal()
         self.loop.close()
 

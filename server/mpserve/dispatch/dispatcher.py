@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mpserve.core.bounds import Bounds
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
+from mpserve.dispatch.beside import AtOnce
 from mpserve.dispatch.outputs import Outputs
 from mpserve.dispatch.roles import why_not
 from mpshared import errors, settings
@@ -117,6 +118,8 @@ class Dispatcher:
         """The state outlives this server: clients wait for the next one."""
         self.shortcut = ""
         """Name of the Unix socket on which clients of this machine may go on; "" for none."""
+        self.beside = AtOnce()
+        """Does what takes long."""
         self.outputs = Outputs(engine.find_session, log)
         self.bounds = bounds or Bounds()
         self._free: deque[Call] = deque()

@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from mpserve.dispatch.faces.arguments import RANGE_MAX
 from mpshared.errors import BadValue, NotSupported
 from mpshared.symbolic import DEFAULT, Global, How, Stub, Verb
 
 __all__ = ["judge"]
+
+RANGE_MAX: Final = 1_000_000
+"""Numbers of a range that an object is made from; that happens in a thread of its own."""
 
 _SCALARS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, Global})
 _KEYS_IN: Final = frozenset({Verb.STORE, Verb.ADD})

@@ -5,6 +5,8 @@
 
 RULES
 * A request is loaded symbolically: nothing in it is imported or called.
+* What may take long, to open a large request or to write a large reply, is done beside the loop
+  (`beside.py`); a request that is small, or not large and plain, is opened at once.
 * The connection is the session: it owns the RLocks and Conditions taken over it, and what waits on it ends
   with it.
 * What a `get` took is taken once its reply has left whole (`drained`); until then it returns if the
@@ -19,7 +21,8 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
@@ -29,9 +32,21 @@ from mpserve.dispatch.faces.creation import CREATORS
 from mpserve.dispatch.faces.dicts import Default, NewProxy
 from mpserve.dispatch.roles import needs
 from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure
+from mpserve.dispatch.stock_forms import (
+    PAIR,
+    PAIR_ENDS,
+    debug_text,
+    finish_with,
+    no_object,
+    pair_around,
+    read_request,
+    token,
+    token_ident,
+)
 from mpshared import errors, symbolic
 from mpshared.ops import BY_NAME
-from mpshared.symbolic import Global, How, Opaque, Stock, Stub, Verb
+from mpshared.symbolic import LARGE, Opaque, Stock, Stub
+from mpshared.symbolic.plain import is_plain
 from mpshared.wire.errors import ProtocolError
 from mpshared.wire.framing import HEADER_BYTES
 from mpshared.wire.stock.messages import StockMessages, stock_frame
@@ -47,20 +62,19 @@ __all__ = ["StockSide"]
 
 RETURN, PROXY = "#RETURN", "#PROXY"
 
-_ARGUMENTS: Final = frozenset({tuple, list, str})
-"""Types of what comes as arguments: tuples, but `_callmethod("get", "a")` has always worked."""
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _BARE: Final = {value: pickle.dumps((RETURN, value), 4) for value in (None, True, False)}
 """The commonest replies, ready-made."""
-_PAIR: Final = b"\x80\x04\x8c\x07#RETURN"
-"""The beginning of a reply; a value follows, as an opcode that makes it."""
-_PAIR_ENDS: Final = b"\x86."
-_LOADS: Final = _PAIR + b"c_pickle\nloads\n"
+_LOADS: Final = PAIR + b"c_pickle\nloads\n"
 """The beginning of a reply whose value the client unpickles itself; the value follows as bytes."""
-_PICKLE: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_WITHIN_BYTES: Final = 1 << 12
 _REQUEST_BYTES: Final = 128
 _REQUESTS: Final = 32
+_AT_ONCE_BYTES: Final = 8 << 10
+"""A request of one-byte opcodes of this size takes 10 ms."""
+_PLAIN_BYTES: Final = 64 << 10
+"""Some milliseconds, when it is plain; and one that is larger hardly notices the way through a thread."""
+_MANY: Final = 1000
+"""Parts of an answer; they take 3 µs each."""
 
 
 _ELSEWHERE: Final = Plan("")
@@ -180,16 +194,43 @@ class StockSide:
     def _request(self, payload: bytes) -> None:
         if self._plan is not None:
             raise ProtocolError("request", "a second request before the reply to the first")
+        if len(payload) > _AT_ONCE_BYTES and not (len(payload) <= _PLAIN_BYTES and is_plain(payload)):
+            self._plan = _ELSEWHERE
+            self._dispatcher.beside.run(lambda: self._open(payload))
+            return
         try:
             self._act(self._start(*(self._known.get(payload) or self._read(payload))))
         except Exception as err:  # noqa: BLE001 - whatever it is, the peer is told and the server goes on
             self._reply_failure(err, None)
 
     def _read(self, payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:
-        request = _read_request(payload)
+        request = read_request(payload)
         if len(payload) <= _REQUEST_BYTES and len(self._known) < _REQUESTS and not (request[2] or request[3]):
             self._known[payload] = request
         return request
+
+    def _open(self, payload: bytes) -> Callable[[], None]:
+        """Open a large request, beside the loop; return what is left to do."""
+        try:
+            outcome = self._start(*read_request(payload, LARGE))
+        except Exception as err:  # noqa: BLE001 - as above
+            return partial(self._refused, failure(err, None, one_shot=not self._persistent))
+        return partial(self._opened, outcome)
+
+    def _refused(self, told: tuple[str, Any]) -> None:
+        self._plan = None
+        if not self._over:
+            self._reply(*told)
+
+    def _opened(self, outcome: Any) -> None:
+        """Go on with what was made beside the loop."""
+        if self._over or outcome is _ELSEWHERE:
+            return
+        self._plan = None
+        try:
+            self._act(outcome)
+        except Exception as err:  # noqa: BLE001 - as above
+            self._reply_failure(err, None)
 
     def _start(self, ident: Any, method: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         if not self._persistent:
@@ -198,7 +239,7 @@ class StockSide:
                 raise ProtocolError("request", f"{method!r:.60} is no function of a manager's server")
             return function(self, *args, **kwds)
         if type(ident) is not str:  # hashing anything else could take for ever
-            raise _no_object(ident)
+            raise no_object(ident)
         kind = self._kinds.get(ident) or self._find_kind(ident)
         if kind == "registered":
             self._check_may_use(f"{method:.60} of the registered object {ident:.80}")
@@ -208,13 +249,14 @@ class StockSide:
     def _find_kind(self, ident: str) -> str:
         kind = self._dispatcher.engine.kind_of(ident)
         if kind is None:
-            raise _no_object(ident)
+            raise no_object(ident)
         self._kinds[ident] = kind
         return kind
 
     def _act(self, outcome: Any) -> None:
         """Carry a plan out, or send a result."""
         if outcome is _ELSEWHERE:
+            self._plan = _ELSEWHERE
             return
         if not isinstance(outcome, Plan):
             self._send_result(outcome)
@@ -237,15 +279,38 @@ class StockSide:
         if call.error is not None:
             self._fail(plan, call.error)
             return
-        if plan.then is only and (data := _pair_around(call.out[0])):
+        if plan.then is only and (data := pair_around(call.out[0])):
             self._transport.send(stock_frame(data))
+            return
+        if len(call.out) > _MANY or (type(call.result) is list and len(call.result) > _MANY):
+            self._plan, result, out = _ELSEWHERE, call.result, call.out
+            self._dispatcher.beside.run(lambda: self._finish(plan, result, out))
             return
         try:
             outcome = plan.then(call.result, call.out)
         except Exception as err:  # noqa: BLE001 - as above
             self._reply_failure(err, plan.key)
             return
+        if isinstance(outcome, Plan) and outcome.lets_others:
+            self._plan = _ELSEWHERE
+            self._dispatcher.beside.run(lambda: partial(self._opened, outcome))
+            return
         self._act(outcome)
+
+    def _finish(self, plan: Plan, result: Any, out: Sequence[Blob]) -> Callable[[], None]:
+        """Make a reply of a large answer, beside the loop; return what is left to do."""
+        try:
+            outcome = plan.then(result, out)
+            if isinstance(outcome, Plan | NewProxy):
+                return partial(self._opened, outcome)
+            return partial(self._send_made, self._encoded(RETURN, outcome))
+        except Exception as err:  # noqa: BLE001 - as above
+            return partial(self._refused, failure(err, plan.key, one_shot=not self._persistent))
+
+    def _send_made(self, data: bytes) -> None:
+        self._plan = None
+        if not self._over:
+            self._transport.send(stock_frame(data))
 
     # -- objects of the operator's own ---------------------------------------------------------------
 
@@ -260,7 +325,6 @@ class StockSide:
             raise RuntimeError(
                 "all threads for registered objects are busy and too many calls wait for one; try again later"
             )
-        self._plan = _ELSEWHERE
         return _ELSEWHERE
 
     def _made(self, made: Made | None, reply: bytes) -> None:
@@ -299,11 +363,13 @@ class StockSide:
         self._reply(*failure(err, key, one_shot=not self._persistent))
 
     def _reply(self, kind: str, value: Any) -> None:
+        self._transport.send(stock_frame(self._encoded(kind, value)))
+
+    def _encoded(self, kind: str, value: Any) -> bytes:
         try:
-            data = self._encode(kind, value)
+            return self._encode(kind, value)
         except Exception as err:  # noqa: BLE001 - the reply may be made in the course of another peer's call
-            data = self._encode(UNSERIALIZABLE, f"{type(err).__name__}: {err}")
-        self._transport.send(stock_frame(data))
+            return self._encode(UNSERIALIZABLE, f"{type(err).__name__}: {err}")
 
     def _encode(self, kind: str, value: Any) -> bytes:
         if kind is RETURN and (value is None or value is True or value is False):
@@ -312,7 +378,7 @@ class StockSide:
             return pickle.dumps((kind, value), 4)
         if kind is RETURN and type(value) is Opaque and not value.buffers:
             size = struct.pack("<Q", len(value.data))
-            return b"".join((_LOADS, b"\x8e", size, value.data, b"\x85R", _PAIR_ENDS))
+            return b"".join((_LOADS, b"\x8e", size, value.data, b"\x85R", PAIR_ENDS))
         return symbolic.dump((kind, value), face=self._face())
 
     def _address(self) -> Any:
@@ -328,7 +394,7 @@ class StockSide:
         return Stock(self._address(), {**EXPOSED, **of_registered} if of_registered else EXPOSED)
 
     def _token(self, typeid: str, ident: str) -> Stub:
-        return _token(typeid, self._address(), ident)
+        return token(typeid, self._address(), ident)
 
     # -- functions of the manager's server -------------------------------------------------------
 
@@ -352,17 +418,17 @@ class StockSide:
         plan: Plan = create(*args, **kwds)
         # An AutoProxy whose every attribute is a remote call never gets as far as its first one.
         exposed = () if typeid == "get_namespace" else FACES[kind].EXPOSED
-        _finish_with(plan, lambda opened, _out: (opened[0], exposed))
+        finish_with(plan, lambda opened, _out: (opened[0], exposed))
         return plan
 
     def _get_methods(self, token: Any) -> tuple[str, ...]:
-        ident = _token_ident(token)
+        ident = token_ident(token)
         kind = self._find_kind(ident)
         return self._registered.methods(ident) if kind == "registered" else FACES[kind].EXPOSED
 
     def _incref(self, ident: Any) -> Plan:
         if type(ident) is not str:
-            raise _no_object(ident)
+            raise no_object(ident)
         return Plan("cluster.adopt", [[ident]], then=lambda _r, _o: None)
 
     def _decref(self, ident: str) -> Plan:
@@ -374,75 +440,10 @@ class StockSide:
         return Plan("cluster.count")
 
     def _debug_info(self) -> Plan:
-        return Plan("cluster.status", then=_debug_text)
+        return Plan("cluster.status", then=debug_text)
 
     def _shutdown(self) -> Plan:
         return Plan("cluster.shutdown", then=lambda _r, _o: None)
-
-
-def _pair_around(blob: Blob) -> bytes:
-    """Return the reply with this value, whose pickle becomes a part of the reply's; b"" where that is not
-    done: a large one would be copied.
-    """
-    if type(blob) is not bytes or len(blob) > _WITHIN_BYTES:
-        return b""
-    whole = blob.startswith(_PICKLE) and blob.endswith(b".")
-    return b"".join((_PAIR, blob[:-1], _PAIR_ENDS)) if whole else b""
-
-
-def _no_object(ident: Any) -> errors.NoSuchObject:
-    shown = f"{ident!r:.80}" if type(ident) is str else f"named by a {type(ident).__name__}"
-    return errors.NoSuchObject(
-        f"the server has no object {shown}: it was freed or deleted, or the server was restarted"
-    )
-
-
-def _finish_with(plan: Plan, last: Callable[[Any, Any], Any]) -> None:
-    """Let `last` make the result from what the whole chain of plans gives."""
-    then = plan.then
-
-    def go_on(result: Any, out: Any) -> Any:
-        following = then(result, out)
-        if isinstance(following, Plan):
-            _finish_with(following, last)
-            return following
-        return last(following, ())
-
-    plan.then = go_on
-
-
-_TOKEN: Final = Global("multiprocessing.managers", "Token")
-
-
-def _token(typeid: str, address: Any, ident: str) -> Stub:
-    token = Stub(How.NEW, _TOKEN, ())
-    token.steps.append((Verb.STATE, (typeid, address, ident)))
-    return token
-
-
-def _token_ident(token: Any) -> str:
-    match token:
-        case Stub(callee=callee, steps=[(Verb.STATE, (_, _, str(ident)))]) if callee == _TOKEN:
-            return ident
-    msg = "expected a multiprocessing.managers.Token"
-    raise TypeError(msg)
-
-
-def _read_request(payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:
-    request = symbolic.load(payload)
-    if type(request) is tuple and len(request) == 4:
-        ident, method, args, kwds = request
-        if type(method) is str and type(kwds) is dict and type(args) in _ARGUMENTS:
-            return ident, method, tuple(args), kwds
-    raise ProtocolError("request", "expected (ident, method, args, kwds)")
-
-
-def _debug_text(status: Any, _out: Any) -> str:
-    def row(each: dict[str, Any]) -> str:
-        name = each["name"] or each.get("typeid", "")
-        return f"  {each['ident']}:       refcount={each['references']}\n    {each['kind']} {name}"
-
-    return "\n".join(map(row, status["objects"]))
 
 
 EXPOSED: Final = {kind: face.EXPOSED for kind, face in FACES.items()}

@@ -11,14 +11,14 @@ RULES
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, TypeVar
 
 from mpserve.dispatch.faces.base import Plan, kind_of, look, look_key
 from mpshared.errors import NotSupported, TooBig
 from mpshared.symbolic import Foreign, Global, How, Ref, Stub, Verb
 from mpshared.symbolic.proxies import proxy_class
-from mpshared.values import Blob
+from mpshared.values import NUMBERS_MOST, VALUES_MOST, Blob
 
 __all__ = [
     "NUMBERS",
@@ -27,6 +27,7 @@ __all__ = [
     "as_array",
     "duration_s",
     "elements_of",
+    "few",
     "flag",
     "near",
     "pairs_of",
@@ -38,7 +39,7 @@ __all__ = [
     "with_pairs",
 ]
 
-RANGE_MAX: Final = 1_000_000
+RANGE_MAX: Final = 100_000
 """Elements that a range, or a shared object, may give: ten bytes of a pickle can ask for any number of them,
 and a list that is extended by itself doubles with each request."""
 NUMBERS: Final = "bBhHiIlLqQfd"
@@ -49,6 +50,7 @@ _MOST: Final = (1 << 64) - 1
 """What our operations, and arrays of the type codes q and Q, take."""
 
 Pairs = list[tuple[Any, Any]]
+Many = TypeVar("Many", bound=Collection[Any])
 
 # -- single ones -----------------------------------------------------------------------------------
 
@@ -104,28 +106,38 @@ def near(number: Any) -> Any:
 _ITERABLE: Final = frozenset({list, tuple, set, frozenset, dict, str, bytes, bytearray})
 
 
-def elements_of(obj: Any) -> list[Any]:
+def elements_of(obj: Any, most: int = VALUES_MOST) -> list[Any]:
     """Return the elements of a plain iterable, or of a container of the standard library.
 
     Raises:
         TypeError: It cannot be iterated over.
         NotSupported: Only users' code knows how.
-        TooBig: A range of more than `RANGE_MAX`.
+        TooBig: A range of more than `RANGE_MAX`, or anything of more than `most`.
     """
     if type(obj) in _ITERABLE:
-        return list(obj)
+        return list(few(obj, most))
     if type(obj) is range:
         return _counted(obj)
     pairs = _pairs_in(obj)
     found = _elements_in(obj) if pairs is None else [name for name, _ in pairs]
     if found is not None:
-        return found
+        return few(found, most)
     if isinstance(obj, Stub | Global):
         name = type_name(obj)
         raise NotSupported(
             f"iterating over {name!r:.200} would run users' code on the server; pass list(...) of it"
         )
     raise TypeError(f"{type_name(obj)!r} object is not iterable")
+
+
+def few(elements: Many, most: int = VALUES_MOST) -> Many:
+    """Return what a call is to take apart, if it has no more elements than one may have."""
+    if len(elements) > most:
+        raise TooBig(
+            f"{len(elements)} elements in one call, the server takes {most}: send them in smaller parts, or "
+            "as one value"
+        )
+    return elements
 
 
 def _counted(numbers: range) -> list[int]:
@@ -143,7 +155,7 @@ def _elements_in(obj: Any) -> list[Any] | None:
     """Return the elements of a container that the standard library pickles as a call, or None for others."""
     numbers = as_array(obj)
     if numbers is not None:
-        return numbers.tolist()
+        return few(numbers, NUMBERS_MOST).tolist()
     match obj:
         case Stub(how=How.CALL, callee=Global("builtins", "list" | "tuple"), args=(list(elements),)):
             return elements
@@ -188,10 +200,10 @@ def as_array(obj: Any) -> array.array[Any] | None:
 def pairs_of(other: Any) -> Pairs:
     """Return the pairs of what `dict(other)` accepts; raise what it raises."""
     if type(other) is dict:
-        return list(other.items())
+        return list(few(other.items()))
     pairs = _pairs_in(other)
     if pairs is not None:
-        return pairs
+        return few(pairs)
     return [_pair(number, element) for number, element in enumerate(elements_of(other))]
 
 
@@ -227,10 +239,10 @@ _READING: Final[dict[str, tuple[str, list[Any], Callable[[Any, Sequence[Blob]], 
 }
 
 
-def with_elements(obj: Any, go_on: Callable[[list[Any]], Any]) -> Any:
+def with_elements(obj: Any, go_on: Callable[[list[Any]], Any], most: int = VALUES_MOST) -> Any:
     """Go on with the elements of `obj`; those of a shared object are read first."""
     if not isinstance(obj, Ref):
-        return go_on(elements_of(obj))
+        return go_on(elements_of(obj, most))
     kind = kind_of(obj)
     if kind not in _READING:
         raise TypeError(f"{type_name(obj)!r} object is not iterable")
@@ -257,7 +269,13 @@ def with_all_elements(
     if not objects:
         return go_on(list(found))
     first, rest = objects[0], objects[1:]
-    return with_elements(first, lambda elements: with_all_elements(rest, go_on, found=[*found, elements]))
+
+    def with_these(elements: list[Any]) -> Any:
+        if sum(map(len, found)) + len(elements) > VALUES_MOST:
+            raise TooBig(f"more than {VALUES_MOST} elements in one call: pass less of them at a time")
+        return with_all_elements(rest, go_on, found=[*found, elements])
+
+    return with_elements(first, with_these)
 
 
 def with_pairs(other: Any, go_on: Callable[[Pairs], Any]) -> Any:

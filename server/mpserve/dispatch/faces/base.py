@@ -65,6 +65,8 @@ class Plan:
     target: str = ""
     key: Any = None
     """What a KeyError shall carry."""
+    lets_others: bool = False
+    """It is one of many steps, and other clients come before it."""
 
 
 class NotExposed(AttributeError):

@@ -6,11 +6,11 @@ import array
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from mpserve.dispatch.faces.arguments import as_array, part, type_name, whole
+from mpserve.dispatch.faces.arguments import as_array, few, part, type_name, whole
 from mpserve.dispatch.faces.base import Face, look, nothing, only, show, store
 from mpshared import symbolic
 from mpshared.symbolic import Global, How, Named, Stub, Verb
-from mpshared.values import Blob
+from mpshared.values import NUMBERS_MOST, Blob
 
 __all__ = ["ArrayFace", "NamespaceFace", "ValueFace"]
 
@@ -105,7 +105,7 @@ class ArrayFace(Face):
                 raise TypeError(
                     f"the shared array's type code is {typed[0]!r}, that of the new numbers {new.typecode!r}"
                 )
-            return self._plan("set_slice", where, new.tolist(), then=nothing)
+            return self._plan("set_slice", where, few(new, NUMBERS_MOST).tolist(), then=nothing)
 
         return self._plan("get_typed", [0, 0, None], then=replace)
 

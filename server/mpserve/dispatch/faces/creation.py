@@ -18,6 +18,7 @@ from mpserve.dispatch.faces.arguments import (
     as_array,
     duration_s,
     elements_of,
+    few,
     type_name,
     whole,
     with_elements,
@@ -26,12 +27,15 @@ from mpserve.dispatch.faces.arguments import (
 from mpserve.dispatch.faces.base import Plan, kind_of, store, store_key
 from mpshared.errors import NotSupported
 from mpshared.symbolic import Ref
-from mpshared.values import Blob
+from mpshared.values import NUMBERS_MOST, Blob
 
 __all__ = ["CREATORS", "Creator"]
 
 Creator = Callable[..., Any]
 """Takes the arguments of the standard library's callable; returns the plan that makes the object."""
+
+_STEP: Final = 1 << 15
+"""Values that a new list gets at once; some 20 ms."""
 
 CREATORS: Final[dict[str, tuple[str, Creator]]] = {}
 """typeid -> kind of object, function."""
@@ -125,7 +129,24 @@ def _barrier(parties: Any, action: Any = None, timeout: Any = None) -> Plan:
 
 @_makes("list", "list")
 def _list(sequence: Any = (), /) -> Any:
-    return with_elements(sequence, lambda elements: _open("list", None, [store(e) for e in elements]))
+    return with_elements(sequence, _filled_list, NUMBERS_MOST)
+
+
+def _filled_list(elements: list[Any]) -> Plan:
+    """Fill a long list step by step; it is nobody else's yet."""
+    values = [store(element) for element in elements]
+    plan = _open("list", None, values[:_STEP])
+
+    def go_on(opened: Any, start: int) -> Any:
+        if start >= len(values):
+            return opened
+        step = Plan("list.extend", [], values[start : start + _STEP], target=opened[0], lets_others=True)
+        step.then = lambda _r, _o: go_on(opened, start + _STEP)
+        return step
+
+    if len(values) > _STEP:
+        plan.then = lambda opened, _: go_on(opened, _STEP)
+    return plan
 
 
 @_makes("dict", "dict")
@@ -199,11 +220,11 @@ def _first_numbers(typecode: str, sequence: Any) -> array.array[Any]:
     if numbers is not None:
         return array.array(typecode, numbers)
     plain = isinstance(sequence, (bytes, bytearray, str))
-    return array.array(typecode, sequence if plain else elements_of(sequence))
+    return array.array(typecode, sequence if plain else elements_of(sequence, NUMBERS_MOST))
 
 
 def _open_array(numbers: array.array[Any]) -> Plan:
-    return _open("array", {"typecode": numbers.typecode, "numbers": numbers.tolist()})
+    return _open("array", {"typecode": numbers.typecode, "numbers": few(numbers, NUMBERS_MOST).tolist()})
 
 
 @_makes("queue", "Pool")
