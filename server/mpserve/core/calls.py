@@ -116,12 +116,6 @@ class Session:
         """What workers print for it; None: nothing so far."""
         self.output_heard = 0
         """The number of the last frame of what it printed for others."""
-        self.report: Mapping[str, Any] = _NOTHING
-        """What its supervisor told about its death."""
-        self.locks: Sequence[str] = ()
-        """Labels of the locks and semaphores that it held at its end."""
-        self.meant = False
-        """It was ended on purpose: nobody has to look for why it is gone."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
         self.handed_s = 0.0
@@ -132,13 +126,23 @@ class Session:
         self.heard_s = now_s
         self.lost_s: float | None = None
         """Since when it has no connection at all."""
-        self.ended = False
         self.expired_lanes: Mapping[int, Ended] = _NOTHING
         """Lanes that were closed because they were suspended for too long; their threads may come back."""
+        self._not_over()
+
+    def _not_over(self) -> None:
+        """Begin with what is to be known of its end."""
+        self.ended = False
+        self.meant = False
+        """It was ended on purpose: nobody has to look for why it is gone."""
         self.parted = False
         """It said goodbye, and before that which answers it had."""
         self.over = ""
         """Why it ended, for its own program: "it was silent for 30 s"."""
+        self.report: Mapping[str, Any] = _NOTHING
+        """What its supervisor told about its death."""
+        self.locks: Sequence[str] = ()
+        """Labels of the locks and semaphores that it held at its end."""
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.info.role} {self.info.host}:{self.info.pid}>"
