@@ -130,6 +130,12 @@ def test_honest_large_containers_of_a_standard_library_client(server, manager):
         assert texts.copy() == TEXTS
 
 
+def test_a_namespace_of_many_attributes(server, manager):
+    with unnoticed(server, 8 * MIB):
+        many = manager.Namespace(**{f"a{n}": n for n in range(50_000)})
+        assert (many.a0, many.a49999) == (0, 49_999)
+
+
 def test_more_elements_than_a_call_may_have_are_refused_and_nothing_is_changed(server, manager):
     shared = manager.list([1])
     with unnoticed(server, 8 * MIB):

@@ -36,6 +36,8 @@ Creator = Callable[..., Any]
 
 _STEP: Final = 1 << 15
 """Values that a new list gets at once; some 20 ms."""
+_ATTRIBUTES: Final = 1000
+"""Attributes that a new namespace gets at once; as long."""
 
 CREATORS: Final[dict[str, tuple[str, Creator]]] = {}
 """typeid -> kind of object, function."""
@@ -184,15 +186,16 @@ def _namespace(**kwds: Any) -> Plan:
 
 def _filled_namespace(attributes: list[tuple[str, Blob]]) -> Plan:
     """Set the attributes one after the other; the object is nobody else's yet."""
-    plan = _open("namespace")
+    plan, left = _open("namespace"), enumerate(attributes, 1)
 
-    def set_next(opened: Any, left: list[tuple[str, Blob]]) -> Any:
-        if not left:
-            return opened
-        (name, value), *rest = left
-        return Plan("namespace.set", [name], [value], lambda _r, _o: set_next(opened, rest), opened[0])
+    def set_next(opened: Any) -> Any:
+        for number, (name, value) in left:
+            step = Plan("namespace.set", [name], [value], lambda _r, _o: set_next(opened), opened[0])
+            step.lets_others = number % _ATTRIBUTES == 0
+            return step
+        return opened
 
-    plan.then = lambda opened, _: set_next(opened, attributes)
+    plan.then = lambda opened, _: set_next(opened)
     return plan
 
 
