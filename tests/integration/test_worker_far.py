@@ -26,6 +26,7 @@ from tests.integration.conftest import ROOT
 import mpclient
 from mpclient import WorkerDied
 from mpclient.jobs_format import CALL
+from mpclient.testing import wait_until
 
 mpworker = workers.mpworker
 pool = raw_pools.pool
@@ -46,7 +47,7 @@ class Far:
 
 @pytest.fixture
 def near(fresh_server):
-    return fresh_server()
+    return fresh_server("--max-attempts", "1")  # what is counted as tried that was not, is dead
 
 
 @pytest.fixture
@@ -224,6 +225,33 @@ def test_a_stop_hands_back_what_was_fetched(mpworker, far, near, unique, submitt
     assert pool.collect(JOBS) == {n: n for n in range(1, JOBS + 1)}
     broken = {runs["done"]} if signals == 2 else set()
     assert {n for n in range(1, JOBS + 1) if runs[n] != 1} == broken
+
+
+def test_who_waits_with_its_results_while_it_ends_hands_back_what_was_fetched(
+    mpworker, far, unique, cluster, has_company
+):
+    tasks, results = cluster.JoinableQueue(name=unique), cluster.Queue(name=f"{unique} results", maxsize=1)
+    results.put("no room")
+    ident = of(cluster, unique)["ident"]
+
+    def fill():
+        vars(sys)["kept"] = b"1" * (32 << 20)  # its process ends after it
+        return has_company(ident)
+
+    tasks.put_many([fill] * 3)
+    host = mpworker(far, "--max-memory", "32M", queue=unique).ready()
+    wait_until(lambda: of(cluster, f"{unique} results")["putters"], workers.LIMIT_S)
+    for n in (1, 2):
+        host.send_signal(signal.SIGTERM)
+        host.wait_for("worker.stopping", n)
+    assert host.wait() == 7
+    assert tasks.dead.list() == []
+    assert tasks.qsize() == 3
+
+
+def of(cluster, name):
+    """Return what the server tells of an object."""
+    return next(one for one in cluster.status()["objects"] if one["name"] == name)
 
 
 def test_what_waits_for_a_slow_job_goes_to_another_worker(mpworker, far, unique, submitted, runs, cluster):

@@ -12,6 +12,8 @@ RULES
 * This thread never waits for jobs, nor for room for results: those that are refused lie on the desk again,
   and the main thread's next exchange mends what can be mended.
 * What was brought goes one way only: to the desk (`land`), or back (`take`, `close`).
+* Its numbers are known here until it is on the desk or the server has it back: who ends while another thread
+  waits in between names them too, and the server passes over what is not ours any more.
 """
 
 from __future__ import annotations
@@ -76,6 +78,8 @@ class Ahead(threading.Thread):
         self._wish = _NONE
         self._under_way = False
         self._batch: Reply | None = None
+        self._brought: list[Range] = []
+        """What came last, and may be neither on the desk nor handed back."""
         self._since_s = 0.0
         self._error: ServerGone | None = None
         self._closed = False
@@ -117,23 +121,37 @@ class Ahead(threading.Thread):
             if self._error is not None:
                 raise self._error
             batch, self._batch = self._batch, None
-            return None if batch is None else receive(batch)
+            if batch is None:
+                return None
+            found = receive(batch)  # a stop may break this
+            self._brought = []
+            return found
 
     # -- from any thread -------------------------------------------------------------------------
 
     def take(self) -> list[Range]:
-        """Take what was brought away, to hand it back; returns its numbers."""
+        """Take what was brought away, to hand it back; returns its numbers. Then call `forget`."""
         with self._turn:
             batch, self._batch = self._batch, None
-        return [] if batch is None else [(first, last) for first, last, _ in batch.result[0]]
+            return [] if batch is None else self._brought
+
+    def forget(self, ranges: list[Range]) -> None:
+        """Forget what `take` returned: the server has it back, or has refused it."""
+        with self._turn:
+            if self._brought == ranges:  # else more came meanwhile
+                self._brought = []
 
     def close(self, within_s: float | None = None) -> list[Range]:
-        """Ask for nothing any more; take away what was brought, as `take`, and wait for what is under way."""
+        """Ask for nothing any more; take away what was brought, and wait for what is under way.
+
+        Returns its numbers; also those of what another thread took, and has perhaps not handed back yet.
+        """
         with self._turn:
             self._closed = True
             self._withdraw()
             self._turn.wait_for(lambda: not self._under_way, within_s)
-        return self.take()
+            self._batch = None
+            return self._brought
 
     @property
     def is_busy(self) -> bool:
@@ -204,3 +222,4 @@ class Ahead(threading.Thread):
             self._error = error if isinstance(error, ServerGone) else None
         elif batch.result[0]:
             self._batch = batch
+            self._brought = [(first, last) for first, last, _ in batch.result[0]]

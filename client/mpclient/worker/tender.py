@@ -191,9 +191,12 @@ class Tender(threading.Thread):
         """Send what is finished, hand back what was not begun."""
         with self.talking, suppress(MpserveError):  # the main thread hears the same, and decides
             later = self.ahead.take()
-            rest, pool = self._desk.clear(), self._desk.pool
-            self._exchange.deliver(self._desk.collect())
-            self._exchange.hand_back([*rest, *later], pool)
+            try:
+                rest, pool = self._desk.clear(), self._desk.pool
+                self._exchange.deliver(self._desk.collect())
+                self._exchange.hand_back([*rest, *later], pool)
+            finally:
+                self.ahead.forget(later)  # who ends while this waits hands back all of it
 
     def _quit(self) -> None:
         """End at once, and leave nothing behind: what is not acknowledged goes back unharmed."""

@@ -139,6 +139,37 @@ def test_closed_it_gives_back_what_is_on_its_way_and_asks_no_more(ahead, server,
     assert desk.collect().numbers == (1, 2)
 
 
+def test_what_is_being_handed_back_is_named_to_who_ends_meanwhile(ahead, server, attended):
+    ahead.ask(NOTHING, 3, 0.0, None)
+    server.answers.put(reply([3, 4, 1]))
+    assert attended.wait(LIMIT_S)
+    taken = ahead.take()
+    assert ahead.close(0.0) == taken == [(3, 4)]
+    assert ahead.close(0.0) == taken
+    ahead.forget(taken)
+    assert ahead.close(0.0) == []
+
+
+def test_what_a_stop_kept_from_the_desk_is_named_to_who_ends(ahead, server):
+    def stopped(_batch):
+        raise KeyboardInterrupt
+
+    ahead.ask(NOTHING, 3, 0.0, None)
+    server.asked.get(timeout=LIMIT_S)
+    server.answers.put(reply([3, 4, 1]))
+    with pytest.raises(KeyboardInterrupt):
+        ahead.land(stopped)
+    assert ahead.close() == [(3, 4)]
+
+
+def test_what_landed_is_the_desks(ahead, server):
+    ahead.ask(NOTHING, 3, 0.0, None)
+    server.asked.get(timeout=LIMIT_S)
+    server.answers.put(reply([3, 4, 1]))
+    ahead.land(numbers_of)
+    assert ahead.close() == []
+
+
 def test_jobs_that_were_not_ours_are_logged(ahead, server, told):
     ahead.ask(DONE, 0, 0.0, None)
     server.asked.get(timeout=LIMIT_S)
