@@ -18,13 +18,12 @@ RULES
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session
+from mpserve.dispatch import admission
 from mpserve.dispatch.introduction import read_info
 from mpserve.dispatch.roles import needs
-from mpshared import __version__ as VERSION
 from mpshared import errors
 from mpshared.ops import BY_CODE, get_op
 from mpshared.wire.errors import CannotSend, ProtocolError
@@ -34,7 +33,6 @@ from mpshared.wire.own.frames import Control, FrameDecoder, Type
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mpserve.core.ended import Ended
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
     from mpshared.ops import Role
@@ -158,13 +156,8 @@ class OwnSide:
         if not self._over:
             self._over = True
             why = session.over or "nobody said why"
-            self._error(0, 0, self._expired(session.id, why))
+            self._error(0, 0, admission.ended(self._dispatcher, session.id, why))
             self._transport.close()
-
-    def _expired(self, session_id: str, why: str) -> errors.SessionExpired:
-        """Return what a program is told whose session has ended, with what it held if that is known."""
-        ended = self._dispatcher.engine.find_ended(session_id)
-        return errors.SessionExpired(_over(session_id, why), **({} if ended is None else ended.fields()))
 
     def tell(self, pieces: Sequence[bytes]) -> None:
         """Send what answers no call."""
@@ -215,14 +208,7 @@ class OwnSide:
     def _call_without_lane(self, lane_number: int, number: int) -> None:
         if lane_number not in self._surplus:
             raise ProtocolError("lane", f"this connection carries no lane {lane_number}; attach it first")
-        self._error(lane_number, number, self._too_many_lanes())
-
-    def _too_many_lanes(self) -> errors.NoRoom:
-        most = self._dispatcher.limits.lanes
-        return errors.NoRoom(
-            f"this program has {most} threads and tasks that call, as many as one may (--max-lanes); end "
-            "some, or start the server with more"
-        )
+        self._error(lane_number, number, admission.too_many_lanes(self._dispatcher))
 
     def _check_unsettled(self, lane: Lane) -> None:
         limits, kept_bytes = self._dispatcher.limits, lane.session.kept_bytes
@@ -299,7 +285,7 @@ class OwnSide:
         if self._session is None:
             raise ProtocolError("frame", f"{event.type.name} before ATTACH")
         if self._session.ended:
-            raise self._expired(self._session.id, self._session.over)
+            raise admission.ended(self._dispatcher, self._session.id, self._session.over)
         handler = _CONTROLS.get(event.type)
         if handler is None:
             raise ProtocolError("frame", f"a client does not send {event.type.name}")
@@ -316,84 +302,38 @@ class OwnSide:
     def _attach_new(self, described: Any, before: Any) -> None:
         if self._session is not None:
             raise ProtocolError("attach", "this connection has a session already")
-        dispatcher = self._dispatcher
+        dispatcher, access = self._dispatcher, self._access
         info = read_info(described)
-        if self._access == "observe" and info.role != "program":
+        if access == "observe" and info.role != "program":
             raise needs("client", "observe", f"a {info.role}, which runs jobs and opens their values,")
-        ended = self._end_before(before) if type(before) is dict else None
-        session = dispatcher.start_session(info, self._access)
+        ended = admission.end_before(dispatcher, before, access) if type(before) is dict else None
+        session = dispatcher.start_session(info, access)
         self._join(session)
         self._carry(session.lane(0))
-        self._attached(
-            {
-                "session": session.id,
-                "secret": session.secret,
-                "server": dispatcher.server_id,
-                "epoch": dispatcher.epoch,
-                "version": VERSION,
-                "limits": {
-                    "max_message": dispatcher.limits.max_message,
-                    "unanswered": dispatcher.limits.unanswered,
-                    "kept_bytes": dispatcher.limits.kept_bytes,
-                },
-                "session_timeout_s": dispatcher.limits.session_timeout_s,
-                "grace_s": dispatcher.limits.grace_s,
-                "durable": dispatcher.durable,
-                "advertise": dispatcher.limits.advertise,
-                "before": None if ended is None else ended.fields(),
-                "run": dispatcher.outputs.run,
-                "shortcut": self._shortcut(),
-            }
-        )
-
-    def _shortcut(self) -> list[str | int] | None:
-        """Return the server's shortcut, and where the peer must have dialled to be on this machine."""
-        name, dialled = self._dispatcher.shortcut, self._transport.dialled()
-        return [name, *dialled] if name and type(dialled) is tuple else None
-
-    def _end_before(self, before: dict[str, Any]) -> Ended | None:
-        """End the session that the program gave up, if it is not over; return what it held."""
-        engine, session_id, secret = (
-            self._dispatcher.engine,
-            str(before.get("session", "")),
-            before.get("secret"),
-        )
-        session = engine.find_session(session_id)
-        if session is not None and _is_secret(session.secret, secret):
-            self._check_access(session)
-            self._dispatcher.end_session(session, "its program gave it up for a new one", parted=False)
-        ended = engine.find_ended(session_id)
-        return ended if ended is not None and _is_secret(ended.secret, secret) else None
+        self._attached(admission.welcome(dispatcher, session, ended, self._transport.dialled()))
 
     def _attach_lane(self, body: dict[str, Any]) -> None:
-        session = self._dispatcher.engine.find_session(str(body.get("session", "")))
-        secret, number, ack = body.get("secret"), body.get("lane"), body.get("ack", 0)
-        if session is None:
-            raise self._unknown(str(body.get("session", "")), secret)
-        if not _is_secret(session.secret, secret):
-            raise ProtocolError("attach", "that is not the secret of the session")
-        if type(number) is not int or not 0 <= number < 1 << 31:
-            raise ProtocolError("attach", f"{number!r:.40} is no lane number")
-        if type(ack) is not int:
-            raise ProtocolError("attach", f"{ack!r:.40} is no number of a call")
+        dispatcher = self._dispatcher
+        session, number, ack = admission.asked_for(dispatcher, body)
         if self._session not in {None, session}:
             raise ProtocolError("attach", "this connection belongs to another session")
-        self._check_access(session)
+        admission.check_access(session, self._access)
         self._join(session)
-        if number in session.expired_lanes:
-            raise _lane_expired(number, session.expired_lanes[number])
-        if len(session.lanes) >= self._dispatcher.limits.lanes and number not in session.lanes:
+        admission.check_lane(session, number)
+        if len(session.lanes) >= dispatcher.limits.lanes and number not in session.lanes:
             self._refuse_lane(number)
             return
         lane = session.lane(number)
         lane.settle(ack)
         self._carry(lane)
-        dispatcher = self._dispatcher
         attached = {"last": lane.last_number, "session": session.id, "epoch": dispatcher.epoch}
         attached["spin_s"] = dispatcher.limits.spin_s
         outputs = dispatcher.outputs
         if number == 0:
-            attached |= {"run": outputs.run, "shortcut": self._shortcut()}
+            attached |= {
+                "run": outputs.run,
+                "shortcut": admission.shortcut(dispatcher, self._transport.dialled()),
+            }
         self._attached(attached)
         if number == 0:
             outputs.resumed(session)
@@ -401,26 +341,11 @@ class OwnSide:
     def _refuse_lane(self, number: int) -> None:
         """Refuse one lane more: its program has enough. The others of this connection go on."""
         self._dispatcher.bounds.refused["max-lanes"] += 1
-        error = self._too_many_lanes()
+        error = admission.too_many_lanes(self._dispatcher)
         if len(self._surplus) >= SURPLUS_MAX:
             raise error
         self._surplus |= {number}
         self._error(number, 0, error)
-
-    def _unknown(self, session_id: str, secret: Any) -> errors.SessionExpired:
-        """Return why a session cannot be joined: it ended, or it is of another server's life."""
-        epoch, ended = self._dispatcher.epoch, self._dispatcher.engine.find_ended(session_id)
-        if ended is not None and _is_secret(ended.secret, secret):
-            return errors.SessionExpired(_over(session_id, ended.why), epoch=epoch, **ended.fields())
-        text = "the server does not know this program's session: it expired, or the server was restarted"
-        return errors.SessionExpired(text, epoch=epoch)
-
-    def _check_access(self, session: Session) -> None:
-        """Refuse a session of another role; one of before a restart gets that of who comes first."""
-        if session.access is None:
-            session.grant(self._access)
-        elif session.access != self._access:
-            raise needs(session.access, self._access, f"session {session.id}, which began with that key,")
 
     def _join(self, session: Session) -> None:
         if self._session is None:
@@ -494,17 +419,3 @@ _CONTROLS: Final[dict[Type, Callable[[OwnSide, Session, Control], None]]] = {
 
 def _no_answers() -> ProtocolError:
     return ProtocolError("frame", "a client sends calls and controls, no answers")
-
-
-def _is_secret(secret: str, given: Any) -> bool:
-    return type(given) is str and hmac.compare_digest(secret.encode(), given.encode())
-
-
-def _over(session_id: str, why: str) -> str:
-    return f"the server ended session {session_id} of this program: {why}; what it held was handed on"
-
-
-def _lane_expired(number: int, ended: Ended) -> errors.SessionExpired:
-    """Return what a thread is told that had no connection for too long; its program's others go on."""
-    text = "this thread had no connection to the server for too long, and what it held was handed on"
-    return errors.SessionExpired(text, lane=number, **ended.fields())
