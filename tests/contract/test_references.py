@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from tests.contract.rigs import TIMEOUT_S, DirectProgram
 
-from mpserve.core import catalogue
+from mpserve.core import catalogue_state
 from mpserve.core.references import LENT_S
 from mpshared.errors import NoSuchObject
 from mpshared.values import PICKLE, Value
@@ -283,7 +283,7 @@ class TestLent:
 
 def test_a_session_forgets_deleted_objects_that_it_held(rig, thread, monkeypatch):
     """A long-lived program may use up millions of locks."""
-    monkeypatch.setattr(catalogue, "TIDY_EVERY", 10)
+    monkeypatch.setattr(catalogue_state, "TIDY_EVERY", 10)
     for _ in range(35):
         lock = rig.open(thread, "lock")
         thread.ask("lock.acquire", lock, None)

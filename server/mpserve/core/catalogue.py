@@ -8,22 +8,19 @@ RULES
 * `open` refuses before it changes anything, also where it would delete a namesake first.
 * What is asked of a condition's lock is asked of that lock: it agrees, adopts or refuses like any object.
 
-Who refers to an object, and when one without a name is freed: `mpserve.core.references`.
+Files, from the inside: `references` who refers to an object, and when one without a name is freed ·
+`catalogue_state` objects and names, every change · here: what is asked of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.deadlocks import Deadlocks
+from mpserve.core.catalogue_state import CatalogueState
 from mpserve.core.effects import Effects
-from mpserve.core.hall import Hall
-from mpserve.core.hosts import Hosts
-from mpserve.core.house import House
 from mpserve.core.kinds import KINDS
 from mpserve.core.locks import get_lock, lock_of
-from mpserve.core.references import References
 from mpserve.core.room import weight
 from mpserve.core.status import describe, describe_object
 from mpserve.core.t_array import array_bytes
@@ -33,69 +30,28 @@ from mpshared.errors import BadValue, Conflict, NoSuchObject
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
-    from mpserve.core.machine import Change, Machine
+    from mpserve.core.machine import Machine
     from mpserve.core.parking import ParkingLot
     from mpserve.core.sessions import Sessions
-    from mpserve.core.timers import Timer
     from mpshared.values import Blob
 
 __all__ = ["Catalogue"]
 
-TIDY_EVERY = 1024
-"""Deleted objects after which all sessions forget what they may own in one that is gone."""
 
-
-class Catalogue(References):
-    """All objects of an engine."""
+class Catalogue(CatalogueState):
+    """All objects of an engine, as clients ask for them."""
 
     kind: ClassVar[str] = "cluster"
 
     def __init__(self, new_ident: Callable[[], str], sessions: Sessions) -> None:
-        super().__init__()
+        super().__init__(sessions)
         self._new_ident = new_ident
-        self.sessions = sessions
-        self.house = House(hosts=Hosts(sessions), hall=Hall(sessions), deadlocks=Deadlocks(sessions))
-        self.names: dict[tuple[str, str], str] = {}
-        self.pools: dict[str, Machine] = {}
-        """By ident."""
-        self.dependents: dict[str, dict[str, None]] = {}
-        """ident of a lock -> idents of what stands on it."""
         self.watching = Watching()
-        self._ttl_timers: dict[str, Timer] = {}
-        self._removed = 0
 
     @property
     def label(self) -> str:
         """How messages name it."""
         return "the cluster"
-
-    # -- finding ---------------------------------------------------------------------------------
-
-    def get(self, ident: str, kind: str) -> Machine:
-        """Return the object; raise `NoSuchObject` or `Conflict` for a wrong kind."""
-        machine = self.objects.get(ident)
-        if machine is None:
-            msg = (
-                f"the server has no object {ident:.80}: it was deleted, or freed when nothing referred to "
-                "it any more"
-            )
-            raise NoSuchObject(msg, ident=ident)
-        if machine.kind != kind:
-            msg = f"{machine.label} is not a {kind}"
-            raise Conflict(msg)
-        return machine
-
-    def find_named(self, name: str, kind: str | None) -> Machine | None:
-        """Return the object of that name; with no kind given the name must belong to one object only."""
-        if kind is not None:
-            ident = self.names.get((kind, name))
-            return None if ident is None else self.objects[ident]
-        found = [self.objects[ident] for (_, n), ident in self.names.items() if n == name]
-        if len(found) > 1:
-            kinds = ", ".join(sorted(m.kind for m in found))
-            msg = f"several objects are named {name!r}: {kinds}; say which kind"
-            raise Conflict(msg)
-        return found[0] if found else None
 
     # -- operations ------------------------------------------------------------------------------
 
@@ -276,7 +232,7 @@ class Catalogue(References):
             return 0
         return weight(call.blobs) + (array_bytes(settings) if kind == "array" else 0)
 
-    # -- creating and deleting -------------------------------------------------------------------
+    # -- creating --------------------------------------------------------------------------------
 
     def _create(
         self,
@@ -345,12 +301,6 @@ class Catalogue(References):
         trial.setup(Effects(), blobs)
         return needs_lock
 
-    def _build(self, ident: str, kind: str, name: str | None, settings: dict[str, Any]) -> Machine:
-        machine = KINDS[kind](ident, name, settings)
-        machine.bind(self.objects)
-        machine.enter(self.house)
-        return machine
-
     def _agree(self, fx: Effects, *asked: tuple[Machine | None, dict[str, Any]]) -> None:
         """Accept the settings of a later opener, adopt the first explicit ones, or refuse all."""
         to_adopt = [(m, settings) for m, settings in asked if m is not None and _is_new(m, settings)]
@@ -358,143 +308,11 @@ class Catalogue(References):
             self.change(fx, "configured", machine.ident, settings)
             machine.retry(fx)  # more permits, more room: somebody may have waited for that
 
-    def remove(self, fx: Effects, machine: Machine) -> None:
-        """Delete an object: who waits for it is told, what it stored is given up."""
-        for ident in list(self.dependents.get(machine.ident, ())):
-            self.remove(fx, self.objects[ident])
-        self.change(fx, "removed", machine.ident)
-        machine.break_waiters(fx)
-        self._removed += 1
-        if self._removed % TIDY_EVERY == 0:
-            for session in self.sessions:
-                session.tidy(self.objects)
-
-    def forget_session(self, fx: Effects, session: Session) -> None:
-        """Drop every reference of an ended session; it works no more."""
-        super().forget_session(fx, session)
-        self.house.hall.leave(fx, session)
-
-    # -- time to live ----------------------------------------------------------------------------
-
-    def _watch(self, fx: Effects, machine: Machine) -> None:
-        machine.used_s = max(machine.used_s, fx.now_s)
-        if machine.ttl_s is not None:
-            earlier = self._ttl_timers.get(machine.ident)
-            if earlier is not None:
-                earlier.cancel()
-            due_s = machine.used_s + machine.ttl_s
-            self._ttl_timers[machine.ident] = fx.timers.add(due_s, self._check_ttl, machine)
-
-    def _check_ttl(self, fx: Effects, machine: Machine) -> None:
-        if any(len(lot) for lot in machine.lots()) or machine.ident in self.dependents:
-            machine.used_s = fx.now_s  # to wait for it is to use it, and so is to stand on it
-        if machine.ttl_s is not None and fx.now_s >= machine.used_s + machine.ttl_s:
-            self.remove(fx, machine)
-        else:
-            self._watch(fx, machine)
-
-    def rebuild(self) -> Iterator[Change]:
-        """Yield who exists and who refers to it; what the objects hold comes from them, in the same order."""
-        for machine in self.objects.values():
-            yield "created", (machine.ident, machine.kind, machine.name, machine.given())
-            if machine.ttl_s is not None:
-                yield "lives", (machine.ident, machine.ttl_s)
-        for ident, held in self.holders.items():
-            for holder, n in held.items():
-                yield "held", (holder, ident, n)
-        for ident in self.lent:
-            yield "is_lent", (ident,)
-
-    def revive(self, fx: Effects) -> None:
-        """Plan anew what is due at a certain time: all objects were just rebuilt from their records."""
-        for session in self.sessions:
-            self.house.hall.arrive(session)
-        for machine in list(self.objects.values()):
-            if machine.ttl_s is not None:
-                self._watch(fx, machine)
-            machine.revive(fx)
-            fx.kept.setdefault(machine.ident, 0)  # what nothing refers to is freed, or its last time begins
-
-    # -- changes ---------------------------------------------------------------------------------
-
-    def on_created(
-        self, fx: Effects, ident: str, kind: str, name: str | None, settings: dict[str, Any]
-    ) -> None:
-        """Add an object."""
-        machine = self.objects[ident] = self._build(ident, kind, name, settings)
-        fx.keep(list(machine.stored()))
-        fx.room.held_bytes += machine.extra_bytes()
-        if name is not None:
-            self.names[kind, name] = ident
-        if kind == "pool":
-            self.pools[ident] = machine
-        lock = settings.get("lock")
-        if lock:
-            fx.kept[lock] = fx.kept.get(lock, 0) + 1
-            self.dependents.setdefault(lock, {})[ident] = None
-
-    def on_removed(self, fx: Effects, ident: str) -> None:
-        """Drop an object, its name, its references, and what it stored."""
-        machine = self.objects.pop(ident)
-        machine.leave()
-        self.pools.pop(ident, None)
-        if machine.name is not None:
-            del self.names[machine.kind, machine.name]
-        self.forget_object(ident)
-        timer = self._ttl_timers.pop(ident, None)
-        if timer is not None:
-            timer.cancel()
-        fx.keep(list(machine.stored()), -1)
-        fx.room.held_bytes -= machine.extra_bytes()
-        self._leave_lock(fx, machine)
-
-    def _leave_lock(self, fx: Effects, machine: Machine) -> None:
-        lock = machine.settings.get("lock")
-        if lock:
-            fx.kept[lock] = fx.kept.get(lock, 0) - 1
-            del self.dependents[lock][machine.ident]
-            if not self.dependents[lock]:
-                del self.dependents[lock]
-
-    def on_configured(self, _fx: Effects, ident: str, settings: dict[str, Any]) -> None:
-        """Adopt the first explicit settings."""
-        machine = self.objects[ident]
-        machine.settings.update(settings)
-        machine.explicit = True
-        machine.configure()
-
-    def on_lives(self, _fx: Effects, ident: str, ttl_s: float) -> None:
-        """Note a time to live."""
-        self.objects[ident].ttl_s = ttl_s
-
     # -- looking ---------------------------------------------------------------------------------
 
     def lots(self) -> Iterable[ParkingLot]:
         """Return the lines of supervisors that wait for commands, and of those who watch objects."""
         return (*self.sessions.lots(), self.watching.lot)
-
-    def state(self) -> Mapping[str, Any]:
-        """Return names, references, and the settings and state of every object."""
-        return {
-            "names": dict(self.names),
-            "holders": {ident: dict(held) for ident, held in self.holders.items()},
-            "mentions": dict(self.mentions),
-            "lent": set(self.lent),
-            "dependents": {lock: set(idents) for lock, idents in self.dependents.items()},
-            "objects": {ident: _state(machine) for ident, machine in self.objects.items()},
-        }
-
-    def validate(self) -> None:
-        """Check names, references, and every object. Cost: O(everything)."""
-        super().validate()
-        self.house.hall.validate()
-        for machine in self.objects.values():
-            machine.validate()
-        assert self.names == {(m.kind, m.name): m.ident for m in self.objects.values() if m.name is not None}
-        assert self.pools == {m.ident: m for m in self.objects.values() if m.kind == "pool"}
-        assert self._ttl_timers.keys() == {m.ident for m in self.objects.values() if m.ttl_s is not None}
-        standing = {(m.settings["lock"], m.ident) for m in self.objects.values() if m.settings.get("lock")}
-        assert standing == {(lock, i) for lock, idents in self.dependents.items() for i in idents}
 
 
 def _parted(kind: str, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -525,8 +343,3 @@ def _is_new(machine: Machine, settings: dict[str, Any]) -> bool:
         raise Conflict(msg)
     type(machine)(machine.ident, machine.name, {**machine.settings, **settings})
     return True
-
-
-def _state(machine: Machine) -> tuple[Any, ...]:
-    about = (machine.kind, machine.name, dict(machine.settings), machine.explicit, machine.ttl_s)
-    return (*about, machine.state())
