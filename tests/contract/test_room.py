@@ -77,7 +77,7 @@ def test_puts_enter_in_the_order_in_which_they_came(full):
 def test_a_put_without_time_fails_and_one_whose_time_is_over(full):
     rig, _, queue = full
     putter = rig.thread()
-    with pytest.raises(Full, match=r"needs 1.0K of the server's --max-memory of 8K.*512 are free"):
+    with pytest.raises(Full, match=r"needs 1.0K of the server's --max-memory of 8K.*512 bytes are free"):
         putter.ask("queue.put", queue, 0, blobs=[KIB])
     putting = putter.call("queue.put", queue, 3, blobs=[KIB])
     rig.advance(2)
