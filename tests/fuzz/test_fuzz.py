@@ -84,7 +84,10 @@ def test_any_other_is_a_finding():
         broken(lambda _data: list[int]().pop())
 
 
-def test_an_input_without_end_is_a_finding():
+def test_an_input_without_end_is_a_finding(monkeypatch):
+    rule.WATCH.stop()  # it goes on with the time that is set now
+    monkeypatch.setattr(rule, "CPU_S", 0.2)
+
     def turn(_data):
         try:
             while True:
@@ -94,6 +97,7 @@ def test_an_input_without_end_is_a_finding():
 
     with pytest.raises(TooSlow):
         broken(turn)
+    rule.WATCH.stop()
 
 
 def test_an_input_that_takes_much_memory_is_a_finding(monkeypatch):

@@ -7,15 +7,14 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from tests.certificates import Made
 from tests.integration import encrypted
-from tests.integration.conftest import Server
-from tests.integration.encrypted import Tunnel, keywords, options
+from tests.integration.conftest import Server, in_thread
+from tests.integration.encrypted import TlsServer, Tunnel, keywords, options
 
 import mpclient
 from mpclient.testing import wait_until
@@ -26,12 +25,6 @@ made = encrypted.made
 tls_server = encrypted.tls_server
 pytestmark = pytest.mark.hosts
 COMMANDS = Path(sys.executable).parent
-
-
-@pytest.fixture
-def cluster(tls_server) -> Iterator[mpclient.Cluster]:
-    with tls_server.connect() as cluster:
-        yield cluster
 
 
 def run(command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,12 +75,15 @@ class TestRefused:
         assert told in line
         assert "Traceback" not in done.stderr
 
-    def test_a_program_without_tls(self, tls_server):
+    def test_a_program_and_a_command_without_tls(self, tls_server):
         before = len(tls_server.log)
+        words, key = ("mpserve", "ping", "--connect", tls_server.address), tls_server.key
+        command = in_thread(lambda: _told_of_tls(run(*words, MPSERVE_AUTHKEY=key)))
         with pytest.raises(ProtocolViolation, match="speaks TLS there; .* --tls-ca") as caught:
             mpclient.connect(tls_server.address, tls_server.key)
         assert caught.value.fields["reason"] == "tls"
         wait_until(lambda: "a client without TLS waits so" in tls_server.log[before:], 10)
+        command()
 
     def test_a_program_with_tls_where_none_is_spoken(self, made, server):
         before = len(server.log)
@@ -96,12 +92,6 @@ class TestRefused:
         ):
             mpclient.connect(server.address, server.key, **keywords(made.client()))
         wait_until(lambda: "it speaks TLS, and this port does not" in server.log[before:], 10)
-
-    def test_a_command_without_tls(self, tls_server):
-        done = run("mpserve", "ping", "--connect", tls_server.address, MPSERVE_AUTHKEY=tls_server.key)
-        assert done.returncode == 1
-        assert "--tls-ca" in done.stderr
-        assert len(done.stderr.splitlines()) == 1
 
     def test_a_name_that_is_not_in_the_certificate(self, made, fresh_server):
         server = fresh_server(*options(made.server("server.example")))
@@ -125,23 +115,23 @@ class TestRefused:
             mpclient.connect(f"{host}:{port}", tls_server.key, **keywords(tls_server.files))
         wait_until(lambda: "somebody stands between" in tls_server.log[before:], 10)
 
-    def test_slow_handshakes_stall_nobody_and_end(self, tls_server, cluster):
-        host, _, port = tls_server.address.rpartition(":")
-        slow = [socket.create_connection((host, int(port))) for _ in range(50)]
-        box = cluster.dict()
-        try:
+    def test_slow_handshakes_stall_nobody_and_end(self, made, tmp_path):
+        server = TlsServer(tmp_path / "server", (*options(made.server()), "--auth-timeout", "1s"))
+        server.files = made.client()
+        with ExitStack() as stack:
+            stack.callback(server.stop)
+            host, _, port = server.start().address.rpartition(":")
+            box = stack.enter_context(server.connect()).dict()
+            where = host, int(port)
+            slow = [stack.enter_context(socket.create_connection(where, timeout=20)) for _ in range(50)]
             for sock in slow[:25]:
                 sock.sendall(b"\x16\x03\x01\x02\x00\x01")
             for number in range(100):
                 box[number] = number
             for sock in slow:
-                sock.settimeout(20)
                 while sock.recv(1000):
                     pass
-        finally:
-            for sock in slow:
-                sock.close()
-        assert box[99] == 99
+            assert box[99] == 99
 
     def test_a_program_over_a_unix_socket(self, made, tls_server):
         with pytest.raises(TlsProblem, match="leave out --tls-ca"):
@@ -150,6 +140,12 @@ class TestRefused:
     def test_nobody_there(self, made):
         with pytest.raises(ServerGone, match="nobody listens"):
             mpclient.connect("127.0.0.1:1", "k" * 16, tls_ca=made.ca, connect_timeout=0.1)
+
+
+def _told_of_tls(done):
+    assert done.returncode == 1
+    assert "--tls-ca" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 class TestCommandLines:

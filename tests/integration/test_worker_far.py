@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration import raw_pools, workers
-from tests.integration.conftest import ROOT
+from tests.integration.conftest import ROOT, Server
 
 import mpclient
 from mpclient import WorkerDied
@@ -45,12 +45,15 @@ class Far:
     environment: dict[str, str]
 
 
-@pytest.fixture
-def near(fresh_server):
-    return fresh_server("--max-attempts", "1")  # what is counted as tried that was not, is dead
+@pytest.fixture(scope="module")
+def near(tmp_path_factory) -> Iterator[Server]:
+    options = ("--max-attempts", "1")  # what is counted as tried that was not, is dead
+    server = Server(tmp_path_factory.mktemp("near") / "server", options).start()
+    yield server
+    server.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def far(near) -> Iterator[Far]:
     host, port = near.address.rsplit(":", 1)
     with subprocess.Popen(
