@@ -36,7 +36,7 @@ from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
-from mpshared.errors import MpserveError, NoSuchObject, NoWorkers, ServerGone
+from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -182,11 +182,10 @@ class Jobs:
         with self.lock:
             if self._threads or self.over is not None:
                 return
-            self._threads = (
-                threading.Thread(target=self._run, args=(self._send,), name="mpserve-sender", daemon=True),
-                threading.Thread(
-                    target=self._run, args=(self._collect,), name="mpserve-collector", daemon=True
-                ),
+            parts = ("sender", self._send), ("collector", self._collect)
+            self._threads = tuple(
+                threading.Thread(target=self._run, args=(part,), name=f"mpserve-{name}", daemon=True)
+                for name, part in parts
             )
             for thread in self._threads:
                 thread.start()
@@ -195,7 +194,7 @@ class Jobs:
         """Be one of the threads; what ends it early ends the pool."""
         try:
             work()
-        except (NoSuchObject, ServerGone) as err:
+        except (NoRoom, NoSuchObject, ServerGone) as err:
             self.end(self._lost(err))
         except BaseException as err:
             self.end(
@@ -272,9 +271,8 @@ class Jobs:
             if parcel.terms is None:
                 self.session.call(_SUBMIT, self.ident, [self._next], parcel.blobs)
             else:
-                self.session.call(
-                    _SUBMIT_ON_TERMS, self.ident, [self._next, dict(parcel.terms)], parcel.blobs
-                )
+                args = [self._next, dict(parcel.terms)]
+                self.session.call(_SUBMIT_ON_TERMS, self.ident, args, parcel.blobs)
         except (NoSuchObject, ServerGone):
             raise
         except MpserveError as err:
@@ -392,7 +390,7 @@ class Jobs:
             if self.over is not None or self.singles.has_waiting or self.flows or self._moving or self.spans:
                 return
             self.over = PoolClosed("the pool was closed")
-        self._leave()
+        self._leave(self.over)
         self.done.set()
 
     def terminate(self) -> None:
@@ -417,10 +415,7 @@ class Jobs:
             flows = self.flows_under_way()
             self.flows.clear()
             spans = self.spans.clear()
-        if isinstance(error, ServerGone):
-            self._outbox.put(None)
-        else:
-            self._leave()
+        self._leave(error)
         nested.settled(sum(span.left for span in spans))
         self._drop_singles(error)
         for span in spans:
@@ -434,11 +429,14 @@ class Jobs:
         for ticket in self.singles.drop():
             ticket.settle(failures(error, 1)[0])
 
-    def _leave(self) -> None:
+    def _leave(self, why: BaseException) -> None:
         """Have the server forget the pool: that ends the collector's call, and the jobs still running."""
         self._outbox.put(None)
-        with suppress(MpserveError):
-            self.session.call(_DROP, "", [[[self.ident, 1]]])
+        if isinstance(why, NoRoom):  # perhaps for this thread's connection: the keeper tells the server
+            self.session.references.let_go(self.ident, 1)
+        elif not isinstance(why, ServerGone):
+            with suppress(MpserveError):
+                self.session.call(_DROP, "", [[[self.ident, 1]]])
 
     def join(self) -> None:
         """Wait for the end, which `close` or `terminate` has asked for.

@@ -13,7 +13,7 @@ RULES
   `ServerGone`: "empty" would be a lie.
 
       IDLE --call--> ASKED --answer--> IDLE
-                       |---connection lost--> dial, attach, send again, until `Patience` ends --> ServerGone
+                       |---connection lost--> dial, attach, send again, until `Patience` ends --> an error
                        '---exception--------> ABANDONED: dial once, attach, ABANDON --> IDLE
 """
 
@@ -268,7 +268,7 @@ class Lane(Numbered):
     ) -> Reply | Failed:
         """Send the last call again, over new connections, until one brings the answer."""
         number = self._sent
-        patience = Patience(self._session, self.term, deadline_s)
+        patience = Patience(self._session, self.term, deadline_s, "whether its call was done is not known")
         while True:
             self._close()
             patience.wait(lost)
@@ -283,7 +283,7 @@ class Lane(Numbered):
                 lost = err.alone()
 
     def _attach_patiently(self, deadline_s: float | None) -> Connection:
-        patience = Patience(self._session, self.term, deadline_s)
+        patience = Patience(self._session, self.term, deadline_s, "its call was not made")
         while True:
             try:
                 return self._attach()

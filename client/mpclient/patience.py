@@ -7,6 +7,8 @@
 | the same, and the server keeps its state on    | try again, up to `reconnect_timeout`                     |
 |   disk, or it said "restarting"                |                                                          |
 | the server said "gone"                         | it is gone                                               |
+| it takes nobody more, a thread's connection    | try again, up to `reconnect_timeout`; then `NoRoom` for  |
+|                                                |   this call: the session and its other threads go on     |
 | the call's own timeout is over                 | `ServerGone` for this call                               |
 """
 
@@ -16,8 +18,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from mpclient.dialling import Goodbye, Lost, Refusing
-from mpshared.errors import ServerGone
+from mpclient.dialling import Busy, Goodbye, Lost, Refusing
+from mpshared.errors import MpserveError, NoRoom, ServerGone
 
 if TYPE_CHECKING:
     from mpclient.terms import SessionBase, Term
@@ -37,14 +39,18 @@ class Patience:
         session: Whose.
         term: The term that was interrupted.
         deadline_s: Monotonic; when the caller's own timeout is over, or None.
+        call: What became of the one call that waits; "": the whole session does.
     """
 
-    __slots__ = ("_deadline_s", "_session", "_since_s", "_term", "_tries")
+    __slots__ = ("_call", "_deadline_s", "_session", "_since_s", "_term", "_tries")
 
-    def __init__(self, session: SessionBase, term: Term, deadline_s: float | None = None) -> None:
+    def __init__(
+        self, session: SessionBase, term: Term, deadline_s: float | None = None, call: str = ""
+    ) -> None:
         self._session = session
         self._term = term
         self._deadline_s = deadline_s
+        self._call = call
         self._since_s = time.monotonic()
         self._tries = 0
 
@@ -59,6 +65,7 @@ class Patience:
 
         Raises:
             ServerGone: There is no use in another one.
+            NoRoom: The server has no connection for this call; others of the session go on.
         """
         left_s = min(self._left_s(lost), self._caller_left_s(lost))
         self._tries += 1
@@ -78,8 +85,16 @@ class Patience:
             limit_s = min(limit_s, REFUSED_S)
         left_s = self._since_s + limit_s - time.monotonic()
         if left_s <= 0:
-            raise self._session.end(self._term, self._gone(str(lost)))
+            raise self._in_vain(lost)
         return left_s
+
+    def _in_vain(self, lost: Lost) -> MpserveError:
+        """Return why nothing is tried any more; ends the term, unless the server lives and others go on."""
+        if isinstance(lost, Busy) and self._call:
+            return NoRoom(
+                f"{lost}. This thread has no connection of its own, and {self._call}; other threads go on"
+            )
+        return self._session.end(self._term, self._gone(str(lost)))
 
     def _caller_left_s(self, lost: Lost) -> float:
         if self._deadline_s is None:

@@ -21,7 +21,7 @@ from tests.unit.net.stage import Closed
 
 import mpclient
 from mpclient.testing import wait_until
-from mpshared.errors import ServerGone
+from mpshared.errors import NoRoom, ServerGone
 from mpshared.wire.errors import AuthenticationRefused, ServerBusy
 
 home = commands.home
@@ -61,6 +61,13 @@ def gets_in(raws):
     return None
 
 
+def goes_on(lock):
+    """Tell whether this thread is let in again; what it holds is still its own."""
+    with suppress(NoRoom):
+        return lock.locked()
+    return False
+
+
 class TestConnections:
     @pytest.mark.parametrize("option", ["--max-connections", "--max-connections-per-address"])
     def test_one_too_many_is_told_and_may_come_later(self, serve, option):
@@ -85,6 +92,28 @@ class TestConnections:
         assert told["connections"]["open"] <= 12
         [line] = lines(server, "peer.turned_away")
         assert line["limit"] == option[2:]
+
+    def test_a_thread_too_many_is_told_and_its_program_goes_on(self, serve):
+        server = serve("--max-connections", "3")
+        with Raws(server) as raws, server.connect(reconnect_timeout=0.3) as cluster:
+            lock = cluster.Lock()
+            assert lock.acquire()
+            session = cluster.session.id
+            other = raws.program()
+            count = in_thread(cluster.dict)
+            with pytest.raises(NoRoom, match=r"max-connections.*call was not made; other threads go on"):
+                count()
+            with cluster.executor() as executor, pytest.raises(NoRoom, match="other threads go on"):
+                executor.submit(abs, -1).result(WAIT_S)
+            cluster.session._own.lane._connection.interrupt()
+            wait_until(lambda: gets_in(raws) is not None, WAIT_S)
+            with pytest.raises(NoRoom, match=r"whether its call was done is not known"):
+                lock.locked()
+            assert cluster.session.id == session
+            other.close()
+            wait_until(lambda: goes_on(lock), WAIT_S)
+            lock.release()
+            assert cluster.session.id == session
 
     def test_a_program_that_waits_for_its_turn_gets_in(self, serve):
         server = serve("--max-connections", "3")

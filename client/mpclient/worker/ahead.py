@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from mpclient.worker.desk import NOTHING, Finished, Range
-from mpshared.errors import MpserveError, ServerGone
+from mpshared.errors import MpserveError, NoRoom, ServerGone
 
 if TYPE_CHECKING:
     from mpclient.worker.desk import Desk
@@ -220,6 +220,7 @@ class Ahead(threading.Thread):
             self._wish = _NONE
             self._desk.put_back(wish.finished)
             self._error = error if isinstance(error, ServerGone) else None
+            self._closed |= isinstance(error, NoRoom)  # for this thread's connection: the main thread has one
         elif batch.result[0]:
             self._batch = batch
             self._brought = [(first, last) for first, last, _ in batch.result[0]]

@@ -128,6 +128,15 @@ class Exchange:
         with suppress(NoSuchObject):  # the queue was deleted, the pill with it
             self._call(Finished((number,), (), ()), 0, 0, _read_nothing)
 
+    def knock(self) -> None:
+        """Make sure that the calling thread is let in, before it takes anything from where others find it.
+
+        Raises:
+            MpserveError: It is not.
+        """
+        with suppress(NoSuchObject):
+            self._session.call(_HAND_BACK, self._handles[0].ident, [[]])
+
     def hand_back(self, ranges: list[Range], pool: str | None) -> int:
         """Return jobs of a pool or the recipe queue unharmed; returns how many were still this session's."""
         if not ranges:

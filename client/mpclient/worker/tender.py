@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpclient import nested
 from mpclient.worker.ahead import Ahead
 from mpclient.worker.channel import Why
+from mpclient.worker.desk import NOTHING
 from mpclient.worker.signals import Breaker
 from mpclient.worker.stuck import Stuck
 from mpshared.errors import MpserveError
@@ -189,14 +190,23 @@ class Tender(threading.Thread):
 
     def _relieve(self) -> None:
         """Send what is finished, hand back what was not begun."""
-        with self.talking, suppress(MpserveError):  # the main thread hears the same, and decides
-            later = self.ahead.take()
-            try:
-                rest, pool = self._desk.clear(), self._desk.pool
-                self._exchange.deliver(self._desk.collect())
-                self._exchange.hand_back([*rest, *later], pool)
-            finally:
-                self.ahead.forget(later)  # who ends while this waits hands back all of it
+        with suppress(MpserveError):  # the main thread hears the same, and decides
+            self._exchange.knock()
+            with self.talking:
+                self._send_and_hand_back()
+
+    def _send_and_hand_back(self) -> None:
+        later = self.ahead.take()
+        finished = NOTHING
+        try:
+            rest, pool = self._desk.clear(), self._desk.pool
+            finished = self._desk.collect()
+            self._exchange.deliver(finished)
+            finished = NOTHING
+            self._exchange.hand_back([*rest, *later], pool)
+        finally:
+            self._desk.put_back(finished)
+            self.ahead.forget(later)  # who ends while this waits hands back all of it
 
     def _quit(self) -> None:
         """End at once, and leave nothing behind: what is not acknowledged goes back unharmed."""

@@ -11,7 +11,7 @@ import pytest
 
 from mpclient.worker.ahead import Ahead
 from mpclient.worker.desk import NOTHING, Desk, Finished
-from mpshared.errors import Full, ServerGone
+from mpshared.errors import Full, NoRoom, ServerGone
 from mpshared.wire.own.frames import Reply
 
 LIMIT_S = 10.0
@@ -106,6 +106,17 @@ def test_refused_results_lie_on_the_desk_again(ahead, server, desk):
     server.asked.get(timeout=LIMIT_S)
     assert ahead.land(numbers_of) is None
     assert desk.collect() == Finished((1, 2, 3), (b"A", b"B", b"C"), [["kept"]])
+
+
+def test_who_is_not_let_in_does_not_try_again(ahead, server, desk):
+    ahead.ask(NOTHING, 3, 0.0, None)
+    server.answers.put(NoRoom("no connection"))
+    server.asked.get(timeout=LIMIT_S)
+    assert ahead.land(numbers_of) is None
+    ahead.ask(DONE, 3, 0.0, None)
+    assert ahead.land(numbers_of) is None
+    assert server.asked.empty()
+    assert desk.collect().numbers == (1, 2)
 
 
 def test_the_main_thread_hears_that_the_session_is_over(ahead, server):
