@@ -310,6 +310,8 @@ class SessionBase:
         if term is not None and term.shortcut is not None:
             try:
                 return self._dial(term.shortcut, timeout_s or 10.0)
+            except Busy:
+                pass  # it leads there all the same; there may be room for who comes by the address
             except (Lost, NotAllowed, ProtocolViolation):
                 term.shortcut = None  # another network namespace, or the server is gone: the address tells
         return self._dial(self.address, timeout_s or 10.0, self.tls)

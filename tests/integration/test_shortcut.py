@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.integration.raw import raw_of
 from tests.integration.relay import Relay
 
 from mpclient.dialling import dial
 from mpclient.testing import wait_until
 from mpshared.address import Address
-from mpshared.errors import NotAllowed
+from mpshared.errors import NoRoom, NotAllowed
 
 pytestmark = [
     pytest.mark.hosts,
@@ -57,6 +58,18 @@ def test_what_leads_nowhere_is_left_for_the_address(server):
         cluster.session._own.lane.interrupt()
         assert family_of(cluster) == socket.AF_INET
         assert term.shortcut is None
+
+
+def test_it_is_kept_while_the_server_takes_nobody_more(fresh_server, in_thread):
+    server = fresh_server("--max-connections", "3")
+    with server.connect(reconnect_timeout=0.2) as cluster, raw_of(server) as raw:
+        raw.program()
+        assert family_of(cluster) == socket.AF_UNIX
+        with pytest.raises(NoRoom, match="takes nobody more"):
+            in_thread(cluster.status)()
+        raw.close()
+        wait_until(lambda: cluster.status()["connections"]["open"] == 2, 20)
+        assert in_thread(lambda: family_of(cluster))() == socket.AF_UNIX
 
 
 def test_it_lets_nobody_in_without_the_key(cluster):
