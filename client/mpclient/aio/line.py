@@ -75,8 +75,6 @@ class Line(asyncio.Protocol):
         if self._error is not None:
             self._ended(self, self._error)
             return
-        for event in self._early:
-            self._take(event)
         self._read()
 
     # -- frames ----------------------------------------------------------------------------------
@@ -101,7 +99,10 @@ class Line(asyncio.Protocol):
                 transport.writelines(self._tls.send_in_parts(pieces))
 
     def _read(self) -> None:
+        early, self._early = self._early, []
         try:
+            for heard in early:
+                self._take(heard)
             while not self._over and (event := self._decoder.next_event()) is not None:
                 self._take(event)
         except ProtocolError as err:

@@ -30,7 +30,7 @@ from mpclient.patience import Patience
 from mpclient.printer import Printer
 from mpclient.stale import unless_done
 from mpclient.terms import Describes, SessionBase, Term, again
-from mpshared.errors import MpserveError, NotSupported, ServerGone, SessionExpired, make
+from mpshared.errors import MpserveError, NotSupported, ProtocolViolation, ServerGone, SessionExpired, make
 from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
 
 if TYPE_CHECKING:
@@ -310,12 +310,12 @@ class Session(SessionBase):
         if answer.lane:
             lane = self._lane(answer.lane)
             if isinstance(answer, Failed) and answer.number == 0:
+                if not self._attaching:
+                    raise ProtocolViolation(f"the server refused lane {answer.lane}, which it had taken")
                 self._attaching.popleft()
-            if lane is None:
-                return
-            if isinstance(answer, Failed) and answer.number == 0:
-                lane.refused(answer)
-            else:
+                if lane is not None:
+                    lane.refused(answer)
+            elif lane is not None:
                 lane.answered(answer)
         elif isinstance(answer, Failed) and answer.number == 0:
             if self._term is not None:

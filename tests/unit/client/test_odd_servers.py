@@ -1,11 +1,17 @@
 """A server that is none of ours, or a broken one: one clear error, whatever it says."""
 
-import pytest
+import asyncio
 
+import pytest
+from tests.unit.client.peer import KEY
+
+from mpclient.aio.session import Session as AioSession
 from mpclient.dialling import check_attached
 from mpclient.printer import Printer
 from mpclient.terms import Term
 from mpshared.errors import MpserveError, ProtocolViolation, TaskError, make
+from mpshared.ops import BY_NAME
+from mpshared.wire.own.frames import Call, encode_error
 
 ATTACHED = {
     "session": "s",
@@ -59,3 +65,21 @@ def test_an_error_with_odd_fields_is_still_that_error(code, fields):
     assert isinstance(error, MpserveError)
     assert "text" in str(error)
     assert not isinstance(error, TaskError) or error.pid == 0
+
+
+def test_a_lane_that_is_refused_after_it_was_taken_ends_the_session_of_asyncio(peer):
+    def refuse(event):
+        if isinstance(event, Call):
+            return encode_error(event.lane, 0, "no_room", "too many", {})
+        return None
+
+    async def call():
+        session = AioSession(peer.address, KEY)
+        try:
+            await session.call(BY_NAME["queue.qsize"], "q", [])
+        finally:
+            await session.close()
+
+    peer.script = refuse
+    with pytest.raises(ProtocolViolation, match="refused lane 1, which it had taken"):
+        asyncio.run(asyncio.wait_for(call(), 10))
