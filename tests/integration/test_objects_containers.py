@@ -153,6 +153,19 @@ class TestList:
         assert str(shared) == str(plain)
         assert isinstance(shared, MutableSequence)
 
+    def test_ends_beyond_every_list(self, cluster):
+        shared, plain, far = cluster.list([3, 1, 2]), [3, 1, 2], 2**70
+        assert shared[-far:far] == shared[::1] == plain[-far:far]
+        assert shared[::-far] == plain[::-far]
+        assert shared.index(1, -far, far) == plain.index(1, -far, far)
+        shared[far:] = [4]
+        del shared[-far:1]
+        assert shared == [1, 2, 4]
+        with pytest.raises(TypeError):
+            shared["a":]
+        with pytest.raises(TypeError):
+            shared.index(1, "a")
+
     def test_errors(self, cluster):
         shared = cluster.list([1])
         with pytest.raises(IndexError):

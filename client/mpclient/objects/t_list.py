@@ -10,6 +10,7 @@ RULES
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -50,6 +51,8 @@ _SNAPSHOT: Final[Op] = BY_NAME["list.snapshot"]
 _REPLACE: Final[Op] = BY_NAME["list.replace"]
 
 SORT_TRIES: Final = 20
+_FAR: Final = (1 << 63) - 1
+"""No list is as long."""
 SORT_CONFLICT: Final = (
     f"the {{}} was changed by others each of the {SORT_TRIES} times it was sorted here; hold a lock while it "
     f"is sorted"
@@ -163,7 +166,7 @@ class List(Proxy, MutableSequence[Any]):
         Raises:
             ValueError: There is none between `start` and `stop`.
         """
-        return self._call(_INDEX, start, stop, blobs=(self._blob(value),), read=as_int)
+        return self._call(_INDEX, _near(start), _near(stop), blobs=(self._blob(value),), read=as_int)
 
     def count(self, value: Any) -> int:
         """Return how many items equal `value`, by structure."""
@@ -228,7 +231,12 @@ def sorted_order(items: list[Any], key: Callable[[Any], Any] | None, reverse: bo
 
 def wire_slice(part: slice) -> list[int | None]:
     """Return a slice as it travels."""
-    return [None if at is None else at.__index__() for at in (part.start, part.stop, part.step)]
+    return [_near(at) for at in (part.start, part.stop, part.step)]
+
+
+def _near(at: Any) -> int | None:
+    """Return an end that slices take for the same, and that travels: one of 64 bits."""
+    return None if at is None else max(-_FAR, min(operator.index(at), _FAR))
 
 
 def wire_index(index: Any, kind: str) -> int:
