@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from tests.integration.raw import Raw
@@ -18,24 +18,32 @@ from tests.unit.net.stage import RawClient
 
 from mpserve.net.ask import inquire
 from mpshared.address import Address
+from mpshared.wire.own.frames import Type, encode_control
 
 __all__ = ["WAIT_S", "Raws", "status", "unnoticed"]
 
 WAIT_S = 20.0
 WRONG = b"another key, long enough"
-QUIET_CALLS = 100
+QUIET_CALLS = 40
 PAUSE_S = 0.002
 NOTICED_S = 0.5
 """Here two cores have to do with all there is; a limit that stalls others does it for seconds."""
 
 
+GOODBYE = b"".join(encode_control(Type.GOODBYE, body="bye"))
+
+
 class Raws(Raw):
-    """Connections by hand, all closed at the end."""
+    """Connections by hand, all closed at the end; sessions end with them, instead of after the grace."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for client in filter(lambda client: client.session, self.clients):
+            with suppress(OSError):  # it is closed, or its server listens no more
+                client.sock.setblocking(False)
+                client.sock.send(GOODBYE)
         self.close()
 
     def stranger(self) -> RawClient:

@@ -32,6 +32,7 @@ OPTIONS = {
     "--max-unread": "1M",
 }
 MIB = 1 << 20
+AN_EVENT = "event", None, {}, False, None
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +137,10 @@ class TestObjects:
         try:
             with Raws(server) as raws:
                 program = raws.program()
-                for _ in range(MOST_ROWS + 100):
-                    program.open("event")
+                for _ in range((MOST_ROWS + 100) // 100):
+                    opened = [program.encode("cluster.open", "", *AN_EVENT) for _ in range(100)]
+                    program.send(b"".join(opened))
+                    assert all(isinstance(program.next_event(), frames.Reply) for _ in opened)
                 with unnoticed(server):
                     told = status(server)
             assert len(told["objects"]) == MOST_ROWS
