@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mpclient.objects import find_class
+from mpclient.objects.base import in_parts
 from mpclient.pickling import dumps
 from mpshared.ops import BY_NAME
 
@@ -329,7 +330,12 @@ class Factories(Opening):
         ttl: float | None = None,
     ) -> List:
         """Return a shared list. One that exists already, by `name`, stays as it is."""
-        return self._open("list", "", {}, self._blobs(sequence), name, fresh, ttl)  # type: ignore[no-any-return]
+        blobs = self._blobs(sequence)
+        parts = in_parts(blobs) if name is None or fresh else iter([blobs])
+        shared: List = self._open("list", "", {}, next(parts), name, fresh, ttl)
+        for part in parts:
+            shared.extend_blobs(part)
+        return shared
 
     def set(
         self,

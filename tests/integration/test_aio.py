@@ -193,6 +193,22 @@ async def test_barriers(connect):
 
 
 @loop
+async def test_many_values_go_in_parts(connect, monkeypatch):
+    monkeypatch.setattr("mpclient.objects.base.PART", 3)
+    async with connect() as cluster:
+        items, table, members = (
+            await cluster.list(range(7)),
+            await cluster.dict(),
+            await cluster.set(range(7)),
+        )
+        await items.extend(range(7, 11))
+        await table.update({n: n for n in range(7)}, a=1)
+        assert await items.copy() == [*range(11)]
+        assert await table.copy() == {**{n: n for n in range(7)}, "a": 1}
+        assert await members.copy() == {*range(7)}
+
+
+@loop
 async def test_dicts(connect):
     async with connect() as cluster:
         shared = await cluster.dict({"a": 1}, b=2)

@@ -432,3 +432,19 @@ class TestAsInMultiprocessing:
                 cluster.Value(typecode).incr()
             with pytest.raises(TypeError, match="nothing can be added"):
                 cluster.Array(typecode, 1).incr(0)
+
+
+def test_many_values_go_in_parts(cluster, monkeypatch):
+    monkeypatch.setattr("mpclient.objects.base.PART", 3)
+    items, table, members = (
+        cluster.list(range(7)),
+        cluster.dict({n: n for n in range(7)}),
+        cluster.set(range(7)),
+    )
+    items.extend(range(7, 11))
+    items += [11]
+    table.update(a=1)
+    assert items[:] == [*range(12)]
+    assert table.copy() == {**{n: n for n in range(7)}, "a": 1}
+    assert members.copy() == {*range(7)}
+    assert cluster.list(range(7), name="kept")[:] == cluster.list([1], name="kept")[:] == [*range(7)]

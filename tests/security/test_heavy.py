@@ -20,7 +20,7 @@ from tests.unit.net.stage import Closed
 from mpshared.errors import TooBig
 from mpshared.ops import BY_NAME
 from mpshared.symbolic import Stub
-from mpshared.values import NUMBERS_MOST, VALUES_MOST
+from mpshared.values import NONE, NUMBERS_MOST, VALUES_MOST
 from mpshared.wire.own.frames import Failed
 from mpshared.wire.own.pack import DEAR_MOST
 
@@ -226,11 +226,13 @@ def test_our_own_client_says_so_before_it_sends_more(server):
     with server.connect() as cluster:
         shared = cluster.list()
         with pytest.raises(TooBig, match=f"takes {VALUES_MOST}; send them in smaller parts"):
-            shared.extend([None] * (VALUES_MOST + 1))
+            shared.extend_blobs([NONE] * (VALUES_MOST + 1))
         members = cluster.set()
         with pytest.raises(TooBig, match="send"):
-            members.update((n,) for n in range(DEAR_MOST + 1))
+            members.difference_update((n,) for n in range(DEAR_MOST + 1))
         assert len(shared) == len(members) == 0
+        shared.extend([None] * (VALUES_MOST + 1))  # in parts, by itself
+        assert len(shared) == VALUES_MOST + 1
 
 
 def test_many_names_are_listed_without_keeping_anybody_waiting(fresh_server):

@@ -19,6 +19,7 @@ from mpclient.cluster import Cluster as BlockingCluster
 from mpclient.cluster import read_key, read_place, read_tls
 from mpclient.default import find_existing
 from mpclient.factories import Factories, Opening, given_of, lock_name
+from mpclient.objects.base import in_parts
 from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_value import first_value, typecode_of
 from mpclient.pickling import ProxyBase
@@ -162,7 +163,6 @@ class Cluster(Opening, ProxyBase):
     BoundedSemaphore = _opened(Factories.BoundedSemaphore, locks.BoundedSemaphore)
     Event = _opened(Factories.Event, locks.Event)
     Barrier = _opened(Factories.Barrier, locks.Barrier)
-    list = _opened(Factories.list, containers.List)
 
     async def Condition(  # noqa: N802 - the standard library's name, here and below
         self,
@@ -191,6 +191,23 @@ class Cluster(Opening, ProxyBase):
         else:
             for key, value in first.items():
                 await found.setdefault(key, value)
+        return found
+
+    async def list(
+        self,
+        sequence: Iterable[Any] = (),
+        /,
+        *,
+        name: str | None = None,
+        fresh: bool = False,
+        ttl: float | None = None,
+    ) -> containers.List:
+        """Return a shared list. One that exists already, by `name`, stays as it is."""
+        blobs = self._blobs(sequence)
+        parts = in_parts(blobs) if name is None or fresh else iter([blobs])
+        found: containers.List = await self._open("list", "", {}, next(parts), name, fresh, ttl)
+        for part in parts:
+            await found.extend_blobs(part)
         return found
 
     async def set(

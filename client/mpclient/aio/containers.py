@@ -7,11 +7,12 @@ copy of the moment.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
 from mpclient.objects import t_dict, t_list, t_namespace, t_set
+from mpclient.objects.base import in_parts
 from mpclient.objects.readers import nothing, plain
 from mpclient.objects.t_dict import MISSING
 from mpshared.errors import Conflict, NotSupported
@@ -53,8 +54,14 @@ class Dict(AsyncProxy):
     values = awaited(t_dict.Dict.values)
     items = awaited(t_dict.Dict.items)
     copy = awaited(t_dict.Dict.copy)
-    update = awaited(t_dict.Dict.update)
+    _updates = shared(t_dict.Dict._updates)
+    _update = awaited(t_dict.Dict._update)
     clear = awaited(t_dict.Dict.clear)
+
+    async def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /, **others: Any) -> None:
+        """Set many keys, in one step up to 65,536; more in several, between which others may come."""
+        for keys, blobs in self._updates(other, **others):
+            await self._update(keys, blobs)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         for key in await self.keys():
@@ -74,7 +81,7 @@ class List(AsyncProxy):
     set = awaited(t_list.List.__setitem__)
     delete = awaited(t_list.List.__delitem__)
     append = awaited(t_list.List.append)
-    extend = awaited(t_list.List.extend)
+    extend_blobs = awaited(t_list.List.extend_blobs)
     insert = awaited(t_list.List.insert)
     pop = awaited(t_list.List.pop)
     remove = awaited(t_list.List.remove)
@@ -87,6 +94,11 @@ class List(AsyncProxy):
     copy = awaited(t_list.List.copy)
     reverse = awaited(t_list.List.reverse)
     clear = awaited(t_list.List.clear)
+
+    async def extend(self, values: Iterable[Any]) -> None:
+        """Add items at the end, in one step up to 65,536; more in several, between which others may come."""
+        for part in in_parts(self._blobs(values)):
+            await self.extend_blobs(part)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         for item in await self.copy():
@@ -126,9 +138,14 @@ class Set(AsyncProxy):
     len = awaited(t_set.Set.__len__)
     copy = awaited(t_set.Set.copy)
     clear = awaited(t_set.Set.clear)
-    update = awaited(t_set.Set.update)
+    _update = awaited(t_set.Set._update)
     difference_update = awaited(t_set.Set.difference_update)
     symmetric_difference_update = awaited(t_set.Set.symmetric_difference_update)
+
+    async def update(self, *others: Iterable[Any]) -> None:
+        """Add the members of `others`, in one step up to 65,536; more in several."""
+        for part in in_parts(t_set.keys_of(*others)):
+            await self._update(part)
 
     async def intersection_update(self, *others: Iterable[Any]) -> None:
         """Keep only what is in all `others`."""

@@ -10,12 +10,12 @@ RULES
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from mpclient.pickling import ProxyBase, dumps, dumps_key, loads, loads_all
 from mpshared.errors import KeyMissing, NoSuchObject, NotSupported, ServerRestarted
-from mpshared.values import open_ref
+from mpshared.values import VALUES_MOST, open_ref
 
 if TYPE_CHECKING:
     from mpclient.references import Handle
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["REQUIRED", "Held", "Proxy", "is_spawning", "missing"]
+__all__ = ["PART", "REQUIRED", "Held", "Proxy", "in_parts", "is_spawning", "missing"]
 
 
 T = TypeVar("T")
+PART: Final = VALUES_MOST // 2
+"""So many values go with one call where there are more: the server does nothing else meanwhile."""
 REQUIRED: Final = object()
 """Stands for a default that was not given."""
 
@@ -221,6 +223,12 @@ class Proxy(Held):
     def _getvalue(self) -> Any:
         """Return a plain copy of what it stands for; what has none refuses."""
         raise NotSupported(f"the {self._label} lives on the server, and there is no copy of it to be had")
+
+
+def in_parts(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield all of them, `PART` at a time; once where there are none."""
+    for start in range(0, max(1, len(things)), PART):
+        yield things[start : start + PART]
 
 
 def missing(key: Any, err: KeyMissing, default: Any) -> Any:

@@ -8,16 +8,17 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from mpclient.objects.base import REQUIRED, Proxy
+from mpclient.objects.base import REQUIRED, Proxy, in_parts
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
 from mpclient.pickling import dumps_key, loads_key
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpshared.ops import Op
+    from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
 __all__ = ["CLASSES", "MISSING", "Dict"]
@@ -154,10 +155,19 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         return self._call(_POPITEM, read=self._read_item)
 
     def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /, **others: Any) -> None:  # type: ignore[override]
-        """Set many keys, all of them in one step."""
+        """Set many keys, in one step up to 65,536; more in several, between which others may come."""
+        for keys, blobs in self._updates(other, **others):
+            self._update(keys, blobs)
+
+    def _updates(
+        self, other: Mapping[Any, Any] | Iterable[Any], /, **others: Any
+    ) -> Iterable[tuple[Sequence[Any], Sequence[Blob]]]:
         new = dict(other.items() if isinstance(other, Mapping) else other, **others)
         keys = [dumps_key(key) for key in new]
-        return self._call(_UPDATE, keys, blobs=[self._blob(value) for value in new.values()], read=nothing)
+        return zip(in_parts(keys), in_parts(self._blobs(new.values())), strict=True)
+
+    def _update(self, keys: Sequence[Any], blobs: Sequence[Blob]) -> None:
+        return self._call(_UPDATE, keys, blobs=blobs, read=nothing)
 
     def clear(self) -> None:
         """Remove everything."""

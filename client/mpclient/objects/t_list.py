@@ -11,10 +11,10 @@ RULES
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import Proxy, in_parts
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
 from mpshared.errors import Conflict, NotSupported
 from mpshared.ops import BY_NAME
@@ -103,8 +103,13 @@ class List(Proxy, MutableSequence[Any]):
         return self._call(_APPEND, blobs=(self._blob(value),), read=nothing)
 
     def extend(self, values: Iterable[Any]) -> None:
-        """Add items at the end, all in one step."""
-        return self._call(_EXTEND, blobs=self._blobs(values), read=nothing)
+        """Add items at the end, in one step up to 65,536; more in several, between which others may come."""
+        for part in in_parts(self._blobs(values)):
+            self.extend_blobs(part)
+
+    def extend_blobs(self, blobs: Sequence[Blob]) -> None:
+        """Add items that are pickled, all in one step."""
+        return self._call(_EXTEND, blobs=blobs, read=nothing)
 
     def insert(self, index: int, value: Any) -> None:
         """Add an item before the one at `index`."""

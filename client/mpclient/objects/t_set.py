@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableSet
+from collections.abc import Iterable, Iterator, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import Proxy, in_parts
 from mpclient.objects.readers import as_bool, as_int, nothing
 from mpclient.pickling import dumps_key, loads_key
 from mpshared.ops import BY_NAME
@@ -84,12 +84,16 @@ class Set(Proxy, MutableSet[Any]):
         return self._call(_CLEAR, read=nothing)
 
     def update(self, *others: Iterable[Any]) -> None:
-        """Add the members of `others`."""
-        return self._call(_UPDATE, _keys(*others), read=nothing)
+        """Add the members of `others`, in one step up to 65,536; more in several."""
+        for part in in_parts(keys_of(*others)):
+            self._update(part)
+
+    def _update(self, keys: Sequence[Any]) -> None:
+        return self._call(_UPDATE, keys, read=nothing)
 
     def difference_update(self, *others: Iterable[Any]) -> None:
         """Remove the members of `others`."""
-        return self._call(_DIFFERENCE_UPDATE, _keys(*others), read=nothing)
+        return self._call(_DIFFERENCE_UPDATE, keys_of(*others), read=nothing)
 
     def intersection_update(self, *others: Iterable[Any]) -> None:
         """Keep only what is in all `others`."""
@@ -97,11 +101,11 @@ class Set(Proxy, MutableSet[Any]):
             self._keep(*others)
 
     def _keep(self, first: Iterable[Any], *others: Iterable[Any]) -> None:
-        return self._call(_INTERSECTION_UPDATE, _keys(set(first).intersection(*others)), read=nothing)
+        return self._call(_INTERSECTION_UPDATE, keys_of(set(first).intersection(*others)), read=nothing)
 
     def symmetric_difference_update(self, other: Iterable[Any]) -> None:
         """Remove what is in `other` too, add what is only there."""
-        return self._call(_SYMMETRIC_DIFFERENCE_UPDATE, _keys(set(other)), read=nothing)
+        return self._call(_SYMMETRIC_DIFFERENCE_UPDATE, keys_of(set(other)), read=nothing)
 
     def __ior__(self, other: AbstractSet[Any]) -> Self:  # type: ignore[misc]
         self.update(other)
@@ -170,7 +174,7 @@ def _read_members(reply: Reply) -> set[Any]:
     return {loads_key(key) for key in reply.result}
 
 
-def _keys(*members: Iterable[Any]) -> list[Any]:
+def keys_of(*members: Iterable[Any]) -> list[Any]:
     return [dumps_key(member) for some in members for member in some]
 
 
