@@ -89,6 +89,7 @@ class Gate(Generic[T]):
         self._by_address: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._held_in_all = 0
+        self.held_so_far = 0
         self._unknown: OrderedDict[T, str] = OrderedDict()
         self._unknown_by: dict[str, OrderedDict[T, None]] = {}
         self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -126,6 +127,7 @@ class Gate(Generic[T]):
             raise self._turned_away("max-failures", text)
         self._held[origin] += 1
         self._held_in_all += 1
+        self.held_so_far += 1
 
     def _turned_away(self, limit: str, text: str) -> TurnedAway:
         self.refused[limit] += 1
@@ -199,7 +201,12 @@ class Gate(Generic[T]):
     def statistics(self) -> dict[str, int]:
         """Return what `mpserve status` shows."""
         unknown = len(self._unknown) + self._held_in_all
-        return {"open": self.open, "limit": self.limits.max_connections, "unauthenticated": unknown}
+        return {
+            "open": self.open,
+            "limit": self.limits.max_connections,
+            "unauthenticated": unknown,
+            "held_so_far": self.held_so_far,
+        }
 
     def validate(self) -> None:
         """Raise AssertionError unless the counts agree."""

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.net.stage import KEY, Closed, Stage
 
 from mpserve.net import door, listener
-from mpserve.net.gate import GateLimits
+from mpserve.net.gate import SLOW_S, THIS_MACHINE, GateLimits
 from mpserve.net.listener import LINGER_S
 from mpshared.address import Address
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError, VersionMismatch
@@ -148,6 +148,18 @@ class TestGreeting:
         client.shake_hands()
         event = client.next_event()
         assert event.type is frames.Type.ATTACHED
+
+    def test_who_comes_after_too_many_failures_is_heard_once_a_second_is_over(self, stage):
+        gate = stage.server.listener.gate
+        gate.limits = GateLimits(max_failures=0)
+        gate.failed(THIS_MACHINE, stage.now_s)
+        client = stage.client()
+        stage.until(lambda: gate.held_so_far == 1)
+        stage.advance(SLOW_S - 0.1)
+        assert not stage.peers
+        stage.advance(0.2)
+        assert len(stage.peers) == 1
+        assert client.shake_hands().attach_new().call("cluster.count").result == 0
 
     def test_too_many_at_once_the_oldest_gives_way(self, stage):
         stage.server.listener.gate.limits = GateLimits(max_unauthenticated=6)
