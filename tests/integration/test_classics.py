@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from tests.integration import workers
+from tests.integration.conftest import Server
 
-mpworker = workers.mpworker
 pytestmark = pytest.mark.hosts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,18 +33,23 @@ CLASSICS = (
 )
 
 
-@pytest.fixture(params=["embedded", "hosts"])
-def environment(request, fresh_server, mpworker, tmp_path):
+@pytest.fixture(scope="module", params=["embedded", "hosts"])
+def environment(request, tmp_path_factory):
     """Return the environment of a program: a cluster of its own, or a server with two worker hosts."""
     if request.param == "embedded":
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
-        return kept | {"MPSERVE_WORKER_PROCESSES": "2"}
-    server = fresh_server()
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        folder.mkdir()
-        mpworker(server, "--chdir", str(folder), "--name", name, queue="tasks", processes=1).ready()
-    return server.environment
+        yield kept | {"MPSERVE_WORKER_PROCESSES": "2"}
+        return
+    folder = tmp_path_factory.mktemp("hosts")
+    server = Server(folder / "server").start()
+    try:
+        with workers.starting_in(folder) as start:
+            for name in ("one", "two"):
+                (folder / name).mkdir()
+                start(server, "--chdir", str(folder / name), "--name", name).ready()
+            yield server.environment
+    finally:
+        server.stop()
 
 
 def run(source: Path, environment: dict[str, str], *words: str) -> list[str]:

@@ -314,10 +314,10 @@ class _Double:
 def test_jobs_that_are_delayed_or_retried_go_on(durable, work):
     server = durable()
     with connect(server) as cluster, cluster.executor() as executor:
-        again = executor.options(retries=1, backoff=10).submit(int, "no number")
+        again = executor.options(retries=1, backoff=5).submit(int, "no number")
         work(server)
         wait_until(lambda: pools(cluster, "delayed") == 1, 20)
-        late = executor.options(delay=5).submit(pow, 2, 10)
+        late = executor.options(delay=3).submit(pow, 2, 10)
         wait_until(lambda: pools(cluster, "delayed") == 2, 5)
         restart(server)
         assert pools(cluster, "delayed") <= 2

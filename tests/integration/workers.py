@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "nursery_of",
     "other_pythons",
     "processes_of",
+    "starting_in",
 ]
 
 COMMAND = Path(sys.executable).with_name("mpworker")
@@ -134,6 +135,13 @@ def other_pythons() -> dict[str, str]:
 @pytest.fixture
 def mpworker(tmp_path) -> Iterator[Callable[..., WorkerHost]]:
     """Start worker hosts: ``mpworker(server, "--processes", "2", queue=…)``."""
+    with starting_in(tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def starting_in(folder: Path) -> Iterator[Callable[..., WorkerHost]]:
+    """Start worker hosts whose logs are in a folder, and which end with the block."""
     started: list[WorkerHost] = []
 
     def start(
@@ -147,7 +155,7 @@ def mpworker(tmp_path) -> Iterator[Callable[..., WorkerHost]]:
     ) -> WorkerHost:
         command = [str(COMMAND)] if python is None else [python, "-m", "mpclient.worker"]
         where = ["--queue", queue, "--results", f"{queue} results", "--processes", str(processes)]
-        log = tmp_path / f"mpworker{len(started)}.log"
+        log = folder / f"mpworker{len(started)}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [*command, *where, "--log-format", "json", *options],
@@ -155,12 +163,14 @@ def mpworker(tmp_path) -> Iterator[Callable[..., WorkerHost]]:
                 stdout=file,
                 stderr=file,
                 env=server.environment | (environment or {}),
-                cwd=tmp_path,
+                cwd=folder,
                 pass_fds=pass_fds,
             )
         started.append(WorkerHost(process, log))
         return started[-1]
 
-    yield start
-    for host in started:
-        host.end()
+    try:
+        yield start
+    finally:
+        for host in started:
+            host.end()
