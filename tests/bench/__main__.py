@@ -30,6 +30,23 @@ PEERS = tuple(name for name in environments.PACKAGES if name != "plots")
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
+    parser = _parser()
+    options = parser.parse_args()
+    if options.write and (options.only or options.rows or options.curves):
+        parser.error("--write replaces the whole report, so it goes with no --only, --rows or --curves")
+    if options.curves:
+        options.only = curves.SECTION.key
+    for option, known in (("sides", OURS), ("peers", PEERS), ("only", tuple(it.key for it in SECTIONS))):
+        words = [word for word in getattr(options, option).split(",") if word]
+        if unknown := sorted(set(words) - set(known)):
+            name = "with" if option == "peers" else option
+            parser.error(f"--{name}: {', '.join(unknown)} is not known here; write some of {','.join(known)}")
+        setattr(options, option, words)
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return what reads the options; `arguments` looks whether they go together."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure mpserve, the standard library, bare sockets and others side by side.",
@@ -55,6 +72,11 @@ def arguments() -> argparse.Namespace:
         default="",
         help="run only rows with this text in their description, such as lock or 'recipe'",
     )
+    _add_sides_and_outputs(parser)
+    return parser
+
+
+def _add_sides_and_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sides", default=",".join(OURS), help="sides to run (default: %(default)s)")
     parser.add_argument(
         "--with",
@@ -75,18 +97,6 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help=f"also write the report into {PAGE.name}, and the plots beside it",
     )
-    options = parser.parse_args()
-    if options.write and (options.only or options.rows or options.curves):
-        parser.error("--write replaces the whole report, so it goes with no --only, --rows or --curves")
-    if options.curves:
-        options.only = curves.SECTION.key
-    for option, known in (("sides", OURS), ("peers", PEERS), ("only", tuple(it.key for it in SECTIONS))):
-        words = [word for word in getattr(options, option).split(",") if word]
-        if unknown := sorted(set(words) - set(known)):
-            name = "with" if option == "peers" else option
-            parser.error(f"--{name}: {', '.join(unknown)} is not known here; write some of {','.join(known)}")
-        setattr(options, option, words)
-    return options
 
 
 def settings(options: argparse.Namespace) -> Settings:

@@ -13,7 +13,8 @@ import signal
 
 import pytest
 from tests.integration.conftest import Server
-from tests.integration.cut_cases import CASES, World
+from tests.integration.cut_cases import CASES
+from tests.integration.cut_world import World
 from tests.integration.relay import Relay
 
 from mpshared.ops import BY_NAME

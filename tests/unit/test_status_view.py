@@ -26,6 +26,45 @@ def thing(kind, name="", **more):
     return {"kind": kind, "name": name, "ident": f"{kind}-ident", "references": 1} | more
 
 
+def objects():
+    return [
+        thing("queue", "tasks", ready=5, leased=4, delayed=3, dead=2, unfinished=14, getters=1),
+        thing("pool", ready=5, leased=4, results=3, unfinished=9, sessions=2, processes=0, program="s1"),
+        thing(
+            "pool",
+            ident="p2",
+            ready=0,
+            leased=1,
+            results=0,
+            unfinished=1,
+            sessions=1,
+            processes=1,
+            program="gone",
+            collectors=1,
+        ),
+        thing("lock", "mine", holder=["s1", 3], waiters=2),
+        thing("rlock", "theirs", holder=["k1", 1], waiters=0),
+        thing("lock", "lost", holder=["gone", 1], waiters=0),
+        thing("lock", "left", holder=["gone", 1], waiters=0, abandoned=True),
+        thing("lock", "free", holder=None, waiters=0),
+        thing("semaphore", "permits", value=1, permits={"s1": 2, "": 1}, waiters=0),
+        thing("event", "go", set=True, waiters=0),
+        thing("barrier", "gate", parties=3, waiters=2, broken=False),
+        thing("array", typecode="d", length=8),
+        thing(
+            "process",
+            process="Consumer-1",
+            daemon=False,
+            stage="ended",
+            host="two",
+            pid=23,
+            exitcode=-9,
+            owner="s1",
+            waiters=1,
+        ),
+    ]
+
+
 @pytest.fixture
 def told():
     return {
@@ -41,42 +80,7 @@ def told():
             session("v1", "supervisor", host="two", pid=21, name="two", slots=4, queue="tasks"),
             session("k1", "stock", host="10.0.0.9:4000", pid=0, python=[0, 0]),
         ],
-        "objects": [
-            thing("queue", "tasks", ready=5, leased=4, delayed=3, dead=2, unfinished=14, getters=1),
-            thing("pool", ready=5, leased=4, results=3, unfinished=9, sessions=2, processes=0, program="s1"),
-            thing(
-                "pool",
-                ident="p2",
-                ready=0,
-                leased=1,
-                results=0,
-                unfinished=1,
-                sessions=1,
-                processes=1,
-                program="gone",
-                collectors=1,
-            ),
-            thing("lock", "mine", holder=["s1", 3], waiters=2),
-            thing("rlock", "theirs", holder=["k1", 1], waiters=0),
-            thing("lock", "lost", holder=["gone", 1], waiters=0),
-            thing("lock", "left", holder=["gone", 1], waiters=0, abandoned=True),
-            thing("lock", "free", holder=None, waiters=0),
-            thing("semaphore", "permits", value=1, permits={"s1": 2, "": 1}, waiters=0),
-            thing("event", "go", set=True, waiters=0),
-            thing("barrier", "gate", parties=3, waiters=2, broken=False),
-            thing("array", typecode="d", length=8),
-            thing(
-                "process",
-                process="Consumer-1",
-                daemon=False,
-                stage="ended",
-                host="two",
-                pid=23,
-                exitcode=-9,
-                owner="s1",
-                waiters=1,
-            ),
-        ],
+        "objects": objects(),
     }
 
 
