@@ -29,6 +29,9 @@ class Station:
         """Return a callable that runs so many jobs of the recipe `name` and returns each one's seconds."""
         raise NotImplementedError(f"{type(self).__name__} has no {how} recipe for {name} of {size} bytes")
 
+    def await_workers(self) -> None:
+        """Wait until all workers wait for jobs, where they did not say so themselves."""
+
     def pills(self, name: str, count: int) -> None:
         """Stop `count` workers of the recipe."""
         raise NotImplementedError(f"{type(self).__name__} cannot stop the {count} workers of {name}")

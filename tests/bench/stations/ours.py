@@ -63,12 +63,11 @@ class Ours(Station):
         }
 
     def submit(self, how: str, name: str, size: int) -> Submit:
-        """Return the recipe, one by one, buffered, or in batches; both workers are there by then."""
-        self._await_workers()
+        """Return the recipe, one by one, buffered, or in batches."""
         tasks, results = self._queues(name, buffered=how.startswith("buffered"))
         return partial(FLOWS[how], tasks, results, size)
 
-    def _await_workers(self) -> None:
+    def await_workers(self) -> None:
         """Wait until all workers wait for jobs, as those of other sides do when they say that they begin."""
         deadline_s = time.monotonic() + PATIENCE_S
         while self._count_waiting() < WORKERS:
@@ -88,8 +87,7 @@ class Ours(Station):
             tasks.put(None)
 
     def jobs(self, work: str) -> Submit:
-        """Return the jobs by our Pool or executor; both workers are there by then."""
-        self._await_workers()
+        """Return the jobs by our Pool or executor."""
         if work in FUTURES:
             self.executor = self.cluster.executor()
             return partial(FUTURES[work], self.executor)
