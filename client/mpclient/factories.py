@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from builtins import dict as _dict
 from builtins import list as _list
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mpclient.objects import find_class
@@ -96,6 +96,11 @@ class Opening:
 
     def _blobs(self, values: Iterable[Any]) -> _list[Blob]:
         return [dumps(value, self.session) for value in values]
+
+    def _parts(self, values: Iterable[Any], *, is_new: bool) -> Iterator[Sequence[Blob]]:
+        """Yield what a list begins with: all at once if it may exist already, and then stays as it is."""
+        blobs = self._blobs(values)
+        return in_parts(blobs) if is_new else iter([blobs])
 
     def _queue(
         self,
@@ -330,8 +335,7 @@ class Factories(Opening):
         ttl: float | None = None,
     ) -> List:
         """Return a shared list. One that exists already, by `name`, stays as it is."""
-        blobs = self._blobs(sequence)
-        parts = in_parts(blobs) if name is None or fresh else iter([blobs])
+        parts = self._parts(sequence, is_new=name is None or fresh)
         shared: List = self._open("list", "", {}, next(parts), name, fresh, ttl)
         for part in parts:
             shared.extend_blobs(part)

@@ -19,7 +19,6 @@ from mpclient.cluster import Cluster as BlockingCluster
 from mpclient.cluster import read_key, read_place, read_tls
 from mpclient.default import find_existing
 from mpclient.factories import Factories, Opening, given_of, lock_name
-from mpclient.objects.base import in_parts
 from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_value import first_value, typecode_of
 from mpclient.pickling import ProxyBase
@@ -203,8 +202,7 @@ class Cluster(Opening, ProxyBase):
         ttl: float | None = None,
     ) -> containers.List:
         """Return a shared list. One that exists already, by `name`, stays as it is."""
-        blobs = self._blobs(sequence)
-        parts = in_parts(blobs) if name is None or fresh else iter([blobs])
+        parts = self._parts(sequence, is_new=name is None or fresh)
         found: containers.List = await self._open("list", "", {}, next(parts), name, fresh, ttl)
         for part in parts:
             await found.extend_blobs(part)
