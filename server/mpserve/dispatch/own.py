@@ -44,6 +44,9 @@ LARGE_BYTES: Final = 1 << 15
 """An answer of this size counts against what a session may leave unacknowledged; 64 smaller ones are no
 matter."""
 
+_FORGOTTEN: Final[list[Any]] = []
+"""The arguments of a call that was answered: only its answer may be asked for again. An idle client's last
+call would keep 500 bytes of them."""
 _NO_LANES: Final[frozenset[int]] = frozenset()
 SURPLUS_MAX: Final = 1024
 """Refused lanes of a connection; at one more it is closed."""
@@ -56,6 +59,7 @@ class OwnSide:
         "_access",
         "_decoder",
         "_dispatcher",
+        "_lane",
         "_lanes",
         "_over",
         "_session",
@@ -70,7 +74,10 @@ class OwnSide:
         self._transport = transport
         self._decoder = FrameDecoder(dispatcher.limits.max_message, bounded=True)
         self._session: Session | None = None
-        self._lanes: dict[int, Lane] = {}
+        self._lane: Lane | None = None
+        """What it carries: nearly always one lane, for which a dict would take 400 bytes."""
+        self._lanes: dict[Lane, None] | None = None
+        """What it carries beside that one."""
         self._surplus = _NO_LANES
         """Lanes that were refused: each of their calls is told so."""
         self._over = False
@@ -140,7 +147,8 @@ class OwnSide:
         """Suspend the lanes that this connection carried."""
         self._over = True
         session, self._session = self._session, None
-        lanes = [lane for lane in self._lanes.values() if lane.reply_to is self]
+        carried = dict.fromkeys((self._lane, *(self._lanes or ())))
+        lanes = [lane for lane in carried if lane is not None and lane.reply_to is self]
         for lane in lanes:
             lane.reply_to = None
         if session is not None and not session.ended:
@@ -186,10 +194,12 @@ class OwnSide:
         args: list[Any],
         blobs: tuple[Blob, ...],
     ) -> None:
-        lane = self._lanes.get(lane_number)
-        if lane is None or lane.reply_to is not self:
-            self._call_without_lane(lane_number, number)
-            return
+        lane = self._lane
+        if lane is None or lane.number != lane_number or lane.reply_to is not self:
+            lane = self._other_lane(lane_number)
+            if lane is None:
+                self._call_without_lane(lane_number, number)
+                return
         if ack == lane.settled + 1 == lane.last_number and lane.running is None and not lane.large:
             lane.unsettled.pop(ack, None)  # as `Lane.settle` does: the one answer there was has arrived
             lane.settled = ack
@@ -204,6 +214,10 @@ class OwnSide:
         lane.last_number = number  # as `Lane.admit`
         lane.unsettled[number] = call
         self._dispatcher.submit(call)
+
+    def _other_lane(self, number: int) -> Lane | None:
+        lane = None if self._session is None else self._session.lanes.get(number)
+        return None if lane is None or lane.reply_to is not self else lane
 
     def _call_without_lane(self, lane_number: int, number: int) -> None:
         if lane_number not in self._surplus:
@@ -252,7 +266,7 @@ class OwnSide:
 
     def answer(self, call: Call) -> None:
         """Send the answer of `call`."""
-        lane, number = call.lane, call.number
+        lane, number, call.args = call.lane, call.number, _FORGOTTEN
         output = lane.session.output
         ack = 0 if output is None else output.last
         if call.error is not None:
@@ -358,16 +372,26 @@ class OwnSide:
         """
         older = lane.reply_to
         lane.reply_to = self
-        self._lanes[lane.number] = lane
+        if self._lane is None or self._lane is lane:
+            self._lane = lane
+        else:
+            self._lanes = self._lanes or {}
+            self._lanes[lane] = None
         if older is not None and older is not self:
             older.superseded(lane)
         self._dispatcher.engine.resume(lane, self._dispatcher.clock())
 
     def superseded(self, lane: Lane) -> None:
         """Give up a lane that has reconnected elsewhere."""
-        self._lanes.pop(lane.number, None)
-        if not self._lanes:
+        self._drop(lane)
+        if self._lane is None and not self._lanes:
             self._transport.close()
+
+    def _drop(self, lane: Lane) -> None:
+        if lane is self._lane:
+            self._lane = None
+        elif self._lanes:
+            self._lanes.pop(lane, None)
 
     def _attached(self, body: dict[str, Any]) -> None:
         self._transport.send(frames.encode_control(Type.ATTACHED, body=body))
@@ -391,7 +415,7 @@ class OwnSide:
         if lane is not None:
             lane.settle(event.ack)
             self._dispatcher.close_lane(lane)
-        self._lanes.pop(event.lane, None)
+            self._drop(lane)
         self._surplus -= {event.lane}
 
     def _output(self, session: Session, event: Control) -> None:
