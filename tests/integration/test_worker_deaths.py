@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import signal
+import sys
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -171,6 +173,25 @@ def test_workers_outlive_their_supervisor_for_one_job(
     mpworker(server, queue=unique)
     assert results.get(timeout=10)[0] == "second"
     assert tasks.dead.list() == []
+
+
+def test_no_job_is_begun_without_a_supervisor(mpworker, server, unique, tasks, results, waits, begun):
+    """The thread that listens to the supervisor has had no turn by then."""
+
+    def kills_the_supervisor():
+        sys.setswitchinterval(0.1)
+        supervisor = os.getppid()
+        os.kill(supervisor, signal.SIGKILL)
+        until_s = time.perf_counter() + 0.002
+        while os.getppid() == supervisor or time.perf_counter() < until_s:
+            pass
+
+    # the first comes alone, the others in one batch
+    tasks.put_many([os.getpid, kills_the_supervisor, waits("second")])
+    mpworker(server, queue=unique)
+    pid = results.get(timeout=10)
+    testing.wait_until(lambda: not workers.is_alive(pid))
+    assert (tasks.qsize(), begun.qsize()) == (1, 0)
 
 
 def test_an_idle_worker_goes_with_its_supervisor(mpworker, server, unique):

@@ -46,6 +46,8 @@ _PARKED_S: Final = 0.1
 """A stop breaks a wait for jobs that is this old: by then the server has the results that went along."""
 Run: TypeAlias = "Callable[[int, Blob], tuple[Blob, Any]]"
 
+_LOOK_S: Final = 0.001
+"""How often to look within a batch whether the supervisor is gone: before each job, if they take as long."""
 _HUGE_BYTES: Final = 4 * BATCH_BYTES
 """Results of this size do not go along with the wish for jobs: a stop might break that while they leave."""
 _LEAVE_S: Final = 5.0
@@ -253,7 +255,12 @@ class Loop:
         breaker, tender, is_full = self._breaker, self._tender, self._is_full
         left = None if self._pool is None else self._pool.left
         count = answered_bytes = here_bytes = 0
+        clock, look_s = time.perf_counter, 0.0
         while True:
+            if (now_s := clock()) >= look_s:
+                look_s = now_s + _LOOK_S
+                if tender.is_orphaned():
+                    break
             try:
                 job = next_job()
             except IndexError:

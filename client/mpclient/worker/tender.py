@@ -8,7 +8,8 @@ RULES
   contention.
 * A job that has waited for jobs of its own (`mpclient.nested`) for a while has its slot lent. It is told when
   that cannot be and nobody else runs them (`stuck`).
-* When the supervisor is gone, however that happened, this process stops as if it had been told to.
+* When the supervisor is gone, however that happened, this process stops as if it had been told to. This
+  thread hears of it, but gets its turn late beside a busy main thread: that one looks itself (`is_orphaned`).
 """
 
 from __future__ import annotations
@@ -77,9 +78,17 @@ class Tender(threading.Thread):
         self.talking = threading.Lock()
         """Held by whoever moves results or jobs between desk and server."""
         self.ahead = Ahead(exchange, desk, self.talking, self.attend, tell)
+        self._parent = os.getppid()
         nested.watch(self.attend)
 
     # -- from the main thread --------------------------------------------------------------------
+
+    def is_orphaned(self) -> bool:
+        """Look whether the supervisor is gone; from then on this process stops. Cost: a system call."""
+        if os.getppid() != self._parent:
+            self.stopping = True
+            return True
+        return False
 
     def attend(self) -> None:
         """Have the batch on the desk, or what its jobs wait for, watched."""
