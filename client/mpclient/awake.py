@@ -6,7 +6,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from mpshared.spinning import GAP_S
+from mpshared.spinning import GAP_S, VAIN_MAX
 
 if TYPE_CHECKING:
     from mpshared.spinning import Spin
@@ -43,6 +43,8 @@ def receive(sock: socket.socket, spin: Spin) -> bytes:
             return data
         before_s, now_s = now_s, time.perf_counter()
         if now_s - before_s > GAP_S:
+            spin.missed()
             break
-    spin.missed()
+    else:
+        spin.missed(VAIN_MAX)
     return sock.recv(RECV_BYTES)

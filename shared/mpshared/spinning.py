@@ -1,7 +1,8 @@
 """Adaptive spinning: to look for what comes next a while, awake, before sleeping until it is there.
 
     looks, and something comes in time  --found-->   looks the next time, too
-    looks, and nothing comes            --missed-->  rests: sleeps at once, for 1, 3, 7 … `REST_MAX` times
+    looks, and nothing comes            --missed-->  rests: sleeps at once, for 1, 3, 7 … `VAIN_MAX` times
+    looks, and is interrupted           --missed-->  the same, for `REST_MAX` times at most
 
 RULES
 * To put a process to sleep and to wake it on another processor can cost more than a small call does. Where
@@ -20,14 +21,16 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["GAP_S", "REST_MAX", "SPIN_MAX_S", "Spin", "can_spin"]
+__all__ = ["GAP_S", "REST_MAX", "SPIN_MAX_S", "VAIN_MAX", "Spin", "can_spin"]
 
 GAP_S: Final = 20e-6
 """Between two looks that follow each other: the processor was taken away."""
 SPIN_MAX_S: Final = 0.001
 """Whatever wakes a process takes less than that."""
 REST_MAX: Final = 32
-"""So often at most nobody looks: a miss costs a thirty-second part of itself then."""
+"""So often at most nobody looks who was interrupted: it may be otherwise soon."""
+VAIN_MAX: Final = 512
+"""So often at most nobody looks who looks in vain each time, as on a processor that both sides share."""
 
 
 class Spin:
@@ -46,9 +49,9 @@ class Spin:
         """Note that something came while it was looked for."""
         self._rest >>= 1
 
-    def missed(self) -> None:
-        """Note that nothing came, or that somebody else needs the processor."""
-        self.resting = self._rest = min(REST_MAX, 2 * self._rest + 1)
+    def missed(self, most: int = REST_MAX) -> None:
+        """Note that nothing came, or that somebody else needs the processor; rest so often at most."""
+        self.resting = self._rest = min(most, 2 * self._rest + 1)
 
 
 def can_spin() -> bool:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mpshared.spinning import REST_MAX, Spin, can_spin
+from mpshared.spinning import REST_MAX, VAIN_MAX, Spin, can_spin
 
 
 def rest(spin):
@@ -30,6 +30,14 @@ class TestSpin:
             spin.missed()
             rests.append(rest(spin))
         assert rests == [1, 3, 7, 15, 31, REST_MAX, REST_MAX, REST_MAX]
+
+    def test_who_looks_in_vain_each_time_rests_longer_still_until_he_is_interrupted(self):
+        spin = Spin(1.0)
+        for _ in range(12):
+            spin.missed(VAIN_MAX)
+        assert rest(spin) == VAIN_MAX > REST_MAX
+        spin.missed()
+        assert rest(spin) == REST_MAX
 
     def test_who_finds_again_is_soon_as_if_he_had_never_missed(self):
         spin = Spin(1.0)

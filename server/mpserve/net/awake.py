@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mpshared.spinning import GAP_S, Spin
+from mpshared.spinning import GAP_S, VAIN_MAX, Spin
 
 __all__ = ["Awake", "Ready"]
 
@@ -57,9 +57,10 @@ class Awake:
                 self._learn(ready, now_s - before_s)
                 return ready
             if now_s - before_s > GAP_S:
-                break
+                spin.missed()
+                return []
         if sleep_s > spin.for_s:
-            spin.missed()
+            spin.missed(VAIN_MAX)
         return []
 
     def _learn(self, ready: Ready, took_s: float) -> None:

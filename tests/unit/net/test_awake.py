@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpserve.net.awake import Awake
+from mpshared.spinning import REST_MAX, VAIN_MAX
 
 SPIN_S, LOOK_S = 100e-6, 1e-6
 
@@ -96,6 +97,23 @@ def test_what_is_there_already_says_nothing_of_whether_looking_is_worth_it(play)
     assert [play.turn() for _ in range(31)] == [True] * 31
 
 
+def test_what_never_comes_in_time_is_looked_for_once_in_hundreds_of_times(play):
+    for _ in range(5 * VAIN_MAX):
+        play.turn(looks=1000)
+    began_s = play.now_s
+    for _ in range(VAIN_MAX + 1):
+        play.turn(looks=1000)
+    assert play.now_s - began_s == pytest.approx(SPIN_S, rel=0.1)
+
+
 def test_who_loses_the_processor_meanwhile_sleeps(play):
     play.took_s = 30e-6
     assert play.turn()
+
+
+def test_who_loses_the_processor_each_time_looks_again_soon(play):
+    play.took_s = 30e-6
+    for _ in range(5 * REST_MAX):
+        play.turn()
+    play.took_s = LOOK_S
+    assert not all(play.turn() for _ in range(REST_MAX + 1))
