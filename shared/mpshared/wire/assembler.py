@@ -21,6 +21,8 @@ may share one: ten thousand idle peers then cost no buffers at all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import insort
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 __all__ = ["LARGE_BYTES", "SCRATCH_BYTES", "Assembler", "Record"]
@@ -42,6 +44,7 @@ Record: TypeAlias = tuple["bytes | memoryview", int, int]
 
 
 _spare: Final[list[bytearray]] = []
+"""By size, the largest last: of what many threads do here each step is whole by itself."""
 
 
 class Assembler(ABC):
@@ -133,7 +136,7 @@ class Assembler(ABC):
     def _open_room(self, need: int) -> None:
         rest = self._chunk[self._pos :]
         self._need = need
-        self._room = memoryview(_new_room(need, STEP * len(rest)))[:need]
+        self._room = _new_room(need, STEP * len(rest))
         self._room[: len(rest)] = rest
         self._filled = len(rest)
         self._chunk = b""
@@ -145,7 +148,7 @@ class Assembler(ABC):
         if room is None or self._filled == self._need:
             return None
         if self._filled == len(room):
-            self._room = larger = memoryview(bytearray(min(self._need, STEP * len(room))))
+            self._room = larger = _made(min(self._need, STEP * len(room)))
             larger[: self._filled] = room
             self._leave_room(room)
             room = larger
@@ -172,19 +175,28 @@ class Assembler(ABC):
         """Let others use the room of a record of which nothing is needed any more."""
         spare = room.obj
         room.release()
-        if type(spare) is bytearray and len(spare) <= SPARE_BYTES and len(_spare) < SPARE_MOST:
-            _spare.append(spare)
+        if type(spare) is bytearray and len(spare) <= SPARE_BYTES:
+            insort(_spare, spare, key=len)
+            if len(_spare) > SPARE_MOST:
+                del _spare[0]
 
 
-def _new_room(need: int, least: int) -> bytearray:
-    """Return a room of `need` bytes if that is no more than `least` or `FIRST_BYTES`; else a smaller one."""
+def _new_room(need: int, least: int) -> memoryview:
+    """Return a room of `need` bytes if that is no more than `least` or `FIRST_BYTES`; else a smaller one,
+    unless a spare one is larger.
+    """
     size = min(need, max(least, FIRST_BYTES))
-    if _spare:
-        spare = _spare.pop(max(range(len(_spare)), key=lambda at: len(_spare[at])))
+    with suppress(IndexError):
+        spare = _spare.pop()
         if len(spare) >= size:
-            return spare
+            return memoryview(spare)[:need]
     # What malloc has mapped and unmapped once, it takes from its heap the next time, and keeps twice as much
     # when that is freed (glibc). Else each large value's memory would come from the system, page by page.
     untouched = bytes(SPARE_BYTES)
     del untouched
-    return bytearray(size)
+    return _made(size)
+
+
+def _made(size: int) -> memoryview:
+    """Return a new room of `size` bytes, cut from one that takes records of about this size as well."""
+    return memoryview(bytearray(-(-size // FIRST_BYTES) * FIRST_BYTES))[:size]

@@ -140,3 +140,28 @@ def test_a_room_that_is_very_large_is_not_kept():
     frame = join_frame(bytes(SPARE_BYTES + 1))
     assert fill(reader, frame, 1 << 20)
     assert max(map(len, _spare), default=0) <= SPARE_BYTES
+
+
+def test_large_records_of_nearly_one_size_take_one_room():
+    _spare.clear()
+    reader = FrameReader(1 << 24)
+    assert fill(reader, join_frame(bytes(1 << 20)), LARGE_BYTES)
+    room = _spare[-1]
+    for more in range(-2000, 2000, 370):
+        assert fill(reader, join_frame(bytes((1 << 20) + more)), LARGE_BYTES)
+        assert _spare[-1] is room
+
+
+def test_of_the_rooms_that_are_left_the_largest_are_kept():
+    _spare.clear()
+    readers = [FrameReader(1 << 24) for _ in range(SPARE_MOST + 1)]
+    frames = [
+        join_frame(bytes((SPARE_MOST + 1 - number) * 2 * FIRST_BYTES)) for number in range(SPARE_MOST + 1)
+    ]
+    for reader, frame in zip(readers, frames, strict=True):  # all of them at once: none is there to be taken
+        assert not fill(reader, frame[:-1], 1 << 22)
+    for reader, frame in zip(readers, frames, strict=True):
+        assert fill(reader, frame[-1:], 1)
+    assert [*map(len, _spare)] == sorted(map(len, _spare))
+    assert len(_spare) == SPARE_MOST
+    assert len(_spare[0]) > 2 * FIRST_BYTES
