@@ -30,6 +30,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpshared.errors import BadValue
+from mpshared.memory import keep_freed
 from mpshared.values import (
     NONE,
     PICKLE,
@@ -131,7 +132,10 @@ class _Pieces(list[bytes]):
     write = list.append
 
     def joined(self) -> bytes:
-        return self[0] if len(self) == 1 else b"".join(self)
+        if len(self) == 1:
+            return self[0]
+        keep_freed()
+        return b"".join(self)
 
 
 class _Pickler(pickle.Pickler):

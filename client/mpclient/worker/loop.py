@@ -25,6 +25,7 @@ from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone
+from mpshared.memory import give_back
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
@@ -340,7 +341,13 @@ def _memory_check(limit_bytes: int) -> Callable[[], bool]:
     import psutil  # noqa: PLC0415 - only where there is a limit
 
     info = psutil.Process().memory_info
-    return lambda: bool(info().rss > limit_bytes)
+
+    def is_full() -> bool:
+        if info().rss > limit_bytes:
+            give_back()  # what is free is not held
+        return bool(info().rss > limit_bytes)
+
+    return is_full
 
 
 def _flush() -> None:

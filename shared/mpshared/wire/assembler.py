@@ -25,6 +25,8 @@ from bisect import insort
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from mpshared.memory import keep_freed
+
 __all__ = ["LARGE_BYTES", "SCRATCH_BYTES", "Assembler", "Record"]
 
 LARGE_BYTES: Final = 1 << 16
@@ -190,13 +192,10 @@ def _new_room(need: int, least: int) -> memoryview:
         spare = _spare.pop()
         if len(spare) >= size:
             return memoryview(spare)[:need]
-    # What malloc has mapped and unmapped once, it takes from its heap the next time, and keeps twice as much
-    # when that is freed (glibc). Else each large value's memory would come from the system, page by page.
-    untouched = bytes(SPARE_BYTES)
-    del untouched
     return _made(size)
 
 
 def _made(size: int) -> memoryview:
     """Return a new room of `size` bytes, cut from one that takes records of about this size as well."""
+    keep_freed()
     return memoryview(bytearray(-(-size // FIRST_BYTES) * FIRST_BYTES))[:size]
