@@ -106,11 +106,11 @@ class Lane(Numbered):
         "_connection",
         "_lock",
         "_pid",
-        "_sent",
         "_session",
         "abandoned",
         "number",
         "over",
+        "sent",
         "settled",
         "term",
         "told",
@@ -122,7 +122,8 @@ class Lane(Numbered):
         self.number = term.new_lane(self)
         self._connection: Connection | None = None
         self._pid = os.getpid()
-        self._sent = 0
+        self.sent = 0
+        """The number of the last call."""
         self._acked = 0
         self.settled = 0
         """Answers up to this number have arrived and are not abandoned; the keeper acknowledges them when the
@@ -186,16 +187,17 @@ class Lane(Numbered):
 
     def _call(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob], read: Read | None) -> Any:
         connection = self._connection or self._attach_patiently(deadline_of(op, args))
-        number = self._sent + 1
+        number = self.sent + 1
         pieces = self._encode(op, number, target, args, blobs)
-        deadline_s = deadline_of(op, args) if op.code in TIMEOUT_AT else None
+        at = TIMEOUT_AT.get(op.code)
+        deadline_s = time.monotonic() + args[at] if at is not None and args[at] else None
         answer: Reply | Failed | None = None
-        self._sent = number
+        self.sent = number
         try:
             try:
                 if self._session.outgoing is not None:
                     pieces = self._with_output(connection, pieces)
-                event = connection.ask(pieces, op.code in TIMEOUT_AT)
+                event = connection.ask(pieces, at is not None)
                 if type(event) is Reply and event.number == number:
                     answer = event
                 else:
@@ -217,7 +219,7 @@ class Lane(Numbered):
                 number = 0
             raise
         finally:
-            self._acked = self._sent
+            self._acked = self.sent
             if number:
                 self.settled = number
 
@@ -244,14 +246,9 @@ class Lane(Numbered):
                 self._session.outgoing.hear(event)
             event = connection.next_event()
 
-    @property
-    def sent(self) -> int:
-        """The number of the last call."""
-        return self._sent
-
     def take_back(self, number: int) -> None:
         """Abandon call `number`, the last one, although it was answered: its caller never learned of it."""
-        if number == self._sent == self.settled and self.term.over is None:
+        if number == self.sent == self.settled and self.term.over is None:
             self.settled -= 1
             self._abandon(number)
 
@@ -267,7 +264,7 @@ class Lane(Numbered):
         deadline_s: float | None,
     ) -> Reply | Failed:
         """Send the last call again, over new connections, until one brings the answer."""
-        number = self._sent
+        number = self.sent
         patience = Patience(self._session, self.term, deadline_s, "whether its call was done is not known")
         while True:
             self._close()
@@ -319,8 +316,8 @@ class Lane(Numbered):
         for number in self.abandoned:
             if number <= last:
                 connection.send(encode_control(Type.ABANDON, self.number, number))
-        if self.abandoned and last < self._sent and self._sent == self.abandoned[-1]:
-            self._sent = self._acked = last  # the server never saw it: its number is free
+        if self.abandoned and last < self.sent and self.sent == self.abandoned[-1]:
+            self.sent = self._acked = last  # the server never saw it: its number is free
         self.abandoned.clear()
 
     def _abandon(self, number: int) -> None:
@@ -365,13 +362,13 @@ class Lane(Numbered):
     def disown(self) -> None:
         """Forget the connection without a word to the server: this is a forked child, it is the parent's."""
         self._close()
-        self._sent = 0
+        self.sent = 0
 
     def __del__(self) -> None:
         """Tell the server that the thread has ended: what belongs to the thread alone is handed on."""
         connection = getattr(self, "_connection", None)
         # A forked child frees what its parent's other threads hold before it can be told of anything.
-        if getattr(self, "_sent", 0) and not self.is_over and self._pid == os.getpid():
+        if getattr(self, "sent", 0) and not self.is_over and self._pid == os.getpid():
             closed = encode_control(Type.LANE_CLOSED, self.number, ack=self.settled)
             try:
                 if connection is None:

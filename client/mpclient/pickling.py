@@ -204,8 +204,11 @@ def dumps(obj: object, session: SessionBase) -> Blob:
     """
     if obj is None:
         return NONE
-    if type(obj) in PLAIN:
-        return _dumps_long(obj) if is_long(obj) else pickle.dumps(obj, _PROTOCOL)
+    kind = type(obj)
+    if kind in PLAIN:
+        if kind in _LONG and len(obj) >= BUFFER_BYTES:  # type: ignore[arg-type]  # `is_long`, at hand
+            return _dumps_long(obj)
+        return pickle.dumps(obj, _PROTOCOL)
     pickler, _own.pickler = _own.pickler, None
     if pickler is None:
         pickler = _Pickler(session)

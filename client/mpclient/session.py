@@ -92,6 +92,13 @@ class Session(SessionBase):
         """Make one call over this thread's lane; see `Lane.call`."""
         if self.unflushed:
             self.flush()
+        lane = None if self._stale.claims else self._own.lane
+        if lane is None:
+            return self.call_lane(op, target, args, blobs, read)
+        try:
+            return lane.call(op, target, args, blobs, read)
+        except SessionExpired as err:
+            self._go_on(lane, err, op, target, args)
         return self.call_lane(op, target, args, blobs, read)
 
     def call_lane(

@@ -183,10 +183,13 @@ class Proxy(Held):
         default: Any = REQUIRED,
     ) -> T:
         """Make a call about one key; one that is missing is a KeyError, or `default` where that is given."""
+        handle = self._handle
         try:
-            return self._call(op, dumps_key(key), *args, blobs=blobs, read=read)
+            return handle.session.call(op, handle.ident, [dumps_key(key), *args], blobs, read)  # type: ignore[no-any-return]
         except KeyMissing as err:
             return missing(key, err, default)  # type: ignore[no-any-return]
+        except NoSuchObject as err:
+            raise self._gone(err) from None
 
     def _before(self) -> int:
         """Return the number before that of the next call, for `_take_back`.

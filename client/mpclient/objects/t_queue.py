@@ -85,7 +85,8 @@ class Queue(Proxy):
         """
         timeout_s = queue_timeout(block, timeout)
         blob = dumps(obj, self._handle.session)
-        self._check_open()
+        if self._closed:
+            self._check_open()
         if self._buffer is not None:
             return self._buffer.put(blob)
         return self._call(_PUT, timeout_s, blobs=(blob,), read=nothing)

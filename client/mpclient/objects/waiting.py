@@ -58,7 +58,9 @@ def queue_timeout(block: bool, timeout: float | None) -> float | None:
     """
     if not block:
         return 0
-    if timeout is not None and timeout < 0:
+    if timeout is None:
+        return None
+    if timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
     return _seconds(timeout)
 
