@@ -182,7 +182,10 @@ class QueueState(Machine):
         for first, _, blobs in runs:
             if self.suspects or self.specials:
                 self._set_free(range(first, first + len(blobs)))
-            self._lose_values(fx, blobs)
+            if len(blobs) == 1 and not self.rich:
+                fx.room.held_bytes -= VALUE_BYTES + len(blobs[0])
+            else:
+                self._lose_values(fx, blobs)
 
     def _set_free(self, numbers: Collection[int]) -> None:
         """Forget what is remembered of items beside their values; more in `queue_terms`."""

@@ -28,7 +28,7 @@ from mpshared import errors
 from mpshared.ops import BY_CODE, get_op
 from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.own import frames
-from mpshared.wire.own.frames import Control, FrameDecoder, Type
+from mpshared.wire.own.frames import CallFields, Control, FrameDecoder, Type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
     from mpshared.ops import Role
-    from mpshared.values import Blob
 
 __all__ = ["LARGE_BYTES", "OwnSide"]
 
@@ -93,7 +92,7 @@ class OwnSide:
         try:
             taken = self._decoder.take(data)
             if taken is not None:
-                self._call(*taken)
+                self._call(taken)
                 return False
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
@@ -128,7 +127,7 @@ class OwnSide:
 
     def _act(self, event: frames.Event) -> None:
         if type(event) is frames.Call:
-            self._call(*event)
+            self._call(event)
         elif type(event) is Control:
             self._control(event)
         else:
@@ -184,16 +183,8 @@ class OwnSide:
 
     # -- calls and answers -----------------------------------------------------------------------
 
-    def _call(
-        self,
-        code: int,
-        lane_number: int,
-        number: int,
-        ack: int,
-        target: str,
-        args: list[Any],
-        blobs: tuple[Blob, ...],
-    ) -> None:
+    def _call(self, fields: CallFields) -> None:
+        code, lane_number, number, ack, target, args, blobs = fields
         lane = self._lane
         if lane is None or lane.number != lane_number or lane.reply_to is not self:
             lane = self._other_lane(lane_number)

@@ -64,6 +64,7 @@ class MemoryEngine(Engine):
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
         self.catalogue = Catalogue(new_ident, self.sessions)
         self.bounds = self.fx.bounds
+        self.next_deadline_s = self.fx.timers.next_s  # type: ignore[method-assign]  # asked in every turn
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -83,7 +84,11 @@ class MemoryEngine(Engine):
             if op.objects:
                 args = self._find_objects(op, args)
             if not (op.room and self.room.limit_bytes) or self.room.admits(fx, call, machine, args):
-                getattr(machine, op.method)(fx, call, *args)
+                method = getattr(machine, op.method)
+                if len(args) == 1:  # as most calls have; nothing is unpacked for them
+                    method(fx, call, args[0])
+                else:
+                    method(fx, call, *args)
         except Exception as err:  # noqa: BLE001 - one call's failure must not become everybody's
             self._failed(call, err)
         if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept or self.room.lot.line):

@@ -52,12 +52,15 @@ from mpshared.wire.errors import MessageTooLarge, ProtocolError
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
     MAX_DEPTH,
+    TIMESTAMP,
     UNREADABLE,
     check_bounded,
     may_nest,
+    open_extension,
     pack,
     unpack,
     unpack_small,
+    unpackb,
 )
 
 __all__ = [
@@ -361,7 +364,8 @@ class FrameDecoder(Assembler):
         if size != end - HEADER_BYTES or body > end or head_size > LIARS_HARMLESS_BYTES:
             return self._take_later(data)
         try:
-            target, args, metas = unpack_small(packed := data[HEADER_BYTES:body])
+            packed = data[HEADER_BYTES:body]
+            target, args, metas = unpackb(packed, ext_hook=open_extension, timestamp=TIMESTAMP)
         except _NOT_THREE:
             return self._take_later(data)
         if kind != _CALL or flags or type(target) is not str or type(args) is not list:

@@ -31,12 +31,15 @@ __all__ = [
     "KEY",
     "LIARS_HARMLESS_BYTES",
     "MAX_DEPTH",
+    "TIMESTAMP",
     "UNREADABLE",
     "check_bounded",
     "may_nest",
+    "open_extension",
     "pack",
     "unpack",
     "unpack_small",
+    "unpackb",
 ]
 
 KEY: Final = 1
@@ -56,7 +59,8 @@ _NOT_DEAR: Final = bytes(set(_NOT_CONTAINERS) - {0xC7, 0xC8, 0xC9} - set(range(0
 """All bytes that cannot begin an extension either."""
 
 
-def _extension(code: int, data: bytes) -> PickledKey:
+def open_extension(code: int, data: bytes) -> PickledKey:
+    """Return what msgpack's extension `code` stands for."""
     if code != KEY:
         msg = f"unknown extension {code}"
         raise ValueError(msg)
@@ -79,12 +83,13 @@ class _Counted:
         return made
 
     def extension(self, code: int, data: bytes) -> PickledKey:
-        made: PickledKey = self.container(_extension(code, data))
+        made: PickledKey = self.container(open_extension(code, data))
         return made
 
 
-# timestamp=2: an extension that we do not use becomes a plain int rather than an object of msgpack's.
-unpack_small: Final = partial(unpackb, ext_hook=_extension, timestamp=2)
+TIMESTAMP: Final = 2
+"""To msgpack: an extension that we do not use becomes a plain int rather than an object of its own."""
+unpack_small: Final = partial(unpackb, ext_hook=open_extension, timestamp=TIMESTAMP)
 """Return what at most `LIARS_HARMLESS_BYTES` hold, or raise one of `UNREADABLE`. Nobody has looked how deep
 it is nested."""
 UNREADABLE: Final = (ValueError, UnpackException, RecursionError)  # the last: msgpack without its C part
