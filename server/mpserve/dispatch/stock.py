@@ -4,7 +4,8 @@
     persistent    accept_connection, then (ident, method, args, kwds) -> reply, one at a time, until the end
 
 RULES
-* A request is loaded symbolically: nothing in it is imported or called.
+* A request is loaded symbolically, or known by its bytes: nothing in it is imported or called. A value that
+  is only stored is cut out of it (`stock_cut.py`).
 * What may take long, to open a large request or to write a large reply, is done beside the loop
   (`beside.py`); a request that is small, or not large and plain, is opened at once.
 * The connection is the session: it owns the RLocks and Conditions taken over it, and what waits on it ends
@@ -27,10 +28,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.faces import FACES, Plan
-from mpserve.dispatch.faces.base import only
+from mpserve.dispatch.faces.base import nothing, only
 from mpserve.dispatch.faces.creation import CREATORS
 from mpserve.dispatch.faces.dicts import Default, NewProxy
 from mpserve.dispatch.roles import needs
+from mpserve.dispatch.stock_cut import HEAD_AT, cut_value, names_in, value_at
 from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure
 from mpserve.dispatch.stock_forms import (
     PAIR,
@@ -65,6 +67,7 @@ RETURN, PROXY = "#RETURN", "#PROXY"
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _BARE: Final = {value: pickle.dumps((RETURN, value), 4) for value in (None, True, False)}
 """The commonest replies, ready-made."""
+_NOTHING: Final = stock_frame(_BARE[None])
 _LOADS: Final = PAIR + b"c_pickle\nloads\n"
 """The beginning of a reply whose value the client unpickles itself; the value follows as bytes."""
 _REQUEST_BYTES: Final = 128
@@ -107,9 +110,10 @@ class StockSide:
         self._plan: Plan | None = None
         self._kinds: dict[str, str] = {}
         """Kinds of idents seen on this connection."""
-        self._known: dict[bytes, tuple[Any, str, tuple[Any, ...], dict[str, Any]]] = {}
-        """Requests without arguments that came before: a program that takes turns at a lock, or empties a
-        queue, sends the same bytes again and again."""
+        self._known: dict[bytes, Plan] = {}
+        """What small requests without values mean: programs send the same bytes again and again."""
+        self._stores: dict[bytes, Plan] = {}
+        """The same for those that store one value, by what comes before it."""
         self._over = False
         dispatcher.engine.connected(self._session, dispatcher.clock())
 
@@ -194,20 +198,51 @@ class StockSide:
     def _request(self, payload: bytes) -> None:
         if self._plan is not None:
             raise ProtocolError("request", "a second request before the reply to the first")
+        if len(payload) <= _REQUEST_BYTES and (plan := self._known.get(payload)) is not None:
+            self._carry_out(plan, ())
+            return
+        if (at := value_at(payload)) and self._persistent and self._stored(payload, at):
+            return
         if len(payload) > _AT_ONCE_BYTES and not (len(payload) <= _PLAIN_BYTES and is_plain(payload)):
             self._plan = _ELSEWHERE
             self._dispatcher.beside.run(lambda: self._open(payload))
             return
         try:
-            self._act(self._start(*(self._known.get(payload) or self._read(payload))))
+            outcome = self._start(*read_request(payload))
+            if self._persistent and len(payload) <= _REQUEST_BYTES:
+                self._note(payload, outcome)
+            self._act(outcome)
         except Exception as err:  # noqa: BLE001 - whatever it is, the peer is told and the server goes on
             self._reply_failure(err, None)
 
-    def _read(self, payload: bytes) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:
-        request = read_request(payload)
-        if len(payload) <= _REQUEST_BYTES and len(self._known) < _REQUESTS and not (request[2] or request[3]):
-            self._known[payload] = request
-        return request
+    def _stored(self, payload: bytes, at: int) -> bool:
+        """Store the value that begins at `at` as it is; tell whether that can be done."""
+        head = payload[HEAD_AT:at]
+        plan = self._stores.get(head) or self._find_store(head)
+        value = None if plan is None else cut_value(payload, at)
+        if plan is None or value is None:
+            return False
+        self._carry_out(plan, [value])
+        return True
+
+    def _find_store(self, head: bytes) -> Plan | None:
+        """Return the plan of a method that stores its argument; None: it is another."""
+        ident, method = names_in(head) or ("", "")
+        kind = self._kinds.get(ident) or self._dispatcher.engine.kind_of(ident)
+        if kind not in FACES or method not in FACES[kind].STORES:
+            return None
+        plan: Plan = FACES[kind](ident).invoke(method, (None,), {})
+        if len(self._stores) < _REQUESTS:
+            self._stores[head] = plan
+        return plan
+
+    def _note(self, payload: bytes, plan: Any) -> None:
+        """Keep the plan of a request that may come again, if it is the same then."""
+        if plan is _ELSEWHERE or type(plan) is not Plan or len(self._known) == _REQUESTS:
+            return
+        again = plan.key is None and not plan.values and getattr(plan.then, "__closure__", plan) is None
+        if again and all(type(arg) in _PLAIN for arg in plan.args):
+            self._known[payload] = plan
 
     def _open(self, payload: bytes) -> Callable[[], None]:
         """Open a large request, beside the loop; return what is left to do."""
@@ -257,15 +292,16 @@ class StockSide:
         """Carry a plan out, or send a result."""
         if outcome is _ELSEWHERE:
             self._plan = _ELSEWHERE
-            return
-        if not isinstance(outcome, Plan):
+        elif isinstance(outcome, Plan):
+            self._carry_out(outcome, outcome.values)
+        else:
             self._send_result(outcome)
-            return
-        self._plan = outcome
+
+    def _carry_out(self, plan: Plan, values: Sequence[Blob]) -> None:
+        """Have the engine do it, with these values."""
+        self._plan = plan
         lane = self._lane
-        call = Call(
-            BY_NAME[outcome.op], outcome.target, outcome.args, outcome.values, lane, lane.last_number + 1
-        )
+        call = Call(BY_NAME[plan.op], plan.target, plan.args.copy(), values, lane, lane.last_number + 1)
         if lane.unsettled:
             lane.settle_all()
         lane.admit(call)
@@ -279,8 +315,11 @@ class StockSide:
         if call.error is not None:
             self._fail(plan, call.error)
             return
-        if plan.then is only and (data := pair_around(call.out[0])):
-            self._transport.send(stock_frame(data))
+        if plan.then is nothing:
+            self._transport.send(_NOTHING)
+            return
+        if plan.then is only and (pieces := pair_around(call.out[0])):
+            self._transport.send(pieces)
             return
         if len(call.out) > _MANY or (type(call.result) is list and len(call.result) > _MANY):
             self._plan, result, out = _ELSEWHERE, call.result, call.out

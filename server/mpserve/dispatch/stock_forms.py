@@ -9,6 +9,7 @@ from mpserve.dispatch.faces import Plan
 from mpshared import errors, symbolic
 from mpshared.symbolic import DEFAULT, Global, How, Stub, Verb
 from mpshared.wire.errors import ProtocolError
+from mpshared.wire.framing import frame_header
 
 if TYPE_CHECKING:
     from mpshared.values import Blob
@@ -29,19 +30,20 @@ PAIR: Final = b"\x80\x04\x8c\x07#RETURN"
 """The beginning of a reply; a value follows, as an opcode that makes it."""
 PAIR_ENDS: Final = b"\x86."
 _PICKLE: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_WITHIN_BYTES: Final = 1 << 12
+_JOINED_BYTES: Final = 4 << 10
+"""A message that is larger is not copied together."""
 _ARGUMENTS: Final = frozenset({tuple, list, str})
 """Types of what comes as arguments: tuples, but `_callmethod("get", "a")` has always worked."""
 
 
-def pair_around(blob: Blob) -> bytes:
-    """Return the reply with this value, whose pickle becomes a part of the reply's; b"" where that is not
-    done: a large one would be copied.
-    """
-    if type(blob) is not bytes or len(blob) > _WITHIN_BYTES:
-        return b""
-    whole = blob.startswith(_PICKLE) and blob.endswith(b".")
-    return b"".join((PAIR, blob[:-1], PAIR_ENDS)) if whole else b""
+def pair_around(blob: Blob) -> list[bytes]:
+    """Return the message with this value, whose pickle becomes a part of it; [] where that cannot be."""
+    if type(blob) is not bytes or not (blob.startswith(_PICKLE) and blob.endswith(b".")):
+        return []
+    size = len(blob) - 1 + len(PAIR) + len(PAIR_ENDS)
+    if size <= _JOINED_BYTES:
+        return [b"".join((frame_header(size), PAIR, blob[:-1], PAIR_ENDS))]
+    return [frame_header(size), PAIR, memoryview(blob)[:-1], PAIR_ENDS]  # type: ignore[list-item]
 
 
 def no_object(ident: Any) -> errors.NoSuchObject:

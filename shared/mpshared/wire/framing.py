@@ -20,7 +20,7 @@ from typing import Final
 from mpshared.wire.assembler import Assembler
 from mpshared.wire.errors import ProtocolError
 
-__all__ = ["HEADER_BYTES", "FrameReader", "encode_frame", "join_frame"]
+__all__ = ["HEADER_BYTES", "FrameReader", "encode_frame", "frame_header", "join_frame"]
 
 _SHORT: Final = struct.Struct("!i")
 _LONG: Final = struct.Struct("!iQ")
@@ -37,10 +37,15 @@ def join_frame(payload: bytes) -> bytes:
     return b"".join(encode_frame(payload))
 
 
+def frame_header(size: int) -> bytes:
+    """Return what stands before a payload of `size` bytes."""
+    return _SHORT.pack(size) if size <= _SHORT_MAX else _LONG.pack(-1, size)
+
+
 def encode_frame(payload: bytes) -> list[bytes]:
     """Return one frame: a single piece up to 16 KiB of payload, else header and payload, uncopied."""
     size = len(payload)
-    header = _SHORT.pack(size) if size <= _SHORT_MAX else _LONG.pack(-1, size)
+    header = frame_header(size)
     return [header + payload] if size <= _JOINED_MAX_BYTES else [header, payload]
 
 

@@ -84,6 +84,8 @@ class Face:
     """
 
     EXPOSED: ClassVar[tuple[str, ...]] = ()
+    STORES: ClassVar[frozenset[str]] = frozenset()
+    """Methods that store their one argument, and do nothing else with it."""
     kind: ClassVar[str] = ""
     title: ClassVar[str] = ""
     """What messages about wrong arguments call the class."""

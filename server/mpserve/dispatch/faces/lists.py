@@ -34,6 +34,7 @@ class ListFace(Face):
         "__mul__", "__reversed__", "__rmul__", "__setitem__", "append", "clear", "copy", "count", "extend",
         "index", "insert", "pop", "remove", "reverse", "sort",
     )  # fmt: skip
+    STORES: ClassVar = frozenset({"append"})
 
     def m__getitem__(self, index: Any, /) -> Any:
         if isinstance(index, slice):

@@ -41,6 +41,7 @@ class QueueFace(Face):
         "shutdown",
         "task_done",
     )
+    STORES: ClassVar = frozenset({"put", "put_nowait"})
 
     def put(self, item: Any, block: Any = True, timeout: Any = None) -> Any:
         return self._plan("put", _wait_s(block, timeout), values=[store(item)], then=nothing)
