@@ -119,7 +119,7 @@ class Mutex(Machine):
         """
         if self.holder is None:
             self._hand_to(fx, call)
-        elif self._is_refused():
+        elif self.abandoned and self._is_refused():
             raise self._is_abandoned()
         elif timeout_s == 0:
             fx.reply(call, False)
@@ -235,8 +235,10 @@ class Mutex(Machine):
     # -- ownership -------------------------------------------------------------------------------
 
     def _hand_to(self, fx: Effects, call: Call) -> None:
-        claim = None if call.waiter is None else call.waiter.note
-        self.acquirers.forget(call)
+        claim = None
+        if call.waiter is not None:
+            claim = call.waiter.note
+            self.acquirers.forget(call)
         self._make_holder(fx, call, 1 if claim is None else claim.levels)
         call.took = self.fence
         if claim is None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from mpserve.core.mutex import Mutex
-from mpserve.core.owner import Owner
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -35,9 +34,11 @@ class Lock(Mutex):
 
         Cost: O(1). Source: threading.Lock.release.
         """
-        if self.holder is None or self._is_refused():
+        if self.holder is None or (self.abandoned and self._is_refused()):
             raise self._refuse_release()
-        self.is_signal = self.is_signal or self.holder != Owner.of(call)
+        lane = call.lane
+        if self.holder != (lane.session.id, lane.number):
+            self.is_signal = True
         self._pass_on(fx)
         fx.reply(call)
 

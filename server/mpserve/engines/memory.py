@@ -91,13 +91,15 @@ class MemoryEngine(Engine):
                     method(fx, call, *args)
         except Exception as err:  # noqa: BLE001 - one call's failure must not become everybody's
             self._failed(call, err)
-        if len(fx.answered) == 1 and not (fx.ended or fx.closed or fx.kept or self.room.lot.line):
+        if fx.ended or fx.closed or fx.kept or fx.events or self.room.lot.line:
+            self._finish_turn()
+        elif len(fx.answered) == 1:
             answered = fx.answered.pop()
             out = answered.out
             if out and (len(out) > 1 or type(out[0]) is not bytes):
                 self._give_references(answered)
             self.deliver(answered)
-        else:
+        elif fx.answered:
             self._finish_turn()
 
     def _failed(self, call: Call, err: Exception) -> None:
@@ -185,7 +187,8 @@ class MemoryEngine(Engine):
                 if call.out and call.lane.running is call:
                     self._give_references(call)
             delivered += answered
-            self._end_the_dead()
+            if fx.ended or fx.closed:
+                self._end_the_dead()
             if fx.kept:
                 self._safely("counting references", self.catalogue.apply_kept, fx)
         if fx.events:

@@ -195,7 +195,10 @@ class Peer:
 
     def writable(self) -> None:
         """Write what the socket takes."""
-        outbox = self._outbox
+        outbox, side = self._outbox, self.side
+        is_calm = self._interest == READ and not self._closing and (side is None or not side.attentive)
+        if is_calm and outbox.size_bytes and outbox.sent_at_once(self._sock):
+            return
         before = outbox.size_bytes
         try:
             outbox.flush(self._sock)
