@@ -3,17 +3,22 @@
 RULES
 * Worth it is what brings one peer, and one of the last two: who is called by many has always something to do,
   and would only take the processor from them.
+* Of those who sleep while they wait (`sleepers`) three are many already: each has to be woken, and they need
+  the processor that the server would look on.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mpshared.spinning import GAP_S, VAIN_MAX, Spin
 
 __all__ = ["Awake", "Ready"]
+
+_CROWD: Final = 8
+"""For so many times no looking is worth it after a third one, who sleeps, has called."""
 
 Ready: TypeAlias = list[tuple[int, int]]
 """Descriptors, and what is the matter with each."""
@@ -30,14 +35,17 @@ class Awake:
         self._clock = clock
         self._spin = Spin(spin_s)
         self._last = self._last_but_one = -1
+        self._crowd = 0
+        self.sleepers: set[int] = set()
+        """Descriptors of those who do not look awake for an answer."""
 
     def wait(self, sleep_s: float) -> Ready:
         """Return what is ready, after `sleep_s` at the latest."""
         if self._spin.resting:
             self._spin.resting -= 1
             ready = self._wait(sleep_s)
-            if ready and ready[0][0] != self._last:
-                self._last, self._last_but_one = ready[0][0], self._last
+            if ready:
+                self._note(ready[0][0])
             return ready
         if ready := self._look(sleep_s):
             return ready
@@ -65,9 +73,16 @@ class Awake:
 
     def _learn(self, ready: Ready, took_s: float) -> None:
         fd = ready[0][0]
-        if len(ready) > 1 or took_s > GAP_S or fd not in {self._last, self._last_but_one}:
+        if len(ready) > 1 or took_s > GAP_S or self._crowd or fd not in {self._last, self._last_but_one}:
             self._spin.missed()
         else:
             self._spin.found()
+        self._note(fd)
+
+    def _note(self, fd: int) -> None:
+        if self._crowd:
+            self._crowd -= 1
         if fd != self._last:
+            if fd != self._last_but_one and fd in self.sleepers:
+                self._crowd = _CROWD
             self._last, self._last_but_one = fd, self._last

@@ -59,7 +59,8 @@ class Loop:
         self.clock = clock
         self.timed: list[Timed] = []
         self._poller: Poller = make_poller()
-        self._wait = Awake(self._poller.wait, spin_s).wait if spin_s else self._poller.wait
+        self._awake = Awake(self._poller.wait, spin_s)
+        self._wait = self._awake.wait if spin_s else self._poller.wait
         self._handlers: dict[int, Handler] = {}
         self.dirty: dict[Handler, None] = {}
         """Who has something to write, in order."""
@@ -86,10 +87,15 @@ class Loop:
         """Watch `fd` for something else."""
         self._poller.change(fd, interest)
 
+    def note_sleeper(self, fd: int) -> None:
+        """Note that who is at `fd` sleeps whenever it waits; see `Awake`."""
+        self._awake.sleepers.add(fd)
+
     def forget(self, fd: int, handler: Handler) -> None:
         """Stop watching; before the descriptor is closed."""
         if self._handlers.pop(fd, None) is not None:
             self._poller.forget(fd)
+            self._awake.sleepers.discard(fd)
         self.dirty.pop(handler, None)
 
     def mark_dirty(self, handler: Handler) -> None:

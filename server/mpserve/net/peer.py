@@ -110,6 +110,8 @@ class Peer:
         self.side: Side | None = None
         """Who gets the bytes; set by the listener, first the greeting, then the side that authenticated."""
         loop.watch(self._fd, self)
+        if self._is_tcp:
+            loop.note_sleeper(self._fd)
 
     # -- in --------------------------------------------------------------------------------------
 
