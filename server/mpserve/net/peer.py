@@ -142,8 +142,10 @@ class Peer:
             return
         now = self.side  # the greeting may have given way, or nobody speaks here any more
         if outbox.size_bytes:
-            if now is None or now.attentive or not outbox.sent_at_once(self._sock):
+            if now is None or not outbox.sent_at_once(self._sock):
                 self.writable()
+            elif now.attentive:
+                now.drained()
         elif self._is_tcp and now is not None and now.starved():
             self._acknowledge_quickly()
 
