@@ -1,24 +1,48 @@
-"""Waiting for an answer: awake for a while where that is worth it (`mpshared.spinning`), then asleep."""
+"""Waiting for an answer: awake for a while where that is worth it (`mpshared.spinning`), then asleep.
+
+RULES
+* Who sleeps at a Unix socket of Linux does so in `poll`, which says what it waits for. Each read of the
+  other end wakes whoever sleeps in `recv` (`unix_write_space`: it may write again), for nothing: one
+  change of process more for each call, and on two processors a signal from one to the other.
+"""
 
 from __future__ import annotations
 
+import select
 import socket
+import sys
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mpshared.spinning import GAP_S, VAIN_MAX
 
 if TYPE_CHECKING:
     from mpshared.spinning import Spin
 
-__all__ = ["CAN_LOOK", "RECV_BYTES", "receive"]
+__all__ = ["CAN_LOOK", "RECV_BYTES", "Sleep", "receive", "sleep_at"]
+
+Sleep: TypeAlias = Callable[[], object]
 
 RECV_BYTES: Final = 1 << 16
 CAN_LOOK: Final = hasattr(socket, "MSG_DONTWAIT") and hasattr(socket, "AF_UNIX")
 """Whether this system can read without waiting from a socket that otherwise waits, of its own machine."""
 
 
-def receive(sock: socket.socket, spin: Spin) -> bytes:
+def _at_once() -> None:
+    """Leave it to `recv` to sleep."""
+
+
+def sleep_at(sock: socket.socket) -> Sleep:
+    """Return what sleeps, on a socket of this machine, until there is something to read."""
+    if sys.platform != "linux":
+        return _at_once
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return poll.poll
+
+
+def receive(sock: socket.socket, spin: Spin, sleep: Sleep) -> bytes:
     """Return what comes next on a socket that waits; b"" at its end.
 
     Raises:
@@ -26,7 +50,14 @@ def receive(sock: socket.socket, spin: Spin) -> bytes:
     """
     if spin.resting:
         spin.resting -= 1
-        return sock.recv(RECV_BYTES)
+    elif spin.for_s and (data := _look(sock, spin)) is not None:
+        return data
+    sleep()
+    return sock.recv(RECV_BYTES)
+
+
+def _look(sock: socket.socket, spin: Spin) -> bytes | None:
+    """Return what comes while it may be looked for, None if nothing does."""
     now_s = time.perf_counter()
     until_s = now_s + spin.for_s
     while now_s < until_s:
@@ -44,7 +75,6 @@ def receive(sock: socket.socket, spin: Spin) -> bytes:
         before_s, now_s = now_s, time.perf_counter()
         if now_s - before_s > GAP_S:
             spin.missed()
-            break
-    else:
-        spin.missed(VAIN_MAX)
-    return sock.recv(RECV_BYTES)
+            return None
+    spin.missed(VAIN_MAX)
+    return None

@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mpclient.awake import CAN_LOOK, RECV_BYTES, receive
+from mpclient.awake import CAN_LOOK, RECV_BYTES, Sleep, receive, sleep_at
 from mpshared.address import UNIX_SEND_BYTES, Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
 from mpshared.spinning import SPIN_MAX_S, Spin, can_spin
@@ -217,7 +217,7 @@ def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
 class Connection:
     """Frames over one socket."""
 
-    __slots__ = ("_decoder", "_early", "_sock", "_spin", "_spin_parked", "output_sent")
+    __slots__ = ("_decoder", "_early", "_sleep", "_sock", "_spin", "_spin_parked", "output_sent")
 
     def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
@@ -226,6 +226,8 @@ class Connection:
         """What came before the answer to ATTACH, in order."""
         self._spin = self._spin_parked = Spin(0.0)
         """For calls that are answered at once, and for those that wait for other clients."""
+        self._sleep: Sleep | None = None
+        """For a socket of this machine."""
         self.output_sent = 0
         """The number of the last OUTPUT frame that was sent here; see `outgoing`."""
         if received:
@@ -261,7 +263,7 @@ class Connection:
         spin = self._spin_parked if may_park else self._spin
         try:
             sock.sendall(pieces[0])
-            data = receive(sock, spin) if spin.for_s else sock.recv(RECV_BYTES)
+            data = sock.recv(RECV_BYTES) if self._sleep is None else receive(sock, spin, self._sleep)
         except OSError as err:
             let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
@@ -304,6 +306,8 @@ class Connection:
     def _read(self, size: int) -> bytes:
         """Return what comes next on the socket, as it comes."""
         try:
+            if self._sleep is not None:
+                self._sleep()
             data = self._sock.recv(size)
         except OSError as err:
             let_pass(err)
@@ -356,9 +360,10 @@ class Connection:
         self._early = early
         self._sock.settimeout(None)
         answer = check_attached(event.body)
-        if CAN_LOOK and self._sock.family == socket.AF_UNIX and can_spin():
-            spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0))
+        if CAN_LOOK and self._sock.family == socket.AF_UNIX:
+            spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0)) if can_spin() else 0.0
             self._spin, self._spin_parked = Spin(spin_s), Spin(spin_s)
+            self._sleep = sleep_at(self._sock)
         return answer
 
     def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event], TlsMachine | None]:

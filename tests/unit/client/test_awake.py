@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpclient.awake import receive
+from mpclient.awake import receive, sleep_at
 from mpshared.spinning import Spin
 
 LONG_S = 30.0
@@ -33,7 +33,7 @@ def ends():
 def test_what_is_there_is_found(ends):
     spin = Spin(LONG_S)
     ends[1].send(b"answer")
-    assert receive(ends[0], spin) == b"answer"
+    assert receive(ends[0], spin, sleep_at(ends[0])) == b"answer"
     assert spin.resting == 0
 
 
@@ -48,7 +48,7 @@ def test_what_comes_later_is_slept_for(ends, monkeypatch):
         return now_s
 
     monkeypatch.setattr("mpclient.awake.time", SimpleNamespace(perf_counter=clock))
-    assert receive(ends[0], spin) == b"answer"
+    assert receive(ends[0], spin, sleep_at(ends[0])) == b"answer"
     assert spin.resting == 1
     sender.join()
 
@@ -57,13 +57,27 @@ def test_who_rests_does_not_look(ends):
     spin = Spin(LONG_S)
     spin.missed()
     ends[1].send(b"answer")
-    assert receive(ends[0], spin) == b"answer"
+    assert receive(ends[0], spin, sleep_at(ends[0])) == b"answer"
     assert spin.resting == 0
+
+
+def test_who_never_looks_sleeps(ends):
+    sender = threading.Timer(0.02, ends[1].send, (b"answer",))
+    sender.start()
+    assert receive(ends[0], Spin(0.0), sleep_at(ends[0])) == b"answer"
+    sender.join()
+
+
+def test_the_end_of_the_connection_ends_sleep(ends):
+    sender = threading.Timer(0.02, ends[0].shutdown, (socket.SHUT_RDWR,))  # as `Connection.interrupt`
+    sender.start()
+    assert receive(ends[0], Spin(0.0), sleep_at(ends[0])) == b""
+    sender.join()
 
 
 def test_the_end_of_the_connection_is_found(ends):
     ends[1].close()
-    assert receive(ends[0], Spin(LONG_S)) == b""
+    assert receive(ends[0], Spin(LONG_S), sleep_at(ends[0])) == b""
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, BlockingIOError])
@@ -86,7 +100,7 @@ def receive_once_awake(sock):
     """Look for a millisecond, or until a handler raises; never sleep."""
     sock.settimeout(0.0)  # so that what would sleep fails instead
     try:
-        receive(sock, Spin(0.001))
+        receive(sock, Spin(0.001), lambda: None)
     except BlockingIOError as err:
         if err.args == ("by the handler",):
             raise
