@@ -36,6 +36,7 @@ from mpshared.values import (
     PICKLE,
     Blob,
     PickledKey,
+    Pieces,
     Value,
     by_value_tag,
     needs_python,
@@ -131,11 +132,14 @@ class _Pieces(list[bytes]):
     __slots__ = ()
     write = list.append
 
-    def joined(self) -> bytes:
+    def pickle(self, *, whole: bool) -> bytes:
+        """Return the pickle, as `Pieces` unless it has to be `whole`, or is of what its owner may change."""
         if len(self) == 1:
             return self[0]
         keep_freed()
-        return b"".join(self)
+        if whole or {*map(type, self)} != {bytes}:
+            return b"".join(self)
+        return Pieces(self)  # type: ignore[return-value]  # as good as bytes
 
 
 class _Pickler(pickle.Pickler):
@@ -195,8 +199,8 @@ def importable(thing: type | FunctionType) -> bool:
     return found is thing
 
 
-def dumps(obj: object, session: SessionBase) -> Blob:
-    """Pickle a user's value for `session`'s server.
+def dumps(obj: object, session: SessionBase, *, whole: bool = True) -> Blob:
+    """Pickle a user's value for `session`'s server; who only sends it need not have it `whole`.
 
     Raises:
         Whatever the object's own pickling raises; `TypeError` or `pickle.PicklingError` for what cannot be
@@ -207,7 +211,7 @@ def dumps(obj: object, session: SessionBase) -> Blob:
     kind = type(obj)
     if kind in PLAIN:
         if kind in _LONG and len(obj) >= BUFFER_BYTES:  # type: ignore[arg-type]  # `is_long`, at hand
-            return _dumps_long(obj)
+            return _dumps_long(obj, whole=whole)
         return pickle.dumps(obj, _PROTOCOL)
     pickler, _own.pickler = _own.pickler, None
     if pickler is None:
@@ -221,7 +225,7 @@ def dumps(obj: object, session: SessionBase) -> Blob:
         # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of
         # them.
         return _dumps_by_value(obj, session)
-    return _taken(pickler)
+    return _taken(pickler, whole=whole)
 
 
 class _Own(threading.local):
@@ -234,11 +238,11 @@ class _Own(threading.local):
 _own = _Own()
 
 
-def _taken(pickler: _Pickler) -> Blob:
+def _taken(pickler: _Pickler, *, whole: bool) -> Blob:
     """Take what was written; put the pickler back where it is soon clean."""
     pieces, writer = pickler.pieces, pickler.writer
     if len(pieces) > 1 or writer.refs or writer.buffers:
-        return writer.blob(PICKLE, pieces.joined())
+        return writer.blob(PICKLE, pieces.pickle(whole=whole or bool(writer.refs or writer.buffers)))
     data = pieces[0]
     if len(data) <= _KEPT_BYTES:
         pickler.clear_memo()
@@ -253,11 +257,11 @@ def is_long(obj: object) -> bool:
     return type(obj) in _LONG and len(obj) >= BUFFER_BYTES  # type: ignore[arg-type]
 
 
-def _dumps_long(obj: object) -> bytes:
+def _dumps_long(obj: object, *, whole: bool) -> bytes:
     """Pickle a long plain value; `pickle.dumps` would have memory mapped for it, twice, and given back."""
     pieces = _Pieces()
     pickle.Pickler(pieces, _PROTOCOL).dump(obj)
-    return pieces.joined()
+    return pieces.pickle(whole=whole)
 
 
 def own_buffers(blob: Blob) -> Blob:

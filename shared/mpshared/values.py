@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "VALUES_MOST",
     "Blob",
     "PickledKey",
+    "Pieces",
     "Value",
     "by_value_tag",
     "data_of",
@@ -68,6 +69,32 @@ Blob: TypeAlias = bytes | Value
 """Any stored value. Plain ``bytes`` means `PICKLE` with no buffers and no refs."""
 
 
+class Pieces:
+    """A large plain pickle on its way out, as its pickler wrote it: its largest pieces are the user's own.
+
+    For what is sent and not looked at; it may stand for a `Blob` there.
+    """
+
+    __slots__ = ("parts", "size")
+
+    tag = PICKLE
+    buffers: tuple[bytes, ...] = ()
+    refs: tuple[str, ...] = ()
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self.parts = parts
+        self.size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        """Return the size in bytes."""
+        return self.size
+
+    @property
+    def data(self) -> bytes:
+        """The pickle, joined: a copy."""
+        return b"".join(self.parts)
+
+
 class PickledKey(bytes):
     """A dict key or set member that is not a plain scalar: its pickle. Scalars travel as themselves."""
 
@@ -97,9 +124,11 @@ def data_of(blob: Blob) -> bytes:
     return blob if isinstance(blob, bytes) else blob.data
 
 
-def size_bytes(blob: Blob) -> int:
+def size_bytes(blob: Blob | Pieces) -> int:
     """Return how much of a message `blob` takes, without its envelope."""
-    return len(blob) if isinstance(blob, bytes) else len(blob.data) + sum(map(len, blob.buffers))
+    if isinstance(blob, bytes):
+        return len(blob)
+    return blob.size if type(blob) is Pieces else len(blob.data) + sum(map(len, blob.buffers))
 
 
 def ref_ids(blobs: Iterable[Blob]) -> list[str]:

@@ -84,7 +84,7 @@ class Queue(Proxy):
             ValueError: A negative timeout; or this program closed the queue.
         """
         timeout_s = queue_timeout(block, timeout)
-        blob = dumps(obj, self._handle.session)
+        blob = dumps(obj, self._handle.session, whole=self._buffer is not None)
         if self._closed:
             self._check_open()
         if self._buffer is not None:

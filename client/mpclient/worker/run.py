@@ -51,7 +51,7 @@ class Runner:
 
     def _pickled(self, task: object, answer: object) -> tuple[Blob, Any]:
         try:
-            result = dumps(answer, self._session)
+            result = dumps(answer, self._session, whole=False)
         except BaseException as err:  # noqa: BLE001 - users' __reduce__ and __getstate__
             return self._failures.unpicklable(task, answer, err), None
         if type(result) is bytes or not result.refs:  # type: ignore[union-attr]

@@ -119,7 +119,7 @@ class PoolRunner:
 
     def _pickled(self, function: object, answer: object) -> tuple[Blob, Any]:
         try:
-            result = dumps(answer, self._session)
+            result = dumps(answer, self._session, whole=False)
         except BaseException as err:  # noqa: BLE001 - users' __reduce__ and __getstate__
             return self._failures.not_sent(function, answer, err, self._session), None
         return (result, None) if type(result) is bytes else _kept(result, answer)

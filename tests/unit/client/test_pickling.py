@@ -13,6 +13,7 @@ import sys
 import types
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,17 @@ from mpclient.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads,
 from mpclient.session import Session
 from mpshared.address import Address
 from mpshared.errors import BadValue
-from mpshared.values import BY_VALUE, NONE, PICKLE, PickledKey, Value, by_value_tag, needs_python, tag_of
+from mpshared.values import (
+    BY_VALUE,
+    NONE,
+    PICKLE,
+    PickledKey,
+    Pieces,
+    Value,
+    by_value_tag,
+    needs_python,
+    tag_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +138,32 @@ def test_large_buffers_travel_beside(session):
     received = Value(blob.tag, blob.data, tuple(bytes(b) for b in blob.buffers))
     opened = loads(received, session)
     assert opened == [bytearray(BUFFER_BYTES), bytearray(BUFFER_BYTES - 1)]
+
+
+LONG = bytes(1 << 20)
+
+
+@pytest.mark.parametrize("value", [LONG, "x" * len(LONG), [1, LONG, LONG + b"other", "end"]])
+def test_what_is_only_sent_stays_in_pieces(value, session):
+    pieces: Any = dumps(value, session, whole=False)
+    assert type(pieces) is Pieces
+    assert pieces.data == dumps(value, session)
+    assert loads(pieces.data, session) == value
+    assert LONG not in [value, *value] or any(part is LONG for part in pieces.parts)
+
+
+@pytest.mark.parametrize("value", ["short", [1], bytearray(LONG), [LONG, bytearray(LONG)]])
+def test_what_is_small_or_may_be_changed_is_whole_all_the_same(value, session):
+    blob = dumps(value, session, whole=False)
+    assert type(blob) is bytes
+    assert loads(blob, session) == value
+
+
+def test_what_has_more_than_a_pickle_is_whole_beside_it(session):
+    large = array.array("d", [0.5] * BUFFER_BYTES)
+    blob = dumps([LONG, pickle.PickleBuffer(large)], session, whole=False)
+    assert type(blob) is Value
+    assert type(blob.data) is bytes
 
 
 def test_buffers_that_are_not_contiguous_stay_inside(session):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mpshared.values import BY_VALUE, PickledKey, Value
+from mpshared.values import BY_VALUE, PickledKey, Pieces, Value, size_bytes
 from mpshared.wire.errors import CannotSend, MessageTooLarge, ProtocolError
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import (
@@ -122,6 +122,17 @@ def test_small_values_leave_in_one_piece_and_large_ones_are_not_copied():
     pieces = encode_call(1, 1, 1, 0, "t", [], [b"a", b"b", large, b"c", b"d", large])
     assert [piece is large for piece in pieces] == [False, True, False, True]
     assert pieces[2] == b"cd"
+
+
+@pytest.mark.parametrize("others", [(), (b"other", VALUE)])
+def test_a_value_in_pieces_travels_as_one(others):
+    large = b"L" * SEPARATE_BYTES
+    value = Pieces([b"begin", large, b"end"])
+    pieces = encode_call(1, 1, 1, 0, "t", [], [value, *others])  # type: ignore[list-item]
+    assert [piece for piece in pieces if piece is large]
+    (call,) = decode(b"".join(pieces))
+    assert call.blobs == (value.data, *others)
+    assert size_bytes(value) == len(call.blobs[0])
 
 
 def test_many_small_values_of_a_large_batch_are_joined():

@@ -46,7 +46,7 @@ from enum import IntEnum
 from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from mpshared.values import VALUES_MOST, Blob, Value
+from mpshared.values import VALUES_MOST, Blob, Pieces, Value
 from mpshared.wire.assembler import Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
 from mpshared.wire.own.pack import (
@@ -184,6 +184,7 @@ _KNOWN: Final[dict[bytes, tuple[Any, int]]] = {
     **{head: (None, size) for size, head in enumerate(_ONE) if size},
 }
 """What these heads say: the result, and how many bytes of one value follow."""
+_COMPOUND: Final = frozenset({Value, Pieces})
 _CONTAINERS: Final = frozenset({list, dict})
 _NONE: Final[list[Any]] = []
 _NOT_THREE: Final = (*UNREADABLE, TypeError)
@@ -263,12 +264,11 @@ def encode_control(
     return _frame(kind, 0, lane, number, ack, _NIL if body is None else pack(body), ())
 
 
-def _describe(blobs: Sequence[Blob]) -> tuple[list[Any], Sequence[bytes]]:
+def _describe(blobs: Sequence[Blob | Pieces]) -> tuple[list[Any], Sequence[bytes]]:
     """Return the metas of some values, and their bytes."""
     if len(blobs) == 1 and type(blobs[0]) is bytes:
         return [len(blobs[0])], blobs  # type: ignore[return-value]
-    kinds = {*map(type, blobs)}
-    if Value not in kinds:
+    if _COMPOUND.isdisjoint(map(type, blobs)):
         return [*map(len, blobs)], blobs  # type: ignore[return-value]
     metas: list[Any] = []
     parts: list[bytes] = []
@@ -278,7 +278,7 @@ def _describe(blobs: Sequence[Blob]) -> tuple[list[Any], Sequence[bytes]]:
             parts += (blob.data, *blob.buffers)
         else:
             metas.append(len(blob))
-            parts.append(blob)  # type: ignore[arg-type]
+            parts += blob.parts if type(blob) is Pieces else (blob,)  # type: ignore[arg-type]
     return metas, parts
 
 
