@@ -85,11 +85,10 @@ class Queue(QueueGetters):
             return
         if call.blobs:
             self.change(fx, "put", call.blobs)
-        fx.reply(call)
-        if self.servers and not self.maxsize and len(call.blobs) == 1 and self.gathers(fx, call):
-            return
-        if self.getters.line:
+        alone = self.servers and not self.maxsize and len(call.blobs) == 1
+        if not (alone and self.gathers(fx, call)) and self.getters.line:
             self.settle(fx)
+        fx.reply(call)  # after those who waited for it: a worker is at the job while this answer travels
 
     put_many = put
 
