@@ -62,8 +62,11 @@ Entry: TypeAlias = Record | Answer
 
 
 def encode(entries: Iterable[Entry]) -> tuple[bytes, int]:
-    """Return a row and its checksum. Cost: one pass of msgpack."""
-    rows = [(_ANSWER, *entry) if type(entry) is Answer else (_RECORD, *entry) for entry in entries]
+    """Return a row and its checksum. Cost: one pass of msgpack, which asks `_plain` about each tuple."""
+    rows = [
+        [_ANSWER, *entry] if isinstance(entry, Answer) else [_RECORD, entry[0], entry[1], [*entry[2]]]
+        for entry in entries
+    ]
     data: bytes = msgpack.packb(rows, default=_plain, strict_types=True, use_bin_type=True)
     return data, zlib.crc32(data)
 
@@ -112,6 +115,8 @@ def _read_value(tag: Any, data: Any, buffers: Any, refs: Any) -> Value:
 def _plain(value: object) -> object:
     """Return what stands for what msgpack does not know."""
     kind = type(value)
+    if kind is tuple:
+        return list(value)  # type: ignore[call-overload]
     if kind is Value:
         return msgpack.ExtType(_VALUE, msgpack.packb([*map(_listed, value)], use_bin_type=True))  # type: ignore[call-overload]
     if kind is PickledKey:
