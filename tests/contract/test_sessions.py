@@ -161,6 +161,29 @@ class TestLiveness:
         rig.advance(TIMEOUT_S)
         assert not program.alive
 
+    def test_that_the_server_stood_counts_against_nobody(self, rig):
+        silent, lost, program = rig.program(), rig.program(), rig.program()
+        lane = program.thread()
+        lock = rig.open(lane, "lock")
+        lane.ask("lock.acquire", lock, None)
+        lane.lose()
+        rig.advance(TIMEOUT_S * 0.9)
+        program.beat()
+        lost.beat()
+        lost.lose_all()
+        stood_s = TIMEOUT_S
+        rig.inner.sessions.excuse(rig.inner.fx, stood_s)
+        rig.now_s += stood_s
+        rig.advance(stood_s * 0.9)
+        assert silent.alive
+        assert lost.alive
+        assert program.alive
+        assert rig.machine(lock).owners()
+        rig.advance(stood_s * 0.2)
+        assert not silent.alive
+        assert not lost.alive
+        assert not rig.exists(lock)
+
     def test_two_that_die_together_leave_each_other_nothing(self, rig):
         one, two, other = rig.program(), rig.program(), rig.thread()
         lock = rig.open(other, "lock")

@@ -16,6 +16,7 @@ RULES
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class Sessions:
         """What is kept of sessions that may come back."""
         self._silence: dict[str, Timer] = {}
         """When each session was silent for too long."""
+        self._patient_until_s = -math.inf
+        """Before that nobody is given up; see `excuse`."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._live.values()))
@@ -141,25 +144,40 @@ class Sessions:
             if worker is not None and worker.info.supervisor == session.id:
                 worker.heard_s = fx.now_s
 
+    def excuse(self, fx: Effects, stood_s: float) -> None:
+        """Let it count against nobody that the server stood for so long after `now_s`, and heard nobody.
+
+        For as long again, and the grace period at least, nobody is given up.
+        """
+        self._patient_until_s = fx.now_s + stood_s + max(stood_s, self.grace_s)
+
     def _check_lost(self, fx: Effects, session: Session, since_s: float) -> None:
-        if not session.ended and session.connections == 0 and session.lost_s == since_s:
+        if session.ended or session.connections or session.lost_s != since_s:
+            return
+        if fx.now_s < self._patient_until_s:
+            fx.timers.add(self._patient_until_s, self._check_lost, session, since_s)
+        else:
             self.end(fx, session, f"it had no connection for {self.grace_s:g} s")
 
     def _watch(self, fx: Effects, session: Session) -> None:
-        due_s = session.heard_s + self.timeout_s
+        due_s = max(session.heard_s + self.timeout_s, self._patient_until_s)
         self._silence[session.id] = fx.timers.add(due_s, self._check_silence, session)
 
     def _check_silence(self, fx: Effects, session: Session) -> None:
         if session.ended:
             return
-        if fx.now_s >= session.heard_s + self.timeout_s:
+        if fx.now_s >= max(session.heard_s + self.timeout_s, self._patient_until_s):
             self.end(fx, session, f"it was silent for {self.timeout_s:g} s")
             self.tell_supervisor(fx, session, session.over)
         else:
             self._watch(fx, session)
 
     def _check_suspended(self, fx: Effects, lane: Lane, since_s: float) -> None:
-        if lane.suspended and lane.lost_s == since_s and not lane.session.ended:
+        if not lane.suspended or lane.lost_s != since_s or lane.session.ended:
+            return
+        if fx.now_s < self._patient_until_s:
+            fx.timers.add(self._patient_until_s, self._check_suspended, lane, since_s)
+        else:
             fx.closed.append(lane)
 
     def end(self, fx: Effects, session: Session, why: str) -> None:

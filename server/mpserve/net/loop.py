@@ -3,8 +3,9 @@
 RULES
 * A turn reads all ready peers first and writes afterwards: each peer gets its answers of a turn in one write.
 * What must happen once for all that a turn has read is done at its end, by `end_turn`, before the writing.
+  Who has that done may want more to be read before (`wants_more`).
 * Nothing that a handler does blocks. What must block runs elsewhere and comes back through
-  `call_soon_threadsafe`.
+  `call_soon_threadsafe`. Only `end_turn` may take what a quick disk does.
 * A handler that raises is our bug: it is logged and costs its own connection, never the server.
 """
 
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from mpserve.net.awake import Awake
+from mpserve.net.awake import Awake, Ready
 from mpserve.net.poll import READ, Poller, make_poller
 
 __all__ = ["Clock", "Handler", "Loop", "Timed"]
@@ -64,10 +65,14 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self.dirty: dict[Handler, None] = {}
         """Who has something to write, in order."""
-        self.end_turn: Callable[[], None] | None = None
+        self.wants_more: Callable[[], bool] | None = None
+        """Asked before each turn's end whether to read once more, what has come meanwhile."""
+        self.end_turn: Callable[[], bool] | None = None
+        """Tells whether the next turn is due at once."""
         self.trouble: Callable[[Exception], None] | None = None
         """Is told of exceptions that concern no descriptor; with None they end the loop."""
         self._calls: deque[Callable[[], None]] = deque()
+        self._hurries = False
         self._stopping = False
         self._waker, self._wakes = socket.socketpair()
         for end in (self._waker, self._wakes):
@@ -131,7 +136,17 @@ class Loop:
     def turn(self, longest_s: float | None) -> None:
         """Do one turn; wait for `longest_s` at most."""
         deadline_s = self._deadline_s()
-        for fd, event in self._wait(self._sleep_s(deadline_s, longest_s)):
+        self._act(self._wait(self._sleep_s(deadline_s, longest_s)))
+        if deadline_s is not None and deadline_s <= self.clock():
+            self._advance()
+        if self.end_turn is not None:
+            self._safely(self._end_turn)
+        if self.dirty:
+            self.write()
+
+    def _act(self, ready: Ready) -> None:
+        """Have what is ready read and written."""
+        for fd, event in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 try:
@@ -143,12 +158,13 @@ class Loop:
                     handler.broken(err)
             elif fd == self._wakes_fd:
                 self._woken()
-        if deadline_s is not None and deadline_s <= self.clock():
-            self._advance()
+
+    def _end_turn(self) -> None:
+        self._hurries = False
+        if self.wants_more is not None and self.wants_more():
+            self._act(self._poller.wait(0.0))
         if self.end_turn is not None:
-            self._safely(self.end_turn)
-        if self.dirty:
-            self.write()
+            self._hurries = self.end_turn()
 
     def write(self) -> None:
         """Let everybody write who has something to."""
@@ -193,7 +209,7 @@ class Loop:
         return first_s
 
     def _sleep_s(self, deadline_s: float | None, longest_s: float | None) -> float:
-        if self._calls or self.dirty:
+        if self._calls or self.dirty or self._hurries:
             return 0.0
         sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
         if deadline_s is None:

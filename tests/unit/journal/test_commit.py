@@ -1,4 +1,4 @@
-"""The commit thread: order, batches, and a disk that cannot be written.
+"""Commits, at once and by the thread: order, batches, and a disk that cannot be written.
 
 The disk's refusals are made up here; a disk that is really full is in tests/integration/test_journal.py.
 """
@@ -6,35 +6,12 @@ The disk's refusals are made up here; a disk that is really full is in tests/int
 from __future__ import annotations
 
 import queue
-import sqlite3
-import threading
 
 import pytest
+from tests.unit.journal.flaky import PATIENCE_S, FlakyStore, written
 
-from mpserve.engines.journal.codec import decode
-from mpserve.engines.journal.commit import BALLAST_BYTES, Committer, Turn
-from mpserve.engines.journal.store import Store, read_rows, state_files
-
-PATIENCE_S = 10.0
-
-
-class FlakyStore(Store):
-    """A store whose next writes can be made to fail, or to wait."""
-
-    def __init__(self, folder):
-        super().__init__(folder, "normal", ("server", "epoch"))
-        self.failures = 0
-        self.gate = threading.Event()
-        self.gate.set()
-        self.asked = threading.Event()
-
-    def append(self, rows):
-        self.asked.set()
-        assert self.gate.wait(PATIENCE_S)
-        if self.failures:
-            self.failures -= 1
-            raise sqlite3.OperationalError("database or disk is full")
-        super().append(rows)
+from mpserve.engines.journal import commit
+from mpserve.engines.journal.commit import AT_ONCE_BYTES, BALLAST_BYTES, HUNG_S, QUICK_S, Committer, Turn
 
 
 @pytest.fixture
@@ -64,16 +41,15 @@ def turn(name):
     return Turn([("ident", name, ())], [])
 
 
-def written(store):
-    found = [decode(row.data, row.checksum) for path in state_files(store.folder) for row in read_rows(path)]
-    return [verb for entries in found for _, verb, _ in entries]
+def verbs(store):
+    return [verb for entries in written(store) for _, verb, _ in entries]
 
 
 def test_a_turn_is_told_done_when_it_is_written(store, told, committer):
     first = turn("a")
     committer.put(first)
     assert told.get(timeout=PATIENCE_S) == [first]
-    assert written(store) == ["a"]
+    assert verbs(store) == ["a"]
 
 
 def test_turns_that_wait_are_written_together(store, told, committer):
@@ -84,7 +60,7 @@ def test_turns_that_wait_are_written_together(store, told, committer):
         committer.put(turn(name))
     store.gate.set()
     assert [len(told.get(timeout=PATIENCE_S)) for _ in range(2)] == [1, 3]
-    assert written(store) == ["a", "b", "c", "d"]
+    assert verbs(store) == ["a", "b", "c", "d"]
 
 
 def test_a_turn_without_changes_keeps_its_place(store, told, committer):
@@ -102,7 +78,7 @@ def test_a_job_is_done_between_the_turns_around_it(store, told, committer):
     committer.put(turn("a"))
     assert store.asked.wait(PATIENCE_S)
     committer.put(turn("b"))
-    committer.put(lambda store: told.put(written(store)))
+    committer.put(lambda store: told.put(verbs(store)))
     committer.put(turn("c"))
     store.gate.set()
     assert len(told.get(timeout=PATIENCE_S)) == 1
@@ -119,7 +95,7 @@ def test_what_cannot_be_written_waits_and_is_written_later(store, told, committe
     news = [told.get(timeout=PATIENCE_S) for _ in range(3)]
     assert "" in news
     assert [[name for _, name, _ in t.entries] for batch in news if batch for t in batch] == [["a"], ["b"]]
-    assert written(store) == ["a", "b"]
+    assert verbs(store) == ["a", "b"]
     assert not committer.failing
     assert (store.folder / "ballast").stat().st_size == BALLAST_BYTES
 
@@ -130,7 +106,7 @@ def test_closing_writes_what_waits(store, told):
         committer.put(turn(name))
     committer.start()
     assert committer.close()
-    assert written(store) == ["a", "b", "c"]
+    assert verbs(store) == ["a", "b", "c"]
 
 
 def test_closing_gives_up_what_cannot_be_written(store, told):
@@ -140,4 +116,63 @@ def test_closing_gives_up_what_cannot_be_written(store, told):
     committer.put(turn("a"))
     assert told.get(timeout=PATIENCE_S) == "database or disk is full"
     assert not committer.close()
-    assert written(store) == []
+    assert verbs(store) == []
+
+
+class TestAtOnce:
+    """What the loop writes itself, and what it leaves to the thread."""
+
+    @pytest.fixture(autouse=True)
+    def clock(self, store, monkeypatch):
+        monkeypatch.setattr(commit, "perf_counter", store.clock)
+
+    def test_it_is_durable_then_and_nobody_is_told(self, store, told, committer):
+        assert committer.write_at_once(turn("a")) is None
+        assert verbs(store) == ["a"]
+        assert told.empty()
+
+    def test_not_while_the_thread_writes(self, store, told, committer):
+        store.gate.clear()
+        committer.put(turn("a"))
+        assert store.asked.wait(PATIENCE_S)
+        left = committer.write_at_once(turn("b"))
+        committer.put(left)
+        store.gate.set()
+        assert [len(told.get(timeout=PATIENCE_S)) for _ in range(2)] == [1, 1]
+        assert verbs(store) == ["a", "b"]
+
+    def test_what_the_disk_refuses_is_left_and_not_written_twice(self, store, told, committer):
+        store.failures = 1
+        left = committer.write_at_once(turn("a"))
+        assert verbs(store) == []
+        committer.put(left)
+        assert told.get(timeout=PATIENCE_S) == [left]
+        assert verbs(store) == ["a"]
+
+    def test_a_large_turn_is_left_and_not_encoded_twice(self, store, told, committer):
+        large = Turn([("ident", "a", (bytes(AT_ONCE_BYTES),))], [])
+        left = committer.write_at_once(large)
+        assert verbs(store) == []
+        assert left.encoded() is left.row
+        committer.put(left)
+        assert told.get(timeout=PATIENCE_S) == [left]
+        assert verbs(store) == ["a"]
+
+    def test_not_while_the_disk_is_slow(self, store, told, committer):
+        store.takes_s = 3 * QUICK_S
+        assert committer.write_at_once(turn("a")) is None
+        assert committer.is_quick, "one slow commit decides nothing"
+        writes = 1
+        while committer.is_quick:
+            assert committer.write_at_once(turn("a")) is None
+            writes += 1
+        assert 2 < writes < 10
+        store.takes_s = 0.0
+        committer.put(turn("b"))
+        assert told.get(timeout=PATIENCE_S)
+        assert committer.is_quick
+
+    def test_not_after_the_disk_has_hung(self, store, told, committer):
+        store.takes_s = 2 * HUNG_S
+        assert committer.write_at_once(turn("a")) is None
+        assert not committer.is_quick

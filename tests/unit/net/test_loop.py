@@ -130,6 +130,26 @@ class TestTurns:
         with pytest.raises(ValueError):
             loop.turn(0)
 
+    def test_who_ends_the_turn_may_have_more_read_before(self, loop, pair):
+        handler = Handler(pair[0], loop)
+
+        def wants_more():
+            pair[1].send(b"y")
+            return True
+
+        loop.wants_more, loop.end_turn = wants_more, lambda: handler.log.append("end")
+        pair[1].send(b"x")
+        loop.turn(0)
+        assert handler.log == [b"x", b"y", "end", "writable"]
+
+    def test_the_next_turn_is_due_at_once_if_the_end_of_one_says_so(self, loop):
+        again = [True, False]
+        loop.end_turn = lambda: again.pop(0)
+        loop.turn(0)
+        assert loop._sleep_s(None, None) == 0.0
+        loop.turn(None)
+        assert loop._sleep_s(None, 5.0) == 5.0
+
 
 class TestFromElsewhere:
     def test_a_call_from_another_thread_wakes_it(self, loop):

@@ -1,9 +1,15 @@
-"""The commit thread: writes what turns have changed, many turns at once when it is behind.
+"""Commits: by the loop itself while the disk is quick, else by the commit thread, which writes many turns at
+once when it is behind.
 
+    loop: write_at_once(turn) --> one transaction --> answered in the same turn
     loop: put(turn) --> waiting --take all--> one transaction --> loop: done(turns), in order
 
 RULES
-* Turns are written in the order in which they came, and told done in that order.
+* Turns are written in the order in which they came, and told done in that order: none is written at once
+  while the thread has one that came before.
+* To hand a turn over and back wakes two threads up, which takes longer than a quick disk. So a small turn is
+  written at once while commits have taken less than `QUICK_S` on the average, and the thread is left what is
+  large, what is tried again, and every turn of a slow disk.
 * What cannot be written stays first in line and is tried again: its answers wait, and so does everything
   behind it. `failing` says why meanwhile, so that nothing new is accepted that would have to wait as well.
 * `BALLAST_BYTES` of the disk are kept by a file that is given up when the disk is full, so that what has been
@@ -18,6 +24,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from mpserve.engines.journal.codec import Entry, encode
@@ -26,12 +33,24 @@ from mpserve.engines.journal.store import Store
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
 
-__all__ = ["BALLAST_BYTES", "Committer", "Job", "Turn"]
+__all__ = ["AT_ONCE_BYTES", "BALLAST_BYTES", "HUNG_S", "QUICK_S", "Committer", "Job", "Turn"]
 
 BALLAST_BYTES: Final = 16 << 20
 """Room for what is accepted before the disk is known to be full: a loop's turn reads up to a few MiB."""
+QUICK_S: Final = 0.001
+"""Commits that take less, on the average, hold up who waits for none no longer than a long turn does."""
+AT_ONCE_BYTES: Final = 8 << 10
+"""Rows above go to the thread: while the disk has these, the loop has better to do."""
+_AVERAGED: Final = 8
+"""Commits in the average."""
+_SLOW_S: Final = 2 * QUICK_S
+"""What a slow one counts for: one alone does not decide."""
+HUNG_S: Final = 0.05
+"""One that takes longer decides alone: the next one may take as long."""
 _RETRY_S: Final = 0.25
 _STOP_S: Final = 10.0
+
+Row: TypeAlias = tuple[bytes, int]
 
 
 class Turn(NamedTuple):
@@ -39,6 +58,12 @@ class Turn(NamedTuple):
 
     entries: list[Entry]
     calls: list[Call]
+    row: Row | None = None
+    """The entries, encoded, if they are already."""
+
+    def encoded(self) -> Row:
+        """Return data and checksum."""
+        return self.row or encode(self.entries)
 
 
 Done: TypeAlias = Callable[[list[Turn]], None]
@@ -49,7 +74,7 @@ class Committer(threading.Thread):
     """See the file's beginning.
 
     Args:
-        store: Where to; used by this thread only, once it runs.
+        store: Where to; nobody else uses it once the thread runs.
         done: Is given what was written, in this thread.
         trouble: Is told what went wrong, once each time it begins, and "" when it goes on.
     """
@@ -63,6 +88,12 @@ class Committer(threading.Thread):
         """What is to be written; None: nothing more comes."""
         self._job: Job | None = None
         """What is due before anything else, taken while turns were collected."""
+        self._using = threading.Lock()
+        """Who has it may use the store; the loop never waits for it."""
+        self._average_s = 0.0
+        """What a commit took lately."""
+        self.took_s = 0.0
+        """What the last one did."""
         self._closing = threading.Event()
         self._complete = False
         self._ballast = store.folder / "ballast"
@@ -71,6 +102,31 @@ class Committer(threading.Thread):
         self.failing = ""
         """Why nothing can be written at the moment."""
         self._fill_ballast()
+
+    @property
+    def is_quick(self) -> bool:
+        """Tell whether a small turn may be written at once."""
+        return self._average_s < QUICK_S and not self.failing
+
+    def write_at_once(self, turn: Turn) -> Turn | None:
+        """Write a turn in the caller's thread; return what is left to do: nothing, or the turn, for `put`.
+
+        Only while no turn that was put waits. What the disk refuses is left to the thread: it tries again.
+        """
+        if not self._using.acquire(blocking=False):
+            return turn
+        try:
+            row = turn.encoded()
+            turn = Turn(turn.entries, turn.calls, row)
+            if len(row[0]) > AT_ONCE_BYTES:
+                self._note(_SLOW_S)
+                return turn
+            self._append([row])
+        except Exception:  # noqa: BLE001 - the thread meets it again, and what is behind it waits
+            return turn
+        finally:
+            self._using.release()
+        return None
 
     def put(self, work: Turn | Job) -> None:
         """Have a turn written, or a job done between two transactions, after all that was put before."""
@@ -88,13 +144,20 @@ class Committer(threading.Thread):
     def run(self) -> None:
         """Write until `close`."""
         while work := self._take():
-            if not isinstance(work, list):
-                work(self._store)
-            elif self._write(work):
-                self._done(work)
-            else:
+            with self._using:
+                written = self._do(work)
+            if not written:
                 return
+            if isinstance(work, list):
+                self._done(work)
         self._complete = True
+
+    def _do(self, work: list[Turn] | Job) -> bool:
+        """Do what was taken; False: it cannot be done, and the server stops."""
+        if isinstance(work, list):
+            return self._write(work)
+        work(self._store)
+        return True
 
     def _take(self) -> list[Turn] | Job | None:
         """Wait; return all turns up to the next job, or that job, None at the end."""
@@ -116,18 +179,31 @@ class Committer(threading.Thread):
 
     def _write(self, turns: list[Turn]) -> bool:
         """Write turns, however long it takes; False when this gives up: the server stops."""
-        rows = [encode(turn.entries) for turn in turns if turn.entries]
+        rows = [turn.encoded() for turn in turns if turn.entries]
         while True:
             try:
                 if rows:
-                    self._store.append(rows)
-                    self.journal_bytes += sum(len(data) for data, _ in rows)
+                    self._append(rows)
             except (sqlite3.Error, OSError) as err:
                 if not self._failed(err):
                     return False
             else:
                 self._went_well()
                 return True
+
+    def _append(self, rows: list[Row]) -> None:
+        begun_s = perf_counter()
+        self._store.append(rows)
+        self.took_s = perf_counter() - begun_s
+        size_bytes = sum(len(data) for data, _ in rows)
+        self.journal_bytes += size_bytes
+        self._note(self.took_s if size_bytes <= AT_ONCE_BYTES else _SLOW_S)
+
+    def _note(self, took_s: float) -> None:
+        if took_s > HUNG_S:
+            self._average_s = _SLOW_S
+        else:
+            self._average_s += (min(took_s, _SLOW_S) - self._average_s) / _AVERAGED
 
     def _failed(self, err: Exception) -> bool:
         """Note a failure and wait for the next attempt; False: give up, the server stops."""

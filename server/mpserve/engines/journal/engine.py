@@ -1,10 +1,14 @@
 """The memory engine with a journal: no answer leaves before what it promises is durable.
 
-    submit … submit (one turn of the loop) --> end_turn --> commit thread --> loop: deliver, in order
+    submit … submit (one turn of the loop) --> end_turn --> commit --> deliver, in order
 
 RULES
-* All answers of a turn wait for its commit, reads too: they may tell what the turn has changed. A turn that
-  changed nothing and finds nothing being written is answered at once.
+* All answers of a turn wait for its commit, reads too: they may tell what the turn has changed. What is read
+  before the turn's first change, while nothing is being written, is answered at once.
+* While the disk is quick the loop commits a small turn itself, once it has looked who else has called
+  meanwhile; else the commit thread does (`commit`).
+* A commit takes as long as the disk likes, and the loop may stand for it. That counts against nobody: who
+  could not be heard meanwhile is given the time back.
 * An answer to a call that changed something is kept with the change, so that a client which asks again, also
   after a restart, is given this one. Reads are done again.
 * While nothing can be written (the disk is full) changes are refused, before anything is done.
@@ -42,6 +46,10 @@ __all__ = ["PLACES_S", "JournalEngine"]
 PLACES_S: Final = 0.02
 """How long places wait for a change to be written with. A commit of their own at once would hold up the put
 that most often follows a get."""
+STOOD_S: Final = 0.1
+"""A commit for which the loop stood longer than that may have cost somebody his time to come back."""
+TOLD_S: Final = 1.0
+"""One for which it stood longer than that is told to the log."""
 
 
 class JournalEngine(MemoryEngine):
@@ -100,25 +108,58 @@ class JournalEngine(MemoryEngine):
         return not self.committer.failing and super()._let_in()
 
     def _hold(self, call: Call) -> None:
-        self._calls.append(call)
-        if (call.op.writes or call.took is not None) and call.session.info.role != "stock":
+        kept = (call.op.writes or call.took is not None) and call.session.info.role != "stock"
+        if kept:
             before = (self.fx.records or ())[call.at - 1] if call.at else None
             self._answers.append((call.at, answer_of(call, before)))
+        elif not (self.fx.records or self._calls or self._writing):
+            self._send(call)
+            return
+        self._calls.append(call)
 
-    def end_turn(self) -> None:
-        """Have what this turn changed written; answer what need not wait. The loop calls it each turn."""
-        while self._calls or self.fx.records:
-            calls, self._calls = self._calls, []
-            entries = self._take_entries()
-            if entries or self._writing:
-                self._writing += 1
-                self.committer.put(Turn(entries, calls))
-                self._compact_if_due()
-            else:
-                self._release(calls)
+    def wants_more(self) -> bool:
+        """Tell whether the turn is to read once more before it ends: one commit serves all who called."""
+        return bool(self._calls) and not self._writing and self.committer.is_quick
+
+    def end_turn(self) -> bool:
+        """Have what this turn changed written; answer what need not wait. The loop calls it each turn.
+
+        Returns:
+            Whether another turn is due at once: answers leave first, then comes what they led to.
+        """
+        if self._calls or self.fx.records:
+            at_once = self.committer.is_quick
+            if not (at_once and self._writing):  # the thread is soon done: then one commit serves all
+                self._commit(at_once=at_once)
         if self.fx.parked and not self._places_planned:
             self._places_planned = True
             self.fx.timers.add(self.fx.now_s + PLACES_S, self._places_due)
+        return not self._writing and bool(self._calls or self.fx.records)
+
+    def _commit(self, *, at_once: bool) -> None:
+        calls, self._calls = self._calls, []
+        entries = self._take_entries()
+        if not entries and not self._writing:
+            self._release(calls)
+            return
+        turn = Turn(entries, calls)
+        left = self._write_at_once(turn) if at_once else turn
+        if left is None:
+            self._release(calls)
+        else:
+            self._writing += 1
+            self.committer.put(left)
+        self._compact_if_due()
+
+    def _write_at_once(self, turn: Turn) -> Turn | None:
+        """Write a turn in this thread; return it if it is to be put instead."""
+        left = self.committer.write_at_once(turn)
+        if left is None and self.committer.took_s > STOOD_S:
+            took_s = self.committer.took_s
+            self.sessions.excuse(self.fx, took_s)
+            if took_s > TOLD_S:
+                self.tell("journal.slow", {"took_s": round(took_s, 1)})
+        return left
 
     def _take_entries(self) -> list[Entry]:
         """Return records and answers of this turn, each answer behind the changes it tells of."""
@@ -164,9 +205,9 @@ class JournalEngine(MemoryEngine):
             self._release(turn.calls)
 
     def _release(self, calls: list[Call]) -> None:
+        send = self._send
         for call in calls:
-            if call.lane.running is call:
-                self._send(call)
+            send(call)
 
     # -- compaction ------------------------------------------------------------------------------
 
@@ -251,7 +292,7 @@ class JournalEngine(MemoryEngine):
         if not self.committer.is_alive():
             return True
         self._places_due(self.fx)
-        self.end_turn()
+        self._commit(at_once=False)
         self.compactor.close()
         complete = self.committer.close()
         self._store.close()
