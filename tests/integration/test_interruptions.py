@@ -82,25 +82,25 @@ def test_a_child_that_only_puts_loses_nothing(program, cluster, unique, method):
 @pytest.mark.parametrize(
     "take", ["Queue.get", "Queue.get_many", "Lock.acquire", "RLock.acquire", "Semaphore.acquire"]
 )
-def test_what_an_interrupted_call_took_returns_although_it_sent_a_buffer_first(cluster, take):
+def test_what_an_interrupted_call_took_returns_although_it_sent_a_buffer_first(cluster, take, monkeypatch):
     """The answer has come and the caller does not have it yet; buffered items went over the same lane."""
     make, method = take.split(".")
     shared, buffered = getattr(cluster, make)(), cluster.Queue(buffered=True)
     if make == "Queue":
         shared.put("item")
 
-    class Interrupted(type(shared)):
-        __slots__ = ()
+    session = shared._handle.session
+    answered = session.call
 
-        def _call(self, *args, **more):
-            super()._call(*args, **more)
-            raise KeyboardInterrupt
+    def interrupted(*args):
+        answered(*args)
+        raise KeyboardInterrupt
 
-    call = getattr(Interrupted(shared._handle), method)
-    with buffered._buffer._sending:  # its feeder waits: the call below has to send the item
+    with buffered._buffer._sending, monkeypatch.context() as patched:  # the call below has to send the item
         buffered.put("held back")
+        patched.setattr(session, "call", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            call(*((5,) if method == "get_many" else ()))
+            getattr(shared, method)(*((5,) if method == "get_many" else ()))
     assert buffered.qsize() == 1
     free = {"Queue": "qsize", "Semaphore": "get_value"}.get(make)
     wait_until(lambda: getattr(shared, free)() == 1 if free else not shared.locked())

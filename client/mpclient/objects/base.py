@@ -161,17 +161,19 @@ class Proxy(Held):
     def _take(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
         """Make a call that takes something: the server takes it back if the caller is interrupted."""
         before = self._before()
+        handle = self._handle
         try:
-            return self._call(op, *args, read=read)
+            return handle.session.call(op, handle.ident, list(args), (), read)  # type: ignore[no-any-return]
+        except NoSuchObject as err:
+            raise self._gone(err) from None
         except Exception:
             raise
         except BaseException:
             self._take_back(before)
             raise
 
-    def _finish(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
-        """Make a call that gives something up: who is cancelled has given it up all the same."""
-        return self._call(op, *args, read=read)
+    _finish = _call
+    """Makes a call that gives something up: who is cancelled (see `aio`) has given it up all the same."""
 
     def _look_up(
         self,

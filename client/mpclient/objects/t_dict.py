@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import REQUIRED, Proxy, in_parts
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
-from mpclient.pickling import dumps_key, loads_key
+from mpclient.pickling import dumps, dumps_key, loads_key
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         return self._look_up(_GET, key, read=self._read_value, default=default)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        return self._call(_SET, dumps_key(key), blobs=(self._blob(value),), read=nothing)
+        wire_key, blob = dumps_key(key), dumps(value, self._handle.session)
+        return self._call(_SET, wire_key, blobs=(blob,), read=nothing)
 
     def __delitem__(self, key: Any) -> None:
         return self._look_up(_DELETE, key, read=nothing)
