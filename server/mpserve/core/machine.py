@@ -94,7 +94,8 @@ class Machine:
         """Record and carry out one change."""
         if fx.records is not None:
             fx.records.append((self.ident, verb, args))
-        return getattr(self, _METHODS[verb])(fx, *args)
+        method = getattr(self, _METHODS[verb])
+        return method(fx, args[0]) if len(args) == 1 else method(fx, *args)
 
     # -- what kinds override ---------------------------------------------------------------------
 
