@@ -73,7 +73,11 @@ _LONG: Final = frozenset({str, bytes, bytearray})
 _SCALARS: Final = frozenset({bool, float, bytes, type(None)})
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
 _KEPT_BYTES: Final = 1 << 16
-"""The pickler of a value larger than this is not used again: it would keep the room for all that it noted."""
+"""The pickler of a value larger than this is not used again: it would keep the room for its pieces."""
+_NOTED_BYTES: Final = 1 << 9
+"""A value larger than this may have had its pickler note hundreds of objects. A table of notes never shrinks,
+and to clear it takes as long as it once was large; so the next value is given a new one."""
+_NO_NOTES: Final[dict[int, tuple[int, object]]] = {}
 
 
 class ProxyBase:
@@ -245,7 +249,10 @@ def _taken(pickler: _Pickler, *, whole: bool) -> Blob:
         return writer.blob(PICKLE, pieces.pickle(whole=whole or bool(writer.refs or writer.buffers)))
     data = pieces[0]
     if len(data) <= _KEPT_BYTES:
-        pickler.clear_memo()
+        if len(data) <= _NOTED_BYTES:
+            pickler.clear_memo()
+        else:
+            pickler.memo = _NO_NOTES
         pieces.clear()
         del writer.session  # nobody's is kept alive
         _own.pickler = pickler

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpclient import pickling
 from mpclient.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads, loads_all, loads_key
 from mpclient.session import Session
 from mpshared.address import Address
@@ -264,6 +265,12 @@ class TestUsedAgain:
         with interruptions() as during:
             for value in values * 50:
                 assert during(lambda it: loads(dumps(it, session), session), value) in (value, None)
+
+    def test_it_keeps_no_large_table_of_notes(self, session):
+        dumps(["a", "b"], session)
+        small = pickling._own.pickler.__sizeof__()
+        dumps([str(number) for number in range(5000)], session)
+        assert pickling._own.pickler.__sizeof__() == small
 
     def test_no_session_is_kept_alive(self):
         session = Session(Address.tcp("localhost", 1), b"k" * 16)
