@@ -3,6 +3,7 @@
 | value     | what is pickled                                                                         |
 |-----------|-----------------------------------------------------------------------------------------|
 | job       | ``(CALL, digest, args, kwargs)``, ``(MAP, digest, items)`` or ``(STAR, digest, items)`` |
+| job of one item | ``(ITEM, digest, item)``                                                          |
 | job of a standing pool | ``(ONCE, "", args, kwargs, function)``                                     |
 | function  | itself; kept by the pool under its digest (`pool.teach`), once                           |
 | source    | ``(bytes, where from)`` of a shipped module; kept in the same way                        |
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALL",
+    "ITEM",
     "MAP",
     "ONCE",
     "STAR",
@@ -65,6 +67,9 @@ STAR: Final = 2
 
 ONCE: Final = 3
 """One call of a function that comes along: ``function(*args, **kwargs)``."""
+
+ITEM: Final = 4
+"""One call: ``function(item)``. The commonest, and the shortest to write and to read."""
 
 _PROTOCOL: Final = 5
 _DIGEST_BYTES: Final = 16

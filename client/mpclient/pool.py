@@ -20,7 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from mpclient.jobs import Jobs
-from mpclient.jobs_format import CALL, MAP, STAR
+from mpclient.jobs_format import ITEM, MAP, STAR
 from mpclient.pooling.flow import WINDOW, Flow
 from mpclient.pooling.outcomes import JobCancelled
 from mpclient.pooling.progress import progress_of
@@ -344,7 +344,7 @@ class Pool:
             ordered=ordered, chunk=chunksize, progress=progress_of(progress, iterable, _name_of(func))
         )
         digest, lent = self._jobs.functions.lend(func)
-        made = jobs_of(CALL if chunksize == 1 else MAP, digest, iterable, chunksize)
+        made = jobs_of(ITEM if chunksize == 1 else MAP, digest, iterable, chunksize)
         flow = Flow(self._jobs, stream, made, items=chunksize, window=window, bounded=True, lent=lent)
         results = (IMapIterator if ordered else IMapUnorderedIterator)(self, self._jobs, flow, stream)
         flow.start()
@@ -427,9 +427,9 @@ def _size_bytes(item: Any) -> int:
 
 def jobs_of(how: int, digest: str, iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
     """Yield a job (see `jobs_format`) for each item, or for each `size` items; begins the iterable lazily."""
-    if how == CALL:
+    if how == ITEM:
         for item in iterable:
-            yield CALL, digest, (item,), _NO_KWARGS
+            yield ITEM, digest, item
     else:
         for chunk in chunks_of(iterable, size):
             yield how, digest, chunk

@@ -249,7 +249,7 @@ def test_what_cannot_travel_is_refused_where_it_is_submitted(pool):
         pool.map(square, [1, 2, Box()], 3)
     results = pool.imap(square, [1, Box(), 3])
     assert next(results) == 1
-    with pytest.raises(TypeError, match=r"job\.args\[0\]\.lock"):
+    with pytest.raises(TypeError, match=r"items\[1\]\.lock"):
         next(results)
     assert next(results) == 9
     lock = threading.Lock()

@@ -14,13 +14,15 @@ RULES
 
 from __future__ import annotations
 
+import pickle
 import queue
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mpclient.pickling import dumps, own_buffers
+from mpclient.jobs_format import ITEM
+from mpclient.pickling import PLAIN, dumps, is_long, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
@@ -139,6 +141,10 @@ class Flow:
                 self._offer(self._pickled(job))
 
     def _pickled(self, job: Any) -> Blob | Failure:
+        if job[0] == ITEM and type(job[2]) in PLAIN and not is_long(job[2]):  # nothing in it needs a look
+            plain = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+            self._offered_bytes += len(plain)
+            return plain
         try:
             blob = dumps(job, self._jobs.session)
         except Exception as err:  # noqa: BLE001 - this item's failure, and no other's

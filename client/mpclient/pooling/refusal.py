@@ -14,7 +14,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import CALL
+from mpclient.jobs_format import CALL, ITEM
 from mpclient.pickling import dumps
 from mpshared.text import shorten
 
@@ -64,6 +64,8 @@ def roots_of(job: tuple[Any, ...], first: int = 0) -> Iterator[tuple[str, Any]]:
     """
     if job[0] == CALL:
         yield from (("job.args", job[2]), ("job.kwds", job[3]))
+    elif job[0] == ITEM:
+        yield f"items[{first}]", job[2]
     else:
         yield from ((f"items[{first + index}]", item) for index, item in enumerate(job[2]))
 

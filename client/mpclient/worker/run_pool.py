@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import CALL, MAP, ONCE, STAR
+from mpclient.jobs_format import CALL, ITEM, MAP, ONCE, STAR
 from mpclient.pickling import PLAIN, dumps, is_long
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
@@ -88,7 +88,9 @@ class PoolRunner:
         try:
             try:
                 self._at = number
-                if job[0] == CALL:
+                if job[0] == ITEM:
+                    answer = function(job[2])
+                elif job[0] == CALL:
                     answer = function(*job[2], **job[3])
                 elif job[0] == MAP:
                     answer = list(map(function, job[2]))

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mpclient.jobs_format import CALL, MAP
+from mpclient.jobs_format import CALL, ITEM, MAP
 from mpclient.pickling import dumps, loads
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.session import Session
@@ -81,6 +81,8 @@ def test_a_variable_of_a_closure_is_named(session):
 def test_items_are_counted_from_the_first_of_the_iterable(session):
     job = (MAP, "digest", (1, LOCK))
     assert "items[11] (a lock)" in str(refused(job, roots_of(job, 10), session))
+    alone = ITEM, "digest", LOCK
+    assert "items[10] (a lock)" in str(refused(alone, roots_of(alone, 10), session))
 
 
 def test_an_exception_of_the_users_is_left_as_it_is(session):

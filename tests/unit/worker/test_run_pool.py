@@ -8,7 +8,7 @@ from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ig
 
 import pytest
 
-from mpclient.jobs_format import CALL, MAP, STAR, Spec, read_result
+from mpclient.jobs_format import CALL, ITEM, MAP, STAR, Spec, read_result
 from mpclient.pickling import dumps
 from mpclient.session import Session
 from mpclient.worker.failures import Failures
@@ -51,7 +51,9 @@ def fails(*args, **kwargs):
     raise LookupError(args, kwargs)
 
 
-def test_the_three_shapes(run):
+def test_the_shapes(run):
+    assert run(ITEM, str, 7) == "7"
+    assert run(ITEM, str, (7, 8)) == "(7, 8)"
     assert run(CALL, int, ("ff",), {"base": 16}) == 255
     assert run(MAP, str, [1, 2]) == ["1", "2"]
     assert run(STAR, operator.sub, [(3, 1), (1, 3)]) == [2, -2]
