@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mpserve.core.bounds import Bounds
-from mpserve.core.room import VALUE_BYTES, Room
+from mpserve.core.room import VALUE_BYTES, Room, plain_bytes
 from mpserve.core.timers import Timers
+from mpshared.bunch import Bunch
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class Effects:
         """Note that `blobs` are stored from now on (or no longer, with -1): their size, and the references
         they mention.
         """
+        if type(blobs) is Bunch:
+            self.room.held_bytes += sign * plain_bytes(blobs)
+            return
         size = VALUE_BYTES * len(blobs)
         for blob in blobs:
             if type(blob) is bytes:

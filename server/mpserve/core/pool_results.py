@@ -8,6 +8,7 @@ from itertools import accumulate, chain
 from typing import Final, TypeAlias
 
 from mpserve.core.queue_order import Range
+from mpshared.bunch import odd_ones, total_bytes
 from mpshared.values import Blob, size_bytes
 
 __all__ = ["MOST_BYTES", "Finished", "Results", "bytes_of", "those_of"]
@@ -46,7 +47,7 @@ class Results:
             n = hi - lo + 1
             self.runs.append((lo, blobs if n == len(blobs) else blobs[at : at + n]))
             at += n
-        self.rich += sum([type(blob) is not bytes for blob in blobs])
+        self.rich += len(odd_ones(blobs))
 
     def fitting(self, n: int) -> int:
         """Return how many of the first `n` fit into one answer: at least one if there is one."""
@@ -84,7 +85,7 @@ class Results:
         self._count_rich(runs, 1)
 
     def _count_rich(self, runs: Sequence[Finished], sign: int) -> None:
-        self.rich += sign * sum([type(blob) is not bytes for _, blobs in runs for blob in blobs])
+        self.rich += sign * sum([len(odd_ones(blobs)) for _, blobs in runs])
 
     def validate(self) -> None:
         """Raise AssertionError when a count is wrong or a job has two results."""
@@ -96,7 +97,7 @@ class Results:
 
 def bytes_of(blobs: Sequence[Blob], *, plain: bool) -> int:
     """Return how much of a message values take; `plain`: all of them are plain bytes."""
-    return sum(map(len, blobs)) if plain else sum(map(size_bytes, blobs))
+    return total_bytes(blobs) if plain else sum(map(size_bytes, blobs))
 
 
 def _fitting(blobs: Sequence[Blob]) -> int:

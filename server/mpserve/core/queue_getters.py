@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpserve.core.queue_order import Run
 from mpserve.core.queue_stream import QueueStream
 from mpserve.core.queue_wants import JOBS, MANY, ONE, Want, reply_jobs, takes_pool_jobs
+from mpshared.bunch import joined
 from mpshared.errors import Empty, ShutDown
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class QueueGetters(QueueStream):
         if want.style == JOBS:
             reply_jobs(fx, call, runs, want.lost, self.versions, ended=self._is_over)
             return
-        out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
+        out = joined([blobs for _, _, blobs in runs])
         jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
         fx.reply(call, jobs if want.lease else None, out)
 

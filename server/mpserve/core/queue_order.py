@@ -22,6 +22,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from mpserve.core.machine import CHUNK, Change, chunks
 from mpserve.core.queue_shelf import Entry, Line, Shelf
+from mpshared.bunch import joined, odd_ones
 from mpshared.values import NONE, Blob, needs_python
 
 __all__ = ["Fifo", "Python", "Range", "Ready", "Run", "ranges_of"]
@@ -215,7 +216,7 @@ class Ready:
     def _count_back(self, blobs: Sequence[Blob]) -> bool:
         """Count returned items; return whether some are more than plain bytes."""
         self.size += len(blobs)
-        odd = [blob for blob in blobs if type(blob) is not bytes]
+        odd = odd_ones(blobs)
         self._count_versions(odd, 1)
         return bool(odd)
 
@@ -261,8 +262,8 @@ class Fifo(Ready):
         """Yield (number, deaths, value) of all, in no particular order."""
         yield from super().__iter__()
         for line in self.lines.values():
-            numbers = chain.from_iterable(range(first, first + n) for first, n in line.runs)
-            yield from zip(numbers, repeat(0), line.blobs, strict=False)
+            for first, blobs in line.runs:
+                yield from zip(range(first, first + len(blobs)), repeat(0), blobs, strict=False)
 
     def push(self, blobs: Sequence[Blob], odd: Sequence[Blob] = ()) -> None:
         """Add new items at the end. Cost: one copy of references, unless some need a certain Python."""
@@ -286,25 +287,24 @@ class Fifo(Ready):
         runs = self.plain.runs
         if not runs:
             return []
-        first, count = runs[0]
+        first = runs[0][0]
         if n == 1:
             return [(first, first)]
-        if count < n and len(runs) > 1:
+        reach = self.plain.reach(n)
+        if reach < n and reach < self.size:
             return self._choose(n, barred, suspects)
-        n = min(n, count)
         if suspects is not None:
-            n = _up_to_pill(list(islice(self.plain.blobs, n)))
-        return [(first, first + n - 1)]
+            reach = self.plain.up_to(NONE, reach)
+        return [(first, first + reach - 1)]
 
     def take(self, ranges: Sequence[Range]) -> list[Run]:
         """Remove items by number."""
         if len(ranges) == 1 and self.plain.runs:
             lo, hi = ranges[0]
-            first, count = self.plain.runs[0]
-            if lo == first and hi - lo < count:
-                self.size -= hi - lo + 1
-                blobs = self.plain.pop(hi - lo + 1)
-                return [(lo, 0, blobs)]
+            n = hi - lo + 1
+            if lo == self.plain.runs[0][0] and n == self.plain.reach(n):
+                self.size -= n
+                return [(lo, 0, self.plain.pop(n))]
         return [self._take_range(lo, hi) for lo, hi in ranges]
 
     def restore(self, runs: Iterable[Run], *, apart: bool = False) -> None:
@@ -318,24 +318,21 @@ class Fifo(Ready):
 
     def _stretches(self) -> Iterator[Range]:
         runs = chain.from_iterable(line.runs for line in self.lines.values())
-        return chain(super()._stretches(), ((first, first + count - 1) for first, count in runs))
+        return chain(super()._stretches(), ((first, first + len(blobs) - 1) for first, blobs in runs))
 
     def drain(self) -> list[Blob]:
         """Remove all items and return their values."""
         blobs = super().drain()
         for line in self.lines.values():
-            line.blobs.clear()
             line.runs.clear()
         return blobs
 
     def rebuild(self) -> Iterator[Change]:
         """Yield what is on shelves, then the lines, together in the order of numbers."""
         yield from super().rebuild()
-        starts = [(first, n, line) for line in self.lines.values() for first, n in line.runs]
-        sources = {id(line): iter(line.blobs) for line in self.lines.values()}
-        for first, n, line in sorted(starts, key=itemgetter(0)):
-            blobs = islice(sources[id(line)], n)
-            for at, part in zip(range(first, first + n, CHUNK), chunks(blobs), strict=True):
+        runs = [run for line in self.lines.values() for run in line.runs]
+        for first, blobs in sorted(runs, key=itemgetter(0)):
+            for at, part in zip(range(first, first + len(blobs), CHUNK), chunks(blobs), strict=True):
                 yield "lined", (at, part)
 
     def refill(self, first: int, blobs: Sequence[Blob], odd: Sequence[Blob]) -> None:
@@ -381,27 +378,27 @@ class Fifo(Ready):
             for _, number, deaths, blob in islice(shelf, n):
                 yield number, number, deaths, (blob,)
             n -= shelf.count
-        line, at = self.lines.get(version), 0
-        if line is None:
-            return
-        for first, length in line.runs:
-            count = min(length, n - at)
+        line = self.lines.get(version)
+        for first, blobs in () if line is None else line.runs:
+            count = min(len(blobs), n)
             if count <= 0:
                 return
-            yield first, first + count - 1, 0, list(islice(line.blobs, at, at + count))
-            at += count
+            yield first, first + count - 1, 0, list(islice(blobs, count))
+            n -= count
 
     def _take_range(self, lo: int, hi: int) -> Run:
-        blobs: list[Blob] = []
-        deaths = 0
-        while (number := lo + len(blobs)) <= hi:
+        parts: list[Sequence[Blob]] = []
+        deaths, number = 0, lo
+        while number <= hi:
             for line in self.lines.values():
                 if taken := line.cut(number, hi):
-                    blobs += taken
                     break
             else:
                 _, _, deaths, blob = self._unshelve(number)
-                blobs.append(blob)
+                taken = [blob]
+            parts.append(taken)
+            number += len(taken)
+        blobs = joined(parts)
         self.size -= len(blobs)
         if self.versions:
             self._count_versions(blobs, -1)
@@ -411,10 +408,12 @@ class Fifo(Ready):
         """Raise AssertionError when numbers do not add up."""
         super().validate()
         for version, line in self.lines.items():
-            assert sum(count for _, count in line.runs) == len(line.blobs)
-            ends = [line.head, *chain.from_iterable((first, first + count) for first, count in line.runs)]
+            ends = [line.head]
+            for first, blobs in line.runs:
+                ends += [first, first + len(blobs)]
+                assert blobs
+                assert all(needs_python(blob) == version for blob in blobs)
             assert ends == sorted(ends)
-            assert all(needs_python(blob) == version for blob in line.blobs)
             assert all(number < line.head for _, number, _, _ in self.shelves.get(version, ()))
 
 

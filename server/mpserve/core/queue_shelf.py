@@ -12,6 +12,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from mpshared.bunch import Bunch, joined
 from mpshared.values import Blob
 
 __all__ = ["CHUNK", "Entry", "Line", "Shelf"]
@@ -19,6 +20,8 @@ __all__ = ["CHUNK", "Entry", "Line", "Shelf"]
 Entry: TypeAlias = tuple[Any, int, int, Blob]
 """Rank, number, deaths, value. Numbers differ, so that comparing entries never reaches the values."""
 
+_FEW = 8
+"""Where fewer than one in so many of a bunch are taken it is cut into single values."""
 CHUNK = 512
 """Entries per chunk of a shelf; chunks are split at twice that."""
 
@@ -95,82 +98,137 @@ class Shelf:
 
 
 class Line:
-    """Items that never went out, oldest first, with a run of numbers for each stretch without a gap."""
+    """Items that never went out, oldest first: runs of consecutive numbers, as they came.
 
-    __slots__ = ("blobs", "head", "runs")
+    Those that came one by one share a run, which is a deque; those that came as a bunch stay one until a part
+    of them is taken.
+    """
+
+    __slots__ = ("head", "runs")
 
     def __init__(self) -> None:
-        self.blobs: deque[Blob] = deque()
-        self.runs: deque[list[int]] = deque()
-        """[first number, how many]"""
+        self.runs: deque[list[Any]] = deque()
+        """[first number, values: a `Bunch` or a deque]"""
         self.head = 0
         """Every item of this line that went out has a lower number."""
 
     def push(self, first: int, blobs: Sequence[Blob]) -> None:
         """Add items at the end."""
-        self.blobs.extend(blobs)
-        runs = self.runs
-        if runs and runs[-1][0] + runs[-1][1] == first:
-            runs[-1][1] += len(blobs)
-        else:
-            runs.append([first, len(blobs)])
+        if type(blobs) is not Bunch:
+            if self.runs:
+                start, last = self.runs[-1]
+                if type(last) is deque and start + len(last) == first:
+                    last.extend(blobs)
+                    return
+            blobs = deque(blobs)
+        if blobs:
+            self.runs.append([first, blobs])
 
-    def pop(self, n: int) -> list[Blob]:
-        """Remove items from the front, not more than its first run holds."""
-        blobs, run = self.blobs, self.runs[0]
-        self.head = run[0] + n
-        if run[1] == n:
-            self.runs.popleft()
-        else:
-            run[0] += n
-            run[1] -= n
-        if n == 1:
-            return [blobs.popleft()]
-        if n == len(blobs):
-            taken = list(blobs)
-            blobs.clear()
-            return taken
-        pop = blobs.popleft
-        return [pop() for _ in range(n)]
+    def reach(self, n: int) -> int:
+        """Return how many of the first `n` items have consecutive numbers."""
+        count = 0
+        first = self.runs[0][0]
+        for start, blobs in self.runs:
+            if count >= n or start != first + count:
+                break
+            count += len(blobs)
+        return min(n, count)
 
-    def cut(self, lo: int, hi: int) -> list[Blob]:
+    def up_to(self, blob: bytes, n: int) -> int:
+        """Return how many of the first `n` items there are up to the first `blob`, included."""
+        count = 0
+        for _, blobs in self.runs:
+            at = _find(blobs, blob, n - count)
+            if at >= 0:
+                return count + at + 1
+            count += len(blobs)
+            if count >= n:
+                break
+        return n
+
+    def pop(self, n: int) -> Sequence[Blob]:
+        """Remove items from the front, as many as `reach` says at most."""
+        parts: list[Sequence[Blob]] = []
+        self.head = self.runs[0][0] + n
+        while n:
+            run = self.runs[0]
+            count = len(run[1])
+            if count <= n:
+                self.runs.popleft()
+                parts.append(run[1] if type(run[1]) is Bunch else list(run[1]))
+            else:
+                parts.append(_pop(run, n))
+            n -= min(n, count)
+        return joined(parts)
+
+    def cut(self, lo: int, hi: int) -> Sequence[Blob]:
         """Remove items from `lo` to `hi`, or to the end of their run; none when `lo` is not here.
 
-        Cost: O(runs before it), and moving what stands before it or behind, whichever is less.
+        Cost: O(runs before it), and moving what stands in its run before it or behind, whichever is less.
         """
-        at = 0
-        for index, (first, count) in enumerate(self.runs):  # noqa: B007 - where it breaks is used below
-            if lo < first + count:
+        for index, (first, blobs) in enumerate(self.runs):  # noqa: B007 - where it breaks is used below
+            if lo < first + len(blobs):
                 break
-            at += count
         else:
             return []
         if lo < first:
             return []
-        n = min(hi, first + count - 1) - lo + 1
-        if not at and lo == first:
+        n = min(hi, first + len(blobs) - 1) - lo + 1
+        if not index and lo == first:
             return self.pop(n)
-        blobs, at = self.blobs, at + lo - first
-        blobs.rotate(-at)
-        taken = [blobs.popleft() for _ in range(n)]
-        blobs.rotate(at)
-        self._cut_run(index, lo, n)
-        return taken
-
-    def _cut_run(self, index: int, lo: int, n: int) -> None:
-        first, count = self.runs[index]
+        before, taken, behind = _divided(blobs, lo - first, n)
         del self.runs[index]
-        for part in ([lo + n, first + count - lo - n], [first, lo - first]):  # what is left of it, last first
+        for part in ([lo + n, behind], [first, before]):  # what is left of it, last first
             if part[1]:
                 self.runs.insert(index, part)
+        return taken
 
     def put_back(self, first: int, blobs: Sequence[Blob]) -> None:
         """Return the items that went out last; they end where `head` begins."""
-        self.blobs.extendleft(reversed(blobs))
         self.head = first
         runs = self.runs
-        if runs and runs[0][0] == first + len(blobs):
+        if type(blobs) is Bunch:
+            runs.appendleft([first, blobs])
+        elif runs and type(runs[0][1]) is deque and runs[0][0] == first + len(blobs):
             runs[0][0] = first
-            runs[0][1] += len(blobs)
+            runs[0][1].extendleft(reversed(blobs))
         else:
-            runs.appendleft([first, len(blobs)])
+            runs.appendleft([first, deque(blobs)])
+
+
+def _pop(run: list[Any], n: int) -> Sequence[Blob]:
+    """Remove some items from the front of a run, not all."""
+    first, blobs = run
+    if type(blobs) is Bunch:
+        if n * _FEW > len(blobs):
+            run[:] = first + n, blobs[n:]
+            return blobs[:n]
+        blobs = deque(blobs)  # many such parts may follow, and each would copy the rest
+    run[:] = first + n, blobs
+    pop = blobs.popleft
+    return [pop() for _ in range(n)]
+
+
+def _divided(blobs: Any, at: int, n: int) -> tuple[Any, Sequence[Blob], Any]:
+    """Return the items of a run before `at`, the `n` from there on, and those behind."""
+    if type(blobs) is Bunch:
+        return blobs[:at], blobs[at : at + n], blobs[at + n :]
+    behind = len(blobs) - at - n
+    if at <= behind:
+        before = deque([blobs.popleft() for _ in range(at)])
+        return before, [blobs.popleft() for _ in range(n)], blobs
+    rest = deque([blobs.pop() for _ in range(behind)])
+    taken = [blobs.pop() for _ in range(n)]
+    rest.reverse()
+    taken.reverse()
+    return blobs, taken, rest
+
+
+def _find(blobs: Any, blob: bytes, n: int) -> int:
+    """Return where `blob` is among the first `n` of a run, or -1."""
+    if type(blobs) is Bunch:
+        return blobs.find(blob, n)
+    try:
+        return int(blobs.index(blob, 0, n))
+    except ValueError:
+        return -1

@@ -17,6 +17,7 @@ from mpserve.core.queue_order import Range, Ready, Run
 from mpserve.core.queue_ranked import ORDERS
 from mpserve.core.queue_special import Delayed, Special
 from mpserve.core.room import VALUE_BYTES, plain_bytes
+from mpshared.bunch import odd_ones
 from mpshared.errors import BadType, BadValue
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class QueueState(Machine):
     def _lose_values(self, fx: Effects, blobs: Sequence[Blob]) -> None:
         if self.rich:
             fx.keep(blobs, -1)
-            self.rich -= sum([type(blob) is not bytes for blob in blobs])
+            self.rich -= len(odd_ones(blobs))
         else:
             fx.room.held_bytes -= plain_bytes(blobs)
 
@@ -245,7 +246,7 @@ class QueueState(Machine):
 
     def _keep(self, fx: Effects, blobs: Sequence[Blob]) -> Sequence[Blob]:
         """Note that values are stored; return those that are more than plain bytes."""
-        odd = [blob for blob in blobs if type(blob) is not bytes]
+        odd = odd_ones(blobs)
         if odd:
             self.rich += len(odd)
             fx.keep(blobs)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from mpshared.bunch import joined
+
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
@@ -62,6 +64,6 @@ def reply_jobs(
     spec_version: int = 0,
 ) -> None:
     """Answer an `exchange`; see there."""
-    out = runs[0][2] if len(runs) == 1 else [blob for run in runs for blob in run[2]]
+    out = joined([blobs for _, _, blobs in runs])
     jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
     fx.reply(call, [jobs, ended, versions, lost, pool, spec_version], out)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpserve.core.parking import ParkingLot
+from mpshared.bunch import Bunch, total_bytes
 from mpshared.errors import Full, NoRoom
 from mpshared.units import format_size, shown_size
 from mpshared.values import Blob, size_bytes
@@ -35,6 +36,8 @@ VALUE_BYTES: Final = 64
 
 def weight(blobs: Sequence[Blob]) -> int:
     """Return what values cost."""
+    if type(blobs) is Bunch:
+        return plain_bytes(blobs)
     size = VALUE_BYTES * len(blobs)
     for blob in blobs:
         size += len(blob) if type(blob) is bytes else size_bytes(blob)
@@ -43,7 +46,7 @@ def weight(blobs: Sequence[Blob]) -> int:
 
 def plain_bytes(blobs: Sequence[Blob]) -> int:
     """Return what values cost that are plain bytes, all of them."""
-    return VALUE_BYTES * len(blobs) + sum(map(len, blobs))
+    return VALUE_BYTES * len(blobs) + total_bytes(blobs)
 
 
 def key_bytes(key: Any) -> int:

@@ -21,7 +21,6 @@ change · `pool_terms`, `pool_keeping` · here: who asks, waits, is told. Worker
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.parking import ParkingLot
@@ -30,6 +29,7 @@ from mpserve.core.pool_results import MOST_BYTES, Finished, bytes_of
 from mpserve.core.queue_leases import count_of
 from mpserve.core.queue_order import Python, Range, Run
 from mpserve.core.queue_wants import reply_jobs
+from mpshared.bunch import joined, odd_ones
 from mpshared.errors import BadValue, KeyMissing, NoWorkers
 from mpshared.reports import died_blob
 from mpshared.values import Blob, needs_python, size_bytes
@@ -78,7 +78,7 @@ class Pool(PoolKeeping):
             self._check_python(blobs)
 
     def _check_python(self, blobs: Sequence[Blob]) -> None:
-        needed = {needs_python(blob) for blob in blobs if type(blob) is not bytes} | {self.python, None}
+        needed = {needs_python(blob) for blob in odd_ones(blobs)} | {self.python, None}
         missing = needed.difference(self.hall.versions, [None])
         if missing:
             [*_, python] = missing
@@ -112,7 +112,7 @@ class Pool(PoolKeeping):
     def _answer(self, fx: Effects, call: Call, n: int) -> None:
         runs: list[Finished] = self.change(fx, "collect", self.results.fitting(n))
         call.took = runs
-        out = runs[0][1] if len(runs) == 1 else list(chain.from_iterable([blobs for _, blobs in runs]))
+        out = joined([blobs for _, blobs in runs])
         numbers = [[first, first + len(blobs) - 1] for first, blobs in runs]
         fx.reply(call, [numbers, self.open_items], out)
 

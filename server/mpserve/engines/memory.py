@@ -25,6 +25,7 @@ from mpserve.core.ended import Ended, end_of, holdings_of, last_done
 from mpserve.core.parking import Waiter
 from mpserve.core.sessions import MAX_ENDED, Sessions
 from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
+from mpshared.bunch import Bunch
 from mpshared.errors import BadValue, Conflict, InternalError, MpserveError
 from mpshared.ops import Op, check_args
 
@@ -173,6 +174,8 @@ class MemoryEngine(Engine):
         return machine is self.catalogue or self.catalogue.objects.get(machine.ident) is machine
 
     def _give_references(self, call: Call) -> None:
+        if type(call.out) is Bunch:
+            return
         for blob in call.out:
             if type(blob) is not bytes:
                 self.catalogue.delivered(self.fx, call.session, call.out)

@@ -31,6 +31,7 @@ from mpserve.core.hosts import Hosts
 from mpserve.core.house import House
 from mpserve.core.machine import Machine
 from mpserve.core.sessions import Sessions
+from mpshared.bunch import Bunch, odd_ones
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME, check_args
 from mpshared.values import Blob
@@ -38,6 +39,14 @@ from mpshared.values import Blob
 __all__ = ["World"]
 
 M = TypeVar("M", bound=Machine)
+
+
+def as_they_come(blobs: Sequence[Blob]) -> Sequence[Blob]:
+    """Return values as the wire brings them: some together, as a bunch; here those whose number is even."""
+    if len(blobs) < 2 or len(blobs) % 2 or odd_ones(blobs):
+        return blobs
+    values = [bytes(blob) for blob in blobs]  # type: ignore[arg-type]  # they are plain
+    return Bunch(b"".join(values), [*map(len, values)])
 
 
 class World:
@@ -104,7 +113,8 @@ class World:
         assert not lane.session.ended, "a dead session cannot be heard"
         lane.settle(lane.last_number)
         op = BY_NAME[f"{machine.kind}.{method}"]
-        call = Call(op, machine.ident, list(args), blobs, lane, number=lane.last_number + 1, machine=machine)
+        number, come = lane.last_number + 1, as_they_come(blobs)
+        call = Call(op, machine.ident, list(args), come, lane, number=number, machine=machine)
         lane.admit(call)
         return self._run(call)
 

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgpack
 
 from mpserve.core.effects import Record
+from mpshared.bunch import Bunch
 from mpshared.values import Blob, PickledKey, Value
 
 __all__ = ["GIVEN", "Answer", "Damaged", "Entry", "decode", "encode", "read_answer"]
@@ -121,7 +122,7 @@ def _plain(value: object) -> object:
         return msgpack.ExtType(_VALUE, msgpack.packb([*map(_listed, value)], use_bin_type=True))  # type: ignore[call-overload]
     if kind is PickledKey:
         return msgpack.ExtType(_KEY, bytes(value))  # type: ignore[call-overload]
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | Bunch):
         return list(value)
     raise TypeError(f"{kind.__name__} is no plain data: it cannot be kept")
 

@@ -6,7 +6,8 @@ RULES
 * The limit is checked when the header is here, before anything is allocated for the frame.
 * The head's `metas` must describe the payload to the last byte. Every lie raises a `ProtocolError` that
   names the field, and the decoder is of no more use: nobody knows what else is wrong.
-* Values are cut out once and never copied again: no object per value besides its bytes.
+* Values are cut out once and never copied again: no object per value besides its bytes. Many small ones of a
+  call stay together (`bunch`).
 
       offset   0          4      5       6     8      12       20       28          32
                size:u32   type   flags   op    lane   number   ack      head_size   head …   payload …
@@ -46,6 +47,7 @@ from enum import IntEnum
 from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch
 from mpshared.values import VALUES_MOST, Blob, Pieces, Value
 from mpshared.wire.assembler import Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
@@ -109,7 +111,7 @@ class Call(NamedTuple):
     ack: int
     target: str
     args: list[Any]
-    blobs: tuple[Blob, ...]
+    blobs: Sequence[Blob]
 
 
 class Reply(NamedTuple):
@@ -144,7 +146,7 @@ class Control(NamedTuple):
 
 
 Event: TypeAlias = Call | Reply | Failed | Control
-CallFields: TypeAlias = tuple[int, int, int, int, str, list[Any], tuple[Blob, ...]]
+CallFields: TypeAlias = tuple[int, int, int, int, str, list[Any], Sequence[Blob]]
 """Those of a `Call`, in its order."""
 
 _HEADER: Final = struct.Struct("!IBBHIQQI")
@@ -266,6 +268,8 @@ def encode_control(
 
 def _describe(blobs: Sequence[Blob | Pieces]) -> tuple[list[Any], Sequence[bytes]]:
     """Return the metas of some values, and their bytes."""
+    if type(blobs) is Bunch:
+        return blobs.sizes, (blobs.data,)
     if len(blobs) == 1 and type(blobs[0]) is bytes:
         return [len(blobs[0])], blobs  # type: ignore[return-value]
     if _COMPOUND.isdisjoint(map(type, blobs)):
@@ -459,7 +463,8 @@ def _decode(buffer: bytes | memoryview, start: int, end: int, *, bounded: bool) 
     if kind == _CALL:
         target, args, metas = _three(head, str, list, list)
         most = VALUES_MOST if bounded else SIZE_MAX_BYTES
-        return _new(Call, (op, lane, number, ack, target, args, _cut(buffer, metas, body, end, most)))
+        blobs = _bunch(buffer, metas, body, end, most) or _cut(buffer, metas, body, end, most)
+        return _new(Call, (op, lane, number, ack, target, args, blobs))
     if op:
         raise _lie("op", f"{op:#06x} in a frame that is no call")
     if kind == _REPLY:
@@ -530,12 +535,26 @@ def _cut(
     return tuple(blobs)
 
 
-def _cut_run(buffer: bytes | memoryview, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
-    """Return consecutive slices, which together are the payload: that is checked before anything is cut."""
+def _bunch(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int) -> Bunch | None:
+    """Return the values of a call together, uncut, if they are many and small; else None."""
+    n = len(metas)
+    if n < BUNCH_LEAST or end - pos > SMALL_BYTES * n or {*map(type, metas)} != {int}:
+        return None
+    _check_run(metas, end - pos, most)
+    return Bunch(bytes(buffer[pos:end]), metas)
+
+
+def _check_run(sizes: list[int], payload_bytes: int, most: int) -> None:
+    """Raise unless values of these sizes are the payload, and not too many."""
     if len(sizes) > most:
         raise _lie("metas", f"{len(sizes)} values and buffers, {most} accepted; send less at once")
-    if sum(sizes) != end - pos or (sizes and min(sizes) < 0):
-        raise _lie("metas", f"{len(sizes)} values of {sum(sizes)} bytes in a payload of {end - pos}")
+    if sum(sizes) != payload_bytes or (sizes and min(sizes) < 0):
+        raise _lie("metas", f"{len(sizes)} values of {sum(sizes)} bytes in a payload of {payload_bytes}")
+
+
+def _cut_run(buffer: bytes | memoryview, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
+    """Return consecutive slices, which together are the payload: that is checked before anything is cut."""
+    _check_run(sizes, end - pos, most)
     cuts: list[Any] = []
     for size in sizes:
         cuts.append(buffer[pos : (pos := pos + size)])  # noqa: PERF401 - faster here: no cell for `pos`
