@@ -26,9 +26,11 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mpclient import partials
 from mpshared.errors import BadValue
 from mpshared.memory import keep_freed
 from mpshared.values import (
@@ -217,6 +219,8 @@ def dumps(obj: object, session: SessionBase, *, whole: bool = True) -> Blob:
         if kind in _LONG and len(obj) >= BUFFER_BYTES:  # type: ignore[arg-type]  # `is_long`, at hand
             return _dumps_long(obj, whole=whole)
         return pickle.dumps(obj, _PROTOCOL)
+    if kind is partial and (short := partials.dump(obj)) is not None:  # type: ignore[arg-type]
+        return short
     pickler, _own.pickler = _own.pickler, None
     if pickler is None:
         pickler = _Pickler(session)

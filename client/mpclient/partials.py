@@ -1,0 +1,120 @@
+"""The recipe's jobs, partials of functions with plain arguments: a short way to their pickles and back.
+
+    PROTO  functools partial  MARK  module function  argument …  TUPLE REDUCE STOP
+           '----------------- head --------------'
+
+RULES
+* It is a pickle like any other: whoever knows nothing of this opens it by the usual ways.
+* Only what needs no look is written so: a function that others find under its own plain name, arguments of
+  plain types. For all else `dump` returns None, and `load` for what was not written so.
+* Where a name leads is looked up for each job, as by any unpickler.
+
+Cost: a pickler and an unpickler look up two names and build a state that says everything twice, 2 to 3.5 µs;
+this way takes a third of that.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable
+from copyreg import dispatch_table
+from functools import partial
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, Final, TypeAlias
+
+__all__ = ["Call", "dump", "load"]
+
+Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+"""Function and arguments."""
+
+_PROTOCOL: Final = 5
+_BEGIN: Final = b"\x80\x05\x8c\x09functools\x8c\x07partial\x93("
+_END: Final = b"tR."
+_TEXT: Final = 0x8C
+_FRAME: Final = 0x95
+_FRAME_AT: Final = 2
+_ELEMENTS_AT: Final = 11
+_TUPLES: Final = 3
+"""Tuples up to this length are written without a mark before them."""
+_NAME_MOST: Final = 0xFF
+_MOST_BYTES: Final = 1 << 10
+"""Longer arguments cost more than the way to them."""
+_KEPT: Final = 256
+_MAIN: Final = frozenset({"__main__", "__mp_main__"})
+_PLAIN: Final = frozenset({int, str, bytes, float, bool, complex, type(None)})
+_FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, type})
+
+_heads: dict[Any, tuple[str, str, bytes]] = {}
+"""Module, name and head of functions."""
+_names: dict[bytes, tuple[str, str]] = {}
+"""Module and name, by what follows `_BEGIN`."""
+
+
+def dump(job: partial[Any]) -> bytes | None:
+    """Return the pickle of a job; None: write it in the usual way."""
+    reduced: Any = job.__reduce__()
+    function, args, keywords, attributes = reduced[2]
+    if keywords or attributes or not _PLAIN.issuperset(map(type, args)) or partial in dispatch_table:
+        return None
+    head = _head_of(function)
+    if head is None:
+        return None
+    data = pickle.dumps(args, _PROTOCOL)
+    if len(data) > _MOST_BYTES:
+        return None
+    start = _ELEMENTS_AT if data[_FRAME_AT] == _FRAME else _FRAME_AT
+    if len(args) > _TUPLES:
+        start += 1
+    return head + data[start:-3] + _END if args else head + _END
+
+
+def _head_of(function: Any) -> bytes | None:
+    if type(function) not in _FUNCTIONS:
+        return None
+    module, name, head = _heads.get(function) or _new_head(function)
+    return head if getattr(sys.modules.get(module), name, None) is function else None
+
+
+def _new_head(function: Any) -> tuple[str, str, bytes | None]:
+    module, name = function.__module__, function.__qualname__
+    if type(module) is not str or module in _MAIN:
+        return "", "", None
+    texts = [text.encode(errors="surrogatepass") for text in (module, name)]
+    if max(map(len, texts)) > _NAME_MOST:
+        return "", "", None
+    if len(_heads) >= _KEPT:
+        _heads.clear()
+    head = b"".join([_BEGIN, *(bytes((_TEXT, len(text))) + text for text in texts), b"\x93"])
+    _heads[function] = module, name, head
+    return module, name, head
+
+
+def load(data: bytes) -> Call | None:
+    """Return the function and the arguments of a job; None: open it in the usual way, which also says what
+    is wrong with it.
+    """
+    if not data.startswith(_BEGIN):
+        return None
+    try:
+        at = len(_BEGIN)
+        end = at + 2 + data[at + 1]
+        end += 3 + data[end + 1]
+        head = data[at:end]
+        module, name = _names.get(head) or _names_in(head)
+        function = getattr(sys.modules[module], name)
+        args = pickle.loads(b"(" + data[end:-2] + b".")
+    except Exception:  # noqa: BLE001 - it was not written here; or the module is to be imported first
+        return None
+    return (function, args) if callable(function) and type(args) is tuple else None
+
+
+def _names_in(head: bytes) -> tuple[str, str]:
+    size = head[1] + 2
+    names = head[2:size].decode(errors="surrogatepass"), head[size + 2 : -1].decode(errors="surrogatepass")
+    if head[0] != _TEXT or head[size] != _TEXT or not head.endswith(b"\x93") or "." in names[1]:
+        raise ValueError(names)
+    if len(_names) >= _KEPT:
+        _names.clear()
+    _names[head] = names
+    return names

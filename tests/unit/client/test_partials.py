@@ -1,0 +1,157 @@
+"""The recipe's jobs on their short way: the same for everybody as on the usual one."""
+
+from __future__ import annotations
+
+import copyreg
+import importlib
+import math
+import operator
+import pickle
+import pickletools
+import sys
+import types
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpclient import partials
+from mpclient.pickling import dumps
+from mpshared.symbolic import load as symbolic_load
+
+PLAIN = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+) | st.binary(max_size=5)
+
+
+def top_level(*args):
+    return args
+
+
+def parts(job):
+    return job.func, job.args, job.keywords
+
+
+@given(st.lists(PLAIN, max_size=6))
+def test_any_unpickler_opens_it(args):
+    job = partial(top_level, *args)
+    data = partials.dump(job)
+    assert data is not None
+    assert parts(pickle.loads(data)) == parts(job)
+    assert parts(pickle._loads(data)) == parts(job)  # type: ignore[attr-defined]  # that in Python is stricter
+    assert partials.load(data) == (top_level, tuple(args))
+    assert [*pickletools.genops(data)]
+
+
+def test_the_server_opens_it():
+    data = partials.dump(partial(operator.mul, 3, "x"))
+    assert data is not None
+    assert "partial" in repr(symbolic_load(data))
+
+
+@pytest.mark.parametrize("function", [operator.mul, math.sqrt, len, int, top_level, pickle.PickleBuffer])
+def test_functions_and_classes_that_others_find(function):
+    data = partials.dump(partial(function, 4))
+    assert data is not None
+    assert partials.load(data) == (function, (4,))
+    assert parts(pickle.loads(data)) == (function, (4,), {})
+
+
+class Work:
+    def __call__(self, *args):
+        return args
+
+    work = __call__
+
+
+def with_attribute():
+    job = partial(len, "x")
+    job.note = "kept"  # type: ignore[attr-defined]
+    return job
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        partial(int, "7", base=8),
+        partial(len, [1]),
+        partial(len, "x" * 2000),
+        partial(lambda: 1),
+        partial([].append, 1),
+        partial("abc".join, "x"),
+        partial(Work().work, 1),
+        partial(Work(), 1),
+        partial(Work.work, None),
+        with_attribute(),
+    ],
+)
+def test_others_go_the_usual_way(job):
+    assert partials.dump(job) is None
+
+
+def test_what_is_registered_for_partials_counts(monkeypatch):
+    monkeypatch.setitem(copyreg.dispatch_table, partial, lambda _job: (int, ()))
+    assert partials.dump(partial(len, "x")) is None
+
+
+class TestNames:
+    """Where a name leads is looked up each time, on both sides."""
+
+    @pytest.fixture
+    def module(self, monkeypatch):
+        module = types.ModuleType("of_this_test")
+        exec("def work(): return 1", module.__dict__)
+        monkeypatch.setitem(sys.modules, "of_this_test", module)
+        return module
+
+    def test_a_function_replaced_under_its_name_goes_the_usual_way(self, module):
+        job = partial(module.work)
+        assert partials.dump(job) is not None
+        module.work = len
+        assert partials.dump(job) is None
+
+    def test_the_one_that_is_there_now_is_called(self, module):
+        data = partials.dump(partial(module.work))
+        assert data is not None
+        module.work = len
+        assert partials.load(data) == (len, ())
+        module.work = "nothing to call"
+        assert partials.load(data) is None
+        del module.work
+        assert partials.load(data) is None
+
+    def test_of_the_main_module_goes_the_usual_way(self, module, monkeypatch):
+        module.work.__module__ = "__main__"
+        monkeypatch.setattr(sys.modules["__main__"], "work", module.work, raising=False)
+        assert partials.dump(partial(module.work)) is None
+
+    def test_a_module_that_is_not_imported_is_left_to_the_usual_way(self, module, monkeypatch):
+        data = partials.dump(partial(module.work))
+        assert data is not None
+        monkeypatch.delitem(sys.modules, "of_this_test")
+        assert partials.load(data) is None
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("of_this_test")
+
+    def test_many_functions_are_not_all_remembered(self, module):
+        for number in range(1000):
+            exec(f"def work{number}(): return {number}", module.__dict__)
+            data = partials.dump(partial(getattr(module, f"work{number}")))
+            assert data is not None
+            call = partials.load(data)
+            assert call is not None
+            assert call[0]() == number
+        assert len(partials._heads) <= partials._KEPT
+        assert len(partials._names) <= partials._KEPT
+
+
+@given(st.binary(max_size=30), st.booleans())
+def test_whatever_the_bytes_it_is_opened_or_left(data, begins):
+    found = partials.load(partials._BEGIN + data + b"tR." if begins else data)
+    assert found is None or callable(found[0])
+
+
+def test_it_is_what_dumps_writes():
+    job = partial(operator.mul, 6, 7)
+    assert dumps(job, None) == partials.dump(job)
