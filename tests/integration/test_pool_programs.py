@@ -61,7 +61,9 @@ def test_ctrl_c_cancels_what_has_not_begun(program, mpworker, server, unique, cl
     testing.wait_until(path.exists)
     running.process.send_signal(signal.SIGINT)
     assert running.line() == "interrupted"
-    testing.wait_until(lambda: [(p["ready"], p["leased"]) for p in pools(cluster)] == [(0, 1)])
+    # The one that runs is left; and one that was fetched along with it, where the machine is so busy that the
+    # worker takes the server to be far away.
+    testing.wait_until(lambda: all(p["unfinished"] <= 2 for p in pools(cluster)))
     (tmp_path / "begun.go").write_text("go")
     running.say()
     assert running.finish() == "over 5"
