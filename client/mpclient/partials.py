@@ -32,6 +32,7 @@ _PROTOCOL: Final = 5
 _BEGIN: Final = b"\x80\x05\x8c\x09functools\x8c\x07partial\x93("
 _END: Final = b"tR."
 _TEXT: Final = 0x8C
+_FOUND: Final = b"\x93"
 _FRAME: Final = 0x95
 _FRAME_AT: Final = 2
 _ELEMENTS_AT: Final = 11
@@ -47,8 +48,8 @@ _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, type})
 
 _heads: dict[Any, tuple[str, str, bytes]] = {}
 """Module, name and head of functions."""
-_names: dict[bytes, tuple[str, str]] = {}
-"""Module and name, by what follows `_BEGIN`."""
+_last: tuple[bytes, str, str] = (b"none", "", "")
+"""Head, module and name of the function of the job that was loaded last, mostly the next one's too."""
 
 
 def dump(job: partial[Any]) -> bytes | None:
@@ -85,7 +86,7 @@ def _new_head(function: Any) -> tuple[str, str, bytes | None]:
         return "", "", None
     if len(_heads) >= _KEPT:
         _heads.clear()
-    head = b"".join([_BEGIN, *(bytes((_TEXT, len(text))) + text for text in texts), b"\x93"])
+    head = b"".join([_BEGIN, *(bytes((_TEXT, len(text))) + text for text in texts), _FOUND])
     _heads[function] = module, name, head
     return module, name, head
 
@@ -94,27 +95,35 @@ def load(data: bytes) -> Call | None:
     """Return the function and the arguments of a job; None: open it in the usual way, which also says what
     is wrong with it.
     """
-    if not data.startswith(_BEGIN):
-        return None
+    head, module, name = _last
+    if not (data.startswith(head) and data.endswith(_END)):
+        return _load_another(data)
     try:
-        at = len(_BEGIN)
-        end = at + 2 + data[at + 1]
-        end += 3 + data[end + 1]
-        head = data[at:end]
-        module, name = _names.get(head) or _names_in(head)
         function = getattr(sys.modules[module], name)
-        args = pickle.loads(b"(" + data[end:-2] + b".")
-    except Exception:  # noqa: BLE001 - it was not written here; or the module is to be imported first
+        args = pickle.loads(b"(" + data[len(head) : -2] + b".")
+    except Exception:  # noqa: BLE001 - the module is to be imported first; or it was not written here
         return None
     return (function, args) if callable(function) and type(args) is tuple else None
 
 
-def _names_in(head: bytes) -> tuple[str, str]:
-    size = head[1] + 2
-    names = head[2:size].decode(errors="surrogatepass"), head[size + 2 : -1].decode(errors="surrogatepass")
-    if head[0] != _TEXT or head[size] != _TEXT or not head.endswith(b"\x93") or "." in names[1]:
-        raise ValueError(names)
-    if len(_names) >= _KEPT:
-        _names.clear()
-    _names[head] = names
-    return names
+def _load_another(data: bytes) -> Call | None:
+    """Load a job of another function than the last one."""
+    global _last  # noqa: PLW0603 - replaced as a whole: any thread may find any one there
+    if not (data.startswith(_BEGIN) and data.endswith(_END)):
+        return None
+    try:
+        module, at = _text_at(data, len(_BEGIN))
+        name, at = _text_at(data, at)
+    except (IndexError, ValueError):
+        return None
+    if data[at : at + 1] != _FOUND or "." in name:
+        return None
+    _last = data[: at + 1], module, name
+    return load(data)
+
+
+def _text_at(data: bytes, at: int) -> tuple[str, int]:
+    end = at + 2 + data[at + 1]
+    if data[at] != _TEXT:
+        raise ValueError(data)
+    return data[at + 2 : end].decode(errors="surrogatepass"), end

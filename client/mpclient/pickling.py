@@ -31,6 +31,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient import partials
+from mpshared.bunch import Bunch
 from mpshared.errors import BadValue
 from mpshared.memory import keep_freed
 from mpshared.values import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUFFER_BYTES",
     "PLAIN",
+    "SHORT",
     "ProxyBase",
     "current_session",
     "dumps",
@@ -72,6 +74,8 @@ _KEY_PROTOCOL: Final = 4
 PLAIN: Final = frozenset({int, str, bytes, float, bool, bytearray, complex, type(None)})
 """Types whose pickles mention nothing."""
 _LONG: Final = frozenset({str, bytes, bytearray})
+SHORT: Final = PLAIN - _LONG
+"""Those of them whose values are never long."""
 _SCALARS: Final = frozenset({bool, float, bytes, type(None)})
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
 _KEPT_BYTES: Final = 1 << 16
@@ -370,10 +374,12 @@ def loads(blob: Blob, session: SessionBase, load: Load = pickle.loads) -> Any:
 
 def loads_all(blobs: Sequence[Blob], session: SessionBase, load: Load = pickle.loads) -> list[Any]:
     """Open many values; see `loads`. The references of all are claimed even if one cannot be opened."""
-    claimed = [session.claim(ident) for ident in ref_ids(blobs)]
+    claimed = [] if type(blobs) is Bunch else [session.claim(ident) for ident in ref_ids(blobs)]
     before = _reading.session
     _reading.session = session
     try:
+        if type(blobs) is Bunch:
+            return [load(blob) for blob in blobs.cut()]
         return [load(blob) if type(blob) is bytes else _open_value(blob, load) for blob in blobs]
     finally:
         _reading.session = before

@@ -74,7 +74,7 @@ class TestOnTheWire:
         decoder.receive_data(b"".join(pieces))
         return decoder.next_event()
 
-    def test_many_small_values_of_a_call_come_together(self):
+    def test_many_small_ones_come_together(self):
         values = [b"%d" % number for number in range(BUNCH_LEAST)]
         call = self.decoded(encode_call(1, 2, 3, 0, "q", [], values))
         assert isinstance(call, Call)
@@ -101,4 +101,5 @@ class TestOnTheWire:
         assert pieces == encode_reply(2, 3, None, values)
         reply = self.decoded(pieces)
         assert isinstance(reply, Reply)
-        assert reply.blobs == tuple(values)
+        assert type(reply.blobs) is Bunch
+        assert reply.blobs == values

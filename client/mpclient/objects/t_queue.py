@@ -155,9 +155,13 @@ class Queue(Proxy):
         batch: list[Blob] = []
         batch_bytes = 0
         for item in iterator:
-            blob = own_buffers(dumps(item, session))  # who makes the items may use a buffer again
+            blob = dumps(item, session)
+            if type(blob) is bytes:
+                batch_bytes += len(blob)
+            else:
+                blob = own_buffers(blob)  # who makes the items may use a buffer again
+                batch_bytes += size_bytes(blob)
             batch.append(blob)
-            batch_bytes += size_bytes(blob)
             if len(batch) >= _BATCH_ITEMS or batch_bytes >= _BATCH_BYTES:
                 yield batch
                 batch, batch_bytes = [], 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpclient.jobs_format import read_result
 from mpclient.pickling import loads_all
+from mpshared.bunch import odd_ones
 from mpshared.errors import JobStopped, MpserveError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def failures(error: BaseException, n: int) -> list[Failure]:
 
 def open_all(blobs: Sequence[Blob], session: Session) -> list[Any]:
     """Return the outcomes of a batch. Cost: one look-up and the unpickling per plain answer."""
-    if {*map(type, blobs)} == {bytes}:
+    if not odd_ones(blobs):
         with suppress(BaseException):  # somebody's __setstate__: found again below, and told alone
             return loads_all(blobs, session)
     return [_open(blob, session) for blob in blobs]

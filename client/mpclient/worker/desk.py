@@ -24,6 +24,7 @@ from itertools import chain
 from operator import eq
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from mpshared.bunch import odd_ones, total_bytes
 from mpshared.values import NONE, Blob, size_bytes
 
 __all__ = ["NOTHING", "Desk", "Finished", "Range", "ranges_of"]
@@ -121,7 +122,7 @@ class Desk:
         if pool is None and jobs and jobs[-1][1] == NONE:
             self._pill = jobs.pop()[0]
         self._jobs.extend(jobs)
-        return sum([len(blob) if type(blob) is bytes else size_bytes(blob) for blob in blobs])
+        return total_bytes(blobs) if not odd_ones(blobs) else sum(map(size_bytes, blobs))
 
     def collect(self) -> Finished:
         """Take what is finished off the desk."""

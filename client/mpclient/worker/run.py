@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient import partials
-from mpclient.pickling import PLAIN, dumps, is_long, loads
+from mpclient.pickling import SHORT, dumps, loads
 from mpshared.values import Blob, needs_python
 
 if TYPE_CHECKING:
@@ -42,7 +42,14 @@ class Runner:
             if needed is not None and needed != _HERE:
                 return self._failures.wrong_python(number, needed, self.versions), None
         elif (call := partials.load(blob)) is not None:
-            return self._call(*call)
+            function, args = call
+            try:
+                answer = function(*args)
+            except BaseException as err:  # noqa: BLE001 - as below
+                return self._failures.raised(partial(function, *args), err), None
+            if type(answer) in SHORT and answer is not None:
+                return pickle.dumps(answer, _PROTOCOL), None
+            return self._pickled(partial(function, *args), answer)
         try:
             task = loads(blob, self._session)
         except BaseException as err:  # noqa: BLE001 - users' __setstate__ and modules run in there
@@ -54,16 +61,6 @@ class Runner:
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
             return self._failures.raised(task, err), None
         return self._pickled(task, answer)
-
-    def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Blob, Any]:
-        """Run a job that is the commonest partial."""
-        try:
-            answer = function(*args)
-        except BaseException as err:  # noqa: BLE001 - as above
-            return self._failures.raised(partial(function, *args), err), None
-        if type(answer) in PLAIN and not is_long(answer) and answer is not None:
-            return pickle.dumps(answer, _PROTOCOL), None
-        return self._pickled(partial(function, *args), answer)
 
     def _pickled(self, task: object, answer: object) -> tuple[Blob, Any]:
         try:

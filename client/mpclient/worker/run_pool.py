@@ -13,7 +13,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import CALL, ITEM, MAP, ONCE, STAR
-from mpclient.pickling import PLAIN, dumps, is_long
+from mpclient.pickling import PLAIN, SHORT, dumps, is_long
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
 
@@ -77,9 +77,13 @@ class PoolRunner:
                 self._initialize(number, pool)
             if pool.failure is not None:
                 return pool.failure, None
-            if type(blob) is not bytes:
-                self._check_python(number, blob)
-            job = self._open(number, blob)
+            if type(blob) is bytes:
+                try:
+                    job = pickle.loads(blob)
+                except BaseException as err:  # noqa: BLE001 - users' __setstate__ and modules run in there
+                    return self._failures.unreadable(number, err), None
+            else:
+                job = self._open(number, blob)
             function = self._known.get(job[1])
             if function is None:
                 function = job[4] if job[0] == ONCE else self._learn(number, job[1])
@@ -102,9 +106,10 @@ class PoolRunner:
                 self._at = 0  # from here on `interruption` returns None: nothing of ours is broken
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
             return _kept(self._failures.passed_on(function, err, self._session), err)
+        kind = type(answer)
         if answer is None:
             return NONE, None
-        if type(answer) in PLAIN and not is_long(answer):
+        if kind in SHORT or (kind in PLAIN and not is_long(answer)):
             return pickle.dumps(answer, _PROTOCOL), None
         return self._pickled(function, answer)
 
@@ -127,8 +132,9 @@ class PoolRunner:
         return (result, None) if type(result) is bytes else _kept(result, answer)
 
     def _open(self, number: int, blob: Blob) -> Any:
+        self._check_python(number, blob)
         try:
-            return pickle.loads(blob) if type(blob) is bytes else self._pools.open(self._pool, blob)
+            return self._pools.open(self._pool, blob)
         except BaseException as err:  # noqa: BLE001 - users' __setstate__ and modules run in there
             raise _Failed(self._failures.unreadable(number, err)) from None
 

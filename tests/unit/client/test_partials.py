@@ -143,7 +143,6 @@ class TestNames:
             assert call is not None
             assert call[0]() == number
         assert len(partials._heads) <= partials._KEPT
-        assert len(partials._names) <= partials._KEPT
 
 
 @given(st.binary(max_size=30), st.booleans())

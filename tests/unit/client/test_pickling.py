@@ -23,6 +23,7 @@ from mpclient import pickling
 from mpclient.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads, loads_all, loads_key
 from mpclient.session import Session
 from mpshared.address import Address
+from mpshared.bunch import Bunch
 from mpshared.errors import BadValue
 from mpshared.values import (
     BY_VALUE,
@@ -237,6 +238,24 @@ def test_keys_must_be_hashable(key):
 
 
 Main = type("Main", (), {"__module__": "__main__"})
+
+
+class TestTogether:
+    """Values that came as a bunch."""
+
+    @given(st.lists(Plain, max_size=8) | st.lists(st.integers() | st.floats(allow_nan=False), max_size=8))
+    def test_they_are_opened_as_if_each_were_alone(self, values):
+        session = Session(Address.tcp("localhost", 1), b"k" * 16)
+        blobs = [dumps(value, session) for value in values]
+        assert loads_all(bunch_of(blobs), session) == values
+
+    def test_one_that_cannot_be_opened_says_so(self, session):
+        with pytest.raises(ModuleNotFoundError, match="nowhere"):
+            loads_all(bunch_of([dumps(1, session), b"\x80\x05\x8c\x07nowhere\x8c\x01f\x93."]), session)
+
+
+def bunch_of(blobs):
+    return Bunch(b"".join(blobs), [*map(len, blobs)])
 
 
 class TestUsedAgain:

@@ -6,8 +6,8 @@ RULES
 * The limit is checked when the header is here, before anything is allocated for the frame.
 * The head's `metas` must describe the payload to the last byte. Every lie raises a `ProtocolError` that
   names the field, and the decoder is of no more use: nobody knows what else is wrong.
-* Values are cut out once and never copied again: no object per value besides its bytes. Many small ones of a
-  call stay together (`bunch`).
+* Values are cut out once and never copied again: no object per value besides its bytes. Many small ones stay
+  together (`bunch`).
 
       offset   0          4      5       6     8      12       20       28          32
                size:u32   type   flags   op    lane   number   ack      head_size   head …   payload …
@@ -120,7 +120,7 @@ class Reply(NamedTuple):
     lane: int
     number: int
     result: Any
-    blobs: tuple[Blob, ...]
+    blobs: Sequence[Blob]
     ack: int = 0
 
 
@@ -470,7 +470,8 @@ def _decode(buffer: bytes | memoryview, start: int, end: int, *, bounded: bool) 
     if kind == _REPLY:
         if type(head) is not list or len(head) != 2 or type(head[1]) is not list:
             raise _lie("head", f"expected [result, metas], got {shown(head)}")
-        return _new(Reply, (lane, number, head[0], _cut(buffer, head[1], body, end), ack))
+        blobs = _bunch(buffer, head[1], body, end) or _cut(buffer, head[1], body, end)
+        return _new(Reply, (lane, number, head[0], blobs, ack))
     if body != end:
         raise _lie("payload", f"{end - body} bytes in a frame that carries no values")
     if kind == _ERROR:
@@ -535,8 +536,10 @@ def _cut(
     return tuple(blobs)
 
 
-def _bunch(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int) -> Bunch | None:
-    """Return the values of a call together, uncut, if they are many and small; else None."""
+def _bunch(
+    buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES
+) -> Bunch | None:
+    """Return values together, uncut, if they are many and small; else None."""
     n = len(metas)
     if n < BUNCH_LEAST or end - pos > SMALL_BYTES * n or {*map(type, metas)} != {int}:
         return None
