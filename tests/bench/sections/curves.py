@@ -3,6 +3,8 @@
 Rules:
 - Slices of work alternate between both, in the order A B B A, and ratios are taken within a pair of slices:
   what the machine does meanwhile falls on both.
+- Two servers that hold the same differ by 5 % and more, by where their memory lies and how their dicts are
+  filled. So a ratio is that to the one of before, when both held nothing.
 - A slice's rate is that of its median call, which those few do not move that the system put off.
 - Calls run on one core with their server: there code is what counts, not the moods of wake-ups.
 - Items are put into the queue that is measured, keys into the dict that is.
@@ -71,13 +73,14 @@ def measure(runner: Runner, row: Curve, side: Side) -> Figures:
         where = {"station": side.station, "address": servers[1][1]}
         name = runner.name()
         runner.ask_all(loaders, do="prepare", work="dict", name=f"{name}-loader", **where)
+        before = {work: _slices(runner, servers, callers, work, name) for work in WORKS}
         figures, held = {}, 0
         for step, wanted in enumerate(row.counts):
             count = runner.count(wanted, 10)
             _load(runner, loaders if row.kind == "clients" else [one], row.kind, name, count - held)
             held = count
             for work in WORKS:
-                found = _slices(runner, servers, callers, work, name)
+                found = _slices(runner, servers, callers, work, name) / before[work]
                 figures |= {f"{work}@{step}": found, f"{work}@{LAST}": found}
             figures[f"count@{step}"] = float(count)
         runner.ask_all(loaders, do="leave")
@@ -119,8 +122,9 @@ def _slices(
 def tables(results: Sequence[Result]) -> list[str]:
     """Return a line for each step."""
     lines = [
-        "Rates of a server that holds so much, as ratios to those of one beside it that holds nothing;",
-        f"wanted: {LEAST:g}. `scripts/bench --curves` measures and draws this alone.",
+        "Rates of a server that holds so much, as ratios to those of one beside it that holds nothing, and",
+        f"to the same ratio of before; wanted: {LEAST:g}. `scripts/bench --curves` measures and draws this",
+        "alone.",
         "",
         "![rates by what the server holds](curves.svg)",
         "",
