@@ -109,6 +109,8 @@ class Loop:
         self._pool: Pool | None = None
         """The pool of the batch under way or of the last one; None: the recipe queue's."""
         self._pace = Pace()
+        self._again: Run | None = None
+        """What runs a job of the recipe queue, if the last batch was from there."""
         self._asked = False
         """Whether something was asked of `ahead`."""
         self._count = 0
@@ -209,15 +211,18 @@ class Loop:
         ident = self._desk.pool
         if self._desk.is_empty or self._tender.stopping:  # a pill alone, or a stop came with the exchange
             return None
+        if ident is None and self._again is not None:
+            return self._again
         if self._pool is None or self._pool.ident != ident:
             self._streams.flush()  # what comes now is no more the last pool's
         self._mark.begin(ident)
-        self._pool = None
+        self._pool = self._again = None
         if ident is None:
             self._failures.place = self._recipes
             self._streams.route("")
             self._dirty = self._pools.owner is not None
-            return None if self._dirty else self._runner.run
+            self._again = None if self._dirty else self._runner.run
+            return self._again
         self._breaker.enter(_LEAVE_S)
         try:
             self._pool = self._pools.enter(ident, self._desk.spec_version)
