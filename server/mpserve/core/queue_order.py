@@ -302,7 +302,7 @@ class Fifo(Ready):
         if len(ranges) == 1 and self.plain.runs:
             lo, hi = ranges[0]
             n = hi - lo + 1
-            if lo == self.plain.runs[0][0] and n == self.plain.reach(n):
+            if lo == self.plain.runs[0][0] and (n == 1 or n == self.plain.reach(n)):
                 self.size -= n
                 return [(lo, 0, self.plain.pop(n))]
         return [self._take_range(lo, hi) for lo, hi in ranges]

@@ -104,9 +104,11 @@ class Line:
     of them is taken.
     """
 
-    __slots__ = ("head", "runs")
+    __slots__ = ("_spare", "head", "runs")
 
     def __init__(self) -> None:
+        self._spare: list[Any] | None = None
+        """An empty run, to be used again: a queue is empty before most puts."""
         self.runs: deque[list[Any]] = deque()
         """[first number, values: a `Bunch` or a deque]"""
         self.head = 0
@@ -114,15 +116,21 @@ class Line:
 
     def push(self, first: int, blobs: Sequence[Blob]) -> None:
         """Add items at the end."""
-        if type(blobs) is not Bunch:
-            if self.runs:
-                start, last = self.runs[-1]
-                if type(last) is deque and start + len(last) == first:
-                    last.extend(blobs)
-                    return
-            blobs = deque(blobs)
-        if blobs:
+        if type(blobs) is Bunch:
             self.runs.append([first, blobs])
+            return
+        if self.runs:
+            start, last = self.runs[-1]
+            if type(last) is deque and start + len(last) == first:
+                last.extend(blobs)
+                return
+        elif self._spare is not None:
+            run, self._spare = self._spare, None
+            run[0] = first
+            run[1].extend(blobs)
+            self.runs.append(run)
+            return
+        self.runs.append([first, deque(blobs)])
 
     def reach(self, n: int) -> int:
         """Return how many of the first `n` items have consecutive numbers."""
@@ -148,6 +156,8 @@ class Line:
 
     def pop(self, n: int) -> Sequence[Blob]:
         """Remove items from the front, as many as `reach` says at most."""
+        if n == 1 and type(self.runs[0][1]) is deque:
+            return [self._pop_first()]
         parts: list[Sequence[Blob]] = []
         self.head = self.runs[0][0] + n
         while n:
@@ -160,6 +170,16 @@ class Line:
                 parts.append(_pop(run, n))
             n -= min(n, count)
         return joined(parts)
+
+    def _pop_first(self) -> Blob:
+        """Remove one item: as most are, one put and one got."""
+        run = self.runs[0]
+        first, blobs = run
+        blob: Blob = blobs.popleft()
+        run[0] = self.head = first + 1
+        if not blobs:
+            self._spare = self.runs.popleft()
+        return blob
 
     def cut(self, lo: int, hi: int) -> Sequence[Blob]:
         """Remove items from `lo` to `hi`, or to the end of their run; none when `lo` is not here.
