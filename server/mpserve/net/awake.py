@@ -73,8 +73,10 @@ class Awake:
 
     def _learn(self, ready: Ready, took_s: float) -> None:
         fd = ready[0][0]
-        if len(ready) > 1 or took_s > GAP_S or self._crowd or fd not in {self._last, self._last_but_one}:
+        if took_s > GAP_S or self._crowd:
             self._spin.missed()
+        elif len(ready) > 1 or fd not in {self._last, self._last_but_one}:
+            self._spin.missed(VAIN_MAX)
         else:
             self._spin.found()
         self._note(fd)
