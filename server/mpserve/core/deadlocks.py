@@ -80,9 +80,10 @@ class Deadlocks:
 
     def check(self, fx: Effects, lock: Mutex, call: Call) -> DeadlockError | None:
         """Report the circle that would be closed if `call` waited for `lock`; return why it must not."""
-        if lock.holder is not None and lock.holder != Owner.of(call) and self.call_of(lock.holder) is None:
+        waiter, holder = Owner.of(call), lock.holder
+        if holder is not None and holder != waiter and self.call_of(holder) is None:
             return None  # who holds it waits for nothing
-        waits, is_circle = self.way(Owner.of(call), lock)
+        waits, is_circle = self.way(waiter, lock)
         if not is_circle:
             return None
         raises = any(wait.lock.settings["deadlock"] == "raise" for wait in waits)

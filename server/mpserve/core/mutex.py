@@ -247,8 +247,10 @@ class Mutex(Machine):
             claim.claimant.regained(fx, call)
 
     def _make_holder(self, fx: Effects, call: Call, levels: int) -> None:
-        self.change(fx, "held", call.session.id, call.lane.number, levels)
-        call.session.held[self] = None
+        lane = call.lane
+        session = lane.session
+        self.change(fx, "held", session.id, lane.number, levels)
+        session.held[self] = None
 
     def _pass_on(self, fx: Effects) -> None:
         heir = self.acquirers.first()
