@@ -190,10 +190,18 @@ class Flow:
         done = self._outlet.taken() if self._bounded else self._settled
         return window - (offered - done)
 
-    def look(self) -> None:
-        """Let the feeding thread go on if there is room for a fair number of jobs."""
-        if self.starved and self._room_now() > self._window // 4:
+    def look(self) -> int:
+        """Let the feeding thread go on if there is room for a fair number of jobs.
+
+        Returns:
+            How many outcomes may be taken before it is worth another look.
+        """
+        if not self.starved:
+            return 0
+        missing = self._window // 4 - self._room_now()
+        if missing < 0:
             self._wake()
+        return max(0, missing)
 
     def unbind(self) -> None:
         """Do not wait any more for anybody to take outcomes. For finalisers too: takes no lock."""

@@ -346,6 +346,8 @@ class IMapIterator:
         self._flow = flow
         self._stream = stream
         self._items = stream.items
+        self._unlooked = 0
+        """How many may be taken before the flow, if it is starved, is to be looked at."""
 
     def __iter__(self) -> Self:
         return self
@@ -356,7 +358,9 @@ class IMapIterator:
         except IndexError:
             outcome = self._wait(None)
         if self._flow.starved:
-            self._flow.look()
+            self._unlooked -= 1
+            if self._unlooked < 0:
+                self._unlooked = self._flow.look()
         if type(outcome) is Failure:
             raise outcome.error
         return outcome
