@@ -56,10 +56,16 @@ def dump(job: partial[Any]) -> bytes | None:
     """Return the pickle of a job; None: write it in the usual way."""
     reduced: Any = job.__reduce__()
     function, args, keywords, attributes = reduced[2]
-    if keywords or attributes or not _PLAIN.issuperset(map(type, args)) or partial in dispatch_table:
+    if keywords or attributes or partial in dispatch_table:
         return None
-    head = _head_of(function)
-    if head is None:
+    for arg in args:
+        if type(arg) not in _PLAIN:
+            return None
+    try:
+        module, name, head = _heads.get(function) or _new_head(function)
+    except TypeError:  # it has no hash: it is no function
+        return None
+    if head is None or getattr(sys.modules.get(module), name, None) is not function:
         return None
     data = pickle.dumps(args, _PROTOCOL)
     if len(data) > _MOST_BYTES:
@@ -70,14 +76,9 @@ def dump(job: partial[Any]) -> bytes | None:
     return head + data[start:-3] + _END if args else head + _END
 
 
-def _head_of(function: Any) -> bytes | None:
-    if type(function) not in _FUNCTIONS:
-        return None
-    module, name, head = _heads.get(function) or _new_head(function)
-    return head if getattr(sys.modules.get(module), name, None) is function else None
-
-
 def _new_head(function: Any) -> tuple[str, str, bytes | None]:
+    if type(function) not in _FUNCTIONS:
+        return "", "", None
     module, name = function.__module__, function.__qualname__
     if type(module) is not str or module in _MAIN:
         return "", "", None
