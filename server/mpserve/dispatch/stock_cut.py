@@ -51,7 +51,7 @@ _HASH: Final = rb"su\x90"  # SETITEM, SETITEMS, ADDITEMS
 _WITH: Final = (
     rb"[\x8cC](?:"
     + LENGTHS
-    + rb")|K.|h[^\x00\x01]|M..|[Jj].{4}|G.{8}|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})"
+    + rb")|K.|h[^\x00\x01]|M..|J.{4}|j(?!.\x00{3}).{4}|G.{8}|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})"
 )
 _SHORT: Final = re.compile(b"(?s:(?:[" + _ONE + _HASH + b"]++|" + _WITH + b")*+)").fullmatch
 _LONG: Final = re.compile(b"(?s:(?:[" + _ONE + b"]++|" + _WITH + b")*+)").match

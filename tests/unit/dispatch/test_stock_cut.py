@@ -140,6 +140,7 @@ def test_nothing_is_called(tmp_path):
         b"t(K\x01",
         b"(K\x01",
         b"h\x05",  # nothing is remembered there
+        b"j\x01\x00\x00\x00",  # what stands before it, in another way
         b"K",
         b"\x8c\x05ab",
         b"X\xff\xff\xff\x7fab",
