@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from tests.property.symbolic_samples import samples
-from tests.property.test_symbolic_fuzz import damaged_pickles, soups
+from tests.property.test_symbolic_fuzz import PIECES, soups
+from tests.property.test_symbolic_round_trip import objects
 
 from mpserve.dispatch.stock_cut import HEAD_AT, cut_value, names_in, value_at
 from mpserve.dispatch.stock_forms import pair_around, read_request
@@ -171,9 +173,19 @@ def test_what_would_cost_much_takes_the_long_way():
     assert cut(around(b"](" + b"N" * 10_000 + b"e")) is None  # beside the loop
 
 
-@given(soups | damaged_pickles())
-def test_what_is_cut_from_anything_is_what_the_long_way_finds(data):
-    whole = around(data[:-1])
+@st.composite
+def damaged_requests(draw):
+    """Return a request for storing something, its value changed in some places, or in none."""
+    data = request(draw(objects))
+    opcodes = bytearray(data[value_at(data) : -len(TAIL)])
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(opcodes)))
+        opcodes[at : at + draw(st.integers(0, 3))] = draw(st.sampled_from(PIECES) | st.binary(max_size=3))
+    return around(bytes(opcodes))
+
+
+@given(damaged_requests() | soups.map(around))
+def test_what_is_cut_from_anything_is_what_the_long_way_finds(whole):
     value = cut(whole)
     if value is None:
         return
