@@ -41,10 +41,11 @@ class Awake:
 
     def wait(self, sleep_s: float) -> Ready:
         """Return what is ready, after `sleep_s` at the latest."""
-        if self._spin.resting:
-            self._spin.resting -= 1
+        spin = self._spin
+        if spin.resting:
+            spin.resting -= 1
             ready = self._wait(sleep_s)
-            if ready:
+            if ready and (self._crowd or ready[0][0] != self._last):
                 self._note(ready[0][0])
             return ready
         if ready := self._look(sleep_s):
