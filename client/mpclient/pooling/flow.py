@@ -19,10 +19,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mpclient.jobs_format import ITEM
-from mpclient.pickling import PLAIN, dumps, is_long, own_buffers
+from mpclient.pickling import PLAIN, SHORT, dumps, is_long, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
@@ -40,7 +41,6 @@ _WINDOW_BYTES: Final = 256 << 20
 """Jobs made ahead have about this many bytes together, at most."""
 _STEP: Final = 256
 """Between two looks at the window."""
-_END: Final = object()
 
 
 class Outlet(Protocol):
@@ -133,15 +133,18 @@ class Flow:
 
     def _feed(self) -> None:
         source = iter(self._made)
+        offer, pickled = self._offer, self._pickled
         while room := self._await_room():
-            for _ in range(min(room, _STEP)):
-                job = next(source, _END)
-                if job is _END:
-                    return
-                self._offer(self._pickled(job))
+            asked, made = min(room, _STEP), 0
+            for job in islice(source, asked):
+                offer(pickled(job))
+                made += 1
+            if made < asked:
+                return
 
     def _pickled(self, job: Any) -> Blob | Failure:
-        if job[0] == ITEM and type(job[2]) in PLAIN and not is_long(job[2]):  # nothing in it needs a look
+        kind = type(job[2])
+        if job[0] == ITEM and (kind in SHORT or (kind in PLAIN and not is_long(job[2]))):
             plain = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
             self._offered_bytes += len(plain)
             return plain

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from mpclient import partials
 from mpclient.pickling import dumps
+from mpserve.dispatch.stock_forms import pair_around
 from mpshared.symbolic import load as symbolic_load
 
 PLAIN = (
@@ -48,6 +49,15 @@ def test_the_server_opens_it():
     data = partials.dump(partial(operator.mul, 3, "x"))
     assert data is not None
     assert "partial" in repr(symbolic_load(data))
+
+
+def test_clients_of_the_standard_library_are_given_it():
+    job = partial(operator.mul, 3, "x")
+    data = partials.dump(job)
+    assert data is not None
+    kind, value = pickle.loads(b"".join(pair_around(data))[4:])
+    assert kind == "#RETURN"
+    assert parts(value) == parts(job)
 
 
 @pytest.mark.parametrize("function", [operator.mul, math.sqrt, len, int, top_level, pickle.PickleBuffer])
