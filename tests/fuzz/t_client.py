@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from contextlib import suppress
@@ -17,6 +18,9 @@ from mpshared.units import SettingError
 from mpshared.wire.own.frames import Control, Failed, Type
 
 __all__ = ["client_session", "settings"]
+
+_READABLE: Final = os.open(os.devnull, os.O_RDONLY)
+"""What to poll for the socket that is none: there is always something to read."""
 
 
 class _Socket:
@@ -44,6 +48,9 @@ class _Socket:
 
     def getpeername(self) -> tuple[str, int]:
         return "127.0.0.1", 7707
+
+    def fileno(self) -> int:
+        return _READABLE
 
     def close(self) -> None:
         pass
