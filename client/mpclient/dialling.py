@@ -256,7 +256,7 @@ class Connection:
         Nearly every answer is one small frame that one read brings whole: its way is short. `may_park` says
         that the call may have to wait for other clients.
         """
-        if len(pieces) > 1 or self._early:
+        if len(pieces) > 1 or self._early or self._decoder.wants:
             self.send(pieces)
             return self.next_event()
         sock = self._sock
@@ -281,11 +281,11 @@ class Connection:
         if self._early:
             return self._early.pop(0)
         while (event := self._decode()) is None:
-            room = self._decoder.room
-            if room is None:
-                self._receive()
+            wants = self._decoder.wants
+            if wants:
+                self._fill(wants)
             else:
-                self._fill(room)
+                self._receive()
         return event
 
     def events(self) -> list[Event]:
@@ -303,12 +303,12 @@ class Connection:
     def _receive(self) -> None:
         self._decoder.receive_data(self._read(RECV_BYTES))
 
-    def _read(self, size: int) -> bytes:
-        """Return what comes next on the socket, as it comes."""
+    def _read(self, size: int, flags: int = 0) -> bytes:
+        """Return what comes next on the socket, as it comes, or as the flags say."""
         try:
             if self._sleep is not None:
                 self._sleep()
-            data = self._sock.recv(size)
+            data = self._sock.recv(size, flags)
         except OSError as err:
             let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
@@ -316,16 +316,9 @@ class Connection:
             raise Lost(_CLOSED)
         return data
 
-    def _fill(self, room: memoryview) -> None:
-        """Read the rest of a large frame to its place, as far as it comes in one go."""
-        try:
-            size = self._sock.recv_into(room, 0, socket.MSG_WAITALL)
-        except OSError as err:
-            let_pass(err)
-            raise Lost(f"the connection broke ({err})") from None
-        if not size:
-            raise Lost(_CLOSED)
-        self._decoder.fill(size)
+    def _fill(self, size: int) -> None:
+        """Read so much of a large frame, or the head of what may be the next one; less if the end comes."""
+        self._decoder.receive_data(self._read(size, socket.MSG_WAITALL))
 
     def _decode(self) -> Event | None:
         try:

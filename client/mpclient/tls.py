@@ -83,9 +83,9 @@ class TlsConnection(Connection):
         while not self._receive_once(_RECV_BYTES):
             pass
 
-    def _fill(self, room: memoryview) -> None:
-        """Read more of a large frame; the decoder puts it to its place."""
-        _ = room
+    def _fill(self, size: int) -> None:
+        """Read more of a large frame."""
+        _ = size
         while not self._receive_once(_RECV_LARGE_BYTES):
             pass
 

@@ -31,14 +31,9 @@ class _Socket:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, _flags: int = 0) -> bytes:
         data, self._data = self._data[:size], self._data[size:]
         return data
-
-    def recv_into(self, room: memoryview, _size: int, _flags: int) -> int:
-        data = self.recv(len(room))
-        room[: len(data)] = data
-        return len(data)
 
     def sendall(self, data: bytes) -> None:
         pass

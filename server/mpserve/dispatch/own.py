@@ -85,34 +85,25 @@ class OwnSide:
 
     # -- bytes -----------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> bool:
-        """Act on every whole frame; tell whether a large one has room for more."""
+    def receive_data(self, data: bytes) -> int:
+        """Act on every whole frame; return how many bytes to read next, for large ones."""
         if self._over:
-            return False
+            return 0
         try:
             taken = self._decoder.take(data)
             if taken is not None:
                 self._call(taken)
-                return False
+                return 0
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
         return self._go_on()
 
-    def room(self) -> memoryview | None:
-        """Return where the rest of a large frame goes."""
-        return self._decoder.room
-
-    def fill(self, size_bytes: int) -> bool:
-        """Note what came of a large frame; tell whether it has room for more."""
-        self._decoder.fill(size_bytes)
-        return self._go_on()
-
-    def _go_on(self) -> bool:
+    def _go_on(self) -> int:
         try:
             self._act_on_all()
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
-        return self._decoder.room is not None
+        return self._decoder.wants
 
     def _act_on_all(self) -> None:
         self.attentive = False

@@ -119,33 +119,24 @@ class StockSide:
 
     # -- bytes -----------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> bool:
-        """Act on every whole request; tell whether a large one has room for more."""
+    def receive_data(self, data: bytes) -> int:
+        """Act on every whole request; return how many bytes to read next, for large ones."""
         messages = self._messages
         try:
             if messages.is_one(data) and not self._over:  # nearly every read
                 self._request(data[HEADER_BYTES:])
-                return False
+                return 0
         except ProtocolError as err:
             self._refuse(err)
         messages.receive_data(data)
         return self._go_on()
 
-    def room(self) -> memoryview | None:
-        """Return where the rest of a large request goes."""
-        return self._messages.room
-
-    def fill(self, size_bytes: int) -> bool:
-        """Note what came of a large request; tell whether it has room for more."""
-        self._messages.fill(size_bytes)
-        return self._go_on()
-
-    def _go_on(self) -> bool:
+    def _go_on(self) -> int:
         try:
             self._act_on_all()
         except ProtocolError as err:
             self._refuse(err)
-        return self._messages.room is not None
+        return self._messages.wants
 
     def _act_on_all(self) -> None:
         while not (self._over or self._transport.full):  # else `drained` goes on

@@ -34,15 +34,9 @@ class Side(Protocol):
     attentive: bool
     """Wants to hear when everything has left (`drained`)."""
 
-    def receive_data(self, data: bytes) -> bool:
-        """Take bytes and act on every whole message in them; tell whether there is `room` for more."""
-
-    def room(self) -> memoryview | None:
-        """Return where the rest of a large message is received into; None if there is no such message."""
-
-    def fill(self, size_bytes: int) -> bool:
-        """Note that so much was received into `room`, and act on the message if it is whole now; tell whether
-        there is room for more.
+    def receive_data(self, data: bytes) -> int:
+        """Take bytes and act on every whole message in them; return how many to read next, at most; 0: as
+        they come.
         """
 
     def starved(self) -> bool:

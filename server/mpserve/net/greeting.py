@@ -48,12 +48,12 @@ class Greeting:
         )
         peer.send([self._handshake.data_to_send()])
 
-    def receive_data(self, data: bytes) -> bool:
+    def receive_data(self, data: bytes) -> int:
         """Go on with the handshake."""
         self._handshake.receive_data(data)
         return self._step()
 
-    def _step(self) -> bool:
+    def _step(self) -> int:
         event = self._handshake.next_event()
         said = self._handshake.data_to_send()
         if said:
@@ -67,9 +67,9 @@ class Greeting:
                 return self._hand_over("stock", digest, which)
             case own.Authenticated(key=which):
                 return self._hand_over("own", "", which)
-        return False
+        return 0
 
-    def _change_to_own(self, hello: bytes) -> bool:
+    def _change_to_own(self, hello: bytes) -> int:
         rest = self._handshake.trailing_data()
         self._handshake = own.ServerHandshake(
             self._authkey,
@@ -81,18 +81,10 @@ class Greeting:
         self._handshake.receive_data(rest)
         return self._step()
 
-    def _hand_over(self, protocol: Literal["own", "stock"], detail: str, which: int) -> bool:
+    def _hand_over(self, protocol: Literal["own", "stock"], detail: str, which: int) -> int:
         rest = self._handshake.trailing_data()
         side = self._listener.authenticated(self._peer, protocol, detail, self._roles[which])
-        return bool(rest) and side.receive_data(rest)
-
-    def room(self) -> None:
-        """Nothing large is taken before authentication."""
-
-    def fill(self, size_bytes: int) -> bool:
-        """Never called: there is no room."""
-        _ = size_bytes
-        return False
+        return side.receive_data(rest) if rest else 0
 
     def starved(self) -> bool:
         """Always: each side waits for the other during a handshake."""

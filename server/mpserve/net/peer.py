@@ -69,7 +69,6 @@ class Peer:
         "_closed",
         "_closing",
         "_fd",
-        "_filling",
         "_interest",
         "_is_tcp",
         "_log",
@@ -80,6 +79,7 @@ class Peer:
         "_sock",
         "_stalls",
         "_waits",
+        "_wants",
         "label",
         "origin",
         "side",
@@ -99,8 +99,8 @@ class Peer:
         self._waits = True
         self._closed = False
         self._reading = False
-        self._filling = False
-        """The side has room for the rest of a large message."""
+        self._wants = 0
+        """How many bytes to read next, at most, while messages are large."""
         self._stalls = False
         """The socket did not take all there was."""
         self._is_tcp = sock.family != getattr(socket, "AF_UNIX", None)
@@ -121,11 +121,8 @@ class Peer:
         if self._closing or side is None:
             self._drop_input()
             return
-        if self._filling:
-            self._fill(side)
-            return
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(self._wants or READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -134,7 +131,10 @@ class Peer:
             self.close_now()
             return
         self._reading = True
-        self._filling = side.receive_data(data)
+        wants = self._wants
+        self._wants = side.receive_data(data)
+        if self._wants and len(data) == (wants or READ_BYTES):
+            self._read_more()
         self._reading = False
         outbox = self._outbox
         if self._loop.dirty and self in self._loop.dirty:
@@ -149,19 +149,22 @@ class Peer:
         elif self._is_tcp and now is not None and now.starved():
             self._acknowledge_quickly()
 
-    def _fill(self, side: Side) -> None:
-        """Read the next part of a large message to its place."""
-        room = side.room()
-        try:
-            size = self._sock.recv_into(room) if room is not None else 0
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            size = 0
-        if size:
-            self._filling = side.fill(size)
-        else:
-            self.close_now()
+    def _read_more(self) -> None:
+        """Read more of a large message, of which only the beginning came, if it is there."""
+        while (wants := self._wants) and not (self._closing or self._outbox.size_bytes):
+            try:
+                data = self._sock.recv(wants)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            side = self.side
+            if not data or side is None:
+                self.close_now()
+                return
+            self._wants = side.receive_data(data)
+            if len(data) < wants or wants >= READ_BYTES:
+                return
 
     def _drop_input(self) -> None:
         """While the last answers leave, take and forget what comes, as it comes (encrypted, with TLS): unread

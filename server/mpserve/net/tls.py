@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mpserve.net.outbox import Outbox
 from mpserve.net.peer import Owner, Peer
@@ -30,7 +30,7 @@ __all__ = ["TlsPeer"]
 
 CHUNK_BYTES: Final = 256 << 10
 _READ_BYTES: Final = 64 << 10
-"""As in `peer`; also where the rest of a large value is smaller: what follows it is read along with it."""
+"""As in `peer`; also where less is asked for: a record is read whole."""
 _SILENT: Final = (
     "it has said nothing: a client without TLS waits so. Give it --tls-ca (MPSERVE_TLS_CA), or let it "
     "connect where --plain has this server listen"
@@ -46,8 +46,8 @@ class _TlsSocket(socket.socket):
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
         self.setblocking(False)
         self._machine = machine
-        self._left: bytes | memoryview = b""
-        """Plaintext that nobody had room for."""
+        self._left = b""
+        """Plaintext that came with the handshake."""
         self.trouble = ""
         """What the peer has done to TLS, that ends the connection."""
 
@@ -67,11 +67,11 @@ class _TlsSocket(socket.socket):
             OSError: The connection broke, or `trouble`.
         """
         if self._left:
-            left, self._left = bytes(self._left), b""
+            left, self._left = self._left, b""
             return left
         if self._machine.ended:
             return b""
-        data = super().recv(bufsize, flags)
+        data = super().recv(max(bufsize, _READ_BYTES), flags)
         if not data:
             return b""
         try:
@@ -82,15 +82,6 @@ class _TlsSocket(socket.socket):
         if plain or self._machine.ended:
             return plain
         raise BlockingIOError
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
-        """Read once, to the buffer; what has no room there stays for the next read."""
-        room = memoryview(buffer)[: nbytes or None]
-        plain = self._left or self.recv(max(len(room), _READ_BYTES), flags)
-        size = min(len(plain), len(room))
-        room[:size] = plain[:size]
-        self._left = memoryview(plain)[size:]
-        return size
 
 
 class _TlsOutbox(Outbox):

@@ -54,8 +54,10 @@ class FrameReader(Assembler):
 
     __slots__ = ("max_bytes",)
 
-    def __init__(self, max_bytes: int, scratch: bytearray | None = None) -> None:
-        super().__init__(scratch)
+    LEAST_BYTES = HEADER_BYTES
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
         self.max_bytes = max_bytes
 
     def is_one(self, data: bytes) -> bool:
@@ -69,7 +71,7 @@ class FrameReader(Assembler):
             0 < size <= _JOINED_MAX_BYTES
             and _SHORT.unpack_from(data)[0] == size
             and self._pos >= len(self._chunk)
-            and self._room is None
+            and self._parts is None
             and size <= self.max_bytes
         )
 
@@ -82,12 +84,11 @@ class FrameReader(Assembler):
         record = self._next_record()
         if record is None:
             return None
-        buffer, start, end = record
-        start += _SHORT.size if buffer[start] < 0x80 else _LONG.size
-        payload = bytes(buffer[start:end])
-        if type(buffer) is memoryview:
-            self._leave_room(buffer)
-        return payload
+        chunk, start, end, payload = record
+        return chunk[start + self._before(chunk, start) : end] if payload is None else payload
+
+    def _before(self, chunk: bytes, pos: int) -> int:
+        return _SHORT.size if chunk[pos] < 0x80 else _LONG.size
 
     def _measure(self, chunk: bytes, pos: int, available: int) -> int:
         if available < _SHORT.size:

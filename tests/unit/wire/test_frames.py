@@ -251,7 +251,7 @@ def test_sizes_are_refused_before_anything_is_allocated_for_them():
     decoder.receive_data(frame(b"", size=(1 << 20) + 1)[:HEADER_BYTES])
     with pytest.raises(ProtocolError, match="1048577 bytes announced, 1048576 accepted"):
         decoder.next_event()
-    assert decoder._room is None
+    assert decoder._parts is None
 
 
 def test_a_head_has_a_limit_of_its_own():

@@ -49,7 +49,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch
 from mpshared.values import VALUES_MOST, Blob, Pieces, Value
-from mpshared.wire.assembler import Assembler
+from mpshared.wire.assembler import LARGE_BYTES, Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
@@ -327,7 +327,6 @@ class FrameDecoder(Assembler):
         max_message: The most bytes that head and payload of a frame may have together.
         max_head: The most bytes that a head alone may have. A head becomes objects, of many times its size; a
             payload stays bytes.
-        scratch: A buffer for `get_buffer` that connections of one event loop may share.
         bounded: The peer may be anybody who has a key: count what its frames become (`pack.unpack`,
             `VALUES_MOST`).
 
@@ -336,15 +335,16 @@ class FrameDecoder(Assembler):
 
     __slots__ = ("_bounded", "_broken", "_short", "max_head", "max_message")
 
+    LEAST_BYTES = HEADER_BYTES
+
     def __init__(
         self,
         max_message: int,
         max_head: int = HEAD_MOST_BYTES,
-        scratch: bytearray | None = None,
         *,
         bounded: bool = False,
     ) -> None:
-        super().__init__(scratch)
+        super().__init__()
         self._bounded = bounded
         self.max_message = max_message
         self.max_head = max_head
@@ -361,7 +361,7 @@ class FrameDecoder(Assembler):
         Cost: about 1 µs.
         """
         end = len(data)
-        if self._pos < len(self._chunk) or self._room is not None or not HEADER_BYTES < end <= self._short:
+        if self._pos < len(self._chunk) or self._parts is not None or not HEADER_BYTES < end <= self._short:
             return self._take_later(data)
         size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
         body = HEADER_BYTES + head_size
@@ -391,7 +391,7 @@ class FrameDecoder(Assembler):
         yes or no, or one value.
         """
         end = len(data)
-        if HEADER_BYTES < end <= self._short and self._pos == len(self._chunk) and self._room is None:
+        if HEADER_BYTES < end <= self._short and self._pos == len(self._chunk) and self._parts is None:
             size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
             body = HEADER_BYTES + head_size
             packed = data[HEADER_BYTES:body]
@@ -419,10 +419,7 @@ class FrameDecoder(Assembler):
             record = self._next_record()
             if record is None:
                 return None
-            event = _decode(*record, bounded=self._bounded)
-            if type(record[0]) is memoryview:
-                self._leave_room(record[0])
-            return event
+            return _decode(*record, bounded=self._bounded)
         except ProtocolError as err:
             self._broken = err
             self._short = 0
@@ -440,6 +437,11 @@ class FrameDecoder(Assembler):
         need: int = HEADER_BYTES + size
         return need
 
+    def _before(self, chunk: bytes, pos: int) -> int:
+        """Return where the values begin; a head that is large is gathered with them."""
+        head_size: int = _SIZES.unpack_from(chunk, pos)[1]
+        return HEADER_BYTES if head_size > LARGE_BYTES else HEADER_BYTES + head_size
+
 
 def _open_tiny(head: bytes) -> tuple[Any, int]:
     """Return the result and the size of the one value that follows; -1: this is for `_decode`."""
@@ -453,13 +455,17 @@ def _open_tiny(head: bytes) -> tuple[Any, int]:
     return None, -1
 
 
-def _decode(buffer: bytes | memoryview, start: int, end: int, *, bounded: bool) -> Event:
+def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bounded: bool) -> Event:
     _, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(buffer, start)
-    start += HEADER_BYTES
-    body = start + head_size
     if flags:
         raise _lie("flags", f"{flags:#x} set, none are known")
-    head = unpack(bytes(buffer[start:body]), bounded=bounded)
+    start += HEADER_BYTES
+    if payload is not None and start == end:  # the head is there, too
+        buffer, start, end, payload = payload, 0, len(payload), None
+    body = start + head_size
+    head = unpack(buffer[start:body], bounded=bounded)
+    if payload is not None:
+        buffer, body, end = payload, 0, len(payload)
     if kind == _CALL:
         target, args, metas = _three(head, str, list, list)
         most = VALUES_MOST if bounded else SIZE_MAX_BYTES
@@ -516,16 +522,14 @@ def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any,
     raise _lie("head", f"expected [{names}], got {shown(head)}")
 
 
-def _cut(
-    buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES
-) -> tuple[Blob, ...]:
+def _cut(buffer: bytes, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES) -> tuple[Blob, ...]:
     """Return the values that `metas` describe, `most` of them with all buffers; they fill the buffer from
     `pos` to `end` exactly.
     """
     if not metas and pos == end:
         return ()
     if len(metas) == 1 and metas[0] == end - pos and type(metas[0]) is int:  # the common one
-        return (bytes(buffer[pos:end]),)
+        return (buffer[pos:end],)
     kinds = {*map(type, metas)}
     if kinds <= {int}:
         blobs: list[Any] = _cut_run(buffer, metas, pos, end, most)
@@ -536,15 +540,13 @@ def _cut(
     return tuple(blobs)
 
 
-def _bunch(
-    buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES
-) -> Bunch | None:
+def _bunch(buffer: bytes, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES) -> Bunch | None:
     """Return values together, uncut, if they are many and small; else None."""
     n = len(metas)
     if n < BUNCH_LEAST or end - pos > SMALL_BYTES * n or {*map(type, metas)} != {int}:
         return None
     _check_run(metas, end - pos, most)
-    return Bunch(bytes(buffer[pos:end]), metas)
+    return Bunch(buffer[pos:end], metas)
 
 
 def _check_run(sizes: list[int], payload_bytes: int, most: int) -> None:
@@ -555,16 +557,16 @@ def _check_run(sizes: list[int], payload_bytes: int, most: int) -> None:
         raise _lie("metas", f"{len(sizes)} values of {sum(sizes)} bytes in a payload of {payload_bytes}")
 
 
-def _cut_run(buffer: bytes | memoryview, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
+def _cut_run(buffer: bytes, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
     """Return consecutive slices, which together are the payload: that is checked before anything is cut."""
     _check_run(sizes, end - pos, most)
-    cuts: list[Any] = []
+    cuts: list[bytes] = []
     for size in sizes:
         cuts.append(buffer[pos : (pos := pos + size)])  # noqa: PERF401 - faster here: no cell for `pos`
-    return cuts if type(buffer) is bytes else [*map(bytes, cuts)]
+    return cuts
 
 
-def _cut_values(buffer: bytes | memoryview, metas: list[Any], pos: int, end: int, most: int) -> list[Blob]:
+def _cut_values(buffer: bytes, metas: list[Any], pos: int, end: int, most: int) -> list[Blob]:
     """Cut all data and buffers as one run, then deal them out."""
     sizes: list[int] = []
     for meta in metas:

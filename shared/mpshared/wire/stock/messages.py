@@ -23,7 +23,6 @@ class StockMessages(FrameReader):
 
     Args (of the constructor):
         max_bytes: The largest pickle to accept.
-        scratch: A buffer for `get_buffer` that connections of one event loop may share.
     """
 
     __slots__ = ()
