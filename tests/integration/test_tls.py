@@ -210,18 +210,28 @@ with cluster.Pool() as pool:
         assert host.process.poll() is None
 
 
+@pytest.fixture(scope="module")
+def patient(made, tmp_path_factory) -> Iterator[encrypted.TlsServer]:
+    """A server that waits until a client on a busy machine is back."""
+    words = (*options(made.server()), "--grace", "20s")
+    server = encrypted.TlsServer(tmp_path_factory.mktemp("patient") / "server", words)
+    server.files = made.client()
+    yield server.start()
+    server.stop()
+
+
 class TestCuts:
     @pytest.fixture
-    def relay(self, tls_server) -> Iterator[Relay]:
-        host, port = tls_server.address.rsplit(":", 1)
+    def relay(self, patient) -> Iterator[Relay]:
+        host, port = patient.address.rsplit(":", 1)
         relay = Relay((host, int(port)))
         yield relay
         relay.close()
 
     @pytest.mark.parametrize("direction", ["up", "down"])
-    def test_each_call_is_done_once_wherever_it_is_cut(self, tls_server, relay, direction):
-        files = keywords(tls_server.files)
-        with mpclient.connect(relay.address, tls_server.key, reconnect_timeout=20.0, **files) as cluster:
+    def test_each_call_is_done_once_wherever_it_is_cut(self, patient, relay, direction):
+        files = keywords(patient.files)
+        with mpclient.connect(relay.address, patient.key, reconnect_timeout=20.0, **files) as cluster:
             numbers = cluster.list()
             numbers.append("warm")
             for place in range(0, 120, 7):
@@ -231,9 +241,9 @@ class TestCuts:
             assert list(numbers) == ["warm", *range(0, 120, 7)]
         assert relay.cuts > 5
 
-    def test_in_the_middle_of_a_large_value(self, tls_server, relay):
-        files = keywords(tls_server.files)
-        with mpclient.connect(relay.address, tls_server.key, reconnect_timeout=20.0, **files) as cluster:
+    def test_in_the_middle_of_a_large_value(self, patient, relay):
+        files = keywords(patient.files)
+        with mpclient.connect(relay.address, patient.key, reconnect_timeout=20.0, **files) as cluster:
             box = cluster.dict()
             value = os.urandom(3 << 20)
             for place in (100_000, 1 << 20, 3 << 20):
@@ -244,10 +254,10 @@ class TestCuts:
                 relay.disarm()
         assert relay.cuts >= 4
 
-    def test_asyncio_goes_on_over_a_new_connection(self, tls_server, relay):
+    def test_asyncio_goes_on_over_a_new_connection(self, patient, relay):
         async def main() -> list[int]:
-            more = keywords(tls_server.files)
-            async with aio.connect(relay.address, tls_server.key, reconnect_timeout=20.0, **more) as cluster:
+            more = keywords(patient.files)
+            async with aio.connect(relay.address, patient.key, reconnect_timeout=20.0, **more) as cluster:
                 numbers = await cluster.list()
                 for number in range(5):
                     relay.arm("down", 20)
@@ -257,9 +267,9 @@ class TestCuts:
 
         assert asyncio.run(main()) == list(range(5))
 
-    def test_during_the_handshake(self, tls_server, relay):
+    def test_during_the_handshake(self, patient, relay):
         relay.arm("down", 700)
-        with mpclient.connect(relay.address, tls_server.key, **keywords(tls_server.files)) as cluster:
+        with mpclient.connect(relay.address, patient.key, **keywords(patient.files)) as cluster:
             assert cluster.list([1])[0] == 1
         assert relay.cuts == 1
 
