@@ -45,8 +45,15 @@ class Bunch(Sequence[bytes]):
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.cut())
 
+    def __reversed__(self) -> Iterator[bytes]:
+        return reversed(self.cut())
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """Return where `value` is for the first time; raise ValueError where it is not."""
+        return self.cut().index(value, start, len(self) if stop is None else stop)
+
     def cut(self) -> list[bytes]:
-        """Return the values."""
+        """Return the values. Whoever looks at many begins with this: to find a single one takes a sum."""
         data, pos = self.data, 0
         values = []
         for size in self.sizes:
@@ -73,13 +80,11 @@ class Bunch(Sequence[bytes]):
 
     def find(self, value: bytes, n: int) -> int:
         """Return where `value` is for the first time among the first `n`, or -1."""
-        sizes = self.sizes[:n]
-        at, size = -1, len(value)
-        for _ in range(sizes.count(size)):  # none, nearly always: no value is cut out
-            at = sizes.index(size, at + 1)
-            if self[at] == value:
-                return at
-        return -1
+        part = self[:n] if n < len(self) else self
+        if len(value) not in part.sizes:  # nearly always: no value is cut out
+            return -1
+        values = part.cut()
+        return values.index(value) if value in values else -1
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Bunch):

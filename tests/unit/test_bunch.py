@@ -24,6 +24,8 @@ def test_it_is_a_sequence_of_its_values(values):
     assert bunch == values
     assert list(bunch) == values
     assert [bunch[at] for at in range(-len(values), len(values))] == values * 2
+    assert list(reversed(bunch)) == values[::-1]
+    assert [bunch.index(value) for value in values] == [values.index(value) for value in values]
     assert len(bunch) == len(values)
     assert repr(bunch) == f"Bunch({values!r})"
     with pytest.raises(IndexError):

@@ -232,7 +232,9 @@ def _pop(run: list[Any], n: int) -> Sequence[Blob]:
 def _divided(blobs: Any, at: int, n: int) -> tuple[Any, Sequence[Blob], Any]:
     """Return the items of a run before `at`, the `n` from there on, and those behind."""
     if type(blobs) is Bunch:
-        return blobs[:at], blobs[at : at + n], blobs[at + n :]
+        if n * _FEW > len(blobs):
+            return blobs[:at], blobs[at : at + n], blobs[at + n :]
+        blobs = deque(blobs)  # as in `_pop`
     behind = len(blobs) - at - n
     if at <= behind:
         before = deque([blobs.popleft() for _ in range(at)])
