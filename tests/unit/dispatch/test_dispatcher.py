@@ -130,7 +130,7 @@ class TestMistakes:
         assert not waiting.answered
         monkeypatch.setattr(rig, "check", lambda: None)  # somebody waits who need not
         monkeypatch.setattr(Queue, "settle", fail)
-        assert thread.ask("queue.put", queue, None, blobs=[A]) is None
+        assert thread.ask("queue.put_later", queue, None, {}, blobs=[A]) is None
         assert len(self.take_trouble(rig)) == 1
         monkeypatch.undo()
         thread.ask("queue.put", queue, None, blobs=[B])
