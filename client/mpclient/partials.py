@@ -56,15 +56,12 @@ def dump(job: partial[Any]) -> bytes | None:
     """Return the pickle of a job; None: write it in the usual way."""
     reduced: Any = job.__reduce__()
     function, args, keywords, attributes = reduced[2]
-    if keywords or attributes or partial in dispatch_table:
+    if keywords or attributes or type(function) not in _FUNCTIONS or partial in dispatch_table:
         return None
     for arg in args:
         if type(arg) not in _PLAIN:
             return None
-    try:
-        module, name, head = _heads.get(function) or _new_head(function)
-    except TypeError:  # it has no hash: it is no function
-        return None
+    module, name, head = _heads.get(function) or _new_head(function)
     if head is None or getattr(sys.modules.get(module), name, None) is not function:
         return None
     data = pickle.dumps(args, _PROTOCOL)
@@ -77,8 +74,6 @@ def dump(job: partial[Any]) -> bytes | None:
 
 
 def _new_head(function: Any) -> tuple[str, str, bytes | None]:
-    if type(function) not in _FUNCTIONS:
-        return "", "", None
     module, name = function.__module__, function.__qualname__
     if type(module) is not str or module in _MAIN:
         return "", "", None

@@ -75,6 +75,11 @@ class Work:
     work = __call__
 
 
+class NoHash(Work):
+    def __hash__(self):
+        raise LookupError("no code of a value's runs here")
+
+
 def with_attribute():
     job = partial(len, "x")
     job.note = "kept"  # type: ignore[attr-defined]
@@ -92,6 +97,7 @@ def with_attribute():
         partial("abc".join, "x"),
         partial(Work().work, 1),
         partial(Work(), 1),
+        partial(NoHash(), 1),
         partial(Work.work, None),
         with_attribute(),
     ],
