@@ -18,6 +18,7 @@ from tests.integration.pool_jobs import (
     fail,
     process_id,
     recall,
+    refill,
     remember,
     square,
     touch,
@@ -111,6 +112,11 @@ def test_closing_lifts_the_bound(crew):
     pool.join()
     assert list(results) == [n * n for n in range(100)]
     assert len(list(unordered)) == 3 * WINDOW
+
+
+def test_an_answer_whose_memory_the_next_job_uses_again(crew):
+    with crew.Pool(1) as pool:
+        assert [answer[0] for answer in pool.map(refill, range(100), 1)] == [*range(100)]
 
 
 class Counted:

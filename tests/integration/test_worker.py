@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import os
+import pickle
 import subprocess
 import sys
 from functools import partial
@@ -200,6 +201,17 @@ def test_an_answer_larger_than_the_server_takes(mpworker, fresh_server):
         got = results.get_many(2) + results.get_many(1) + results.get_many(1) + results.get_many(1)
         assert [len(one) for one in got if isinstance(one, bytes)] == [10, 60_000, 60_000, 20]
         assert [one.text for one in got if "more than the server takes" in str(one)] == [got[1].text]
+
+
+def test_an_answer_whose_memory_the_next_job_uses_again(host, tasks, results):
+    def refill(number):
+        memory = vars(sys).setdefault("memory_of_this_test", bytearray(1 << 16))
+        memory[:] = bytes([number]) * len(memory)
+        return pickle.PickleBuffer(memory)
+
+    tasks.put_many([partial(refill, number) for number in range(100)])
+    tasks.join()
+    assert [results.get()[0] for _ in range(100)] == [*range(100)]
 
 
 def test_results_that_nobody_takes_any_more(host, tasks, results):

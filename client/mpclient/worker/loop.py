@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mpclient.pickling import own_buffers
 from mpclient.worker.channel import Why
 from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
@@ -275,6 +276,8 @@ class Loop:
             result, alive = run(*job)
             if breaker.forked:
                 _end_fork()
+            if type(result) is not bytes and (self._asked or not self._desk.is_empty):
+                result = own_buffers(result)  # the jobs behind it may use that memory again
             finish((job[0], result, alive))
             count += 1
             here_bytes += len(result) if type(result) is bytes else size_bytes(result)
