@@ -114,6 +114,12 @@ def test_closing_lifts_the_bound(crew):
     assert len(list(unordered)) == 3 * WINDOW
 
 
+def test_large_items_make_room_for_more(pool, monkeypatch):
+    """The window is one of bytes then, of far fewer jobs than `WINDOW`."""
+    monkeypatch.setattr("mpclient.pooling.flow._WINDOW_BYTES", 1 << 20)
+    assert list(pool.imap(len, (bytes(1 << 16) for _ in range(50)))) == [1 << 16] * 50
+
+
 def test_an_answer_whose_memory_the_next_job_uses_again(crew):
     with crew.Pool(1) as pool:
         assert [answer[0] for answer in pool.map(refill, range(100), 1)] == [*range(100)]

@@ -189,9 +189,12 @@ class Flow:
         offered = self._offered
         if not offered:
             return 1  # its size says how many more
-        window = min(self._window, max(2, _WINDOW_BYTES * offered // (self._offered_bytes + 1)))
         done = self._outlet.taken() if self._bounded else self._settled
-        return window - (offered - done)
+        return self._window_now(offered) - (offered - done)
+
+    def _window_now(self, offered: int) -> int:
+        """Return how many jobs may be made ahead, by their number and by their size so far."""
+        return min(self._window, max(2, _WINDOW_BYTES * offered // (self._offered_bytes + 1)))
 
     def look(self) -> int:
         """Let the feeding thread go on if there is room for a fair number of jobs.
@@ -201,7 +204,7 @@ class Flow:
         """
         if not self.starved:
             return 0
-        missing = self._window // 4 - self._room_now()
+        missing = self._window_now(self._offered) // 4 - self._room_now()
         if missing < 0:
             self._wake()
         return max(0, missing)
