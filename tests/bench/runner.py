@@ -95,9 +95,12 @@ class Runner:
         return self._servers[kind]
 
     def crew(self, count: int, side: Side | None = None) -> list[Child]:
-        """Return so many drivers, on the Python that has what the side needs."""
-        peer = side.peer if side else ""
-        crew = self._drivers.setdefault(peer, [])
+        """Return so many drivers, on the Python that has what the side needs.
+
+        No two kinds of client share them: ours, for one, has malloc keep what large values leave.
+        """
+        peer, station = (side.peer, side.station) if side else ("", "")
+        crew = self._drivers.setdefault(f"{peer}/{station}", [])
         while len(crew) < count:
             crew.append(Child(environments.python_of(peer), "-m", "tests.bench.driver"))
         return crew[:count]
