@@ -43,7 +43,8 @@ _MOST_BYTES: Final = 1 << 10
 """Longer arguments cost more than the way to them."""
 _KEPT: Final = 256
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
-_PLAIN: Final = frozenset({int, str, bytes, float, bool, complex, type(None)})
+_NUMBERS: Final = frozenset({int, float, bool, complex, type(None)})
+_STRINGS: Final = frozenset({str, bytes})
 _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, type})
 
 _heads: dict[Any, tuple[str, str, bytes]] = {}
@@ -59,7 +60,7 @@ def dump(job: partial[Any]) -> bytes | None:
     if keywords or attributes or type(function) not in _FUNCTIONS or partial in dispatch_table:
         return None
     for arg in args:
-        if type(arg) not in _PLAIN:
+        if type(arg) not in _NUMBERS and not (type(arg) in _STRINGS and len(arg) <= _MOST_BYTES):
             return None
     module, name, head = _heads.get(function) or _new_head(function)
     if head is None or getattr(sys.modules.get(module), name, None) is not function:
@@ -76,6 +77,8 @@ def dump(job: partial[Any]) -> bytes | None:
 def _new_head(function: Any) -> tuple[str, str, bytes | None]:
     module, name = function.__module__, function.__qualname__
     if type(module) is not str or module in _MAIN:
+        return "", "", None
+    if getattr(sys.modules.get(module), name, None) is not function:  # a closure would be kept alive here
         return "", "", None
     texts = [text.encode(errors="surrogatepass") for text in (module, name)]
     if max(map(len, texts)) > _NAME_MOST:

@@ -10,6 +10,7 @@ import pickle
 import pickletools
 import sys
 import types
+import weakref
 from functools import partial
 
 import pytest
@@ -104,6 +105,21 @@ def with_attribute():
 )
 def test_others_go_the_usual_way(job):
     assert partials.dump(job) is None
+
+
+def test_long_arguments_are_not_written_to_find_out(monkeypatch):
+    monkeypatch.setattr(pickle, "dumps", None)
+    assert partials.dump(partial(len, bytes(2000))) is None
+
+
+def test_a_function_that_nobody_finds_is_not_kept():
+    def local(number):
+        return number
+
+    assert partials.dump(partial(local, 1)) is None
+    gone = weakref.ref(local)
+    del local
+    assert gone() is None
 
 
 def test_what_is_registered_for_partials_counts(monkeypatch):
