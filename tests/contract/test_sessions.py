@@ -184,6 +184,20 @@ class TestLiveness:
         assert not lost.alive
         assert not rig.exists(lock)
 
+    def test_a_server_that_stands_again_and_again_keeps_nobody_for_ever(self, rig):
+        silent, lost, program = rig.program(), rig.program(), rig.program()
+        lost.lose_all()
+        until_s = rig.now_s + 2 * (TIMEOUT_S + GRACE_S)
+        stood_s = GRACE_S / 10
+        while rig.now_s < until_s:
+            program.beat()
+            rig.inner.sessions.excuse(rig.inner.fx, stood_s)
+            rig.now_s += stood_s
+            rig.advance(GRACE_S / 2)
+        assert program.alive
+        assert not silent.alive
+        assert not lost.alive
+
     def test_two_that_die_together_leave_each_other_nothing(self, rig):
         one, two, other = rig.program(), rig.program(), rig.thread()
         lock = rig.open(other, "lock")

@@ -147,9 +147,12 @@ class Sessions:
     def excuse(self, fx: Effects, stood_s: float) -> None:
         """Let it count against nobody that the server stood for so long after `now_s`, and heard nobody.
 
-        For as long again, and the grace period at least, nobody is given up.
+        For as long again, and the grace period at least, nobody is given up. While that lasts, what it stands
+        once more is added, and no more: who is gone must not be kept for ever by a disk that stutters.
         """
-        self._patient_until_s = fx.now_s + stood_s + max(stood_s, self.grace_s)
+        now_s = fx.now_s + stood_s
+        more_s = max(stood_s, self.grace_s) if fx.now_s >= self._patient_until_s else stood_s
+        self._patient_until_s = max(self._patient_until_s + stood_s, now_s + more_s)
 
     def _check_lost(self, fx: Effects, session: Session, since_s: float) -> None:
         if session.ended or session.connections or session.lost_s != since_s:
