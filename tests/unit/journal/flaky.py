@@ -31,11 +31,11 @@ class FlakyStore(Store):
     def append(self, rows):
         self.asked.set()
         assert self.gate.wait(PATIENCE_S)
+        self.now_s += self.takes_s
         if self.failures:
             self.failures -= 1
             raise sqlite3.OperationalError("database or disk is full")
         super().append(rows)
-        self.now_s += self.takes_s
 
 
 def written(store):

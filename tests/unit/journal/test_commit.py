@@ -172,7 +172,10 @@ class TestAtOnce:
         assert told.get(timeout=PATIENCE_S)
         assert committer.is_quick
 
-    def test_not_after_the_disk_has_hung(self, store, told, committer):
+    @pytest.mark.parametrize("failures", [0, 1])
+    def test_not_after_the_disk_has_hung(self, store, told, committer, failures):
         store.takes_s = 2 * HUNG_S
-        assert committer.write_at_once(turn("a")) is None
+        store.failures = failures
+        assert (committer.write_at_once(turn("a")) is None) == (not failures)
+        assert committer.stood_s == pytest.approx(2 * HUNG_S)
         assert not committer.is_quick

@@ -186,8 +186,10 @@ def test_what_waits_at_the_end_is_written(world):
     assert rows(world) == before + 2
 
 
-def test_a_disk_that_hangs_costs_nobody_the_session(world):
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_disk_that_hangs_costs_nobody_the_session(world, failures):
     world.store.takes_s = 2 * TOLD_S
+    world.store.failures = failures
     world.engine.connected(world.session, 0.0)
     world.engine.disconnected(world.session, [], 0.0)
     world.put(0)

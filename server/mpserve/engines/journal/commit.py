@@ -92,8 +92,8 @@ class Committer(threading.Thread):
         """Who has it may use the store; the loop never waits for it."""
         self._average_s = 0.0
         """What a commit took lately."""
-        self.took_s = 0.0
-        """What the last one did."""
+        self.stood_s = 0.0
+        """How long the last `write_at_once` took, whatever came of it."""
         self._closing = threading.Event()
         self._complete = False
         self._ballast = store.folder / "ballast"
@@ -114,7 +114,9 @@ class Committer(threading.Thread):
         Only while no turn that was put waits. What the disk refuses is left to the thread: it tries again.
         """
         if not self._using.acquire(blocking=False):
+            self.stood_s = 0.0
             return turn
+        begun_s = perf_counter()
         try:
             row = turn.encoded()
             turn = Turn(turn.entries, turn.calls, row)
@@ -126,6 +128,7 @@ class Committer(threading.Thread):
             return turn
         finally:
             self._using.release()
+            self.stood_s = perf_counter() - begun_s
         return None
 
     def put(self, work: Turn | Job) -> None:
@@ -192,12 +195,13 @@ class Committer(threading.Thread):
                 return True
 
     def _append(self, rows: list[Row]) -> None:
-        begun_s = perf_counter()
-        self._store.append(rows)
-        self.took_s = perf_counter() - begun_s
         size_bytes = sum(len(data) for data, _ in rows)
+        begun_s = perf_counter()
+        try:
+            self._store.append(rows)
+        finally:
+            self._note(perf_counter() - begun_s if size_bytes <= AT_ONCE_BYTES else _SLOW_S)
         self.journal_bytes += size_bytes
-        self._note(self.took_s if size_bytes <= AT_ONCE_BYTES else _SLOW_S)
 
     def _note(self, took_s: float) -> None:
         if took_s > HUNG_S:

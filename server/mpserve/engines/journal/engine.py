@@ -154,8 +154,8 @@ class JournalEngine(MemoryEngine):
     def _write_at_once(self, turn: Turn) -> Turn | None:
         """Write a turn in this thread; return it if it is to be put instead."""
         left = self.committer.write_at_once(turn)
-        if left is None and self.committer.took_s > STOOD_S:
-            took_s = self.committer.took_s
+        took_s = self.committer.stood_s
+        if took_s > STOOD_S:
             self.sessions.excuse(self.fx, took_s)
             if took_s > TOLD_S:
                 self.tell("journal.slow", {"took_s": round(took_s, 1)})
