@@ -134,7 +134,7 @@ def _cut_long(request: bytes, start: int, end: int) -> bytes | None:
     own: list[bytes | memoryview] = []
     shape: list[bytes | memoryview] = []
     size = 0
-    while True:
+    while size <= _PROVED_BYTES:
         match = _LONG(request, start, min(end, start + _PROVED_BYTES))
         assert match is not None  # a run may be empty
         at = match.end()
@@ -142,16 +142,18 @@ def _cut_long(request: bytes, start: int, end: int) -> bytes | None:
         shape.append(own[-1])
         size += at - start
         if at == end:
-            break
+            opcodes = b"".join(shape)
+            calls = opcodes.count(b"R") + opcodes.count(b"\x81")
+            return _sound(opcodes, own) if calls <= _LONG_CALLS else None
         start = _past(request, at)
-        if start > end or size > _PROVED_BYTES:
+        if start > end:
             return None
         if request[at] != _FRAME:
             own.append(view[at:start])
             shape.append(b"C\0" if request[at] in _BYTES else own[-1])
-        size += len(shape[-1]) + 2
-    opcodes = b"".join(shape)
-    return _sound(opcodes, own) if opcodes.count(b"R") + opcodes.count(b"\x81") <= _LONG_CALLS else None
+            size += len(shape[-1])
+        size += 2
+    return None
 
 
 def _past(request: bytes, at: int) -> int:

@@ -171,6 +171,9 @@ def test_what_would_cost_much_takes_the_long_way():
     calls = b"(" + b"N" * 1000 + b"t\x94]\x94(" + b"\x8c\x01a\x94\x8c\x01b\x94\x93h\x02R" * 100 + b"e"
     assert cut(around(calls)) is None  # the same long arguments again and again
     assert cut(around(b"](" + b"N" * 10_000 + b"e")) is None  # beside the loop
+    text = b"X" + struct.pack("<I", 1 << 20) + "\N{GREEK SMALL LETTER MU}".encode() * (1 << 19)
+    assert cut(around(text)) is None  # not between frames, as a pickler would write it
+    assert cut(around(b"\x95" + bytes(8) + text)) is None
 
 
 @st.composite
