@@ -86,9 +86,11 @@ class Queue(QueueGetters):
         if call.blobs:
             self.change(fx, "put", call.blobs)
         alone = self.servers and not self.maxsize and len(call.blobs) == 1
-        if not (alone and self.gathers(fx, call)) and self.getters.line:
-            self.settle(fx)
-        fx.reply(call)  # after those who waited for it: a worker is at the job while this answer travels
+        try:
+            if not (alone and self.gathers(fx, call)) and self.getters.line:
+                self.settle(fx)
+        finally:  # after those who waited for it: a worker is at the job while this answer travels
+            fx.reply(call)  # it is stored: who is told otherwise might put it again
 
     put_many = put
 

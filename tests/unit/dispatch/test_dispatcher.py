@@ -122,15 +122,16 @@ class TestMistakes:
         assert isinstance(line["exc_info"], Mistake)
         assert thread.ask("dict.incr", box, "n", 1) == 1
 
-    def test_after_the_answer(self, rig, monkeypatch):
-        """A kind that answers and then fails: the answer stands."""
+    @pytest.mark.parametrize(("name", "args"), [("queue.put", [None]), ("queue.put_later", [None, {}])])
+    def test_after_the_answer(self, rig, monkeypatch, name, args):
+        """A kind that has done it and then fails: the answer stands."""
         thread = rig.thread()
         queue = rig.open(thread, "queue")
         waiting = rig.thread().call("queue.get", queue, None, False)
         assert not waiting.answered
         monkeypatch.setattr(rig, "check", lambda: None)  # somebody waits who need not
         monkeypatch.setattr(Queue, "settle", fail)
-        assert thread.ask("queue.put_later", queue, None, {}, blobs=[A]) is None
+        assert thread.ask(name, queue, *args, blobs=[A]) is None
         assert len(self.take_trouble(rig)) == 1
         monkeypatch.undo()
         thread.ask("queue.put", queue, None, blobs=[B])
