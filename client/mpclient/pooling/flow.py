@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flow", "Outlet"]
 
-WINDOW: Final = 4096
+WINDOW: Final = 8192
 """Jobs made ahead, where nobody asks for another number."""
 _WINDOW_BYTES: Final = 256 << 20
 """Jobs made ahead have about this many bytes together, at most."""
