@@ -39,6 +39,7 @@ WINDOW: Final = 8192
 """Jobs made ahead, where nobody asks for another number."""
 _WINDOW_BYTES: Final = 256 << 20
 """Jobs made ahead have about this many bytes together, at most."""
+_PROTOCOL: Final = 5
 _STEP: Final = 256
 """Between two looks at the window."""
 
@@ -145,7 +146,7 @@ class Flow:
     def _pickled(self, job: Any) -> Blob | Failure:
         kind = type(job[2])
         if job[0] == ITEM and (kind in SHORT or (kind in PLAIN and not is_long(job[2]))):
-            plain = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+            plain = pickle.dumps(job, _PROTOCOL)
             self._offered_bytes += len(plain)
             return plain
         try:

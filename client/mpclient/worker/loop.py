@@ -96,9 +96,8 @@ class Loop:
         self._ahead = tender.ahead
         self._distance = exchange.distance
         self._breaker = tender.breaker
-        self._runner = runner
+        self._runner, self._pool_runner = runner, pool_runner
         self._pools = pools
-        self._pool_runner = pool_runner
         self._recipes = failures.place
         self._streams = streams
         self._failures = failures
@@ -114,8 +113,7 @@ class Loop:
         """What runs a job of the recipe queue, if the last batch was from there."""
         self._asked = False
         """Whether something was asked of `ahead`."""
-        self._count = 0
-        self._brought_bytes = 0
+        self._count = self._brought_bytes = 0
 
     def run(self) -> tuple[str, str]:
         """Work; return why it is over (`Why`) and a text for the log."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import CALL, ITEM, MAP, ONCE, STAR
+from mpclient.jobs_format import ITEM, MAP, ONCE, STAR
 from mpclient.pickling import PLAIN, SHORT, dumps, is_long
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, Blob, needs_python
@@ -94,13 +94,11 @@ class PoolRunner:
                 self._at = number
                 if job[0] == ITEM:
                     answer = function(job[2])
-                elif job[0] == CALL:
-                    answer = function(*job[2], **job[3])
                 elif job[0] == MAP:
                     answer = list(map(function, job[2]))
                 elif job[0] == STAR:
                     answer = list(starmap(function, job[2]))
-                else:
+                else:  # CALL, ONCE
                     answer = function(*job[2], **job[3])
             finally:
                 self._at = 0  # from here on `interruption` returns None: nothing of ours is broken
