@@ -125,6 +125,12 @@ def test_an_answer_whose_memory_the_next_job_uses_again(crew):
         assert [answer[0] for answer in pool.map(refill, range(100), 1)] == [*range(100)]
 
 
+@pytest.mark.skipif(not hasattr(functools, "Placeholder"), reason="partials leave places from 3.14 on")
+def test_a_partial_that_leaves_a_place_among_its_arguments(pool):
+    leaves = functools.partial(add, functools.Placeholder, 2)  # type: ignore[attr-defined]
+    assert pool.apply(leaves, (1,)) == (1, 2, 100)
+
+
 class Counted:
     alive = 0
     most = 0

@@ -15,6 +15,7 @@ RULES
 
 from __future__ import annotations
 
+import functools
 import operator
 import threading
 from collections import Counter
@@ -36,6 +37,8 @@ __all__ = ["Functions"]
 
 _TEACH: Final = BY_NAME["pool.teach"]
 _FORGET: Final = BY_NAME["pool.forget"]
+_PLACEHOLDER: Final[object] = getattr(functools, "Placeholder", object())
+"""From Python 3.14 on: where a partial leaves a place among its arguments."""
 _KEPT: Final = 4096
 """Functions that are remembered; a program that makes more of them has the oldest pickled again."""
 
@@ -56,7 +59,7 @@ class Functions:
 
     def call(self, function: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the job that calls `function` once."""
-        while type(function) is partial and type(args) is tuple:
+        while type(function) is partial and type(args) is tuple and not _leaves_places(function):
             args = (*function.args, *args)
             kwargs = {**function.keywords, **kwargs}
             function = function.func
@@ -129,6 +132,11 @@ class Functions:
     def forked(self) -> None:
         """Make the lock anew: this is a forked child."""
         self._lock = threading.Lock()
+
+
+def _leaves_places(function: partial[Any]) -> bool:
+    """Tell whether arguments of a call go between those of a partial."""
+    return any(arg is _PLACEHOLDER for arg in function.args)
 
 
 def _lasts(function: Any) -> bool:
