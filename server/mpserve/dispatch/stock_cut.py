@@ -9,6 +9,8 @@ RULES
 * A value is cut only where it is proved to be sound: every opcode is on a short list, every length lies
   within it, and the reply with which a client will get it opens as one (by C, with something inert for
   whatever is named). What is not proved takes the long way, which judges exactly.
+* That it opens by itself is not proved: opcodes that no pickler writes may use what stands beneath them in
+  the reply. It is then as what any client may store: who gets it cannot open it, and is told so.
 * Nothing is imported or called: `_Inert` stands for all names. What may be a shared object, or hide one,
   takes the long way.
 * The proof is cheap whatever the bytes: no memo index makes room, only short values are hashed or refer much,
