@@ -52,6 +52,7 @@ _SUBMIT: Final = BY_NAME["pool.submit"]
 _SUBMIT_ON_TERMS: Final = BY_NAME["pool.submit_on_terms"]
 _COLLECT: Final = BY_NAME["pool.collect"]
 _EQUIP: Final = BY_NAME["pool.equip"]
+_PROTOCOL: Final = 5
 _COLLECT_MOST: Final = 1024
 _TERMINATE_S: Final = 1.0
 _JOIN_S: Final = 5.0
@@ -138,7 +139,7 @@ class Jobs:
         args = job[2]
         plain = type(args) is tuple and not job[3] and PLAIN.issuperset(map(type, args))
         if plain and not any(map(is_long, args)):
-            return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+            return pickle.dumps(job, _PROTOCOL)
         return own_buffers(self._dumps(job, roots_of(job)))
 
     def _dumps(self, thing: Any, roots: Iterable[tuple[str, Any]]) -> Blob:
