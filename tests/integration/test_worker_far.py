@@ -8,6 +8,7 @@ long; that all of them do is out of the question.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -148,6 +149,18 @@ def test_the_recipe_works_with_jobs_that_were_fetched_ahead_and_a_pill(near, far
         assert "mpserve-ahead" in found[-1][1]
         assert host.wait() == 0
         assert tasks.join(10)
+
+
+def test_an_answer_that_leaves_while_the_next_job_uses_its_memory_again(near, far, mpworker):
+    def refill(number):
+        memory = vars(sys).setdefault("memory_of_this_test", bytearray(1 << 16))
+        memory[:] = bytes([number]) * len(memory)
+        time.sleep(0.002)
+        return pickle.PickleBuffer(memory)
+
+    mpworker(far).ready()
+    with near.connect() as cluster, cluster.Pool(1) as pool:
+        assert [answer[0] for answer in pool.imap(refill, range(100))] == list(range(100))
 
 
 def test_two_programs_take_turns(near, far, mpworker, work):
