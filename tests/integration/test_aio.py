@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import pickle
 from functools import wraps
 
 import pytest
@@ -43,6 +44,19 @@ async def waiters(cluster, name):
     """Return how many calls wait for a named object."""
     [found] = [each for each in (await cluster.status())["objects"] if each["name"] == name]
     return found["waiters"]
+
+
+@loop
+async def test_a_value_is_what_it_was_when_the_method_was_called(connect):
+    memory = bytearray(1 << 16)
+    puts = []
+    async with connect() as cluster:
+        queue = await cluster.Queue()
+        for number in range(5):
+            memory[:] = bytes([number]) * len(memory)
+            puts.append(queue.put(pickle.PickleBuffer(memory)))
+        await asyncio.gather(*puts)
+        assert sorted([(await queue.get())[0] for _ in puts]) == [*range(5)]
 
 
 # -- each kind ------------------------------------------------------------------------------------

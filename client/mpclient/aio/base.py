@@ -5,6 +5,7 @@ RULES
   method over, and what the call returns here is a coroutine. Only what makes several calls, or waits in
   between, is written anew.
 * Arguments are checked, and values pickled, when the method is called; the call is made when it is awaited.
+  What a value lends out (an array's numbers) is copied then: a program may change it before it awaits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from mpclient.objects.base import REQUIRED, Held, missing
-from mpclient.pickling import dumps_key
+from mpclient.pickling import dumps_key, own_buffers
 from mpshared.errors import KeyMissing, NoSuchObject
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ class AsyncProxy(Held):
     def _own_session(self) -> Session:
         return cast("Session", self._handle.session)
 
-    async def _call(self, op: Op, *args: Any, blobs: Sequence[Blob] = (), read: Callable[[Reply], T]) -> T:
+    def _call(
+        self, op: Op, *args: Any, blobs: Sequence[Blob] = (), read: Callable[[Reply], T]
+    ) -> Coroutine[Any, Any, T]:
         """Make one call on the object; return what `read` makes of the answer. Cancelled, it is undone."""
-        return await self._ask(op, args, blobs, read)
+        return self._ask(op, args, [*map(own_buffers, blobs)] if blobs else (), read)
 
     async def _take(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
         """Make a call that takes something; see `_call`."""
