@@ -58,13 +58,12 @@ class AsyncProxy(Held):
         op: Op,
         key: Any,
         *args: Any,
-        blobs: Sequence[Blob] = (),
         read: Callable[[Reply], T],
         default: Any = REQUIRED,
     ) -> T:
         """Make a call about one key; one that is missing is a KeyError, or `default` where that is given."""
         try:
-            return await self._ask(op, (dumps_key(key), *args), blobs, read)
+            return await self._ask(op, (dumps_key(key), *args), (), read)
         except KeyMissing as err:
             return missing(key, err, default)  # type: ignore[no-any-return]
 

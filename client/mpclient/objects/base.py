@@ -180,14 +180,13 @@ class Proxy(Held):
         op: Op,
         key: Any,
         *args: Any,
-        blobs: Sequence[Blob] = (),
         read: Callable[[Reply], T],
         default: Any = REQUIRED,
     ) -> T:
         """Make a call about one key; one that is missing is a KeyError, or `default` where that is given."""
         handle = self._handle
         try:
-            return handle.session.call(op, handle.ident, [dumps_key(key), *args], blobs, read)  # type: ignore[no-any-return]
+            return handle.session.call(op, handle.ident, [dumps_key(key), *args], (), read)  # type: ignore[no-any-return]
         except KeyMissing as err:
             return missing(key, err, default)  # type: ignore[no-any-return]
         except NoSuchObject as err:
