@@ -73,6 +73,15 @@ def test_a_turn_without_changes_keeps_its_place(store, told, committer):
     assert [len(told.get(timeout=PATIENCE_S)) for _ in range(2)] == [1, 2]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_of_ours_is_told_and_nothing_is_taken_for_written(store, told, committer):
+    committer.put(Turn([("ident", "a", (object(),))], []))
+    assert "mistake in mpserve" in told.get(timeout=PATIENCE_S)
+    assert committer.failing
+    assert not committer.is_quick
+    assert not committer.close()
+
+
 def test_a_job_is_done_between_the_turns_around_it(store, told, committer):
     store.gate.clear()
     committer.put(turn("a"))

@@ -95,7 +95,8 @@ class Committer(threading.Thread):
         self.stood_s = 0.0
         """How long the last `write_at_once` took, whatever came of it."""
         self._closing = threading.Event()
-        self._complete = False
+        self.complete = True
+        """All that was put is written; told when the thread is not running."""
         self._ballast = store.folder / "ballast"
         self.journal_bytes = store.size_bytes()
         """What was written since the last snapshot."""
@@ -140,12 +141,21 @@ class Committer(threading.Thread):
         self._closing.set()
         self._waiting.put(None)
         self.join(_STOP_S)
-        return self._complete
+        return self.complete
 
     # -- the thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Write until `close`."""
+        """Write until `close`. Ends it otherwise, by a mistake of ours, then changes are refused from then on."""
+        self.complete = False
+        try:
+            self._write_all()
+        except Exception as err:
+            self.failing = f"by a mistake in mpserve: {err!r}; please report it"
+            self._trouble(self.failing)
+            raise
+
+    def _write_all(self) -> None:
         while work := self._take():
             with self._using:
                 written = self._do(work)
@@ -153,7 +163,7 @@ class Committer(threading.Thread):
                 return
             if isinstance(work, list):
                 self._done(work)
-        self._complete = True
+        self.complete = True
 
     def _do(self, work: list[Turn] | Job) -> bool:
         """Do what was taken; False: it cannot be done, and the server stops."""

@@ -290,7 +290,7 @@ class JournalEngine(MemoryEngine):
     def close(self) -> bool:
         """Write what is left and let go of the folder; returns whether all of it could be written."""
         if not self.committer.is_alive():
-            return True
+            return self.committer.complete
         self._places_due(self.fx)
         self._commit(at_once=False)
         self.compactor.close()
