@@ -146,7 +146,7 @@ class Committer(threading.Thread):
     # -- the thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Write until `close`. Ends it otherwise, by a mistake of ours, then changes are refused from then on."""
+        """Write until `close`. Should a mistake of ours end this, changes are refused from then on."""
         self.complete = False
         try:
             self._write_all()
