@@ -6,8 +6,7 @@ RULES
 * The limit is checked when the header is here, before anything is allocated for the frame.
 * The head's `metas` must describe the payload to the last byte. Every lie raises a `ProtocolError` that
   names the field, and the decoder is of no more use: nobody knows what else is wrong.
-* Values are cut out once and never copied again: no object per value besides its bytes. Many small ones stay
-  together (`bunch`).
+* Values are cut out once and never copied again (`metas.py`).
 
       offset   0          4      5       6     8      12       20       28          32
                size:u32   type   flags   op    lane   number   ack      head_size   head …   payload …
@@ -47,10 +46,10 @@ from enum import IntEnum
 from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch
-from mpshared.values import VALUES_MOST, Blob, Pieces, Value
+from mpshared.values import VALUES_MOST, Blob
 from mpshared.wire.assembler import LARGE_BYTES, Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
+from mpshared.wire.own.metas import cut, describe, lie
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
     MAX_DEPTH,
@@ -186,7 +185,6 @@ _KNOWN: Final[dict[bytes, tuple[Any, int]]] = {
     **{head: (None, size) for size, head in enumerate(_ONE) if size},
 }
 """What these heads say: the result, and how many bytes of one value follow."""
-_COMPOUND: Final = frozenset({Value, Pieces})
 _CONTAINERS: Final = frozenset({list, dict})
 _NONE: Final[list[Any]] = []
 _NOT_THREE: Final = (*UNREADABLE, TypeError)
@@ -213,7 +211,7 @@ def encode_call(
         if len(head) < SEPARATE_BYTES:
             size = len(head) + len(blob)
             return [_HEADER.pack(size, _CALL, 0, op, lane, number, ack, len(head)) + head + blob]
-    metas, parts = _describe(blobs)
+    metas, parts = describe(blobs)
     head = pack([target, args, metas])
     if len(head) > LIARS_HARMLESS_BYTES:
         _check_accepted(head, len(parts))
@@ -239,7 +237,7 @@ def encode_reply(lane: int, number: int, result: object, blobs: Sequence[Blob], 
     if result is None and len(blobs) == 1 and type(blob := blobs[0]) is bytes and len(blob) < _ONES:
         head = _ONE[len(blob)]
         return [_REPLY_HEADER.pack(len(head) + len(blob), _REPLY, lane, number, ack, len(head)) + head + blob]
-    metas, parts = _describe(blobs)
+    metas, parts = describe(blobs)
     return _frame(_REPLY, 0, lane, number, ack, pack([result, metas]), parts)
 
 
@@ -264,26 +262,6 @@ def encode_control(
         msg = f"the body of {kind.name} is {expected.__name__}, not {type(body).__name__}"
         raise TypeError(msg)
     return _frame(kind, 0, lane, number, ack, _NIL if body is None else pack(body), ())
-
-
-def _describe(blobs: Sequence[Blob | Pieces]) -> tuple[list[Any], Sequence[bytes]]:
-    """Return the metas of some values, and their bytes."""
-    if type(blobs) is Bunch:
-        return blobs.sizes, (blobs.data,)
-    if len(blobs) == 1 and type(blobs[0]) is bytes:
-        return [len(blobs[0])], blobs  # type: ignore[return-value]
-    if _COMPOUND.isdisjoint(map(type, blobs)):
-        return [*map(len, blobs)], blobs  # type: ignore[return-value]
-    metas: list[Any] = []
-    parts: list[bytes] = []
-    for blob in blobs:
-        if type(blob) is Value:
-            metas.append([blob.tag, len(blob.data), [*map(len, blob.buffers)], list(blob.refs)])
-            parts += (blob.data, *blob.buffers)
-        else:
-            metas.append(len(blob))
-            parts += blob.parts if type(blob) is Pieces else (blob,)  # type: ignore[arg-type]
-    return metas, parts
 
 
 def _frame(
@@ -431,9 +409,9 @@ class FrameDecoder(Assembler):
         size, head_size = _SIZES.unpack_from(chunk, pos)
         if size > self.max_message:
             todo = f"{self.max_message} accepted; send less at once, or raise --max-message"
-            raise _lie("size", f"{size} bytes announced, {todo}")
+            raise lie("size", f"{size} bytes announced, {todo}")
         if head_size > size or head_size > self.max_head:
-            raise _lie("head_size", f"{head_size} bytes of {size}; this side accepts {self.max_head}")
+            raise lie("head_size", f"{head_size} bytes of {size}; this side accepts {self.max_head}")
         need: int = HEADER_BYTES + size
         return need
 
@@ -458,7 +436,7 @@ def _open_tiny(head: bytes) -> tuple[Any, int]:
 def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bounded: bool) -> Event:
     _, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(buffer, start)
     if flags:
-        raise _lie("flags", f"{flags:#x} set, none are known")
+        raise lie("flags", f"{flags:#x} set, none are known")
     start += HEADER_BYTES
     if payload is not None and start == end:  # the head is there, too
         buffer, start, end, payload = payload, 0, len(payload), None
@@ -469,17 +447,17 @@ def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bound
     if kind == _CALL:
         target, args, metas = _three(head, str, list, list)
         most = VALUES_MOST if bounded else SIZE_MAX_BYTES
-        blobs = _bunch(buffer, metas, body, end, most) or _cut(buffer, metas, body, end, most)
+        blobs = cut(buffer, metas, body, end, most)
         return _new(Call, (op, lane, number, ack, target, args, blobs))
     if op:
-        raise _lie("op", f"{op:#06x} in a frame that is no call")
+        raise lie("op", f"{op:#06x} in a frame that is no call")
     if kind == _REPLY:
         if type(head) is not list or len(head) != 2 or type(head[1]) is not list:
-            raise _lie("head", f"expected [result, metas], got {shown(head)}")
-        blobs = _bunch(buffer, head[1], body, end) or _cut(buffer, head[1], body, end)
+            raise lie("head", f"expected [result, metas], got {shown(head)}")
+        blobs = cut(buffer, head[1], body, end, SIZE_MAX_BYTES)
         return _new(Reply, (lane, number, head[0], blobs, ack))
     if body != end:
-        raise _lie("payload", f"{end - body} bytes in a frame that carries no values")
+        raise lie("payload", f"{end - body} bytes in a frame that carries no values")
     if kind == _ERROR:
         return _new(Failed, (lane, number, *_three(head, str, str, dict), ack))
     return _control(kind, lane, number, ack, head)
@@ -488,10 +466,10 @@ def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bound
 def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     known = _BODIES.get(kind)
     if known is None:
-        raise _lie("type", f"{kind} is no type of frame; the peer may be newer than this side")
+        raise lie("type", f"{kind} is no type of frame; the peer may be newer than this side")
     name, expected = known
     if type(body) is not expected or (name in _SHAPES and not _SHAPES[name](body)):
-        raise _lie("head", f"not the body of {name.name}: {shown(body)}")
+        raise lie("head", f"not the body of {name.name}: {shown(body)}")
     return _new(Control, (name, lane, number, ack, body))
 
 
@@ -519,79 +497,4 @@ def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any,
         if type(one) is first and type(two) is second and type(three) is third:
             return one, two, three
     names = ", ".join(kind.__name__ for kind in (first, second, third))
-    raise _lie("head", f"expected [{names}], got {shown(head)}")
-
-
-def _cut(buffer: bytes, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES) -> tuple[Blob, ...]:
-    """Return the values that `metas` describe, `most` of them with all buffers; they fill the buffer from
-    `pos` to `end` exactly.
-    """
-    if not metas and pos == end:
-        return ()
-    if len(metas) == 1 and metas[0] == end - pos and type(metas[0]) is int:  # the common one
-        return (buffer[pos:end],)
-    kinds = {*map(type, metas)}
-    if kinds <= {int}:
-        blobs: list[Any] = _cut_run(buffer, metas, pos, end, most)
-    elif kinds <= {int, list}:
-        blobs = _cut_values(buffer, metas, pos, end, most)
-    else:
-        raise _lie("metas", f"expected sizes and lists, got {shown(metas)}")
-    return tuple(blobs)
-
-
-def _bunch(buffer: bytes, metas: list[Any], pos: int, end: int, most: int = SIZE_MAX_BYTES) -> Bunch | None:
-    """Return values together, uncut, if they are many and small; else None."""
-    n = len(metas)
-    if n < BUNCH_LEAST or end - pos > SMALL_BYTES * n or {*map(type, metas)} != {int}:
-        return None
-    _check_run(metas, end - pos, most)
-    return Bunch(buffer[pos:end], metas)
-
-
-def _check_run(sizes: list[int], payload_bytes: int, most: int) -> None:
-    """Raise unless values of these sizes are the payload, and not too many."""
-    if len(sizes) > most:
-        raise _lie("metas", f"{len(sizes)} values and buffers, {most} accepted; send less at once")
-    if sum(sizes) != payload_bytes or (sizes and min(sizes) < 0):
-        raise _lie("metas", f"{len(sizes)} values of {sum(sizes)} bytes in a payload of {payload_bytes}")
-
-
-def _cut_run(buffer: bytes, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
-    """Return consecutive slices, which together are the payload: that is checked before anything is cut."""
-    _check_run(sizes, end - pos, most)
-    cuts: list[bytes] = []
-    for size in sizes:
-        cuts.append(buffer[pos : (pos := pos + size)])  # noqa: PERF401 - faster here: no cell for `pos`
-    return cuts
-
-
-def _cut_values(buffer: bytes, metas: list[Any], pos: int, end: int, most: int) -> list[Blob]:
-    """Cut all data and buffers as one run, then deal them out."""
-    sizes: list[int] = []
-    for meta in metas:
-        if type(meta) is list:
-            _, n, buffers, _ = _checked_meta(meta)
-            sizes += (n, *buffers)
-        else:
-            sizes.append(meta)
-    cuts = iter(_cut_run(buffer, sizes, pos, end, most))
-    return [next(cuts) if type(meta) is int else _deal(meta, cuts) for meta in metas]
-
-
-def _deal(meta: list[Any], cuts: Iterable[bytes]) -> Value:
-    cuts = iter(cuts)
-    data = next(cuts)
-    return Value(meta[0], data, tuple([next(cuts) for _ in meta[2]]), tuple(meta[3]))
-
-
-def _checked_meta(meta: list[Any]) -> list[Any]:
-    if [*map(type, meta)] == [int, int, list, list]:
-        tag, _, buffers, refs = meta
-        if tag >= 0 and {*map(type, buffers)} <= {int} and {*map(type, refs)} <= {str}:
-            return meta
-    raise _lie("metas", f"expected [tag, size, [sizes], [refs]], got {shown(meta)}")
-
-
-def _lie(field: str, text: str) -> ProtocolError:
-    return ProtocolError(f"frame {field}", f"{text}; the connection is closed")
+    raise lie("head", f"expected [{names}], got {shown(head)}")
