@@ -1,15 +1,18 @@
 """Waiting for an answer: awake for a while where that is worth it (`mpshared.spinning`), then asleep.
 
 RULES
-* Who sleeps at a Unix socket of Linux does so in `poll`, which says what it waits for. Each read of the
-  other end wakes whoever sleeps in `recv` (`unix_write_space`: it may write again), for nothing: one
-  change of process more for each call, and on two processors a signal from one to the other.
+* Each read of the other end wakes whoever sleeps in `recv` at a Unix socket of Linux (`unix_write_space`: it
+  may write again). On another processor that is just in time: who calls is awake when the answer comes. On
+  the same one it is one change of process more for each call; there who waits sleeps in `poll`, which says
+  what it waits for.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +30,8 @@ Sleep: TypeAlias = Callable[[], object]
 RECV_BYTES: Final = 1 << 16
 CAN_LOOK: Final = hasattr(socket, "MSG_DONTWAIT") and hasattr(socket, "AF_UNIX")
 """Whether this system can read without waiting from a socket that otherwise waits, of its own machine."""
+_PID: Final = struct.Struct("i8x")
+"""The process at the other end, and whose it is."""
 
 
 def _at_once() -> None:
@@ -35,11 +40,25 @@ def _at_once() -> None:
 
 def sleep_at(sock: socket.socket) -> Sleep:
     """Return what sleeps, on a socket of this machine, until there is something to read."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not _share_one_processor(sock):
         return _at_once
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return poll.poll
+
+
+def _share_one_processor(sock: socket.socket) -> bool:
+    """Tell whether this process and the other end's have one processor together, and no other."""
+    if sys.platform != "linux":
+        return False
+    ours = os.sched_getaffinity(0)
+    if len(ours) > 1:
+        return False
+    try:
+        pid = _PID.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PID.size))[0]
+        return pid > 0 and os.sched_getaffinity(pid) == ours  # 0: it is in a container of its own
+    except OSError:
+        return False
 
 
 def receive(sock: socket.socket, spin: Spin, sleep: Sleep) -> bytes:

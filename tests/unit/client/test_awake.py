@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -23,11 +24,28 @@ def all_gaps_are_short(monkeypatch):
 
 
 @pytest.fixture
-def ends():
+def one_processor():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system binds no process to a processor")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture(params=["any processor", "one processor for both ends"])
+def ends(request):
     ours, theirs = socket.socketpair()
+    if request.param != "any processor":
+        request.getfixturevalue("one_processor")
     yield ours, theirs
     ours.close()
     theirs.close()
+
+
+def test_who_shares_its_only_processor_with_the_other_end_sleeps_in_poll(ends, request):
+    name = request.node.callspec.params["ends"]
+    assert (sleep_at(ends[0]).__name__ == "poll") == (name != "any processor")
 
 
 def test_what_is_there_is_found(ends):
