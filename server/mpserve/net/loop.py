@@ -94,13 +94,13 @@ class Loop:
 
     def note_sleeper(self, fd: int) -> None:
         """Note that who is at `fd` sleeps whenever it waits; see `Awake`."""
-        self._awake.sleepers.add(fd)
+        self._awake.note(fd, sleeps=True)
 
     def forget(self, fd: int, handler: Handler) -> None:
         """Stop watching; before the descriptor is closed."""
         if self._handlers.pop(fd, None) is not None:
             self._poller.forget(fd)
-            self._awake.sleepers.discard(fd)
+            self._awake.note(fd, sleeps=False)
         self.dirty.pop(handler, None)
 
     def mark_dirty(self, handler: Handler) -> None:

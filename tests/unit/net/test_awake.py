@@ -85,13 +85,15 @@ def test_among_many_it_mostly_sleeps(play):
 def test_after_a_third_who_sleeps_those_who_call_in_turns_are_many(play):
     third_and_then = (5, *(3, 4) * 4)
     assert not all(play.turn(fd) for _ in range(40) for fd in third_and_then)
-    play.awake.sleepers.update((3, 4, 5))
+    for fd in (3, 4, 5):
+        play.awake.note(fd, sleeps=True)
     slept = [play.turn(fd) for _ in range(40) for fd in third_and_then]
     assert sum(slept[-200:]) > 180
 
 
 def test_two_who_sleep_are_waited_for_awake(play):
-    play.awake.sleepers.update((3, 4))
+    for fd in (3, 4):
+        play.awake.note(fd, sleeps=True)
     for _ in range(100):
         play.turn(4), play.turn(3)
     assert not any(play.turn(4) or play.turn(3) for _ in range(10))

@@ -176,6 +176,7 @@ _BODIES: Final[dict[int, tuple[Type, type]]] = {
 _STREAMS: Final = frozenset({1, 2})
 _NIL: Final = pack(None)
 _SHORT_BYTES: Final = 1 << 15
+_SHORT_MOST: Final = HEADER_BYTES + _SHORT_BYTES
 _BARE: Final = {result: pack([result, []]) for result in (None, True, False)}
 _ONE: Final = tuple([pack([None, [size]]) for size in range(1024)])
 _ONES: Final = len(_ONE)
@@ -326,7 +327,7 @@ class FrameDecoder(Assembler):
         self._bounded = bounded
         self.max_message = max_message
         self.max_head = max_head
-        self._short = HEADER_BYTES + min(max_message, _SHORT_BYTES)
+        self._short = _SHORT_MOST if max_message >= _SHORT_BYTES else HEADER_BYTES + max_message
         self._broken: ProtocolError | None = None
 
     def take(self, data: bytes) -> CallFields | None:
