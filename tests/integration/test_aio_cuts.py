@@ -58,7 +58,8 @@ async def test_every_call_is_done_once_wherever_the_connection_breaks(connect, r
 
         tasks = [asyncio.create_task(work(name)) for name in range(5)]
         after_bytes = 0
-        while not all(task.done() for task in tasks):
+        # So many cuts and no more: a busy machine would get no further.
+        while relay.cuts < 40 and not all(task.done() for task in tasks):
             after_bytes += 37
             relay.arm(direction, after_bytes % 700)
             await asyncio.sleep(0.005)
