@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 if TYPE_CHECKING:
     from mpshared.values import Blob
 
-__all__ = ["BUNCH_LEAST", "Bunch", "joined", "odd_ones", "total_bytes"]
+__all__ = ["BUNCH_LEAST", "Bunch", "cut_run", "joined", "odd_ones", "total_bytes"]
 
 BUNCH_LEAST: Final = 16
 """Fewer values than that are no bunch: to make one, and look into it, would cost more than they do."""
@@ -54,11 +54,7 @@ class Bunch(Sequence[bytes]):
 
     def cut(self) -> list[bytes]:
         """Return the values. Whoever looks at many begins with this: to find a single one takes a sum."""
-        data, pos = self.data, 0
-        values = []
-        for size in self.sizes:
-            values.append(data[pos : (pos := pos + size)])  # noqa: PERF401 - faster: no cell for `pos`
-        return values
+        return cut_run(self.data, self.sizes)
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
@@ -97,6 +93,14 @@ class Bunch(Sequence[bytes]):
 
     def __repr__(self) -> str:
         return f"Bunch({self.cut()!r})"
+
+
+def cut_run(data: bytes, sizes: Iterable[int], pos: int = 0) -> list[bytes]:
+    """Return values of these sizes, which follow each other from `pos` on."""
+    values = []
+    for size in sizes:
+        values.append(data[pos : (pos := pos + size)])  # noqa: PERF401 - faster: no cell for `pos`
+    return values
 
 
 def odd_ones(blobs: Sequence[Blob]) -> list[Blob]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from reprlib import repr as shown
 from typing import Any, Final
 
-from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch
+from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, cut_run
 from mpshared.values import Blob, Pieces, Value
 from mpshared.wire.errors import ProtocolError
 
@@ -82,10 +82,7 @@ def _check_run(sizes: list[int], payload_bytes: int, most: int) -> None:
 def _cut_run(buffer: bytes, sizes: list[int], pos: int, end: int, most: int) -> list[bytes]:
     """Return consecutive slices, which together are the payload: that is checked before anything is cut."""
     _check_run(sizes, end - pos, most)
-    cuts: list[bytes] = []
-    for size in sizes:
-        cuts.append(buffer[pos : (pos := pos + size)])  # noqa: PERF401 - faster here: no cell for `pos`
-    return cuts
+    return cut_run(buffer, sizes, pos)
 
 
 def _cut_values(buffer: bytes, metas: list[Any], pos: int, end: int, most: int) -> list[Blob]:
