@@ -23,7 +23,7 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Call", "dump", "load"]
+__all__ = ["MAIN", "Call", "dump", "load"]
 
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 """Function and arguments."""
@@ -42,7 +42,8 @@ _NAME_MOST: Final = 0xFF
 _MOST_BYTES: Final = 1 << 10
 """Longer arguments cost more than the way to them."""
 _KEPT: Final = 256
-_MAIN: Final = frozenset({"__main__", "__mp_main__"})
+MAIN: Final = frozenset({"__main__", "__mp_main__"})
+"""Modules that are another program's elsewhere: what is in them travels by value."""
 _NUMBERS: Final = frozenset({int, float, bool, complex, type(None)})
 _STRINGS: Final = frozenset({str, bytes})
 _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, type})
@@ -76,7 +77,7 @@ def dump(job: partial[Any]) -> bytes | None:
 
 def _new_head(function: Any) -> tuple[str, str, bytes | None]:
     module, name = function.__module__, function.__qualname__
-    if type(module) is not str or module in _MAIN:
+    if type(module) is not str or module in MAIN:
         return "", "", None
     if getattr(sys.modules.get(module), name, None) is not function:  # a closure would be kept alive here
         return "", "", None

@@ -77,7 +77,6 @@ _LONG: Final = frozenset({str, bytes, bytearray})
 SHORT: Final = PLAIN - _LONG
 """Those of them whose values are never long."""
 _SCALARS: Final = frozenset({bool, float, bytes, type(None)})
-_MAIN: Final = frozenset({"__main__", "__mp_main__"})
 _KEPT_BYTES: Final = 1 << 16
 """The pickler of a value larger than this is not used again: it would keep the room for its pieces."""
 _NOTED_BYTES: Final = 1 << 9
@@ -199,7 +198,7 @@ def standard_stream(name: str) -> Any:
 def importable(thing: type | FunctionType) -> bool:
     """Tell whether other programs find `thing` by its module and name."""
     name = thing.__module__
-    if name in _MAIN:
+    if name in partials.MAIN:
         return False
     if name == "builtins":
         return True
