@@ -79,6 +79,23 @@ def test_a_key_that_is_none(tmp_path):
     assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
 
 
+def test_an_interrupt_while_it_loads_is_no_traceback(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    done = run(PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (1, "mpworker: interrupted\n")
+
+
+def test_an_interrupt_before_there_is_a_key_is_no_traceback(tmp_path):
+    key = tmp_path / "key"
+    os.mkfifo(key, 0o600)
+    command = [str(workers.COMMAND), "--authkey-file", str(key)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with key.open("w"):  # opens when the command reads from it
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (1, "mpworker: interrupted\n")
+
+
 def test_a_wrong_key_ends_it_at_once(server):
     done = run("--connect", server.address, "--connect-timeout", "1h", **KEY)
     assert done.returncode == 4

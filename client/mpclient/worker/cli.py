@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command line and exit."""
-    from mpclient.worker.commands import app  # noqa: PLC0415 - loads typer
-    from mpshared.command import run  # noqa: PLC0415
+    try:
+        from mpshared.command import guard
 
-    sys.exit(run(app, "mpworker"))
+        code = guard("mpworker", _command)
+    except KeyboardInterrupt:  # before the guard stands, or behind it
+        code = 1
+    sys.exit(code)
+
+
+def _command() -> int:
+    from mpclient.worker.commands import app
+    from mpshared.command import run
+
+    return run(app, "mpworker")
