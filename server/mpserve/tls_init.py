@@ -76,10 +76,20 @@ def _names(hosts: Iterable[str]) -> list[str]:
         except AddressError as err:
             fail("mpserve tls init", ExitCode.USAGE, f"--host: {err}")
         if not bare.isascii():
-            text = f"--host: {bare!r}: write it as it is in DNS ({bare.encode('idna').decode()})"
-            fail("mpserve tls init", ExitCode.USAGE, text)
+            fail(
+                "mpserve tls init",
+                ExitCode.USAGE,
+                f"--host: {bare!r}: write it as it is in DNS{_in_dns(bare)}",
+            )
         given.append(bare)
     return list(dict.fromkeys([*given, socket.gethostname(), *_LOCAL]))
+
+
+def _in_dns(host: str) -> str:
+    try:
+        return f" ({host.encode('idna').decode()})"
+    except UnicodeError:  # an empty label, or a long one
+        return ""
 
 
 # -- certificates ---------------------------------------------------------------------------------

@@ -75,9 +75,7 @@ class Address:
             AddressError: An impossible host or port.
         """
         if not host or len(host) > _HOST_LIMIT or not host.isprintable() or set(host) & set(" /[]@"):
-            msg = (
-                f"{shorten(host)!r} is not a host; write a name or an IP address, like server:{DEFAULT_PORT}"
-            )
+            msg = f"{shorten(host)!r} is not a host; write a name or an IP address, like server or 10.0.0.7"
             raise AddressError(msg)
         if ":" in host and not _is_ip(host, 6):
             msg = f"{shorten(host)!r} is not an IPv6 address; write it like [::1]:{DEFAULT_PORT}"

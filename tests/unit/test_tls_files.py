@@ -249,7 +249,9 @@ class TestInit:
                 init(where, [])
             assert capsys.readouterr().err.count("\n") == 1
 
-    @pytest.mark.parametrize("host", ["a b", "", "server:7707", "bücher.example", "x" * 300])
+    @pytest.mark.parametrize(
+        "host", ["a b", "", "server:7707", "bücher.example", "bücher..example", "x" * 300]
+    )
     def test_names_that_are_none(self, tmp_path, capsys, host):
         with pytest.raises(SystemExit) as caught:
             init(tmp_path / "tls", [host])
