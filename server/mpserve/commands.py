@@ -1,4 +1,5 @@
-"""What the `mpserve` command can do: start, ping, status, why, rm, release, keyfile, tls; and its help.
+"""What the `mpserve` command can do: start, ask a server, look into a folder of --data, make certificates;
+and its help.
 
 What goes wrong is one line on standard error and an exit code of `mpshared.exit_codes`; never a traceback.
 """
@@ -20,6 +21,7 @@ from mpshared.address import Address
 from mpshared.command import fail, make_app, say, version_option
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import KeyProblem, default_key_file
+from mpshared.names import why_no_name
 from mpshared.options import option
 
 __all__ = ["app"]
@@ -147,6 +149,8 @@ def rm(
     tls_ca: TlsCa = None,
 ) -> None:
     """Delete the object of that name; who waits for it gets an error."""
+    if problem := why_no_name(name):
+        fail("mpserve rm", ExitCode.USAGE, problem)
     if not _ask(
         connect,
         authkey_file,

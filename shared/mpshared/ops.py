@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from mpshared.errors import BadType, BadValue, TooBig
+from mpshared.names import why_no_name
 from mpshared.values import VALUES_MOST, PickledKey
 
 __all__ = ["BY_CODE", "BY_NAME", "KINDS", "ROLES", "Arg", "Op", "Role", "check_args", "get_op"]
@@ -116,12 +117,11 @@ def _count(value: Any) -> int:
 def _name(value: Any) -> str | None:
     if value is None:
         return None
-    if type(value) is not str or not 0 < len(value) <= 200 or not value.isprintable():
-        msg = f"a name is 1 to 200 printable characters, got {value!r:.80}"
+    if type(value) is not str:
+        msg = f"a name is a text, got {value!r:.80}"
         raise BadValue(msg)
-    if value.startswith("mpserve."):
-        msg = f"the name {value!r} is reserved: names that begin with 'mpserve.' belong to the server"
-        raise BadValue(msg)
+    if problem := why_no_name(value):
+        raise BadValue(problem)
     return value
 
 

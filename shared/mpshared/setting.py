@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Literal, TypeVar
 
+from mpshared.names import why_no_name
 from mpshared.units import SettingError, parse_duration, parse_size
 
 __all__ = [
     "Setting",
     "User",
     "one_of",
+    "parse_name",
     "parse_text",
     "parse_texts",
     "positive_duration",
@@ -71,6 +73,17 @@ class Setting(Generic[T]):
 
 def parse_text(text: str) -> str:
     """Take text as it is."""
+    return text
+
+
+def parse_name(text: str) -> str:
+    """Take what an object may be called.
+
+    Raises:
+        SettingError: No object can have that name.
+    """
+    if problem := why_no_name(text):
+        raise SettingError(problem)
     return text
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from mpshared.address import DEFAULT_PORT, Address
 from mpshared.limits import LIMITS
-from mpshared.setting import Setting, User, one_of, parse_text, parse_texts, positive_size
+from mpshared.setting import Setting, User, one_of, parse_name, parse_text, parse_texts, positive_size
 from mpshared.spinning import SPIN_MAX_S
 from mpshared.units import SettingError, parse_count, parse_duration, parse_flag
 
@@ -401,7 +401,7 @@ QUEUE: Final[Setting[str]] = Setting(
     option="--queue",
     env="MPSERVE_WORKER_QUEUE",
     metavar="NAME",
-    parse=parse_text,
+    parse=parse_name,
     default="tasks",
     shown="tasks",
     help="Queue to take callables from.",
@@ -412,7 +412,7 @@ RESULTS: Final[Setting[str]] = Setting(
     option="--results",
     env="MPSERVE_WORKER_RESULTS",
     metavar="NAME",
-    parse=parse_text,
+    parse=parse_name,
     default="results",
     shown="results",
     help="Queue to put their results on.",

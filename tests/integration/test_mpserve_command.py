@@ -117,6 +117,7 @@ def test_what_cannot_be_is_one_line_and_a_documented_code(home, words, environme
         (["ping", "--timeout", "soon"], 2, ["--timeout", "duration"]),
         (["ping", "extra"], 2, ["extra"]),
         (["rm"], 2, ["NAME"]),
+        (["rm", ""], 2, ["mpserve rm: a name is 1 to 200"]),
         (["release"], 2, ["NAME"]),
     ],
 )

@@ -43,6 +43,8 @@ KEY = {"MPSERVE_AUTHKEY": "0123456789abcdef"}
         (["--connect", "host:port"], "--connect"),
         (["--connect-timeout", "soon"], "--connect-timeout"),
         (["--log-format", "xml"], "--log-format"),
+        (["--queue", ""], "--queue: a name is 1 to 200 printable characters"),
+        (["--results", "mpserve.x"], "--results: the name 'mpserve.x' is reserved"),
         (["--chdir", "/no/such/folder"], "'/no/such/folder' is not a folder"),
         (["--pythonpath", "/no/such/folder"], "'/no/such/folder' is not a folder"),
         (["--wrong"], "--wrong"),
