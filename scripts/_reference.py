@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mpserve.ping import SETTINGS as ASKING
 from mpshared.exit_codes import ExitCode
 from mpshared.settings import Setting, User, for_user
 
@@ -67,7 +68,12 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def _settings_of(user: User) -> str:
     rows = (
-        (_option(setting), f"`{setting.env}`", f"`{setting.shown}`" if setting.shown else "", _help(setting))
+        (
+            _option(setting) if user != "client" or setting in ASKING else "",
+            f"`{setting.env}`",
+            f"`{setting.shown}`" if setting.shown else "",
+            _help(setting),
+        )
         for setting in for_user(user)
     )
     return _table(("option", "environment", "default", "meaning"), rows)
