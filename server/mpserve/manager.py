@@ -116,6 +116,7 @@ class Server:
         self.store = None if options.data is None else _open_store(options)
         self.engine = self._make_engine()
         self.engine.bounds.limits = options.held
+        self.engine.handed_over = self.loop.handed_over
         Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = self._make_dispatcher(spin_s)
         self.dispatcher.beside = Beside(self.loop.call_soon_threadsafe)

@@ -13,7 +13,7 @@ from typing import Any
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.ended import Ended
 from mpserve.core.t_condition import Condition
-from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
+from mpserve.engines.base import Deliver, Engine, HandedOver, SessionEnded, Tell, Trouble
 from mpserve.engines.memory import MemoryEngine
 
 __all__ = ["LaterEngine"]
@@ -26,6 +26,7 @@ class LaterEngine(Engine):
     session_ended: SessionEnded
     tell: Tell
     trouble: Trouble
+    handed_over: HandedOver
 
     def __init__(self, inner: MemoryEngine, seed: int) -> None:
         self.inner = inner
@@ -39,6 +40,7 @@ class LaterEngine(Engine):
         inner.session_ended = self._tell_of_end
         inner.tell = self._tell_of_event
         inner.trouble = self._tell_of_trouble
+        inner.handed_over = self._tell_of_hand_over
 
     def _keep(self, call: Call) -> None:
         self._answers.append(call)
@@ -51,6 +53,9 @@ class LaterEngine(Engine):
 
     def _tell_of_trouble(self, what: str, error: Exception) -> None:
         self.trouble(what, error)
+
+    def _tell_of_hand_over(self) -> None:
+        self.handed_over()
 
     # -- later ---------------------------------------------------------------------------------------
 

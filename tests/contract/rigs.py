@@ -226,6 +226,9 @@ class Rig(ABC):
         """What operators are told."""
         self.lost: list[str] = []
         """Sessions that ended without a goodbye."""
+        self.hand_overs: list[float] = []
+        """When a lock had a new holder for whom others waited."""
+        self.engine.handed_over = lambda: self.hand_overs.append(self.now_s)
 
     def clock(self) -> float:
         return self.now_s

@@ -275,3 +275,28 @@ class TestDeadlocks:
         told = rig.thread().ask("cluster.why", "", "a", "lock")
         assert sorted(wait["ident"] for wait in told["waits"]) == sorted(locks)
         assert len(told["circles"]) == 1
+
+
+class TestHandOver:
+    """The loop is told of it, to look awake for who has the lock now."""
+
+    def test_is_told_while_others_wait(self, rig, kind):
+        holder, following, last = rig.thread(), rig.thread(), rig.thread()
+        ident = rig.open(holder, kind)
+        holder.ask(f"{kind}.acquire", ident, None)
+        waiting = [thread.call(f"{kind}.acquire", ident, None) for thread in (following, last)]
+        rig.settle()
+        assert len(rig.hand_overs) == 0
+        holder.ask(f"{kind}.release", ident)
+        assert waiting[0].value is True
+        assert len(rig.hand_overs) == 1
+
+    def test_is_not_told_of_the_last_one(self, rig, kind):
+        holder, last = rig.thread(), rig.thread()
+        ident = rig.open(holder, kind)
+        holder.ask(f"{kind}.acquire", ident, None)
+        waiting = last.call(f"{kind}.acquire", ident, None)
+        rig.settle()
+        holder.ask(f"{kind}.release", ident)
+        assert waiting.value is True
+        assert len(rig.hand_overs) == 0

@@ -37,6 +37,7 @@ class Effects:
         "closed",
         "ended",
         "events",
+        "handed_over",
         "kept",
         "now_s",
         "parked",
@@ -65,6 +66,8 @@ class Effects:
         """Lanes that were suspended for too long; the engine closes them."""
         self.events: list[tuple[str, dict[str, Any]]] = []
         """What an operator should know: names and fields for the log."""
+        self.handed_over = False
+        """A lock has a new holder, for whom others wait."""
         self.timers = Timers()
         self.bounds = Bounds()
         self.room = Room()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session, SessionInfo
     from mpserve.core.ended import Ended
 
-__all__ = ["Deliver", "Engine", "SessionEnded", "StoreError", "Tell", "Trouble"]
+__all__ = ["Deliver", "Engine", "HandedOver", "SessionEnded", "StoreError", "Tell", "Trouble"]
 
 Deliver: TypeAlias = "Callable[[Call], None]"
 """Is given each call when it is answered: `result` and `out`, or `error`, are set."""
@@ -35,6 +35,9 @@ Tell: TypeAlias = "Callable[[str, dict[str, Any]], None]"
 """Is told what an operator should know: the name of an event, and its fields."""
 Trouble: TypeAlias = "Callable[[str, Exception], None]"
 """Is told what went wrong by a mistake of ours, and the exception."""
+
+HandedOver: TypeAlias = "Callable[[], None]"
+"""Is told when a lock has a new holder for whom others wait: he is woken, and soon calls."""
 
 
 class StoreError(Exception):
@@ -48,6 +51,7 @@ class Engine(ABC):
     session_ended: SessionEnded
     tell: Tell
     trouble: Trouble
+    handed_over: HandedOver
 
     @abstractmethod
     def submit(self, call: Call, now_s: float) -> None:

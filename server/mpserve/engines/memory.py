@@ -24,7 +24,7 @@ from mpserve.core.effects import Effects
 from mpserve.core.ended import Ended, end_of, holdings_of, last_done
 from mpserve.core.parking import Waiter
 from mpserve.core.sessions import MAX_ENDED, Sessions
-from mpserve.engines.base import Deliver, Engine, SessionEnded, Tell, Trouble
+from mpserve.engines.base import Deliver, Engine, HandedOver, SessionEnded, Tell, Trouble
 from mpshared.bunch import Bunch
 from mpshared.errors import BadValue, Conflict, InternalError, MpserveError
 from mpshared.ops import Op, check_args
@@ -58,6 +58,7 @@ class MemoryEngine(Engine):
         self.session_ended: SessionEnded = _nobody
         self.tell: Tell = _nobody
         self.trouble: Trouble = _nobody
+        self.handed_over: HandedOver = _nobody
         self.fx = Effects(recording=recording)
         self.fx.wall_offset_s = wall_offset_s
         self.room = self.fx.room
@@ -196,6 +197,9 @@ class MemoryEngine(Engine):
                 self._safely("counting references", self.catalogue.apply_kept, fx)
         if fx.events:
             self._tell_events()
+        if fx.handed_over:
+            fx.handed_over = False
+            self.handed_over()
         for call in delivered:
             if call.lane.running is call:
                 self.deliver(call)

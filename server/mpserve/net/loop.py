@@ -96,6 +96,10 @@ class Loop:
         """Note that who is at `fd` sleeps whenever it waits; see `Awake`."""
         self._awake.note(fd, sleeps=True)
 
+    def handed_over(self) -> None:
+        """Note that a lock has a new holder, for whom others wait; see `Awake`."""
+        self._awake.handed_over()
+
     def forget(self, fd: int, handler: Handler) -> None:
         """Stop watching; before the descriptor is closed."""
         if self._handlers.pop(fd, None) is not None:

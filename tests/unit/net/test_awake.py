@@ -134,3 +134,29 @@ def test_who_loses_the_processor_each_time_looks_again_soon(play):
         play.turn()
     play.took_s = LOOK_S
     assert not all(play.turn() for _ in range(REST_MAX + 1))
+
+
+def test_after_a_lock_was_handed_over_whoever_calls_is_waited_for_awake(play):
+    for fd in (3, 4, 5) * 20:
+        play.awake.handed_over()
+        assert not play.turn(fd)
+
+
+def test_of_two_calls_after_a_hand_over_both_are_waited_for_awake_and_then_many_are_many_again(play):
+    slept = []
+    for _ in range(40):
+        play.awake.handed_over()
+        slept.append([play.turn(fd) for fd in (3, 4, 5, 6)])
+    assert [turn[:2] for turn in slept] == [[False, False]] * 40
+    assert sum(turn[2] + turn[3] for turn in slept) > 70
+
+
+def test_a_holder_who_keeps_the_lock_is_soon_not_waited_for_awake(play):
+    for _ in range(5 * VAIN_MAX):
+        play.awake.handed_over()
+        play.turn(looks=1000)
+    began_s = play.now_s
+    for _ in range(VAIN_MAX + 1):
+        play.awake.handed_over()
+        play.turn(looks=1000)
+    assert play.now_s - began_s <= 3 * SPIN_S
