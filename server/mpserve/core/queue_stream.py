@@ -6,8 +6,9 @@
 
 RULES
 * To wake a process takes longer than a tiny job does, and each has to be woken by somebody who then does
-  nothing else. So jobs are gathered, but only those of a *stream*: put one by one on one lane, which does
-  nothing in between and takes less than `GAP_S` from one to the next. The first goes at once.
+  nothing else. So jobs are gathered, but only those of a *stream*: put one by one, or batch by batch, on one
+  lane, which does nothing in between and takes less than `GAP_S` from one to the next, or `GATHER_S` for a
+  batch. The first goes at once.
 * Only for workers whose last jobs took less than `GATHER_S` each, the way there and back included.
 * Of these workers, while none but workers wait, the one that came last goes first: all that it needs is still
   in the processor's caches.
@@ -69,10 +70,11 @@ class QueueStream(QueueWorkers):
         """Note a put; return whether workers that wait are to wait for more. Cost: O(1)."""
         lane, number, now_s = call.lane, call.number, fx.now_s
         last, self._last = self._last, (lane, number, now_s)
-        if last is None or last[0] is not lane or last[1] + 1 != number or last[2] + GAP_S <= now_s:
+        gap_s = GAP_S if len(call.blobs) == 1 else GATHER_S
+        if last is None or last[0] is not lane or last[1] + 1 != number or last[2] + gap_s <= now_s:
             self._streams_until_s = 0.0
             return False
-        self._streams_until_s = now_s + GAP_S
+        self._streams_until_s = now_s + gap_s
         self.hall.streams[self] = lane.session.id
         following = self.following() if self.getters.line else None
         return following is not None and self._keeps_from(fx, following.note)

@@ -85,12 +85,15 @@ class Queue(QueueGetters):
             return
         if call.blobs:
             self.change(fx, "put", call.blobs)
-        alone = self.servers and not self.maxsize and len(call.blobs) == 1
+        many = len(call.blobs) > 1
+        if many:  # they are stored: who is told otherwise might put them again
+            fx.reply(call)  # before those who waited for them: the next ones are made meanwhile
         try:
-            if not (alone and self.gathers(fx, call)) and self.getters.line:
+            if not (self.servers and not self.maxsize and self.gathers(fx, call)) and self.getters.line:
                 self.settle(fx)
-        finally:  # after those who waited for it: a worker is at the job while this answer travels
-            fx.reply(call)  # it is stored: who is told otherwise might put it again
+        finally:
+            if not many:  # after who waited for it: a worker is at the job while this answer travels
+                fx.reply(call)
 
     put_many = put
 

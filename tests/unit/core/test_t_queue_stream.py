@@ -2,6 +2,7 @@
 
 import pytest
 
+from mpserve.core.effects import Effects
 from mpserve.core.queue_stream import GAP_S, GATHER_S
 from mpserve.core.t_queue import Queue
 
@@ -51,6 +52,31 @@ def test_the_first_job_goes_at_once_and_more_are_gathered(world, tasks, program)
     assert jobs_of(other) is None
     world.advance(GATHER_S)
     assert jobs_of(other) == 5
+
+
+def test_batches_are_gathered_too_and_who_puts_them_may_take_longer(world, tasks, program):
+    one, other = waiting_workers(world, program, tasks, 2)
+    for gap_s in (LONG_S, 1.5 * GAP_S, 1.5 * GAP_S):
+        world.advance(gap_s)
+        world.ask(program, tasks, "put_many", 0, blobs=[b"job"] * 10)
+        assert [jobs_of(one), jobs_of(other)] == [10, None]
+    world.advance(GATHER_S)
+    assert jobs_of(other) == 20
+
+
+@pytest.mark.parametrize(("count", "first"), [(1, "the worker"), (10, "the program")])
+def test_who_is_answered_first(world, tasks, program, monkeypatch, count, first):
+    (worker,) = waiting_workers(world, program, tasks)
+    world.advance(LONG_S)
+    answered, reply = [], Effects.reply
+
+    def noted(fx, call, *more):
+        answered.append(call)
+        reply(fx, call, *more)
+
+    monkeypatch.setattr(Effects, "reply", noted)
+    put_call = world.call(program, tasks, "put_many", 0, blobs=[b"job"] * count)
+    assert answered == ([worker, put_call] if first == "the worker" else [put_call, worker])
 
 
 def test_a_worker_that_comes_back_waits_for_more_but_not_for_long(world, tasks, program):
