@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from mpshared.values import size_bytes
+
 if TYPE_CHECKING:
     from mpshared.values import Blob
 
-__all__ = ["BUNCH_LEAST", "Bunch", "cut_run", "joined", "odd_ones", "total_bytes"]
+__all__ = ["BUNCH_LEAST", "Bunch", "cut_run", "joined", "message_bytes", "odd_ones", "total_bytes"]
 
 BUNCH_LEAST: Final = 16
 """Fewer values than that are no bunch: to make one, and look into it, would cost more than they do."""
@@ -111,6 +113,11 @@ def odd_ones(blobs: Sequence[Blob]) -> list[Blob]:
 def total_bytes(blobs: Sequence[Any]) -> int:
     """Return how many bytes values that are plain have together."""
     return len(blobs.data) if type(blobs) is Bunch else sum(map(len, blobs))
+
+
+def message_bytes(blobs: Sequence[Blob]) -> int:
+    """Return how much of a message values take, without its envelope."""
+    return len(blobs.data) if type(blobs) is Bunch else sum(map(size_bytes, blobs))
 
 
 def joined(parts: Sequence[Sequence[Blob]]) -> Sequence[Blob]:

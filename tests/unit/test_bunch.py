@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, joined, odd_ones, total_bytes
+from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, joined, message_bytes, odd_ones, total_bytes
 from mpshared.values import Value
 from mpshared.wire.own.frames import Call, FrameDecoder, Reply, encode_call, encode_reply
 
@@ -68,6 +68,7 @@ def test_what_is_the_same_for_all_is_known():
     assert odd_ones(bunch_of([b"a", b"bc"])) == []
     assert odd_ones([b"a", odd]) == [odd]
     assert total_bytes(bunch_of([b"a", b"bc"])) == total_bytes([b"a", b"bc"]) == 3
+    assert message_bytes(bunch_of([b"a", b"bc"])) == message_bytes([b"a", Value(0, b"b", (b"c",))]) == 3
 
 
 class TestOnTheWire:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.ended import ExpiredLanes
 from mpserve.core.room import Room
-from mpshared.values import size_bytes
+from mpshared.bunch import message_bytes
 
 if TYPE_CHECKING:
     from mpserve.core.ended import Ended
@@ -341,7 +341,7 @@ class Lane:
 
 
 def _size(call: Call) -> int:
-    return sum(map(size_bytes, call.blobs))
+    return message_bytes(call.blobs)
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mpshared.values import size_bytes
+from mpshared.bunch import message_bytes
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
@@ -52,7 +52,7 @@ class Waiter:
 
 def _weigh(fx: Effects, waiter: Waiter) -> None:
     """Count what a call with values holds while it waits; raise NoRoom if its session's hold enough."""
-    call, size = waiter.call, sum(map(size_bytes, waiter.call.blobs))
+    call, size = waiter.call, message_bytes(waiter.call.blobs)
     fx.bounds.check_waiting(call, size)
     waiter.size_bytes = size
     call.session.waiting_bytes += size

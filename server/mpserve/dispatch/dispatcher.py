@@ -25,7 +25,7 @@ from mpserve.dispatch.outputs import Outputs
 from mpserve.dispatch.roles import why_not
 from mpshared import errors, settings
 from mpshared import limits as table
-from mpshared.values import size_bytes
+from mpshared.bunch import message_bytes
 
 if TYPE_CHECKING:
     from mpserve.engines.base import Engine
@@ -201,7 +201,7 @@ class Dispatcher:
         """Have a call wait for the answer before; if more values than may wait so, for its refusal."""
         try:
             if call.blobs:
-                self.bounds.check_waiting(call, sum(map(size_bytes, call.blobs)))
+                self.bounds.check_waiting(call, message_bytes(call.blobs))
         except errors.NoRoom as err:
             call.blobs, call.error, call.answered = (), err, True
         lane.wait_behind(call)
