@@ -1,35 +1,46 @@
 """The recipe's jobs, partials of functions with plain arguments: a short way to their pickles and back.
 
     PROTO  functools partial  MARK  module function  argument …  TUPLE REDUCE STOP
-           '----------------- head --------------'
+    '----------------- head ---------------------'               '---- end -----'
 
 RULES
 * It is a pickle like any other: whoever knows nothing of this opens it by the usual ways.
 * Only what needs no look is written so: a function that others find under its own plain name, arguments of
   plain types. For all else `dump` returns None, and `load` for what was not written so.
 * Where a name leads is looked up for each job, as by any unpickler.
+* No argument refers back to another one. So those of many jobs of one function can be written and opened as
+  one pickle (`dump_all`, `load_all`), though each job stays a value of its own. The head says so: it begins
+  with protocol 4, which picklers of ours do not write.
 
 Cost: a pickler and an unpickler look up two names and build a state that says everything twice, 2 to 3.5 µs;
-this way takes a third of that.
+this way takes a third of that, and a tenth for each of many.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from copyreg import dispatch_table
 from functools import partial
+from io import BytesIO
+from itertools import chain, repeat
+from operator import is_
+from pickle import Pickler
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Final, TypeAlias
 
-__all__ = ["MAIN", "Call", "dump", "load"]
+from mpshared.bunch import Bunch
+
+__all__ = ["MAIN", "Call", "Opened", "dump", "dump_all", "load", "load_all"]
 
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 """Function and arguments."""
+Opened: TypeAlias = tuple[tuple[str, str], tuple[Any, ...]]
+"""Module and name of a function, and arguments."""
 
 _PROTOCOL: Final = 5
-_BEGIN: Final = b"\x80\x05\x8c\x09functools\x8c\x07partial\x93("
+_BEGIN: Final = b"\x80\x04\x8c\x09functools\x8c\x07partial\x93("
 _END: Final = b"tR."
 _TEXT: Final = 0x8C
 _FOUND: Final = b"\x93"
@@ -39,13 +50,22 @@ _ELEMENTS_AT: Final = 11
 _TUPLES: Final = 3
 """Tuples up to this length are written without a mark before them."""
 _NAME_MOST: Final = 0xFF
+_REDUCE: Final[Callable[[Any], Any]] = partial.__reduce__
+_UNFRAMED: Final = 3
+_ROW: Final = b"\x80\x03("
+_ROW_END: Final = b"t."
+_BETWEEN: Final = b"next in the row."
+_CUT: Final = b"C\x10" + _BETWEEN
+"""How that is written. Its first byte is nowhere else in it, so two of them never overlap: where an argument
+has the same bytes there is one more."""
 _MOST_BYTES: Final = 1 << 10
 """Longer arguments cost more than the way to them."""
 _KEPT: Final = 256
 MAIN: Final = frozenset({"__main__", "__mp_main__"})
 """Modules that are another program's elsewhere: what is in them travels by value."""
-_NUMBERS: Final = frozenset({int, float, bool, complex, type(None)})
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
 _STRINGS: Final = frozenset({str, bytes})
+_PLAIN: Final = _NUMBERS | _STRINGS
 _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, type})
 
 _heads: dict[Any, tuple[str, str, bytes]] = {}
@@ -58,13 +78,13 @@ def dump(job: partial[Any]) -> bytes | None:
     """Return the pickle of a job; None: write it in the usual way."""
     reduced: Any = job.__reduce__()
     function, args, keywords, attributes = reduced[2]
-    if keywords or attributes or type(function) not in _FUNCTIONS or partial in dispatch_table:
+    if keywords or attributes:
         return None
-    for arg in args:
-        if type(arg) not in _NUMBERS and not (type(arg) in _STRINGS and len(arg) <= _MOST_BYTES):
-            return None
-    module, name, head = _heads.get(function) or _new_head(function)
-    if head is None or getattr(sys.modules.get(module), name, None) is not function:
+    kinds = {*map(type, args)}
+    if not (kinds <= _NUMBERS or (kinds <= _PLAIN and _are_short(args) and _are_apart(args))):
+        return None
+    head = _head_of(function)
+    if head is None:
         return None
     data = pickle.dumps(args, _PROTOCOL)
     if len(data) > _MOST_BYTES:
@@ -73,6 +93,24 @@ def dump(job: partial[Any]) -> bytes | None:
     if len(args) > _TUPLES:
         start += 1
     return head + data[start:-3] + _END if args else head + _END
+
+
+def _are_short(args: Iterable[Any]) -> bool:
+    return all(len(arg) <= _MOST_BYTES for arg in args if type(arg) in _STRINGS)
+
+
+def _are_apart(args: Iterable[Any]) -> bool:
+    """Tell whether no text is there twice: the second would be written as a reference to the first."""
+    texts = [id(arg) for arg in args if type(arg) in _STRINGS]
+    return len({*texts}) == len(texts)
+
+
+def _head_of(function: Any) -> bytes | None:
+    """Return how the jobs of a function begin; None: others do not find it under its name."""
+    if type(function) not in _FUNCTIONS or partial in dispatch_table:
+        return None
+    module, name, head = _heads.get(function) or _new_head(function)
+    return head if getattr(sys.modules.get(module), name, None) is function else None
 
 
 def _new_head(function: Any) -> tuple[str, str, bytes | None]:
@@ -89,6 +127,69 @@ def _new_head(function: Any) -> tuple[str, str, bytes | None]:
     head = b"".join([_BEGIN, *(bytes((_TEXT, len(text))) + text for text in texts), _FOUND])
     _heads[function] = module, name, head
     return module, name, head
+
+
+# -- many at once ---------------------------------------------------------------------------------
+
+
+def dump_all(jobs: Sequence[Any]) -> Bunch | None:
+    """Return what `dump` would for many jobs of one function; None: write them one by one."""
+    if {*map(type, jobs)} != {partial}:
+        return None
+    states = [reduced[2] for reduced in map(_REDUCE, jobs)]
+    functions, arguments, keywords, attributes = zip(*states, strict=True)
+    function = functions[0]
+    if any(keywords) or any(attributes) or not all(map(is_, functions, repeat(function))):
+        return None
+    head = _head_of(function)
+    parts = None if head is None else _dumped_apart(arguments)
+    if head is None or parts is None:
+        return None
+    around = len(head) + len(_END)
+    return Bunch(head + (_END + head).join(parts) + _END, [len(part) + around for part in parts])
+
+
+def _dumped_apart(arguments: Sequence[tuple[Any, ...]]) -> list[bytes] | None:
+    """Return each job's arguments, pickled: all of them in one row, which is cut where `_BETWEEN` stands.
+
+    None: they are not plain, or are long, or have that among them.
+    """
+    kinds = {*map(type, chain.from_iterable(arguments))}
+    if not kinds <= _NUMBERS and not (kinds <= _PLAIN and _are_short(chain.from_iterable(arguments))):
+        return None
+    row: list[Any] = []
+    for args in arguments:
+        row.append(_BETWEEN)
+        row += args
+    if len(row) <= _TUPLES:
+        return None
+    file = BytesIO()
+    pickler = Pickler(file, _UNFRAMED)
+    pickler.fast = True  # nothing refers back
+    pickler.dump(tuple(row))
+    parts = file.getvalue()[len(_ROW) : -len(_ROW_END)].split(_CUT)
+    return parts[1:] if len(parts) == len(arguments) + 1 else None
+
+
+def load_all(bunch: Bunch) -> list[Opened] | None:
+    """Return many jobs of one function; None: open them one by one."""
+    data = bunch.data
+    if not data.startswith(_last[0]):
+        load(bunch[0])
+    head, module, name = _last
+    if not (data.startswith(head) and data.endswith(_END)):
+        return None
+    around = len(head) + len(_END)
+    parts = data[len(head) : -len(_END)].split(_END + head)
+    if [len(part) + around for part in parts] != bunch.sizes:  # cut at other places, or within an argument
+        return None
+    try:
+        arguments = pickle.loads(b"((" + b"t(".join(parts) + b"tl.")
+    except Exception:  # noqa: BLE001 - it was not written here; whichever it is says so, when it is opened
+        return None
+    if [*map(type, arguments)] != [tuple] * len(parts):
+        return None
+    return list(zip(repeat((module, name)), arguments, strict=False))
 
 
 def load(data: bytes) -> Call | None:

@@ -214,6 +214,15 @@ def test_an_answer_whose_memory_the_next_job_uses_again(host, tasks, results):
     assert [results.get()[0] for _ in range(100)] == [*range(100)]
 
 
+def test_of_jobs_that_came_together_each_fails_alone(host, tasks, results):
+    tasks.put_many([partial(operator.truediv, number, number % 10) for number in range(500)])
+    tasks.join()
+    got = results.get_many(500)
+    assert [isinstance(one, TaskError) for one in got] == [number % 10 == 0 for number in range(500)]
+    assert "truediv) raised ZeroDivisionError" in got[490].text
+    assert got[499] == 499 / 9
+
+
 def test_results_that_nobody_takes_any_more(host, tasks, results):
     results.shutdown()
     tasks.put(os.getpid)

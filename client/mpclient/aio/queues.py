@@ -44,6 +44,7 @@ class Queue(AsyncProxy):
     _check_open = shared(t_queue.Queue._check_open)
     _read_values = shared(t_queue.Queue._read_values)
     _batches = shared(t_queue.Queue._batches)
+    _batches_of = shared(t_queue.Queue._batches_of)
 
     put = awaited(t_queue.Queue.put)
     put_nowait = awaited(t_queue.Queue.put_nowait)

@@ -17,7 +17,9 @@ from mpclient.objects.buffer import Buffer
 from mpclient.objects.no_worker import PATIENCE_S, SERVED, say_if_no_worker
 from mpclient.objects.readers import as_bool, as_int, is_zero, nothing
 from mpclient.objects.waiting import join_timeout, queue_timeout
+from mpclient.partials import dump_all
 from mpclient.pickling import dumps, loads_all, own_buffers
+from mpshared.bunch import BUNCH_LEAST
 from mpshared.errors import BadValue, Full
 from mpshared.ops import BY_NAME
 from mpshared.terms import Terms
@@ -149,7 +151,19 @@ class Queue(Proxy):
                 raise
             done += len(batch)
 
-    def _batches(self, items: Iterable[Any]) -> Iterator[list[Blob]]:
+    def _batches(self, items: Iterable[Any]) -> Iterator[Sequence[Blob]]:
+        if type(items) is not list and type(items) is not tuple:  # made one at a time, perhaps
+            yield from self._batches_of(items)
+            return
+        for start in range(0, len(items), _BATCH_ITEMS):
+            part = items[start : start + _BATCH_ITEMS]
+            bunch = dump_all(part) if len(part) >= BUNCH_LEAST else None
+            if bunch is None:
+                yield from self._batches_of(part)
+            else:
+                yield bunch
+
+    def _batches_of(self, items: Iterable[Any]) -> Iterator[list[Blob]]:
         session = self._handle.session
         iterator = iter(items)
         batch: list[Blob] = []

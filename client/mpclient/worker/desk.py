@@ -24,12 +24,15 @@ from itertools import chain
 from operator import eq
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from mpshared.bunch import odd_ones, total_bytes
+from mpclient.partials import Opened
+from mpshared.bunch import message_bytes
 from mpshared.values import NONE, Blob, size_bytes
 
-__all__ = ["NOTHING", "Desk", "Finished", "Range", "ranges_of"]
+__all__ = ["NOTHING", "Desk", "Finished", "Job", "Range", "ranges_of"]
 
 Range: TypeAlias = tuple[int, int]
+Job: TypeAlias = "Blob | Opened"
+"""One that waits to be opened, or has been opened with the others of its batch."""
 T = TypeVar("T")
 
 
@@ -76,9 +79,9 @@ class Desk:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: deque[tuple[int, Blob]] = deque()
+        self._jobs: deque[tuple[int, Job]] = deque()
         self._done: deque[tuple[int, Blob, Any]] = deque()
-        self.next_job: Callable[[], tuple[int, Blob]] = self._jobs.popleft
+        self.next_job: Callable[[], tuple[int, Job]] = self._jobs.popleft
         """Takes the next job; raises `IndexError` when there is none."""
         self.finish: Callable[[tuple[int, Blob, Any]], None] = self._done.append
         """Puts down (number, result, what must not be dropped before the server has it, or None)."""
@@ -101,10 +104,12 @@ class Desk:
         spec_version: int = 0,
         *,
         ahead: bool = False,
+        opened: Sequence[Opened] | None = None,
     ) -> int:
         """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these.
 
-        `ahead`: results of the batch before it, of the same pool, may lie here.
+        `ahead`: results of the batch before it, of the same pool, may lie here. `opened`: its jobs, if they
+        could be opened together.
         """
         before = self._batch if ahead else []
         self.pool, self.spec_version = pool, spec_version
@@ -118,11 +123,11 @@ class Desk:
         self._batch = [(first, last) for first, last, _ in runs]
         self.leased = [*before, *self._batch]
         numbers = chain.from_iterable([range(first, last + 1) for first, last, _ in runs])
-        jobs = list(zip(numbers, blobs, strict=True))
+        jobs: list[tuple[int, Job]] = list(zip(numbers, opened or blobs, strict=True))
         if pool is None and jobs and jobs[-1][1] == NONE:
             self._pill = jobs.pop()[0]
         self._jobs.extend(jobs)
-        return total_bytes(blobs) if not odd_ones(blobs) else sum(map(size_bytes, blobs))
+        return message_bytes(blobs)
 
     def collect(self) -> Finished:
         """Take what is finished off the desk."""

@@ -20,11 +20,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mpclient.partials import load_all
 from mpclient.pickling import own_buffers
 from mpclient.worker.channel import Why
 from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
+from mpshared.bunch import Bunch
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone
 from mpshared.memory import give_back
 from mpshared.values import size_bytes
@@ -46,7 +48,8 @@ __all__ = ["Loop"]
 
 _PARKED_S: Final = 0.1
 """A stop breaks a wait for jobs that is this old: by then the server has the results that went along."""
-Run: TypeAlias = "Callable[[int, Blob], tuple[Blob, Any]]"
+Run: TypeAlias = "Callable[[int, Any], tuple[Blob, Any]]"
+"""Runs a job (`desk.Job`; those of pools are always blobs); returns as `Runner.run`."""
 
 _LOOK_S: Final = 0.001
 """How often to look within a batch whether the supervisor is gone: before each job, if they take as long."""
@@ -172,7 +175,10 @@ class Loop:
     def _receive(self, reply: Reply, *, ahead: bool = False) -> bool:
         runs, ended, versions, lost, pool, spec_version = reply.result
         self._runner.versions = self._pool_runner.versions = versions
-        self._brought_bytes = self._desk.receive(runs, reply.blobs, pool, spec_version, ahead=ahead)
+        opened = load_all(reply.blobs) if pool is None and type(reply.blobs) is Bunch else None
+        self._brought_bytes = self._desk.receive(
+            runs, reply.blobs, pool, spec_version, ahead=ahead, opened=opened
+        )
         if lost and not ahead:
             self._tell("warning", "worker.jobs_not_ours", jobs=lost)
         if self._desk.is_batch:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from mpclient import partials
 from mpclient.pickling import dumps
 from mpserve.dispatch.stock_forms import pair_around
+from mpshared.bunch import Bunch
 from mpshared.symbolic import load as symbolic_load
 
 PLAIN = (
@@ -39,7 +40,9 @@ def parts(job):
 def test_any_unpickler_opens_it(args):
     job = partial(top_level, *args)
     data = partials.dump(job)
-    assert data is not None
+    if data is None:
+        assert not partials._are_apart(args)
+        return
     assert parts(pickle.loads(data)) == parts(job)
     assert parts(pickle._loads(data)) == parts(job)  # type: ignore[attr-defined]  # that in Python is stricter
     assert partials.load(data) == (top_level, tuple(args))
@@ -181,6 +184,88 @@ class TestNames:
 def test_whatever_the_bytes_it_is_opened_or_left(data, begins):
     found = partials.load(partials._BEGIN + data + b"tR." if begins else data)
     assert found is None or callable(found[0])
+
+
+class TestMany:
+    """Jobs of one function are written and opened together, and are the same as one by one."""
+
+    @given(st.lists(st.lists(PLAIN, max_size=5), min_size=4, max_size=40))
+    def test_each_is_a_job_like_any_other(self, rows):
+        bunch = partials.dump_all([partial(top_level, *args) for args in rows])
+        assert bunch is not None
+        jobs = bunch.cut()
+        assert [parts(pickle.loads(data)) for data in jobs] == [(top_level, tuple(args), {}) for args in rows]
+        assert [partials.load(data) for data in jobs] == [(top_level, tuple(args)) for args in rows]
+        assert partials.load_all(bunch) == [((__name__, "top_level"), tuple(args)) for args in rows]
+
+    @given(st.lists(st.lists(PLAIN, max_size=5), min_size=1, max_size=40))
+    def test_those_that_were_written_one_by_one_are_opened_together(self, rows):
+        jobs = [partials.dump(partial(top_level, *args)) for args in rows]
+        if None not in jobs:  # a text that is there twice
+            opened = partials.load_all(bunch_of(jobs))
+            assert opened == [((__name__, "top_level"), tuple(args)) for args in rows]
+
+    @pytest.mark.parametrize("text", ["twice", b"twice", "x" * 300])
+    def test_a_text_that_many_have(self, text):
+        jobs = [partial(top_level, text, number, text) for number in range(20)]
+        bunch = partials.dump_all(jobs)
+        assert bunch is not None
+        assert [parts(pickle.loads(data)) for data in bunch] == [parts(job) for job in jobs]
+        assert [args for _, args in partials.load_all(bunch) or ()] == [job.args for job in jobs]
+        assert partials.dump(jobs[0]) is None
+
+    @pytest.mark.parametrize(
+        "job",
+        [
+            len,
+            partial(int, "8"),
+            partial(len, [1]),
+            partial(len, "x" * 2000),
+            partial(len, partials._BETWEEN),
+            partial(len, b"..." + partials._CUT),
+            partial(int, "8", base=8),
+            with_attribute(),
+        ],
+    )
+    @pytest.mark.parametrize("at", [0, 7, 19])
+    def test_with_another_among_them_they_go_one_by_one(self, job, at):
+        jobs = [partial(len, "abc") for _ in range(20)]
+        jobs[at] = job
+        assert partials.dump_all(jobs) is None
+
+    def test_of_a_function_that_others_do_not_find(self):
+        assert partials.dump_all([partial(lambda number: number, 1)] * 20) is None
+
+    def test_a_batch_of_several_functions_is_opened_one_by_one(self):
+        jobs = [partials.dump(partial(function, 1)) for function in (operator.neg, operator.pos)]
+        assert partials.load_all(bunch_of(jobs * 10)) is None
+
+    @pytest.mark.parametrize(
+        ("index", "change"),
+        [
+            (0, lambda data: b"\x80\x05" + data[2:]),  # of a pickler that refers back
+            (3, lambda data: data[:-3] + b"K\x01tR."),  # the same length is needed elsewhere
+            (5, lambda data: data[:-3] + b"0tR."),
+            (5, lambda data: data[:-3] + b"h\x07tR."),
+            (5, lambda data: data[:-3] + b"].tR."),
+            (9, lambda _data: b"N."),
+        ],
+    )
+    def test_what_was_not_written_so_is_opened_one_by_one(self, index, change):
+        jobs = [partials.dump(partial(operator.mul, number, 3)) for number in range(20)]
+        jobs[index] = change(jobs[index])
+        opened = partials.load_all(bunch_of(jobs))
+        assert opened is None or [args for _, args in opened] == [pickle.loads(data).args for data in jobs]
+
+    def test_values_that_end_elsewhere_are_opened_one_by_one(self):
+        bunch = partials.dump_all([partial(operator.mul, number, 3) for number in range(20)])
+        assert bunch is not None
+        moved = [bunch.sizes[0] + 1, bunch.sizes[1] - 1, *bunch.sizes[2:]]
+        assert partials.load_all(Bunch(bunch.data, moved)) is None
+
+
+def bunch_of(values):
+    return Bunch(b"".join(values), [*map(len, values)])
 
 
 def test_it_is_what_dumps_writes():
