@@ -39,11 +39,11 @@ from mpshared.wire.own.frames import (
     Control,
     Event,
     Failed,
-    FrameDecoder,
     Type,
     encode_control,
 )
 from mpshared.wire.own.handshake import NONCE_BYTES, ClientHandshake
+from mpshared.wire.own.replies import ReplyDecoder
 
 if TYPE_CHECKING:
     from mpshared.tls import ClientTls
@@ -221,7 +221,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
-        self._decoder = FrameDecoder(SIZE_MAX_BYTES, _HEAD_MAX_BYTES)
+        self._decoder = ReplyDecoder(SIZE_MAX_BYTES, _HEAD_MAX_BYTES)
         self._early: list[Event] = []
         """What came before the answer to ATTACH, in order."""
         self._spin = self._spin_parked = Spin(0.0)
@@ -359,7 +359,7 @@ class Connection:
             self._sleep = sleep_at(self._sock)
         return answer
 
-    def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event], TlsMachine | None]:
+    def hand_over(self) -> tuple[socket.socket, ReplyDecoder, list[Event], TlsMachine | None]:
         """Give the socket, what cuts its bytes into frames, early frames, and TLS to a reader of its own."""
         self._sock.setblocking(False)
         events, self._early = self._early, []

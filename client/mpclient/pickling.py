@@ -35,6 +35,7 @@ from mpshared.bunch import Bunch
 from mpshared.errors import BadValue
 from mpshared.memory import keep_freed
 from mpshared.values import (
+    LONG_HEADER,
     NONE,
     PICKLE,
     Blob,
@@ -82,6 +83,7 @@ _KEPT_BYTES: Final = 1 << 16
 _NOTED_BYTES: Final = 1 << 9
 """A value larger than this may have had its pickler note hundreds of objects. A table of notes never shrinks,
 and to clear it takes as long as it once was large; so the next value is given a new one."""
+_NEXT_BUFFER: Final = pickle.NEXT_BUFFER
 _NO_NOTES: Final[dict[int, tuple[int, object]]] = {}
 
 
@@ -397,8 +399,16 @@ def _open_value(value: Blob, load: Load) -> Any:
         )
     if isinstance(value, bytes):
         return load(value)
+    if isinstance(value, Pieces):
+        return _open_pieces(value, load)
     # A bytearray each: what was writable there is writable here (pickle wraps the others itself).
     return load(value.data, buffers=map(bytearray, value.buffers))
+
+
+def _open_pieces(value: Pieces, load: Load) -> Any:
+    """Open a pickle that came with its long bytes apart: they are taken into the value as they are."""
+    begin, long, rest = value.parts
+    return load(b"".join((begin[: -LONG_HEADER.size], _NEXT_BUFFER, rest)), buffers=(long,))
 
 
 # -- keys -----------------------------------------------------------------------------------------

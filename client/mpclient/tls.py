@@ -20,7 +20,8 @@ from mpshared.errors import ProtocolViolation
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError
 
 if TYPE_CHECKING:
-    from mpshared.wire.own.frames import Event, FrameDecoder
+    from mpshared.wire.own.frames import Event
+    from mpshared.wire.own.replies import ReplyDecoder
     from mpshared.wire.tls import TlsMachine
 
 __all__ = ["TlsConnection", "shake"]
@@ -109,7 +110,7 @@ class TlsConnection(Connection):
         self._receive_once(_RECV_BYTES)
         return self.unheard()
 
-    def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Event], TlsMachine | None]:
+    def hand_over(self) -> tuple[socket.socket, ReplyDecoder, list[Event], TlsMachine | None]:
         """Give the socket and what belongs to it to a reader of its own; see `Connection.hand_over`."""
         sock, decoder, events, _ = super().hand_over()
         return sock, decoder, events, self._machine

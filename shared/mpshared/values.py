@@ -12,12 +12,14 @@ an interpreter of another minor version instead of failing.
 from __future__ import annotations
 
 import importlib
+import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 __all__ = [
     "BY_VALUE",
+    "LONG_HEADER",
     "NONE",
     "NUMBERS_MOST",
     "PICKLE",
@@ -52,6 +54,9 @@ TASK_ERROR = 2
 RAISED = 3
 """The failure of a Pool's or executor's job, pickled as plain data; see `mpclient.jobs_format`."""
 
+LONG_HEADER = struct.Struct("<cI")
+"""What pickle writes before long bytes: BINBYTES, and how many they are."""
+
 NONE = b"N."
 """The one encoding of None."""
 
@@ -70,9 +75,10 @@ Blob: TypeAlias = bytes | Value
 
 
 class Pieces:
-    """A large plain pickle on its way out, as its pickler wrote it: its largest pieces are the user's own.
+    """A large plain pickle on its way, as its pickler wrote it: its largest pieces are the user's own.
 
-    For what is sent and not looked at; it may stand for a `Blob` there.
+    On the way out for what is sent and not looked at. On the way in, of three pieces, the second of which is
+    a long `bytes` of the value. It may stand for a `Blob` there.
     """
 
     __slots__ = ("parts", "size")
@@ -88,6 +94,10 @@ class Pieces:
     def __len__(self) -> int:
         """Return the size in bytes."""
         return self.size
+
+    def __getitem__(self, part: slice) -> Any:
+        """Return a part of the pickle: all of it as it is, else a copy."""
+        return self if part == slice(0, self.size) else self.data[part]
 
     @property
     def data(self) -> bytes:

@@ -386,6 +386,14 @@ def test_a_sender_waits_for_room(cluster, in_thread):
     sending()
 
 
+def test_bytes_that_look_like_a_pickle_of_long_bytes_arrive_as_they_are(cluster):
+    near, far = cluster.Pipe()
+    data = b"\x80\x05B" + (1 << 18).to_bytes(4, "little") + bytes(3 << 17)
+    near.send_bytes(data)
+    near.send_bytes(data)
+    assert [far.recv_bytes() == data for _ in range(2)] == [True, True]
+
+
 def test_an_end_that_is_forgotten_is_closed(cluster):
     near, far = cluster.Pipe()
     del near

@@ -58,6 +58,9 @@ def test_large_values(cluster):
     q.put([data, data[:100_000]])
     assert q.get() == data
     assert q.get() == [data, data[:100_000]]
+    for value in (data, (data, data), {"a": 1, "data": data}, data):
+        q.put(value)
+        assert q.get() == value
 
 
 def test_buffers_travel_beside_the_pickle_and_stay_writable(cluster):

@@ -23,6 +23,7 @@ from mpclient.objects.waiting import event_timeout
 from mpclient.pickling import dumps, loads
 from mpshared.errors import ServerGone
 from mpshared.ops import BY_NAME
+from mpshared.values import Pieces
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -139,6 +140,8 @@ class Connection(Proxy):
         blob = reply.blobs[0]
         if type(blob) is bytes:
             return blob
+        if isinstance(blob, Pieces):
+            return blob.data
         return pickle.dumps(loads(blob, self._session()))  # it refers to others, which stay with the value
 
     def _refuse_more(self) -> NoReturn:

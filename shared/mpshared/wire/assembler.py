@@ -136,5 +136,8 @@ class Assembler(ABC):
             return None
         head, self._head, self._parts = self._head, b"", None
         self.wants = self.LEAST_BYTES  # often the next one is as large
-        payload = parts[0] if len(parts) == 1 and type(parts[0]) is bytes else b"".join(parts)
-        return head, 0, len(head), payload
+        return head, 0, len(head), self._joined(parts)
+
+    def _joined(self, parts: list[bytes | bytearray]) -> bytes:
+        """Return the payload of a large record."""
+        return parts[0] if len(parts) == 1 and type(parts[0]) is bytes else b"".join(parts)

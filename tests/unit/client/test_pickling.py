@@ -346,3 +346,18 @@ class Inside:
 
     def __reduce__(self):
         return pickle.loads, (dumps(["inside"], self.session),)
+
+
+APART = b"long" * 100_000
+
+
+@pytest.mark.parametrize(
+    "value", [APART, {"a": (1,), "b": APART, "c": [APART[:-1], "end"]}], ids=["alone", "inside"]
+)
+def test_long_bytes_that_came_apart_become_the_value(value, session):
+    data = dumps(value, session)
+    at = data.index(APART)
+    pieces: Any = Pieces((data[:at], APART, data[at + len(APART) :]))
+    opened = loads(pieces, session)
+    assert opened == value
+    assert (opened if value is APART else opened["b"]) is APART
