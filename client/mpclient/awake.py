@@ -5,6 +5,8 @@ RULES
   may write again). On another processor that is just in time: who calls is awake when the answer comes. On
   the same one it is one change of process more for each call; there who waits sleeps in `poll`, which says
   what it waits for.
+* So does, wherever it is, who waits for other clients, and for so long that it has looked in vain each time:
+  as with a lock that many want, whose next holder needs the processor.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from mpshared.spinning import GAP_S, VAIN_MAX
+from mpshared.spinning import GAP_S, REST_MAX, VAIN_MAX
 
 if TYPE_CHECKING:
     from mpshared.spinning import Spin
 
-__all__ = ["CAN_LOOK", "RECV_BYTES", "Sleep", "receive", "sleep_at"]
+__all__ = ["CAN_LOOK", "RECV_BYTES", "Sleep", "poll_at", "receive", "share_one_processor"]
 
 Sleep: TypeAlias = Callable[[], object]
 
@@ -34,20 +36,16 @@ _PID: Final = struct.Struct("i8x")
 """The process at the other end, and whose it is."""
 
 
-def _at_once() -> None:
-    """Leave it to `recv` to sleep."""
-
-
-def sleep_at(sock: socket.socket) -> Sleep:
-    """Return what sleeps, on a socket of this machine, until there is something to read."""
-    if sys.platform != "linux" or not _share_one_processor(sock):
-        return _at_once
+def poll_at(sock: socket.socket) -> Sleep | None:
+    """Return what sleeps until there is something to read, where `recv` wakes up for less."""
+    if sys.platform != "linux":
+        return None
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return poll.poll
 
 
-def _share_one_processor(sock: socket.socket) -> bool:
+def share_one_processor(sock: socket.socket) -> bool:
     """Tell whether this process and the other end's have one processor together, and no other."""
     if sys.platform != "linux":
         return False
@@ -61,17 +59,26 @@ def _share_one_processor(sock: socket.socket) -> bool:
         return False
 
 
-def receive(sock: socket.socket, spin: Spin, sleep: Sleep) -> bytes:
+def receive(sock: socket.socket, spin: Spin, sleep: Sleep | None, in_vain: Sleep | None = None) -> bytes:
     """Return what comes next on a socket that waits; b"" at its end.
+
+    Args:
+        sock: The socket.
+        spin: Whether to look for it awake.
+        sleep: What sleeps until it is there; None: `recv` does.
+        in_vain: The same, where looking was in vain again and again.
 
     Raises:
         OSError: The connection broke.
     """
     if spin.resting:
         spin.resting -= 1
+        if spin.resting > REST_MAX:
+            sleep = sleep or in_vain
     elif spin.for_s and (data := _look(sock, spin)) is not None:
         return data
-    sleep()
+    if sleep is not None:
+        sleep()
     return sock.recv(RECV_BYTES)
 
 

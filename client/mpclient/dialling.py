@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mpclient.awake import CAN_LOOK, RECV_BYTES, Sleep, receive, sleep_at
+from mpclient.awake import CAN_LOOK, RECV_BYTES, Sleep, poll_at, receive, share_one_processor
 from mpshared.address import UNIX_SEND_BYTES, Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
 from mpshared.spinning import SPIN_MAX_S, Spin, can_spin
@@ -217,7 +217,16 @@ def _recv_until(sock: socket.socket, deadline_s: float) -> bytes:
 class Connection:
     """Frames over one socket."""
 
-    __slots__ = ("_decoder", "_early", "_sleep", "_sock", "_spin", "_spin_parked", "output_sent")
+    __slots__ = (
+        "_decoder",
+        "_early",
+        "_sleep",
+        "_sleep_parked",
+        "_sock",
+        "_spin",
+        "_spin_parked",
+        "output_sent",
+    )
 
     def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
@@ -227,7 +236,8 @@ class Connection:
         self._spin = self._spin_parked = Spin(0.0)
         """For calls that are answered at once, and for those that wait for other clients."""
         self._sleep: Sleep | None = None
-        """For a socket of this machine."""
+        self._sleep_parked: Sleep | None = None
+        """What sleeps where `recv` should not; see `awake`."""
         self.output_sent = 0
         """The number of the last OUTPUT frame that was sent here; see `outgoing`."""
         if received:
@@ -260,10 +270,12 @@ class Connection:
             self.send(pieces)
             return self.next_event()
         sock = self._sock
-        spin = self._spin_parked if may_park else self._spin
         try:
             sock.sendall(pieces[0])
-            data = sock.recv(RECV_BYTES) if self._sleep is None else receive(sock, spin, self._sleep)
+            if may_park:
+                data = receive(sock, self._spin_parked, self._sleep, self._sleep_parked)
+            else:
+                data = receive(sock, self._spin, self._sleep)
         except OSError as err:
             let_pass(err)
             raise Lost(f"the connection broke ({err})") from None
@@ -356,7 +368,8 @@ class Connection:
         if CAN_LOOK and self._sock.family == socket.AF_UNIX:
             spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0)) if can_spin() else 0.0
             self._spin, self._spin_parked = Spin(spin_s), Spin(spin_s)
-            self._sleep = sleep_at(self._sock)
+            self._sleep_parked = poll_at(self._sock)
+            self._sleep = self._sleep_parked if share_one_processor(self._sock) else None
         return answer
 
     def hand_over(self) -> tuple[socket.socket, ReplyDecoder, list[Event], TlsMachine | None]:
