@@ -190,7 +190,7 @@ class Lane(Numbered):
         number = self.sent + 1
         pieces = self._encode(op, number, target, args, blobs)
         at = TIMEOUT_AT.get(op.code)
-        deadline_s = None if at is None else deadline_of(op, args)
+        deadline_s = deadline_of(op, args) if at is not None and args[at] else None
         answer: Reply | Failed | None = None
         self.sent = number
         try:

@@ -131,8 +131,18 @@ class Session(SessionBase):
         self._refuse_stale(op, target, args)
         unless_done(error, op)
 
+    def before_call(self) -> int:
+        """Return the number before that of this thread's next call, for `take_back`.
+
+        What buffered queues hold back is sent first: else those calls would come in between.
+        """
+        if self.unflushed:
+            self.flush()
+        lane = self._own.lane
+        return 0 if lane is None else lane.sent
+
     def calls(self) -> int:
-        """Return the number of this thread's last call, 0 if it made none: for `take_back`."""
+        """Return the number of this thread's last call, 0 if it made none."""
         lane = self._own.lane
         return 0 if lane is None else lane.sent
 

@@ -160,8 +160,8 @@ class Proxy(Held):
 
     def _take(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
         """Make a call that takes something: the server takes it back if the caller is interrupted."""
-        before = self._before()
         handle = self._handle
+        before = handle.session.before_call()
         try:
             return handle.session.call(op, handle.ident, list(args), (), read)  # type: ignore[no-any-return]
         except NoSuchObject as err:
@@ -191,16 +191,6 @@ class Proxy(Held):
             return missing(key, err, default)  # type: ignore[no-any-return]
         except NoSuchObject as err:
             raise self._gone(err) from None
-
-    def _before(self) -> int:
-        """Return the number before that of the next call, for `_take_back`.
-
-        What buffered queues hold back is sent first: else those calls would come in between.
-        """
-        session = self._handle.session
-        if session.unflushed:
-            session.flush()
-        return session.calls()
 
     def _take_back(self, before: int) -> None:
         """Have the server take back what the call after `before` took, for a caller that was interrupted.

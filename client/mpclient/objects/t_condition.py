@@ -56,7 +56,7 @@ class Condition(Mutex):
         """
         timeout_s = event_timeout(timeout)
         session = self._handle.session
-        before = self._before()
+        before = session.before_call()
         try:
             return self._call(_WAIT, timeout_s, read=as_bool)
         except MpserveError:
