@@ -38,6 +38,7 @@ from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
 from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
+from mpshared.values import PICKLE_PROTOCOL
 
 if TYPE_CHECKING:
     from mpclient.pooling.sources import Source, Ticket
@@ -52,7 +53,6 @@ _SUBMIT: Final = BY_NAME["pool.submit"]
 _SUBMIT_ON_TERMS: Final = BY_NAME["pool.submit_on_terms"]
 _COLLECT: Final = BY_NAME["pool.collect"]
 _EQUIP: Final = BY_NAME["pool.equip"]
-_PROTOCOL: Final = 5
 _COLLECT_MOST: Final = 1024
 _TERMINATE_S: Final = 1.0
 _JOIN_S: Final = 5.0
@@ -139,7 +139,7 @@ class Jobs:
         args = job[2]
         plain = type(args) is tuple and not job[3] and PLAIN.issuperset(map(type, args))
         if plain and not any(map(is_long, args)):
-            return pickle.dumps(job, _PROTOCOL)
+            return pickle.dumps(job, PICKLE_PROTOCOL)
         return own_buffers(self._dumps(job, roots_of(job)))
 
     def _dumps(self, thing: Any, roots: Iterable[tuple[str, Any]]) -> Blob:

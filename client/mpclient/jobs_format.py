@@ -28,6 +28,7 @@ from mpclient.pickling import dumps, loads
 from mpshared.errors import TaskError
 from mpshared.values import (
     PICKLE,
+    PICKLE_PROTOCOL,
     RAISED,
     TASK_ERROR,
     Blob,
@@ -71,7 +72,6 @@ ONCE: Final = 3
 ITEM: Final = 4
 """One call: ``function(item)``. The commonest, and the shortest to write and to read."""
 
-_PROTOCOL: Final = 5
 _DIGEST_BYTES: Final = 16
 
 
@@ -107,7 +107,7 @@ def digest_of(blob: Blob) -> str:
 
 def dump_spec(spec: Spec) -> bytes:
     """Return a spec as `pool.equip` takes it."""
-    return pickle.dumps(tuple(spec._replace(shipped=tuple(map(tuple, spec.shipped)))), _PROTOCOL)  # type: ignore[arg-type]
+    return pickle.dumps(tuple(spec._replace(shipped=tuple(map(tuple, spec.shipped)))), PICKLE_PROTOCOL)  # type: ignore[arg-type]
 
 
 def load_spec(blob: Blob) -> Spec:
@@ -123,7 +123,7 @@ def dump_source(source: bytes, origin: str) -> bytes:
         source: The file's bytes; empty for a package without ``__init__``.
         origin: The file's path where it was read, for tracebacks.
     """
-    return pickle.dumps((source, origin), _PROTOCOL)
+    return pickle.dumps((source, origin), PICKLE_PROTOCOL)
 
 
 def load_source(blob: Blob) -> tuple[bytes, str]:
@@ -151,10 +151,10 @@ def dump_raised(
         inside: Any = dumps(err, session)
     except BaseException as worse:  # noqa: BLE001 - users' __reduce__ and __getstate__
         fields = fields | {"unsent": type(worse).__name__}
-        return Value(RAISED, pickle.dumps((None, None, text, traceback, fields), _PROTOCOL))
+        return Value(RAISED, pickle.dumps((None, None, text, traceback, fields), PICKLE_PROTOCOL))
     told = (data_of(inside), needs_python(inside), text, traceback, fields)
     buffers, refs = (inside.buffers, inside.refs) if isinstance(inside, Value) else ((), ())
-    return Value(RAISED, pickle.dumps(told, _PROTOCOL), buffers, refs)
+    return Value(RAISED, pickle.dumps(told, PICKLE_PROTOCOL), buffers, refs)
 
 
 def read_result(blob: Blob, session: Session) -> Any:

@@ -31,6 +31,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any, Final, TypeAlias
 
 from mpshared.bunch import Bunch
+from mpshared.values import PICKLE_PROTOCOL
 
 __all__ = ["MAIN", "Call", "Opened", "dump", "dump_all", "load", "load_all"]
 
@@ -39,7 +40,6 @@ Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 Opened: TypeAlias = tuple[tuple[str, str], tuple[Any, ...]]
 """Module and name of a function, and arguments."""
 
-_PROTOCOL: Final = 5
 _BEGIN: Final = b"\x80\x04\x8c\x09functools\x8c\x07partial\x93("
 _END: Final = b"tR."
 _TEXT: Final = 0x8C
@@ -86,7 +86,7 @@ def dump(job: partial[Any]) -> bytes | None:
     head = _head_of(function)
     if head is None:
         return None
-    data = pickle.dumps(args, _PROTOCOL)
+    data = pickle.dumps(args, PICKLE_PROTOCOL)
     if len(data) > _MOST_BYTES:
         return None
     start = _ELEMENTS_AT if data[_FRAME_AT] == _FRAME else _FRAME_AT

@@ -38,6 +38,7 @@ from mpshared.values import (
     LONG_HEADER,
     NONE,
     PICKLE,
+    PICKLE_PROTOCOL,
     Blob,
     PickledKey,
     Pieces,
@@ -68,7 +69,6 @@ __all__ = [
 
 BUFFER_BYTES: Final = 32 * 1024
 """Buffers from this size on travel beside the pickle, uncopied: from it on the wire sends a piece alone."""
-_PROTOCOL: Final = 5
 _KEY_PROTOCOL: Final = 4
 """Keys are read by standard-library clients as they are: what Python 3.8 writes by default."""
 
@@ -159,7 +159,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, session: SessionBase) -> None:
         self.pieces = _Pieces()
         self.writer = _Writer(session)
-        super().__init__(self.pieces, _PROTOCOL, buffer_callback=self.writer.keep_inside)
+        super().__init__(self.pieces, PICKLE_PROTOCOL, buffer_callback=self.writer.keep_inside)
 
     def reducer_override(self, obj: Any) -> Any:
         """Look at what is not of a plain type: classes, functions, instances."""
@@ -223,7 +223,7 @@ def dumps(obj: object, session: SessionBase, *, whole: bool = True) -> Blob:
     if kind in PLAIN:
         if kind in _LONG and len(obj) >= BUFFER_BYTES:  # type: ignore[arg-type]  # `is_long`, at hand
             return _dumps_long(obj, whole=whole)
-        return pickle.dumps(obj, _PROTOCOL)
+        return pickle.dumps(obj, PICKLE_PROTOCOL)
     if kind is partial and (short := partials.dump(obj)) is not None:  # type: ignore[arg-type]
         return short
     pickler, _own.pickler = _own.pickler, None
@@ -276,7 +276,7 @@ def is_long(obj: object) -> bool:
 def _dumps_long(obj: object, *, whole: bool) -> bytes:
     """Pickle a long plain value; `pickle.dumps` would have memory mapped for it, twice, and given back."""
     pieces = _Pieces()
-    pickle.Pickler(pieces, _PROTOCOL).dump(obj)
+    pickle.Pickler(pieces, PICKLE_PROTOCOL).dump(obj)
     return pieces.pickle(whole=whole)
 
 
@@ -305,7 +305,7 @@ def _code_pickler() -> Any:
 
         class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
             def __init__(self, file: io.BytesIO, writer: _Writer) -> None:
-                super().__init__(file, _PROTOCOL, buffer_callback=writer.keep_inside)
+                super().__init__(file, PICKLE_PROTOCOL, buffer_callback=writer.keep_inside)
                 self._writer = writer
 
             def reducer_override(self, obj: Any) -> Any:

@@ -23,6 +23,7 @@ __all__ = [
     "NONE",
     "NUMBERS_MOST",
     "PICKLE",
+    "PICKLE_PROTOCOL",
     "RAISED",
     "TASK_ERROR",
     "VALUES_MOST",
@@ -45,6 +46,8 @@ VALUES_MOST = 1 << 17
 there is no other."""
 NUMBERS_MOST = 1 << 20
 """The most numbers that one call may have for an array."""
+PICKLE_PROTOCOL = 5
+"""Of what programs and workers write: the first that leaves large buffers outside. Python 3.8 reads it."""
 PICKLE = 0
 """A pickle by reference: any Python that has the modules may open it."""
 BY_VALUE = 1

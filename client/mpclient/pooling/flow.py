@@ -27,7 +27,7 @@ from mpclient.pickling import PLAIN, SHORT, dumps, is_long, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
-from mpshared.values import size_bytes
+from mpshared.values import PICKLE_PROTOCOL, size_bytes
 
 if TYPE_CHECKING:
     from mpclient.jobs import Jobs
@@ -39,7 +39,6 @@ WINDOW: Final = 8192
 """Jobs made ahead, where nobody asks for another number."""
 _WINDOW_BYTES: Final = 256 << 20
 """Jobs made ahead have about this many bytes together, at most."""
-_PROTOCOL: Final = 5
 _STEP: Final = 256
 """Between two looks at the window."""
 
@@ -146,7 +145,7 @@ class Flow:
     def _pickled(self, job: Any) -> Blob | Failure:
         kind = type(job[2])
         if job[0] == ITEM and (kind in SHORT or (kind in PLAIN and not is_long(job[2]))):
-            plain = pickle.dumps(job, _PROTOCOL)
+            plain = pickle.dumps(job, PICKLE_PROTOCOL)
             self._offered_bytes += len(plain)
             return plain
         try:

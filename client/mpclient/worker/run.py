@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient import partials
 from mpclient.pickling import SHORT, dumps, loads
-from mpshared.values import Blob, needs_python
+from mpshared.values import PICKLE_PROTOCOL, Blob, needs_python
 
 if TYPE_CHECKING:
     from mpclient.partials import Opened
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Runner"]
 
 _HERE: Final = sys.version_info[:2]
-_PROTOCOL: Final = 5
 
 
 class Runner:
@@ -77,7 +76,7 @@ class Runner:
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
             return self._failures.raised(partial(function, *args), err), None
         if type(answer) in SHORT and answer is not None:
-            return pickle.dumps(answer, _PROTOCOL), None
+            return pickle.dumps(answer, PICKLE_PROTOCOL), None
         return self._pickled(partial(function, *args), answer)
 
     def _pickled(self, task: object, answer: object) -> tuple[Blob, Any]:

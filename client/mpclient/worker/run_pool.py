@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpclient.jobs_format import ITEM, MAP, ONCE, STAR
 from mpclient.pickling import PLAIN, SHORT, dumps, is_long
 from mpshared.errors import MpserveError, ServerGone
-from mpshared.values import NONE, Blob, needs_python
+from mpshared.values import NONE, PICKLE_PROTOCOL, Blob, needs_python
 
 if TYPE_CHECKING:
     from mpclient.session import Session
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["PoolRunner"]
 
 _HERE: Final = sys.version_info[:2]
-_PROTOCOL: Final = 5
 _FETCH_S: Final = 5.0
 """A stop breaks the fetching of a function that takes longer than this."""
 
@@ -108,7 +107,7 @@ class PoolRunner:
         if answer is None:
             return NONE, None
         if kind in SHORT or (kind in PLAIN and not is_long(answer)):
-            return pickle.dumps(answer, _PROTOCOL), None
+            return pickle.dumps(answer, PICKLE_PROTOCOL), None
         return self._pickled(function, answer)
 
     def interruption(self, pool: str, number: int, why: str) -> BaseException | None:
