@@ -73,10 +73,6 @@ def put(queue: Any, thing: Any) -> None:
     queue.put(thing)
 
 
-def put_pid(queue: Any) -> None:
-    queue.put(os.getpid())
-
-
 def answer(connection: Any) -> None:
     connection.send(connection.recv() * 2)
     connection.close()
