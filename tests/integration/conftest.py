@@ -4,6 +4,7 @@ server      one for the whole run; tests use anonymous objects, or names that co
 cluster     this test's own connection to it
 fresh_server   a factory: servers that a test may stop, kill or start with options
 program     runs a Python program as a client in a process of its own
+relay       stands between clients and the server, and cuts when it is told to
 crew        a module's own cluster with two worker processes, which find the modules of this folder
 """
 
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.integration.relay import Relay
 
 import mpclient
 from mpclient.testing import running_cluster, wait_until
@@ -142,6 +144,15 @@ def fresh_server(tmp_path) -> Iterator[Callable[..., Server]]:
 def cluster(server) -> Iterator[mpclient.Cluster]:
     with server.connect(name="test") as cluster:
         yield cluster
+
+
+@pytest.fixture
+def relay(server) -> Iterator[Relay]:
+    """Stand between clients and the server, and cut when it is told to."""
+    host, _, port = server.address.rpartition(":")
+    relay = Relay((host, int(port)))
+    yield relay
+    relay.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import signal
 from contextlib import suppress
 
 import pytest
-from tests.integration.relay import Relay
 from tests.integration.test_aio import loop, until
 
 from mpclient import aio
@@ -24,18 +23,6 @@ def server(fresh_server):
 def cluster(server):
     with server.connect() as cluster:
         yield cluster
-
-
-def relay_to(server):
-    host, port = server.address.rsplit(":", 1)
-    return Relay((host, int(port)))
-
-
-@pytest.fixture
-def relay(server):
-    relay = relay_to(server)
-    yield relay
-    relay.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.integration.relay import Relay
 from tests.integration.test_aio import loop, until
 
 import mpclient
@@ -16,14 +15,6 @@ from mpclient import aio
 @pytest.fixture
 def server(fresh_server):
     return fresh_server("--grace", "100ms")
-
-
-@pytest.fixture
-def relay(server):
-    host, port = server.address.rsplit(":", 1)
-    relay = Relay((host, int(port)))
-    yield relay
-    relay.close()
 
 
 @pytest.fixture

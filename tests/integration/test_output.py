@@ -13,7 +13,6 @@ from functools import partial
 
 import pytest
 from tests.integration import workers
-from tests.integration.relay import Relay
 
 import mpclient
 from mpclient.testing import wait_until
@@ -46,14 +45,6 @@ def worker(program, cluster, unique):
 @pytest.fixture
 def done(cluster, unique):
     return cluster.Queue(name=unique)
-
-
-@pytest.fixture
-def relay(server):
-    host, port = server.address.rsplit(":", 1)
-    relay = Relay((host, int(port)))
-    yield relay
-    relay.close()
 
 
 def test_no_answer_overtakes_a_print(worker, done, capsys):

@@ -17,14 +17,6 @@ from mpclient.testing import wait_until, waiters
 
 
 @pytest.fixture
-def relay(server):
-    host, port = server.address.rsplit(":", 1)
-    relay = Relay((host, int(port)))
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
 def relayed(relay, server):
     """A cluster behind the relay."""
     with mpclient.connect(relay.address, server.key, reconnect_timeout=5) as cluster:

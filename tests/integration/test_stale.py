@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 import pytest
-from tests.integration.relay import Relay
 
 import mpclient
 from mpclient.testing import wait_until, waiters
@@ -138,14 +137,6 @@ def test_who_waited_waits_on_and_who_gave_a_lock_up_for_it_is_stale(server, prog
 
 
 # -- connections that are lost --------------------------------------------------------------------
-
-
-@pytest.fixture
-def relay(server):
-    host, port = server.address.rsplit(":", 1)
-    relay = Relay((host, int(port)))
-    yield relay
-    relay.close()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from tests.integration import workers
-from tests.integration.relay import Relay
 
 import mpclient
 from mpclient import TaskError, testing
@@ -263,14 +262,6 @@ def test_a_server_that_stops_in_the_middle_of_a_job(mpworker, fresh_server, tmp_
         assert cluster.Queue(name="q results").get(timeout=20) > 0
     host.send_signal(signal.SIGTERM)
     assert host.wait() == 0
-
-
-@pytest.fixture
-def relay(server):
-    host, _, port = server.address.rpartition(":")
-    relay = Relay((host, int(port)))
-    yield relay
-    relay.close()
 
 
 def test_cut_connections_neither_lose_nor_double_results(mpworker, server, cluster, unique, relay):

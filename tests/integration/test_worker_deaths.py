@@ -17,6 +17,7 @@ from tests.integration import workers
 from mpclient import WorkerDied, testing
 
 mpworker = workers.mpworker
+begun, gate, waits = workers.begun, workers.gate, workers.waits
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.chaos,
@@ -34,32 +35,9 @@ def results(cluster, unique):
     return cluster.Queue(name=f"{unique} results")
 
 
-@pytest.fixture
-def begun(cluster):
-    """Where jobs say that they run: (name, pid)."""
-    return cluster.Queue()
-
-
-@pytest.fixture
-def gate(cluster):
-    return cluster.Event()
-
-
-@pytest.fixture
-def waits(begun, gate):
-    """Make a job that says that it has begun, waits for the gate, and answers its name and process."""
-
-    def job(name):
-        begun.put((name, os.getpid()))
-        gate.wait()
-        return name, os.getpid()
-
-    return lambda name: partial(job, name)
-
-
 def test_a_killed_worker_loses_nothing(mpworker, server, unique, tasks, results, waits, begun, gate):
     host = mpworker(server, queue=unique, processes=2).ready()
-    tasks.put(waits("a"))
+    tasks.put(partial(waits, "a"))
     _, victim = begun.get(timeout=10)
     os.kill(victim, signal.SIGKILL)
     name, other = begun.get(timeout=10)
@@ -162,7 +140,7 @@ def test_workers_outlive_their_supervisor_for_one_job(
     mpworker, server, unique, tasks, results, waits, begun, gate
 ):
     host = mpworker(server, queue=unique).ready()
-    tasks.put_many([waits("first"), waits("second")])
+    tasks.put_many([partial(waits, "first"), partial(waits, "second")])
     _, pid = begun.get(timeout=10)
     host.process.kill()
     host.process.wait(10)
@@ -187,7 +165,7 @@ def test_no_job_is_begun_without_a_supervisor(mpworker, server, unique, tasks, r
             pass
 
     # the first comes alone, the others in one batch
-    tasks.put_many([os.getpid, kills_the_supervisor, waits("second")])
+    tasks.put_many([os.getpid, kills_the_supervisor, partial(waits, "second")])
     mpworker(server, queue=unique)
     pid = results.get(timeout=10)
     testing.wait_until(lambda: not workers.is_alive(pid))
@@ -205,7 +183,7 @@ def test_the_end_of_the_lifeline_ends_all_at_once(mpworker, server, unique, task
     reading, writing = os.pipe()
     host = mpworker(server, "--lifeline", str(reading), queue=unique, pass_fds=(reading,)).ready()
     os.close(reading)
-    tasks.put(waits("never done"))
+    tasks.put(partial(waits, "never done"))
     _, pid = begun.get(timeout=10)
     os.close(writing)
     assert host.wait() == 0
@@ -235,7 +213,7 @@ def test_a_stop_lets_the_current_job_finish(
     mpworker, server, unique, tasks, results, waits, begun, gate, number
 ):
     host = mpworker(server, queue=unique).ready()
-    tasks.put_many([waits("first"), waits("second")])
+    tasks.put_many([partial(waits, "first"), partial(waits, "second")])
     _, pid = begun.get(timeout=10)
     host.send_signal(number)
     host.wait_for("worker.finishing")
@@ -249,7 +227,7 @@ def test_a_stop_hands_back_what_was_not_begun(mpworker, server, unique, tasks, r
     host = mpworker(server, queue=unique).ready()
     tasks.put_many([partial(operator.add, 1, 1)] * 2000)
     tasks.join()
-    tasks.put_many([waits(number) for number in range(40)])
+    tasks.put_many([partial(waits, number) for number in range(40)])
     begun.get(timeout=10)
     host.send_signal(signal.SIGTERM)
     host.wait_for("worker.finishing")
@@ -274,7 +252,7 @@ def test_an_idle_worker_stops_at_once(mpworker, server, unique, cluster):
 def test_a_second_signal_hands_back_what_runs(mpworker, server, unique, tasks, results, waits, begun, gate):
     host = mpworker(server, queue=unique).ready()
     for _ in range(3):  # as often as a job may lose its worker: it must not count
-        tasks.put(waits("again"))
+        tasks.put(partial(waits, "again"))
         begun.get(timeout=10)
         host.send_signal(signal.SIGINT)
         host.wait_for("worker.stopping", how="stop")
@@ -291,7 +269,7 @@ def test_a_worker_process_told_to_stop_is_replaced(
     mpworker, server, unique, tasks, results, waits, begun, gate
 ):
     host = mpworker(server, queue=unique).ready()
-    tasks.put(waits("job"))
+    tasks.put(partial(waits, "job"))
     _, pid = begun.get(timeout=10)
     os.kill(pid, signal.SIGTERM)
     gate.set()

@@ -16,35 +16,13 @@ from mpclient.jobs_format import CALL
 from mpshared.errors import WorkerDied
 
 mpworker = workers.mpworker
+begun, gate, waits = workers.begun, workers.gate, workers.waits
 pool = raw_pools.pool
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.chaos,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc"),
 ]
-
-
-@pytest.fixture
-def begun(cluster):
-    """Where jobs say that they run: (name, pid)."""
-    return cluster.Queue()
-
-
-@pytest.fixture
-def gate(cluster):
-    return cluster.Event()
-
-
-@pytest.fixture
-def waits(begun, gate):
-    """Return a job that says that it has begun, waits for the gate, and answers its name and process."""
-
-    def job(name):
-        begun.put((name, os.getpid()))
-        gate.wait()
-        return name, os.getpid()
-
-    return job
 
 
 def test_a_job_whose_process_is_killed_runs_again_and_has_one_result(

@@ -1,6 +1,6 @@
 """The real `mpworker`, started by its command line, for tests to give jobs to, to stop, and to kill.
 
-A test module takes the fixture over by name: ``mpworker = workers.mpworker``.
+A test module takes the fixtures over by name: ``mpworker = workers.mpworker``.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from mpclient.testing import wait_until
 
 __all__ = [
     "WorkerHost",
+    "begun",
     "children_of",
+    "gate",
     "is_alive",
     "mpworker",
     "nursery_of",
     "other_pythons",
     "processes_of",
     "starting_in",
+    "waits",
 ]
 
 COMMAND = Path(sys.executable).with_name("mpworker")
@@ -137,6 +140,30 @@ def mpworker(tmp_path) -> Iterator[Callable[..., WorkerHost]]:
     """Start worker hosts: ``mpworker(server, "--processes", "2", queue=…)``."""
     with starting_in(tmp_path) as start:
         yield start
+
+
+@pytest.fixture
+def begun(cluster: Any) -> Any:
+    """Where jobs say that they run: (name, pid)."""
+    return cluster.Queue()
+
+
+@pytest.fixture
+def gate(cluster: Any) -> Any:
+    """What jobs wait for."""
+    return cluster.Event()
+
+
+@pytest.fixture
+def waits(begun: Any, gate: Any) -> Callable[[object], tuple[object, int]]:
+    """Return a job that says that it has begun, waits for the gate, and answers its name and process."""
+
+    def job(name: object) -> tuple[object, int]:
+        begun.put((name, os.getpid()))
+        gate.wait()
+        return name, os.getpid()
+
+    return job
 
 
 @contextmanager

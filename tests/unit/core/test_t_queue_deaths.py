@@ -1,36 +1,13 @@
 """Jobs that kill their workers are found out and set aside, their neighbours are done."""
 
 import pickle
-from dataclasses import replace
 
 import pytest
+from tests.unit.core.jobs import exchange, put, worker
 
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadValue, WorkerDied
-from mpshared.values import TASK_ERROR, Value, by_value_tag, tag_of
-
-CODE_311 = Value(by_value_tag((3, 11)), b"code of 3.11")
-CODE_312 = Value(by_value_tag((3, 12)), b"code of 3.12")
-
-
-def worker(world, python=(3, 11)):
-    lane = world.lane(role="worker")
-    lane.session.info = replace(lane.session.info, python=python, host="far", pid=4711, name="w")
-    return lane
-
-
-def put(world, lane, q, *blobs):
-    world.ask(lane, q, "put_many", 0, blobs=list(blobs))
-
-
-def exchange(world, lane, q, done=(), n=10, timeout_s=0, results=None, blobs=()):
-    """Return (jobs, values, ended, lost)."""
-    call = world.call(
-        lane, q, "exchange", results, [list(r) for r in done], n, timeout_s, None, blobs=list(blobs)
-    )
-    jobs, ended, _, lost, _, _ = world.arrived(call)
-    return jobs, list(call.out), ended, lost
-
+from mpshared.values import TASK_ERROR, Value, tag_of
 
 # -- who kills workers -------------------------------------------------------------------------------
 
