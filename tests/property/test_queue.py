@@ -66,8 +66,8 @@ class QueueMachine(RuleBasedStateMachine):
         for at, (ident, verb, args) in enumerate(records):
             if ident == self.queue.ident:
                 getattr(self.model, {"shut": "shut_"}.get(verb, verb))(*args)
-            elif verb == "put":
-                if tag_of(args[0][0]) == TASK_ERROR:
+            elif verb in {"put", "passed", "assigned"}:
+                if tag_of(args[-1][0]) == TASK_ERROR:
                     assert records[at - 1][1] == "bury"
                 else:  # results and acknowledgement are one step
                     assert [record[1] for record in records[at + 1 : at + 2]] == ["ack"]

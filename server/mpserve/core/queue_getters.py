@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpserve.core.hall import JobPool
     from mpserve.core.queue_workers import QueueWorkers
+    from mpshared.values import Blob
 
 __all__ = ["QueueGetters"]
 
@@ -41,6 +42,7 @@ class QueueGetters(QueueStream):
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
         self._pools_turn = False
+        self._settling = False
 
     def leave(self) -> None:
         """Have no workers any more: it is deleted."""
@@ -90,7 +92,7 @@ class QueueGetters(QueueStream):
     ) -> None:
         """Give a worker that has brought what it did the next jobs; `pool`: what it was at."""
         if want.n and not want.ahead:
-            call.session.ahead = 0
+            call.lane.session.ahead = 0
             self._get(fx, call, timeout_s, want)
         elif not want.n or not self._hand_ahead(fx, call, want, pool):
             self._answer(fx, call, want, ())
@@ -126,7 +128,7 @@ class QueueGetters(QueueStream):
                 self.settle(fx)
         elif pools and self.hall.serve(fx, call, want.n, want.lost):
             pass
-        elif timeout_s == 0 or self._is_over:
+        elif timeout_s == 0 or (self.shut and self._is_over):
             self._found_nothing(want, fx, call)
         else:
             self.mixed = want.style != JOBS or (self.mixed and bool(self.getters.line))
@@ -151,20 +153,26 @@ class QueueGetters(QueueStream):
         """Give the caller what it wants, as far as it is there. False: nothing that it may have."""
         session, ready = call.lane.session, self.ready
         barred = self.barred_for(session) if ready.versions else ()
-        ranges = ready.choose(want.n, barred, self.suspects if want.style == JOBS else None)
+        most = min(ready.size, want.n)  # a single one is soon chosen
+        ranges = ready.choose(most, barred, self.suspects if want.style == JOBS else None)
         if not ranges or (want.ahead and not self.may_lie(ranges)):
             return False
         if call.waiter is not None:
             self.getters.forget(call)
         if want.lease:
             runs = self.change(fx, "lease", session.id, call.lane.number, want.results, ranges)
-            session.held[self] = None
-            session.handed_s = fx.now_s
         else:
             runs = self.change(fx, "take", ranges)
+        self._handed(fx, call, want, runs)
+        return True
+
+    def _handed(self, fx: Effects, call: Call, want: Want, runs: Sequence[Run]) -> None:
+        if want.lease:
+            session = call.lane.session
+            session.held[self] = None
+            session.handed_s = fx.now_s
         call.took = (want.lease, runs, self)
         self._answer(fx, call, want, runs)
-        return True
 
     def _answer(self, fx: Effects, call: Call, want: Want, runs: Sequence[Run]) -> None:
         if want.style == ONE:
@@ -207,6 +215,27 @@ class QueueGetters(QueueStream):
 
     # -- handing on ------------------------------------------------------------------------------
 
+    def hand_over(self, fx: Effects, blobs: Sequence[Blob]) -> bool:
+        """Give a new item to who waits for it, past all lines; False: it has to be stored first.
+
+        It is what `put` and `settle` do with a single item, in one change: both that somebody waits and that
+        there is nothing else, no room to mind, no reference in it are the rule where jobs go one at a time.
+        """
+        if self.ready.size or self.maxsize or self.gathering is not None or len(blobs) != 1:
+            return False
+        waiter = self.following() if type(blobs[0]) is bytes and not self._settling else None
+        if waiter is None:
+            return False
+        call, want = waiter.call, waiter.note
+        self.getters.forget(call)
+        if want.lease:
+            lane = call.lane
+            runs = self.change(fx, "assigned", lane.session.id, lane.number, want.results, blobs)
+        else:
+            runs = self.change(fx, "passed", blobs)
+        self._handed(fx, call, want, runs)
+        return True
+
     def _closed(self, what: str) -> ShutDown:
         means = "it takes nothing new and ends when it is empty"
         anew = "; fresh=True makes a new one of that name" if self.name else ""
@@ -221,7 +250,7 @@ class QueueGetters(QueueStream):
     def _feed(self, fx: Effects) -> bool:
         """Hand items to getters; return whether any went."""
         fed = False
-        left = len(self.getters.line) if self._stop_gathering() else 0
+        left = len(self.getters.line) if self.gathering is not None and self._stop_gathering() else 0
         while self.ready.size and (waiter := self.following()) is not None:
             if not self._hand_to_waiter(fx, waiter.call, left):
                 return self._feed_past(fx) or fed

@@ -136,6 +136,10 @@ class Ready:
         self.next += 1
         return self.next - 1
 
+    def pass_by(self) -> int:
+        """Return the number of a new item that somebody has at once; nothing is READY."""
+        return self.skip()
+
     def has(self, number: int) -> bool:
         """Tell whether an item is here that stands apart, or lies on a shelf. Cost: a search."""
         rank = self.rank_of(number)
@@ -277,6 +281,12 @@ class Fifo(Ready):
                 self.lines.setdefault(version, Line()).push(items[0][0], [blob for _, blob in items])
         else:
             self.plain.push(first, blobs)
+
+    def pass_by(self) -> int:
+        """Return the number of a new item that somebody has at once; nothing is READY."""
+        number = self.next
+        self.next = self.plain.head = number + 1
+        return number
 
     def choose(
         self, n: int, barred: Collection[Python] = (), suspects: Collection[int] | None = None

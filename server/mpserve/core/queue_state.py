@@ -105,6 +105,21 @@ class QueueState(Machine):
         self.leases.grant(session_id, lane, results, runs)
         return runs
 
+    def on_assigned(
+        self, fx: Effects, session_id: str, lane: int, results: str, blobs: Sequence[Blob]
+    ) -> list[Run]:
+        """Lease a new item of plain bytes, which nobody else was to have first; see `on_lease`."""
+        fx.room.held_bytes += VALUE_BYTES + len(blobs[0])
+        self.open_items += 1
+        runs: list[Run] = [(self.ready.pass_by(), 0, blobs)]
+        self.leases.grant(session_id, lane, results, runs)
+        return runs
+
+    def on_passed(self, _fx: Effects, blobs: Sequence[Blob]) -> list[Run]:
+        """Give away a new item of plain bytes, which nobody else was to have first."""
+        self.open_items += 1
+        return [(self.ready.pass_by(), 0, blobs)]
+
     def on_take(self, fx: Effects, ranges: list[Range]) -> list[Run]:
         """Give READY items away."""
         runs = self.ready.take(ranges)

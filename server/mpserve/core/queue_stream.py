@@ -67,7 +67,7 @@ class QueueStream(QueueWorkers):
         self._stop_gathering()
 
     def gathers(self, fx: Effects, call: Call) -> bool:
-        """Note a put; return whether workers that wait are to wait for more. Cost: O(1)."""
+        """Note a put that comes; return whether workers that wait are to wait for more. Cost: O(1)."""
         lane, number, now_s = call.lane, call.number, fx.now_s
         last, self._last = self._last, (lane, number, now_s)
         gap_s = GAP_S if len(call.blobs) == 1 else GATHER_S
@@ -77,7 +77,7 @@ class QueueStream(QueueWorkers):
         self._streams_until_s = now_s + gap_s
         self.hall.streams[self] = lane.session.id
         following = self.following() if self.getters.line else None
-        return following is not None and self._keeps_from(fx, following.note)
+        return following is not None and self._keeps_from(fx, following.note, len(call.blobs))
 
     def following(self) -> Waiter | None:
         """Return who is to be given the next item. Cost: O(1); else see `ParkingLot.first`."""
@@ -92,8 +92,8 @@ class QueueStream(QueueWorkers):
         """Tell whether a worker that has come, and has time, is to wait for more than there is."""
         return timeout_s is None and self._streams_until_s > fx.now_s and self._keeps_from(fx, want)
 
-    def _keeps_from(self, fx: Effects, want: Want) -> bool:
-        if want.style != JOBS or want.job_s >= GATHER_S or self.ready.size >= want.n:
+    def _keeps_from(self, fx: Effects, want: Want, coming: int = 0) -> bool:
+        if want.style != JOBS or want.job_s >= GATHER_S or self.ready.size + coming >= want.n:
             return False
         if self.gathering is None:
             self.gathering = fx.timers.add(fx.now_s + GATHER_S, _gathered, self)

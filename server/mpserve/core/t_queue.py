@@ -25,6 +25,7 @@ Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -61,7 +62,6 @@ class Queue(QueueGetters):
         self.putters, self.joiners = ParkingLot(), ParkingLot()
         self._results: dict[str, None] = {}
         """Idents of queues on which calls of this one may wait for room."""
-        self._settling = False
 
     # -- putting ---------------------------------------------------------------------------------
 
@@ -83,19 +83,31 @@ class Queue(QueueGetters):
         if self.maxsize and self._must_wait(len(call.blobs)):
             self._wait_for_room(fx, call, timeout_s)
             return
-        if call.blobs:
-            self.change(fx, "put", call.blobs)
-        many = len(call.blobs) > 1
-        if many:  # they are stored: who is told otherwise might put them again
-            fx.reply(call)  # before those who waited for them: the next ones are made meanwhile
-        try:
-            if not (self.servers and not self.maxsize and self.gathers(fx, call)) and self.getters.line:
-                self.settle(fx)
-        finally:
-            if not many:  # after who waited for it: a worker is at the job while this answer travels
-                fx.reply(call)
+        blobs = call.blobs
+        gathers = self.servers and not self.maxsize and self.gathers(fx, call)
+        at_once = bool(self.getters.line) and not gathers
+        if len(blobs) == 1:
+            self._put_one(fx, call, at_once)
+            return
+        if blobs:
+            self.change(fx, "put", blobs)
+        fx.reply(call)  # before those who waited for them: the next ones are made meanwhile
+        if at_once:
+            self.settle(fx)
 
     put_many = put
+
+    def _put_one(self, fx: Effects, call: Call, at_once: bool) -> None:
+        """Store one value, or hand it to who waits; answer after him: a worker is at the job meanwhile."""
+        first = self.ready.next
+        try:
+            if not (at_once and self.hand_over(fx, call.blobs)):
+                self.change(fx, "put", call.blobs)
+                if at_once:
+                    self.settle(fx)
+        finally:
+            if self.ready.next != first:
+                fx.reply(call)  # it is stored: who is told otherwise might put it again
 
     def put_later(self, fx: Effects, call: Call, timeout_s: float | None, terms: dict[str, Any]) -> None:
         """Store the call's value, to become READY after `delay_s`, or to be set aside after `expires_s`.
@@ -202,8 +214,7 @@ class Queue(QueueGetters):
 
         Cost: O(results + ranges + jobs), one record for each of the three.
         """
-        want = Want(n, JOBS, lease=True, results=results.ident if results is not None else "")
-        self._round(fx, call, results, done, timeout_s, pool, want)
+        self._round(fx, call, results, done, n, timeout_s, pool)
 
     def exchange_ahead(
         self,
@@ -227,8 +238,7 @@ class Queue(QueueGetters):
 
         Cost: As `exchange`.
         """
-        ident = results.ident if results is not None else ""
-        self._round(fx, call, results, done, 0, pool, Want(n, JOBS, lease=True, results=ident, ahead=True))
+        self._round(fx, call, results, done, n, 0, pool, ahead=True)
 
     def _round(
         self,
@@ -236,61 +246,81 @@ class Queue(QueueGetters):
         call: Call,
         results: Queue | None,
         done: list[Range],
+        n: int,
         timeout_s: float | None,
         pool: JobPool | None,
-        want: Want,
+        *,
+        ahead: bool = False,
     ) -> None:
         if pool is not None:
             pool.check_done(call, done)
         elif done:
             self.check_numbers(done)
-        self.serve(call.session)
+        self.serve(call.lane.session)
         if pool is not None:
-            self._go_on(fx, call, timeout_s, want._replace(lost=pool.finish(fx, call, done)), pool)
+            lost = pool.finish(fx, call, done)
+            call.blobs = ()
+            ident = results.ident if results is not None else ""
+            self._go_on(fx, call, timeout_s, Want(n, JOBS, True, ident, lost, ahead=ahead), pool)
             pool.settle(fx)
         elif not call.blobs:
-            self._exchange(None, done, want, timeout_s, fx, call)
+            self._exchange(results, done, n, timeout_s, ahead, fx, call)
         elif results is None:
             has = f"{len(call.blobs)} results"
             raise BadValue(f"exchange on {self.label}: {has}, and no queue to put them on; name one")
         else:
             self._results[results.ident] = None
             if results.accepts(call):
-                self._exchange(results, done, want, timeout_s, fx, call)
-            elif want.ahead:
+                self._exchange(results, done, n, timeout_s, ahead, fx, call)
+            elif ahead:
                 raise results._full(1)  # noqa: SLF001
             else:
-                go_on = partial(self._exchange, results, done, want, timeout_s)
+                go_on = partial(self._exchange, results, done, n, timeout_s, ahead)
                 results.putters.park(fx, call, None, results._put_expired, Entry(1, go_on))  # noqa: SLF001
 
     def accepts(self, call: Call) -> bool:
         """Tell whether results have a free place to enter by; raise if they never will."""
         if self.shut:
             raise self._closed("results for")
-        self.ready.check(call.blobs)
+        if self.ready.compares:
+            self.ready.check(call.blobs)
         return not (self.maxsize and self._must_wait(1))
 
     def _exchange(
         self,
         results: Queue | None,
         done: list[Range],
-        want: Want,
+        n: int,
         timeout_s: float | None,
+        ahead: bool,
         fx: Effects,
         call: Call,
     ) -> None:
-        if results is not None:
-            results.add(fx, self._results_of(call, done))
+        lost, job_s, unsettled = 0, math.inf, False
+        if results is not None and call.blobs:
+            unsettled = results.take_in(fx, self._results_of(call, done))
+            call.blobs = ()  # stored: what it may wait for now is jobs
         if done:
-            count = count_of(merged(done))
-            lost = count - self.change(fx, "ack", call.session.id, done)
-            job_s = (fx.now_s - call.session.handed_s) / count
-            want = Want(want.n, JOBS, True, want.results, lost, job_s, want.ahead)  # `_replace` takes longer
-        self._go_on(fx, call, timeout_s, want)
+            session, count = call.lane.session, count_of(done if len(done) == 1 else merged(done))
+            lost = count - self.change(fx, "ack", session.id, done)
+            job_s = (fx.now_s - session.handed_s) / count
+        ident = results.ident if results is not None else ""
+        self._go_on(fx, call, timeout_s, Want(n, JOBS, True, ident, lost, job_s, ahead))
         if self.joiners.line:
             self.settle(fx)
-        if results is not None and (results.getters.line or results.joiners.line):
+        if results is not None and unsettled:
             results.settle(fx)
+
+    def take_in(self, fx: Effects, blobs: Sequence[Blob]) -> bool:
+        """Store results; return whether somebody here waits for what comes of it."""
+        if not self.getters.line:
+            self.add(fx, blobs)
+        elif self.hand_over(fx, blobs):
+            return False
+        else:
+            self.add(fx, blobs)
+            return True
+        return bool(self.joiners.line)
 
     def _results_of(self, call: Call, done: list[Range]) -> Sequence[Blob]:
         """Return the results of jobs that are leased to the caller; those of others come from who has them.
@@ -298,12 +328,10 @@ class Queue(QueueGetters):
         Or they are here already: a call that had brought them, and waited when the server was killed, is sent
         again as a whole.
         """
-        blobs = call.blobs
-        if len(blobs) != count_of(done):
+        blobs, session_id = call.blobs, call.lane.session.id
+        if len(blobs) != count_of(done) or self.leases.holds(session_id, done):
             return blobs
-        if self.leases.holds(call.session.id, done):
-            return blobs
-        held = self.leases.held_of(call.session.id, done)
+        held = self.leases.held_of(session_id, done)
         return blobs if count_of(held) == len(blobs) else those_of(held, done, blobs)[1]
 
     # -- finishing -------------------------------------------------------------------------------
@@ -385,7 +413,7 @@ class Queue(QueueGetters):
                 pass
         finally:
             self._settling = False
-        if self._is_over:
+        if self.shut and self._is_over:
             self._close_getters(fx)
         if not self.open_items and self.joiners.line:
             for call in self.joiners.drain():

@@ -122,8 +122,10 @@ class TestMistakes:
         assert isinstance(line["exc_info"], Mistake)
         assert thread.ask("dict.incr", box, "n", 1) == 1
 
-    @pytest.mark.parametrize(("name", "args"), [("queue.put", [None]), ("queue.put_later", [None, {}])])
-    def test_after_the_answer(self, rig, monkeypatch, name, args):
+    @pytest.mark.parametrize(
+        ("name", "args", "blobs"), [("queue.put_many", [None], [A, B]), ("queue.put_later", [None, {}], [A])]
+    )
+    def test_after_the_answer(self, rig, monkeypatch, name, args, blobs):
         """A kind that has done it and then fails: the answer stands."""
         thread = rig.thread()
         queue = rig.open(thread, "queue")
@@ -131,11 +133,23 @@ class TestMistakes:
         assert not waiting.answered
         monkeypatch.setattr(rig, "check", lambda: None)  # somebody waits who need not
         monkeypatch.setattr(Queue, "settle", fail)
-        assert thread.ask(name, queue, *args, blobs=[A]) is None
+        assert thread.ask(name, queue, *args, blobs=blobs) is None
         assert len(self.take_trouble(rig)) == 1
         monkeypatch.undo()
         thread.ask("queue.put", queue, None, blobs=[B])
         assert waiting.out == [A]
+
+    def test_before_it_is_stored(self, rig, monkeypatch):
+        """A put that fails while it looks for who waits: nothing was put."""
+        thread = rig.thread()
+        queue = rig.open(thread, "queue")
+        waiting = rig.thread().call("queue.get", queue, None, False)
+        monkeypatch.setattr(Queue, "following", fail)
+        assert isinstance(thread.fails("queue.put", queue, None, blobs=[A]), errors.InternalError)
+        assert len(self.take_trouble(rig)) == 1
+        monkeypatch.undo()
+        assert not waiting.answered
+        assert thread.ask("queue.qsize", queue) == 0
 
     def test_after_parking(self, rig, monkeypatch):
         thread = rig.thread()

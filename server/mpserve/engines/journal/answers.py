@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_of", "call_of"]
 
-_GIVE: Final = frozenset({"lease", "take", "collect"})
+_LEASE: Final = frozenset({"lease", "assigned"})
+_GIVE: Final = _LEASE | {"take", "passed", "collect"}
 """Changes that return the runs of values which the call's answer holds, and its undo needs."""
 _FROM_QUEUE: Final = "undo_get"
 """The undo of operations that took (leased, runs, machine)."""
@@ -66,7 +67,7 @@ def call_of(answer: Answer, lane: Lane, objects: Mapping[str, Machine], given: t
     elif answer.took == GIVEN:
         ident, verb, runs = given
         call.out = [blob for run in runs for blob in run[-1]]
-        call.took = runs if verb == "collect" else (verb == "lease", runs, objects[ident])
+        call.took = runs if verb == "collect" else (verb in _LEASE, runs, objects[ident])
     elif answer.took is not None and call.op.undo == _FROM_QUEUE:
         leased, runs, ident = answer.took
         call.took = (leased, runs, objects[ident]) if ident in objects else None
