@@ -151,9 +151,9 @@ def _keys(value: Any) -> list[Any]:
 def _ranges(value: Any) -> list[tuple[int, int]]:
     """Check ranges of item numbers: [[first, last], …], both ends included."""
     ranges = [(_count(first), _count(last)) for first, last in map(_pair, _few(value))]
-    if any(first > last for first, last in ranges):
-        msg = f"a range ends before it begins: {ranges!r:.80}"
-        raise BadValue(msg)
+    for first, last in ranges:
+        if first > last:
+            raise BadValue(f"a range ends before it begins: {ranges!r:.80}")
     return ranges
 
 
@@ -491,6 +491,9 @@ def _check_each(op: Op, args: list[Any], blob_count: int) -> list[Any]:
     if op.blobs not in {blob_count, "*"}:
         raise BadType(f"{op.name} takes {op.blobs} values, got {blob_count}")
     try:
-        return [arg.check(value) for arg, value in zip(op.args, args, strict=True)]
+        return [
+            value if type(value) in passes else arg.check(value)
+            for value, passes, arg in zip(args, op.passes, op.args, strict=True)
+        ]
     except (BadType, BadValue) as err:
         raise type(err)(f"{op.name}: {err.text}") from None

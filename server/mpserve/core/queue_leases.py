@@ -186,7 +186,7 @@ class Leases:
         holder = self._holders.get(session_id)
         if holder is None:
             return []
-        pieces = holder.overlaps(merged(ranges))
+        pieces = holder.overlaps(ranges if len(ranges) == 1 else merged(ranges))
         runs = [lease.part(lo, hi) for lease, lo, hi in pieces]
         for lease, lo, hi in reversed(pieces):  # the last first: cutting leaves the beginning in place
             holder.remove(lease, lo, hi)

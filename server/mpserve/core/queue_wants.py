@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 def takes_pool_jobs(call: Call, want: Want) -> bool:
     """Tell whether a getter is a worker that serves pools as well."""
-    return want.style == JOBS and call.session.info.pools
+    return want.style == JOBS and call.lane.session.info.pools
 
 
 def reply_jobs(
@@ -64,6 +64,10 @@ def reply_jobs(
     spec_version: int = 0,
 ) -> None:
     """Answer an `exchange`; see there."""
-    out = joined([blobs for _, _, blobs in runs])
-    jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
+    if len(runs) == 1:
+        first, deaths, out = runs[0]
+        jobs = [[first, first + len(out) - 1, deaths + 1]]
+    else:
+        out = joined([blobs for _, _, blobs in runs])
+        jobs = [[first, first + len(blobs) - 1, deaths + 1] for first, deaths, blobs in runs]
     fx.reply(call, [jobs, ended, versions, lost, pool, spec_version], out)

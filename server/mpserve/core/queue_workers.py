@@ -82,7 +82,8 @@ class QueueWorkers(QueueTerms):
 
     def check_numbers(self, ranges: list[Range]) -> None:
         """Raise `BadValue` for numbers of items that never existed."""
-        if max([hi for _, hi in ranges], default=0) >= self.ready.next:
+        highest = ranges[0][1] if len(ranges) == 1 else max([hi for _, hi in ranges], default=0)
+        if highest >= self.ready.next:
             has = f"its last item is {self.ready.next - 1}; is this another queue's number?"
             raise BadValue(f"{self.label} never handed out all of {ranges!r:.80}: {has}")
 

@@ -139,8 +139,11 @@ class MemoryEngine(Engine):
         """Return the arguments with the objects themselves for their idents."""
         args = args.copy()
         for position in op.objects:
-            if args[position] is not None:
-                args[position] = self._named(args[position], op.args[position].kind)
+            if (ident := args[position]) is not None:
+                kind, machine = op.args[position].kind, self.catalogue.objects.get(ident)
+                if machine is None or machine.kind != kind or machine.ttl_s is not None:
+                    machine = self._named(ident, kind)
+                args[position] = machine
         return args
 
     def _named(self, ident: str, kind: str) -> Machine:
@@ -188,7 +191,8 @@ class MemoryEngine(Engine):
         while fx.answered or fx.closed or fx.ended or fx.kept or (self.room.lot.line and self._let_in()):
             answered, fx.answered = fx.answered, []
             for call in answered:
-                if call.out and call.lane.running is call:
+                out = call.out
+                if out and (len(out) > 1 or type(out[0]) is not bytes) and call.lane.running is call:
                     self._give_references(call)
             delivered += answered
             if fx.ended or fx.closed:

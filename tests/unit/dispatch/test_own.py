@@ -523,7 +523,7 @@ class TestAnswers:
 
     def test_its_error_is_what_a_repeated_call_is_told(self, rig, thread, monkeypatch):
         queue = rig.open(thread, "queue")
-        thread.ask("queue.put", queue, None, blobs=[bytes(5000)])
+        thread.ask("queue.put", queue, None, blobs=[bytes(frames.SEPARATE_BYTES)])
         monkeypatch.setattr(frames, "SIZE_MAX_BYTES", 3000)
         thread.wire.say(call(thread.number, 3, "queue.get", queue, 0, False, ack=2))
         monkeypatch.undo()

@@ -235,9 +235,10 @@ def encode_reply(lane: int, number: int, result: object, blobs: Sequence[Blob], 
     if not blobs and (result is None or result is True or result is False):
         head = _BARE[result]
         return [_REPLY_HEADER.pack(len(head), _REPLY, lane, number, ack, len(head)) + head]
-    if result is None and len(blobs) == 1 and type(blob := blobs[0]) is bytes and len(blob) < _ONES:
-        head = _ONE[len(blob)]
-        return [_REPLY_HEADER.pack(len(head) + len(blob), _REPLY, lane, number, ack, len(head)) + head + blob]
+    if len(blobs) == 1 and type(blob := blobs[0]) is bytes and (n := len(blob)) < SEPARATE_BYTES:
+        head = _ONE[n] if result is None and n < _ONES else pack([result, [n]])
+        if len(head) < SEPARATE_BYTES:
+            return [_REPLY_HEADER.pack(len(head) + n, _REPLY, lane, number, ack, len(head)) + head + blob]
     metas, parts = describe(blobs)
     return _frame(_REPLY, 0, lane, number, ack, pack([result, metas]), parts)
 
