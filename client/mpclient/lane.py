@@ -195,8 +195,9 @@ class Lane(Numbered):
         self.sent = number
         try:
             try:
-                if self._session.outgoing is not None:
-                    pieces = self._with_output(connection, pieces)
+                outgoing = self._session.outgoing
+                if outgoing is not None and (ahead := outgoing.ahead_of_call(connection)):
+                    pieces = [*ahead, *pieces]
                 event = connection.ask(pieces, at is not None)
                 if type(event) is Reply and event.number == number:
                     answer = event

@@ -308,7 +308,8 @@ class Loop:
     def _report(self) -> None:
         """Flush what was printed without a line end, and log failures: one line a batch."""
         _flush()
-        self._streams.flush()
+        if self._pool is not None:  # else the next call looks for what was written, as it is nobody else's
+            self._streams.flush()
         failures = self._failures
         if failures.count:
             level = "warning" if self._pool is None else "info"  # a pool's program is told, and decides
