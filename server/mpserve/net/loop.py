@@ -65,6 +65,8 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self.dirty: dict[Handler, None] = {}
         """Who has something to write, in order."""
+        self.laden: dict[Handler, None] = {}
+        """Who has something large to write: after all others."""
         self.wants_more: Callable[[], bool] | None = None
         """Asked before each turn's end whether to read once more, what has come meanwhile."""
         self.end_turn: Callable[[], bool] | None = None
@@ -106,10 +108,15 @@ class Loop:
             self._poller.forget(fd)
             self._awake.note(fd, sleeps=False)
         self.dirty.pop(handler, None)
+        self.laden.pop(handler, None)
 
     def mark_dirty(self, handler: Handler) -> None:
         """Let `handler.writable` be called at the end of the turn."""
         self.dirty[handler] = None
+
+    def mark_laden(self, handler: Handler) -> None:
+        """Let `handler.writable` be called after those that are dirty: what it writes takes long."""
+        self.laden[handler] = None
 
     # -- from elsewhere --------------------------------------------------------------------------
 
@@ -145,7 +152,7 @@ class Loop:
             self._advance()
         if self.end_turn is not None:
             self._safely(self._end_turn)
-        if self.dirty:
+        if self.dirty or self.laden:
             self.write()
 
     def _act(self, ready: Ready) -> None:
@@ -172,9 +179,12 @@ class Loop:
 
     def write(self) -> None:
         """Let everybody write who has something to."""
-        while self.dirty:
-            dirty, self.dirty = self.dirty, {}
-            for handler in dirty:
+        while writers := self.dirty or self.laden:
+            if writers is self.dirty:
+                self.dirty = {}
+            else:
+                self.laden = {}
+            for handler in writers:
                 try:
                     handler.writable()
                 except Exception as err:  # noqa: BLE001 - as above
@@ -213,7 +223,7 @@ class Loop:
         return first_s
 
     def _sleep_s(self, deadline_s: float | None, longest_s: float | None) -> float:
-        if self._calls or self.dirty or self._hurries:
+        if self._calls or self.dirty or self.laden or self._hurries:
             return 0.0
         sleep_s = LONGEST_SLEEP_S if longest_s is None else longest_s
         if deadline_s is None:

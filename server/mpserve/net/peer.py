@@ -10,7 +10,8 @@ RULES
   what it was not told is kept for its next connection.
 * Pieces leave in one write per turn: small ones joined, large ones gathered without a copy. What answers a
   peer's own calls leaves as soon as they are read, but not before what was answered earlier; what others'
-  calls lead to leaves at the end of the turn.
+  calls lead to leaves at the end of the turn. What is large, and so in several pieces, leaves after what
+  others are told: meanwhile they go on.
 """
 
 from __future__ import annotations
@@ -136,9 +137,9 @@ class Peer:
         if self._wants and len(data) == (wants or READ_BYTES):
             self._read_more()
         self._reading = False
-        outbox = self._outbox
-        if self._loop.dirty and self in self._loop.dirty:
-            self._loop.write()  # others were answered before: with a lock, all wait for its next holder
+        outbox, loop = self._outbox, self._loop
+        if (loop.dirty and self in loop.dirty) or (loop.laden and self in loop.laden):
+            loop.write()  # others were answered before: with a lock, all wait for its next holder
             return
         now = self.side  # the greeting may have given way, or nobody speaks here any more
         if outbox.size_bytes:
@@ -148,6 +149,8 @@ class Peer:
                 now.drained()
         elif self._is_tcp and now is not None and now.starved():
             self._acknowledge_quickly()
+        if loop.laden:
+            loop.write()  # whoever gave this job makes the next one while a worker is sent it
 
     def _read_more(self) -> None:
         """Read more of a large message, of which only the beginning came, if it is there."""
@@ -190,10 +193,13 @@ class Peer:
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """Send at the end of the turn."""
-        if not self._closing:
-            self._outbox.add(pieces)
-            if not self._reading or self._loop.dirty:
-                self._loop.mark_dirty(self)
+        if self._closing:
+            return
+        self._outbox.add(pieces)
+        if len(pieces) > 1:
+            self._loop.mark_laden(self)
+        elif not self._reading or self._loop.dirty:
+            self._loop.mark_dirty(self)
 
     @property
     def full(self) -> bool:

@@ -76,6 +76,18 @@ class TestTurns:
         loop.turn(0)
         assert handler.log == [b"x", "writable"]
 
+    def test_writes_what_is_large_last(self, loop, pair):
+        class Writer(Handler):
+            def writable(self):
+                written.append(self)
+
+        written: list[Handler] = []
+        large, small = (Writer(sock, loop) for sock in pair)
+        loop.mark_laden(large)
+        loop.mark_dirty(small)
+        loop.turn(None)  # and does not wait before
+        assert written == [small, large]
+
     def test_a_handler_that_raises_is_told(self, loop, pair):
         handler = Handler(pair[0], loop, ValueError("oh"))
         pair[1].send(b"x")

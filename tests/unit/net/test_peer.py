@@ -10,6 +10,7 @@ from tests.unit.net.stage import Closed, Stage
 
 from mpserve.net import peer as peer_module
 from mpserve.net.listener import LINGER_S, STALLED_S
+from mpserve.net.outbox import Outbox
 from mpshared.errors import SessionExpired, make
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Failed, FrameDecoder, Type
@@ -22,6 +23,16 @@ def only(stage):
     return peer
 
 
+def noting(sizes, way):
+    """Return a way of an outbox that notes first how much is in it."""
+
+    def noted(outbox, sock):
+        sizes.append(outbox.size_bytes)
+        return way(outbox, sock)
+
+    return noted
+
+
 class TestOut:
     def test_a_large_answer_arrives_whole(self, stage):
         program = stage.program()
@@ -29,6 +40,18 @@ class TestOut:
         value = pickle.dumps(bytes(range(256)) * 40_000)
         program.call("dict.set", box, "k", blobs=[value])
         assert program.call("dict.get", box, "k").blobs == (value,)
+
+    def test_who_put_a_large_item_is_answered_before_another_is_sent_it(self, stage, monkeypatch):
+        getter, program = stage.program(), stage.program()
+        line = program.open("queue")
+        getter.send(getter.encode("queue.get", line, None, False))
+        stage.turn()
+        sizes: list[int] = []
+        for name in ("flush", "sent_at_once"):
+            monkeypatch.setattr(Outbox, name, noting(sizes, getattr(Outbox, name)))
+        assert program.call("queue.put", line, None, blobs=[BIG]).result is None
+        assert getter.next_event().blobs == (BIG,)
+        assert sizes[0] < peer_module.READ_BYTES < len(BIG) <= sizes[1]
 
     def test_many_answers_in_order(self, stage):
         program = stage.program()
