@@ -9,10 +9,9 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from mpserve.engines.base import StoreError
 from mpserve.engines.journal.codec import Damaged, Entry, encode
@@ -20,6 +19,7 @@ from mpserve.engines.journal.compact import entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import Store, read_meta, state_files
+from mpserve.tables import plural
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.units import format_size
@@ -37,8 +37,9 @@ def check(folder: Path) -> int:
         restorer.read(files)
     kinds = Counter(machine.kind for machine in restorer.catalogue.objects.values())
     size_bytes = sum(path.stat().st_size for path in files)
-    say(f"{folder}: {len(files)} files, {format_size(size_bytes)} bytes, {restorer.entries:,} changes")
-    say(f"{len(restorer.sessions)} sessions, {kinds.total()} objects" + _listed(kinds))
+    held = f"{plural(len(files), 'file')}, {format_size(size_bytes)} bytes"
+    say(f"{folder}: {held}, {restorer.entries:,} changes")
+    say(f"{plural(len(restorer.sessions), 'session')}, {plural(kinds.total(), 'object')}" + _listed(kinds))
     for damage in restorer.damage:
         _end(ExitCode.NO_DATA, damage)
     say("nothing is damaged")
@@ -56,18 +57,16 @@ def export(folder: Path, file: Path | None) -> int:
         restorer.read(files)
         if restorer.damage:
             _end(ExitCode.NO_DATA, f"{restorer.damage[0]}; see `mpserve check {folder}`")
-        lines = to_lines(read_meta(files[-1]), entries_of(restorer))
-        if file is None:
-            _write(sys.stdout, lines)
-        else:
-            with file.open("x", encoding="utf-8") as opened:
-                _write(opened, lines)
+        meta = read_meta(files[-1])
+    with _troubles(file or "standard output"):
+        _write(file, to_lines(meta, entries_of(restorer)))
     return ExitCode.OK
 
 
-def _write(out: TextIO, lines: Iterable[str]) -> None:
-    out.writelines(f"{line}\n" for line in lines)
-    out.flush()
+def _write(file: Path | None, lines: Iterable[str]) -> None:
+    with nullcontext(sys.stdout) if file is None else file.open("x", encoding="utf-8") as out:
+        out.writelines(f"{line}\n" for line in lines)
+        out.flush()
 
 
 def import_(file: Path, folder: Path) -> int:
@@ -76,17 +75,18 @@ def import_(file: Path, folder: Path) -> int:
         _end(ExitCode.USAGE, f"{folder} is not empty: an import makes a new folder; name another")
     with _troubles(folder), file.open(encoding="utf-8") as lines:
         server, entries = from_lines(lines)
+        rows, count = _carried_out(entries)  # before there is a folder: an export that is none leaves nothing
         store = Store(folder, "full", server)
         try:
-            count = _fill(store, entries)
+            store.append(rows)
         finally:
             store.close()
     say(f"{folder}: {count:,} changes; start it: mpserve start --data {folder}")
     return ExitCode.OK
 
 
-def _fill(store: Store, entries: Iterator[Entry]) -> int:
-    """Write the entries, once all of them have been carried out: an export that is none leaves no state."""
+def _carried_out(entries: Iterator[Entry]) -> tuple[list[tuple[bytes, int]], int]:
+    """Return the rows of a journal that has these entries, and how many they are."""
     restorer, rows, batch = Restorer(), [], []
     for entry in entries:
         batch.append(entry)
@@ -95,8 +95,7 @@ def _fill(store: Store, entries: Iterator[Entry]) -> int:
             rows.append(encode(batch))
             batch = []
     restorer.apply(batch)
-    store.append([*rows, encode(batch)])
-    return restorer.entries
+    return [*rows, encode(batch)], restorer.entries
 
 
 @contextmanager
@@ -113,15 +112,19 @@ def _reading(folder: Path) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def _troubles(folder: Path) -> Iterator[None]:
-    """Turn what can go wrong into one line and an exit code."""
+def _troubles(where: Path | str) -> Iterator[None]:
+    """Turn what can go wrong into one line and an exit code; `where` is named if the system names nothing."""
     try:
         yield
+    except BrokenPipeError:  # nobody reads any more: no trouble, `guard` knows
+        raise
     except StoreError as err:
         _end(ExitCode.NO_DATA, str(err))
     except (NoExport, Damaged) as err:
         _end(ExitCode.NO_DATA, f"the export cannot be used: {err}")
+    except UnicodeDecodeError:
+        _end(ExitCode.NO_DATA, "the export cannot be used: it is no text in UTF-8")
     except OSError as err:
-        _end(ExitCode.FAILED, f"{err.filename or folder}: {err.strerror or err}")
+        _end(ExitCode.FAILED, f"{err.filename or where}: {err.strerror or err}")
     except sqlite3.Error as err:
-        _end(ExitCode.NO_DATA, f"{folder}: {err}")
+        _end(ExitCode.NO_DATA, f"{where}: {err}")

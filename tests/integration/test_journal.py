@@ -518,15 +518,30 @@ def test_check_names_what_is_damaged(durable, tmp_path):
         (("export", "{}/none"), 8, "holds no data of a server"),
         (("import", "{}/none", "{}/new"), 1, "none: No such file or directory"),
         (("import", "{}/file", "{}/new"), 8, "the export cannot be used: line 1 is no JSON"),
+        (("import", "{}/bytes", "{}/new"), 8, "the export cannot be used: it is no text in UTF-8"),
+        (("import", "{}/half", "{}/new"), 8, "the export cannot be used: it is incomplete"),
         (("import", "{}/file", "{}"), 2, "is not empty"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(words, code, said, tmp_path):
     (tmp_path / "file").write_text("no export")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "half").write_text('{"mpserve": "export", "format": 1, "server": "s", "epoch": "e"}\n')
     done = run_mpserve(*(word.format(tmp_path) for word in words))
     assert done.returncode == code
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_who_stops_reading_an_export_is_told_nothing(durable, tmp_path):
+    durable().stop()
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mpserve", "export", str(tmp_path / "data")]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_folder_in_use_is_not_read(durable, tmp_path):

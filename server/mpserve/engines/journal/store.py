@@ -214,7 +214,8 @@ def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connec
         file.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", known.items())
     except sqlite3.DatabaseError as err:
         raise NotAJournal(
-            f"{path} is no journal of mpserve's ({err}); see `mpserve check {path.parent}`"
+            f"{path} is no journal of mpserve's, or damaged all over ({err}); put a copy of the folder "
+            "in its place, or name another --data"
         ) from None
     found = _meta(file, "format")
     if found != str(FORMAT):
