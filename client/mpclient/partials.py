@@ -33,12 +33,12 @@ from typing import Any, Final, TypeAlias
 from mpshared.bunch import Bunch
 from mpshared.values import PICKLE_PROTOCOL
 
-__all__ = ["MAIN", "Call", "Opened", "dump", "dump_all", "load", "load_all"]
+__all__ = ["MAIN", "Call", "Place", "dump", "dump_all", "load", "load_all"]
 
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 """Function and arguments."""
-Opened: TypeAlias = tuple[tuple[str, str], tuple[Any, ...]]
-"""Module and name of a function, and arguments."""
+Place: TypeAlias = tuple[str, str]
+"""Module and name of a function."""
 
 _BEGIN: Final = b"\x80\x04\x8c\x09functools\x8c\x07partial\x93("
 _END: Final = b"tR."
@@ -171,8 +171,8 @@ def _dumped_apart(arguments: Sequence[tuple[Any, ...]]) -> list[bytes] | None:
     return parts[1:] if len(parts) == len(arguments) + 1 else None
 
 
-def load_all(bunch: Bunch) -> list[Opened] | None:
-    """Return many jobs of one function; None: open them one by one."""
+def load_all(bunch: Bunch) -> tuple[Place, list[tuple[Any, ...]]] | None:
+    """Return where the function of many jobs is, and the arguments of each; None: open them one by one."""
     data = bunch.data
     if not data.startswith(_last[0]):
         load(bunch[0])
@@ -189,7 +189,7 @@ def load_all(bunch: Bunch) -> list[Opened] | None:
         return None
     if [*map(type, arguments)] != [tuple] * len(parts):
         return None
-    return list(zip(repeat((module, name)), arguments, strict=False))
+    return (module, name), arguments
 
 
 def load(data: bytes) -> Call | None:

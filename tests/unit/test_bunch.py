@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, joined, message_bytes, odd_ones, total_bytes
 from mpshared.values import Value
-from mpshared.wire.own.frames import Call, FrameDecoder, Reply, encode_call, encode_reply
+from mpshared.wire.errors import ProtocolError
+from mpshared.wire.own.frames import Call, FrameDecoder, Reply, Type, encode_call, encode_reply
+from mpshared.wire.own.pack import pack
 
 VALUES = st.lists(st.binary(max_size=3))
 PLACES = st.none() | st.integers(-8, 8)
@@ -83,6 +87,23 @@ class TestOnTheWire:
         assert isinstance(call, Call)
         assert type(call.blobs) is Bunch
         assert call.blobs == values
+
+    def test_a_call_with_them_has_a_short_way(self):
+        values = [b"%d" % number for number in range(BUNCH_LEAST)]
+        [data] = encode_call(1, 2, 3, 0, "q", [None], values)
+        call = FrameDecoder(1 << 20).take(data)
+        assert call is not None
+        assert type(call[-1]) is Bunch
+        assert call == (1, 2, 3, 0, "q", [None], values)
+
+    @pytest.mark.parametrize("sizes", [[1] * 15 + [2], [1] * 16 + [-1, 1], [1] * 15 + [True]])
+    def test_lies_about_them_are_named_by_the_usual_one(self, sizes):
+        head = pack(["q", [], sizes])
+        header = struct.pack("!IBBHIQQI", len(head) + 16, Type.CALL, 0, 1, 2, 3, 0, len(head))
+        decoder = FrameDecoder(1 << 20)
+        assert decoder.take(header + head + b"x" * 16) is None
+        with pytest.raises(ProtocolError, match="metas"):
+            decoder.next_event()
 
     @pytest.mark.parametrize(
         "values",

@@ -24,15 +24,15 @@ from itertools import chain
 from operator import eq
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from mpclient.partials import Opened
+from mpclient.partials import Place
 from mpshared.bunch import message_bytes
 from mpshared.values import NONE, Blob, size_bytes
 
 __all__ = ["NOTHING", "Desk", "Finished", "Job", "Range", "ranges_of"]
 
 Range: TypeAlias = tuple[int, int]
-Job: TypeAlias = "Blob | Opened"
-"""One that waits to be opened, or has been opened with the others of its batch."""
+Job: TypeAlias = "Blob | tuple[Any, ...]"
+"""A value, or, if all of the batch have been opened together, arguments."""
 T = TypeVar("T")
 
 
@@ -91,6 +91,8 @@ class Desk:
         """The pool that the batch is from; None: the recipe queue."""
         self.spec_version = 0
         """Of that pool."""
+        self.place: Place | None = None
+        """Where the function is, if jobs lie here as arguments for it."""
         self.began_s = 0.0
         """When the batch was received, monotonic."""
         self._pill: int | None = None
@@ -104,15 +106,16 @@ class Desk:
         spec_version: int = 0,
         *,
         ahead: bool = False,
-        opened: Sequence[Opened] | None = None,
+        opened: tuple[Place, Sequence[tuple[Any, ...]]] | None = None,
     ) -> int:
         """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these.
 
         `ahead`: results of the batch before it, of the same pool, may lie here. `opened`: its jobs, if they
-        could be opened together.
+        could be opened together: where their function is, and arguments.
         """
         before = self._batch if ahead else []
         self.pool, self.spec_version = pool, spec_version
+        self.place, jobs_here = opened or (None, blobs)
         self.began_s = time.monotonic()
         if len(blobs) == 1 and (pool is not None or blobs[0] != NONE):  # one job at a time: a short way
             number, blob = runs[0][0], blobs[0]
@@ -123,7 +126,7 @@ class Desk:
         self._batch = [(first, last) for first, last, _ in runs]
         self.leased = [*before, *self._batch]
         numbers = chain.from_iterable([range(first, last + 1) for first, last, _ in runs])
-        jobs: list[tuple[int, Job]] = list(zip(numbers, opened or blobs, strict=True))
+        jobs: list[tuple[int, Job]] = list(zip(numbers, jobs_here, strict=True))
         if pool is None and jobs and jobs[-1][1] == NONE:
             self._pill = jobs.pop()[0]
         self._jobs.extend(jobs)

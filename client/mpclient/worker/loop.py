@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.partials import load_all
 from mpclient.pickling import own_buffers
@@ -37,20 +37,16 @@ if TYPE_CHECKING:
     from mpclient.worker.failures import Failures
     from mpclient.worker.mark import Mark
     from mpclient.worker.pools import Pool, Pools
-    from mpclient.worker.run import Runner
+    from mpclient.worker.run import Run, Runner
     from mpclient.worker.run_pool import PoolRunner
     from mpclient.worker.streams import Streams
     from mpclient.worker.tender import Tender
-    from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
 __all__ = ["Loop"]
 
 _PARKED_S: Final = 0.1
 """A stop breaks a wait for jobs that is this old: by then the server has the results that went along."""
-Run: TypeAlias = "Callable[[int, Any], tuple[Blob, Any]]"
-"""Runs a job (`desk.Job`; those of pools are always blobs); returns as `Runner.run`."""
-
 _LOOK_S: Final = 0.001
 """How often to look within a batch whether the supervisor is gone: before each job, if they take as long."""
 _HUGE_BYTES: Final = 4 * BATCH_BYTES
@@ -112,8 +108,8 @@ class Loop:
         self._pool: Pool | None = None
         """The pool of the batch under way or of the last one; None: the recipe queue's."""
         self._pace = Pace()
-        self._again: Run | None = None
-        """What runs a job of the recipe queue, if the last batch was from there."""
+        self._again = False
+        """Whether the last batch was from the recipe queue, too."""
         self._asked = False
         """Whether something was asked of `ahead`."""
         self._count = self._brought_bytes = 0
@@ -216,18 +212,18 @@ class Loop:
         ident = self._desk.pool
         if self._desk.is_empty or self._tender.stopping:  # a pill alone, or a stop came with the exchange
             return None
-        if ident is None and self._again is not None:
-            return self._again
+        if ident is None and self._again:
+            return self._runner.runs(self._desk.place)
         if self._pool is None or self._pool.ident != ident:
             self._streams.flush()  # what comes now is no more the last pool's
         self._mark.begin(ident)
-        self._pool = self._again = None
+        self._pool, self._again = None, False
         if ident is None:
             self._failures.place = self._recipes
             self._streams.route("")
             self._dirty = self._pools.owner is not None
-            self._again = None if self._dirty else self._runner.run
-            return self._again
+            self._again = not self._dirty
+            return self._runner.runs(self._desk.place) if self._again else None
         self._breaker.enter(_LEAVE_S)
         try:
             self._pool = self._pools.enter(ident, self._desk.spec_version)
@@ -276,18 +272,23 @@ class Loop:
                 job = next_job()
             except IndexError:
                 break
-            number[0] = job[0]
-            result, alive = run(*job)
+            at, what = job
+            number[0] = at
+            result, alive = run(at, what)
             if breaker.forked:
                 _end_fork()
-            if type(result) is not bytes and (self._asked or not self._desk.is_empty):
-                result = own_buffers(result)  # the jobs behind it may use that memory again
-            finish((job[0], result, alive))
+            if type(result) is bytes:
+                here_bytes += len(result)
+            else:
+                if self._asked or not self._desk.is_empty:
+                    result = own_buffers(result)  # the jobs behind it may use that memory again
+                here_bytes += size_bytes(result)
+            finish((at, result, alive))
             count += 1
-            here_bytes += len(result) if type(result) is bytes else size_bytes(result)
             if is_full is not None and is_full():
                 self._full = True
-            if self._full or tender.stopping or count == left:
+                break
+            if tender.stopping or count == left:
                 break
             if here_bytes > BATCH_BYTES and (here_bytes > _HUGE_BYTES or not self._desk.is_empty):
                 answered_bytes += here_bytes

@@ -7,21 +7,24 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient import partials
 from mpclient.pickling import SHORT, dumps, loads
 from mpshared.values import PICKLE_PROTOCOL, Blob, needs_python
 
 if TYPE_CHECKING:
-    from mpclient.partials import Opened
+    from mpclient.partials import Place
     from mpclient.session import Session
-    from mpclient.worker.desk import Job
     from mpclient.worker.failures import Failures
 
-__all__ = ["Runner"]
+__all__ = ["Run", "Runner"]
 
 _HERE: Final = sys.version_info[:2]
+_UNKNOWN: Final[Any] = object()
+
+Run: TypeAlias = "Callable[[int, Any], tuple[Blob, Any]]"
+"""Runs a job, by number and what is known of it; returns as `Runner.run`."""
 
 
 class Runner:
@@ -33,15 +36,16 @@ class Runner:
         self.versions: Sequence[Sequence[int]] = ()
         """The Pythons of the queue's workers, [[major, minor], …], as the server told last."""
 
-    def run(self, number: int, job: Job) -> tuple[Blob, Any]:
+    def runs(self, place: Place | None) -> Run:
+        """Return what runs a job: a value (None), or arguments for the function that is at `place` then."""
+        return self.run if place is None else self._opened(*place)
+
+    def run(self, number: int, blob: Blob) -> tuple[Blob, Any]:
         """Run one job.
 
         Returns:
             Its result, and what must not be dropped before the server has it (else None).
         """
-        if type(job) is tuple:
-            return self._run_opened(number, job)  # type: ignore[arg-type]  # a `Value` is of another type
-        blob: Blob = job  # type: ignore[assignment]  # as above
         if type(blob) is not bytes:
             needed = needs_python(blob)
             if needed is not None and needed != _HERE:
@@ -60,15 +64,21 @@ class Runner:
             return self._failures.raised(task, err), None
         return self._pickled(task, answer)
 
-    def _run_opened(self, number: int, job: Opened) -> tuple[Blob, Any]:
-        (module, name), args = job
-        try:
-            function = getattr(sys.modules.get(module) or import_module(module), name)
-            if not callable(function):
-                raise TypeError(f"{module}.{name} cannot be called")
-        except BaseException as err:  # noqa: BLE001 - users' modules run in there
-            return self._failures.unreadable(number, err), None
-        return self._call(function, args)
+    def _opened(self, module: str, name: str) -> Run:
+        """Return what runs jobs of one function, which is looked up for each. The hot path: few calls."""
+        modules, known = sys.modules, _UNKNOWN
+
+        def run(number: int, args: tuple[Any, ...]) -> tuple[Blob, Any]:
+            nonlocal known
+            try:
+                function = getattr(modules.get(module), name, _UNKNOWN)
+                if function is _UNKNOWN or function is not known:
+                    function = known = _found(module, name)
+            except BaseException as err:  # noqa: BLE001 - users' modules run in there
+                return self._failures.unreadable(number, err), None
+            return self._call(function, args)
+
+        return run
 
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Blob, Any]:
         try:
@@ -87,3 +97,10 @@ class Runner:
         if type(result) is bytes or not result.refs:  # type: ignore[union-attr]
             return result, None
         return result, answer
+
+
+def _found(module: str, name: str) -> Callable[..., Any]:
+    function = getattr(sys.modules.get(module) or import_module(module), name)
+    if not callable(function):
+        raise TypeError(f"{module}.{name} cannot be called")
+    return function  # type: ignore[no-any-return]

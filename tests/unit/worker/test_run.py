@@ -12,14 +12,21 @@ from mpclient.worker.failures import Failures
 from mpclient.worker.run import Runner
 
 
-@pytest.fixture
-def run():
-    runner = Runner(None, Failures("worker", "queue 'tasks'"))  # type: ignore[arg-type]  # plain values only
+def opened(result):
+    return pickle.loads(result if type(result) is bytes else result.data)
 
+
+@pytest.fixture
+def runner():
+    return Runner(None, Failures("worker", "queue 'tasks'"))  # type: ignore[arg-type]  # plain values only
+
+
+@pytest.fixture
+def run(runner):
     def run(name, *args):
-        result, alive = runner.run(7, (("of_this_test", name), args))
+        result, alive = runner.runs(("of_this_test", name))(7, args)
         assert alive is None
-        return pickle.loads(result if type(result) is bytes else result.data)
+        return opened(result)
 
     yield run
     sys.modules.pop("of_this_test", None)
@@ -33,10 +40,18 @@ def module(monkeypatch):
     return module
 
 
-def test_what_is_there_now_is_called(run, module):
-    assert run("work", 1, "x") == (1, "x")
+def test_what_is_there_now_is_called(runner, module):
+    run = runner.runs(("of_this_test", "work"))
+    answers = [run(1, (1, 2))]
     module.work = max
-    assert run("work", 1, 2) == 2
+    answers.append(run(2, (1, 2)))
+    module.work = None
+    answers.append(run(3, (1, 2)))
+    module.work = min
+    answers.append(run(4, (1, 2)))
+    assert [opened(answer) for answer, _ in answers[:2]] == [(1, 2), 2]
+    assert "of_this_test.work cannot be called" in opened(answers[2][0]).text
+    assert opened(answers[3][0]) == 1
 
 
 def test_a_name_that_leads_nowhere(run, module):

@@ -49,7 +49,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from mpshared.values import VALUES_MOST, Blob
 from mpshared.wire.assembler import LARGE_BYTES, Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
-from mpshared.wire.own.metas import cut, describe, lie
+from mpshared.wire.own.metas import bunched, cut, describe, lie
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
     MAX_DEPTH,
@@ -332,8 +332,8 @@ class FrameDecoder(Assembler):
         self._broken: ProtocolError | None = None
 
     def take(self, data: bytes) -> CallFields | None:
-        """Take bytes as `receive_data` does; return what they say if they are one small call and nothing else
-        is here.
+        """Take bytes as `receive_data` does; return what they say if they are one small call, or many small
+        values, and nothing else is here.
 
         None says: ask `next_event`, which also tells what is wrong. Nearly every read is one small frame, and
         this is its short way: in one function, as each more costs a call a few percent.
@@ -364,6 +364,8 @@ class FrameDecoder(Assembler):
             return (op, lane, number, ack, target, args, ()) if body == end else self._take_later(data)
         if type(metas) is list and len(metas) == 1 and type(metas[0]) is int and metas[0] == end - body:
             return op, lane, number, ack, target, args, (data[body:],)
+        if type(metas) is list and (bunch := bunched(data, metas, body, end)) is not None:
+            return op, lane, number, ack, target, args, bunch
         return self._take_later(data)
 
     def take_reply(self, data: bytes) -> Reply | None:

@@ -18,8 +18,9 @@ from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, cut_run
 from mpshared.values import Blob, Pieces, Value
 from mpshared.wire.errors import ProtocolError
 
-__all__ = ["cut", "describe", "lie"]
+__all__ = ["bunched", "cut", "describe", "lie"]
 
+_SIZES: Final = {int}
 _COMPOUND: Final = frozenset({Value, Pieces})
 
 
@@ -51,8 +52,8 @@ def cut(buffer: bytes, metas: list[Any], pos: int, end: int, most: int) -> Seque
         return ()
     if len(metas) == 1 and metas[0] == end - pos and type(metas[0]) is int:  # the common one
         return (buffer[pos:end],)
-    bunch = _bunched(buffer, metas, pos, end, most)
-    if bunch is not None:
+    bunch = bunched(buffer, metas, pos, end)
+    if bunch is not None and len(bunch) <= most:
         return bunch
     kinds = {*map(type, metas)}
     if kinds <= {int}:
@@ -62,12 +63,13 @@ def cut(buffer: bytes, metas: list[Any], pos: int, end: int, most: int) -> Seque
     raise lie("metas", f"expected sizes and lists, got {shown(metas)}")
 
 
-def _bunched(buffer: bytes, metas: list[Any], pos: int, end: int, most: int) -> Bunch | None:
-    """Return values together, uncut, if they are many and small; else None."""
+def bunched(buffer: bytes, metas: list[Any], pos: int, end: int) -> Bunch | None:
+    """Return values together, uncut, if they are many and small, and the metas tell no lie; else None."""
     n = len(metas)
-    if n < BUNCH_LEAST or end - pos > SMALL_BYTES * n or {*map(type, metas)} != {int}:
+    if n < BUNCH_LEAST or end - pos > SMALL_BYTES * n or {*map(type, metas)} != _SIZES:
         return None
-    _check_run(metas, end - pos, most)
+    if sum(metas) != end - pos or min(metas) < 0:
+        return None
     return Bunch(buffer[pos:end], metas)
 
 
