@@ -130,9 +130,19 @@ def read_place(
     from mpshared import settings  # noqa: PLC0415 - a proxy that resolves itself needs none of it
 
     return settings.ADDRESS.read(_address(address)), {
-        "connect_timeout_s": settings.CONNECT_TIMEOUT.read(connect_timeout),
-        "reconnect_timeout_s": settings.RECONNECT_TIMEOUT.read(reconnect_timeout),
+        "connect_timeout_s": settings.CONNECT_TIMEOUT.read(_seconds("connect_timeout", connect_timeout)),
+        "reconnect_timeout_s": settings.RECONNECT_TIMEOUT.read(
+            _seconds("reconnect_timeout", reconnect_timeout)
+        ),
     }
+
+
+def _seconds(name: str, given: float | None) -> float | None:
+    if given is not None and not isinstance(given, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {given!r:.80}")
+    if given is not None and not given >= 0:
+        raise ValueError(f"{name} must be 0 seconds or more, not {given!r}")
+    return given
 
 
 def _address(given: str | tuple[str, int] | Address | None) -> Address | None:

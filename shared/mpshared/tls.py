@@ -242,7 +242,7 @@ class _File:
         return data
 
     def fail(self, what: str, todo: str) -> NoReturn:
-        raise TlsProblem(f"{self.setting.option}: the file {self} {what}; {todo}")
+        raise TlsProblem(f"{self.setting.option}: the file {self} {what}; {todo}") from None
 
     def __str__(self) -> str:
         return shorten(str(self.path), 1000)

@@ -281,6 +281,12 @@ class TestNames:
         with pytest.raises(ValueError):
             cluster.Lock(name=name)
 
+    def test_a_ttl_is_for_objects_with_a_name_and_above_0(self, cluster, unique):
+        with pytest.raises(ValueError, match="ttl is for a queue with a name"):
+            cluster.Queue(ttl=1)
+        with pytest.raises(ValueError, match=f"the ttl of queue '{unique}' must be above 0 seconds"):
+            cluster.Queue(name=unique, ttl=-1)
+
     def test_objects_lists_the_named(self, cluster, unique):
         cluster.Semaphore(3, name=unique)
         [found] = [o for o in cluster.objects() if o["name"] == unique]
@@ -294,6 +300,13 @@ class TestNames:
         cluster.delete(unique)
         with pytest.raises(mpclient.NoSuchObject, match="deleted"):
             result()
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "reconnect_timeout"])
+def test_how_long_to_try_is_a_number_of_seconds(server, name):
+    for wrong, error in (("1", TypeError), (-1, ValueError), (float("nan"), ValueError)):
+        with pytest.raises(error, match=f"{name} must be "):
+            mpclient.connect(server.address, server.key, **{name: wrong})
 
 
 def test_errors_are_those_that_people_catch(cluster):

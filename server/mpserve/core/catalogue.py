@@ -75,9 +75,10 @@ class Catalogue(CatalogueState):
             Conflict: It exists with other settings, or is asked for something that no such object has.
             Others: As the kind refuses settings and values.
         """
-        if ttl_s is not None and (name is None or ttl_s <= 0):
-            msg = f"ttl is for named objects, and above 0: got {ttl_s!r} for {kind:.80} {name!r}"
-            raise BadValue(msg)
+        if ttl_s is not None and name is None:
+            raise BadValue(f"ttl is for a {kind:.80} with a name; one without goes with its last reference")
+        if ttl_s is not None and ttl_s <= 0:
+            raise BadValue(f"the ttl of {kind:.80} {name!r} must be above 0 seconds")
         machine = self.find_named(name, kind) if name is not None else None
         own, of_lock = _parted(kind, settings)
         if machine is None or fresh:
