@@ -10,8 +10,7 @@ import pytest
 from tests.integration.pool_jobs import square
 from tests.integration.workers import is_alive
 
-from mpclient import WorkerDied, testing
-from mpshared.errors import JobExpired, JobTimeout
+from mpclient import JobExpired, JobTimeout, WorkerDied, testing
 
 pytestmark = pytest.mark.hosts
 LIMIT_S = 20

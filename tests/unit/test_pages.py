@@ -1,4 +1,4 @@
-"""The README's figures are the report's, and its links lead somewhere."""
+"""What the pages say: figures are the report's, links lead somewhere, named errors can be imported."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+
+import mpclient
+from mpshared import errors
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -54,3 +57,9 @@ def test_links_lead_to_what_is_there(page):
 def _anchors(page: Path) -> set[str]:
     heads = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_who_reads_of_an_error_can_import_it():
+    told = "".join(page.read_text("utf-8") for page in PAGES)
+    named = {name for name in errors.__all__ if f"`{name}`" in told}
+    assert named - set(mpclient.__all__) == set()
