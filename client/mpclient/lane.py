@@ -86,13 +86,16 @@ class Numbered:
             raise TooBig(f"{op.name}: {err}") from None
         except CannotSend as err:
             raise BadValue(f"{op.name}: {err}") from None
-        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        if len(pieces) > 1 or len(pieces[0]) > self.term.max_message_bytes:
+            self._check_size(op, sum(map(len, pieces)))
+        return pieces
+
+    def _check_size(self, op: Op, size: int) -> None:
         if size > self.term.max_message_bytes:
             raise TooBig(
                 f"{op.name}: a message of {size} bytes, the server takes {self.term.max_message_bytes}. Send "
                 f"it in smaller parts, or start the server with a larger --max-message"
             )
-        return pieces
 
 
 class Lane(Numbered):

@@ -44,6 +44,7 @@ class Assembler(ABC):
 
     def __init__(self) -> None:
         self._chunk = b""
+        """What is not read yet begins in it at `_pos`; empty if there is nothing."""
         self._pos = 0
         self._parts: list[bytes | bytearray] | None = None
         """Of the payload of a large record."""
@@ -72,13 +73,13 @@ class Assembler(ABC):
         """
         if self._parts is not None:
             data = self._gather(self._parts, data)
-        self._chunk = self._chunk[self._pos :] + data if self._pos < len(self._chunk) else data
+        self._chunk = self._chunk[self._pos :] + data if self._chunk else data
         self._pos = 0
 
     @property
     def idle(self) -> bool:
         """Tell that everything that came was read: no record is only partly here."""
-        return self._parts is None and self._pos >= len(self._chunk)
+        return self._parts is None and not self._chunk
 
     def unread(self) -> bytes:
         """Return the bytes that belong to no record yet; the next reader of the stream begins with them."""
@@ -92,18 +93,18 @@ class Assembler(ABC):
         available = len(chunk) - pos
         need = self._measure(chunk, pos, available)
         if need <= available:
-            self._pos = end = pos + need
             self.wants = 0
-            return chunk, pos, end, None
+            self._pos = pos + need
+            if need == available:
+                self._chunk = b""
+                self._pos = 0
+            return chunk, pos, pos + need, None
         if need > LARGE_BYTES:
             before = self._before(chunk, pos)
             if before <= available:
                 self._begin(chunk[pos : pos + before], chunk[pos + before :], need - before)
                 return None
             need = before
-        elif not available:
-            self._chunk = b""  # an idle peer keeps no chunk alive
-            self._pos = 0
         if self.wants:
             self.wants = need - available
         return None

@@ -70,7 +70,7 @@ class FrameReader(Assembler):
         return (
             0 < size <= _JOINED_MAX_BYTES
             and _SHORT.unpack_from(data)[0] == size
-            and self._pos >= len(self._chunk)
+            and not self._chunk
             and self._parts is None
             and size <= self.max_bytes
         )

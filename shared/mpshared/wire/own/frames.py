@@ -206,9 +206,13 @@ def encode_call(
 
     Cost: about 1.5 µs with one small value, which is one piece; values of 32 KiB and more are not copied.
     """
-    blob = b"" if not blobs else blobs[0] if len(blobs) == 1 else None
+    if not blobs:
+        head = pack([target, args, _NONE])
+        if len(head) < SEPARATE_BYTES:
+            return [_HEADER.pack(len(head), _CALL, 0, op, lane, number, ack, len(head)) + head]
+    blob = blobs[0] if len(blobs) == 1 else None
     if type(blob) is bytes and len(blob) < SEPARATE_BYTES:  # nearly all
-        head = pack([target, args, [len(blob)] if blobs else []])
+        head = pack([target, args, [len(blob)]])
         if len(head) < SEPARATE_BYTES:
             size = len(head) + len(blob)
             return [_HEADER.pack(size, _CALL, 0, op, lane, number, ack, len(head)) + head + blob]
@@ -341,7 +345,7 @@ class FrameDecoder(Assembler):
         Cost: about 1 µs.
         """
         end = len(data)
-        if self._pos < len(self._chunk) or self._parts is not None or not HEADER_BYTES < end <= self._short:
+        if self._chunk or self._parts is not None or not HEADER_BYTES < end <= self._short:
             return self._take_later(data)
         size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
         body = HEADER_BYTES + head_size
@@ -373,7 +377,7 @@ class FrameDecoder(Assembler):
         yes or no, or one value.
         """
         end = len(data)
-        if HEADER_BYTES < end <= self._short and self._pos == len(self._chunk) and self._parts is None:
+        if HEADER_BYTES < end <= self._short and not self._chunk and self._parts is None:
             size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
             body = HEADER_BYTES + head_size
             packed = data[HEADER_BYTES:body]
