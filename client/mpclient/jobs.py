@@ -29,7 +29,7 @@ from mpclient.jobs_format import Spec, dump_spec
 from mpclient.pickling import PLAIN, dumps, is_long, own_buffers
 from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
-from mpclient.pooling.outcomes import JobCancelled, failures, open_all
+from mpclient.pooling.outcomes import JobCancelled, PoolClosed, failures, open_all
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request, Stop
 from mpclient.pooling.sources import Parcel, Singles, Tickets
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpshared.values import Blob
 
-__all__ = ["Jobs", "PoolClosed", "open_pools"]
+__all__ = ["Jobs", "open_pools"]
 
 _OPEN: Final = BY_NAME["cluster.open"]
 _DROP: Final = BY_NAME["cluster.drop"]
@@ -57,10 +57,6 @@ _COLLECT_MOST: Final = 1024
 _TERMINATE_S: Final = 1.0
 _JOIN_S: Final = 5.0
 """How long `terminate` and `join` wait for the two threads, which have nothing left to do by then."""
-
-
-class PoolClosed(MpserveError):
-    """The pool was terminated: what it had not answered by then has no result."""
 
 
 class Jobs:

@@ -28,11 +28,10 @@ from tests.integration.pool_jobs import (
 
 import mpclient
 from mpclient import WorkerDied, testing
-from mpclient.jobs import PoolClosed
 from mpclient.pool import Pool
 from mpclient.pool import ThreadPool as Offered
 from mpclient.pooling.flow import WINDOW
-from mpclient.pooling.outcomes import JobCancelled
+from mpclient.pooling.outcomes import JobCancelled, PoolClosed
 from mpshared.errors import TooBig
 from mpshared.ops import BY_NAME
 

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpshared.values import Blob
 
-__all__ = ["Failure", "JobCancelled", "failures", "open_all"]
+__all__ = ["Failure", "JobCancelled", "PoolClosed", "failures", "open_all"]
 
 
 class JobCancelled(MpserveError, CancelledError):
     """The job was cancelled: before it began by Ctrl-C, `cancel`, or the end of its pool, later by `stop`."""
+
+
+class PoolClosed(MpserveError):
+    """The pool was terminated: what it had not answered by then has no result."""
 
 
 class Failure:
