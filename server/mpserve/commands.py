@@ -166,7 +166,7 @@ def why(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="A lock's or condition's name, or what `mpserve status` shows for one without; else all.",
             show_default=False,
         ),
@@ -287,7 +287,7 @@ def export(
     folder: Folder,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Where to; standard output unless given.", show_default=False),
+        typer.Argument(metavar="FILE", help="Where to; standard output unless given.", show_default=False),
     ] = None,
 ) -> int:
     """Write what is in a folder of --data as lines of JSON."""
