@@ -313,14 +313,10 @@ class Queue(QueueGetters):
 
     def take_in(self, fx: Effects, blobs: Sequence[Blob]) -> bool:
         """Store results; return whether somebody here waits for what comes of it."""
-        if not self.getters.line:
-            self.add(fx, blobs)
-        elif self.hand_over(fx, blobs):
+        if self.getters.line and self.hand_over(fx, blobs):
             return False
-        else:
-            self.add(fx, blobs)
-            return True
-        return bool(self.joiners.line)
+        self.add(fx, blobs)
+        return bool(self.getters.line or self.joiners.line)
 
     def _results_of(self, call: Call, done: list[Range]) -> Sequence[Blob]:
         """Return the results of jobs that are leased to the caller; those of others come from who has them.

@@ -48,6 +48,56 @@ def test_items_go_to_who_waited_longest(world, lane):
     assert [pickle.loads(call.out[0]) for call in calls[:2]] == [1, 2]
 
 
+def verbs_since(world, count):
+    return [verb for _, verb, _ in world.records[count:]]
+
+
+@pytest.mark.parametrize(("lease", "verb"), [(False, "passed"), (True, "assigned")])
+def test_a_single_item_goes_to_who_waits_in_one_change_and_has_its_place(world, lane, lease, verb):
+    q = world.add(Queue)
+    put(world, lane, q, 1)
+    get(world, lane, q)
+    before = len(world.records)
+    waiting = world.call(world.lane(), q, "get", None, lease)
+    put(world, lane, q, 2)
+    assert verbs_since(world, before) == [verb]
+    assert pickle.loads(waiting.out[0]) == 2
+    put(world, lane, q, 3)
+    world.abandon(waiting)
+    assert get(world, lane, q, 2) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "blobs"),
+    [
+        ({"maxsize": 2}, [b"plain"]),
+        ({}, [b"one", b"another"]),
+        ({}, [Value(0, b"needs memory", (bytes(9),), ())]),
+    ],
+)
+def test_what_needs_a_second_look_is_stored_first(world, lane, settings, blobs):
+    q = world.add(Queue, **settings)
+    before = len(world.records)
+    waiting = world.call(world.lane(), q, "get", None, False)
+    world.ask(lane, q, "put_many", None, blobs=blobs)
+    assert verbs_since(world, before) == ["put", "take"]
+    assert waiting.out == blobs[:1]
+
+
+def test_results_go_to_who_waits_and_are_held_by_the_worker_s_call_no_more(world, lane):
+    tasks, results = world.add(Queue), world.add(Queue, name="results")
+    worker = world.lane(role="worker")
+    put(world, lane, tasks, 1)
+    world.ask(worker, tasks, "exchange", results.ident, [], 1, None, None)
+    waiting = world.call(lane, results, "get", None, False)
+    before = len(world.records)
+    wish = world.call(worker, tasks, "exchange", results.ident, [[1, 1]], 1, None, None, blobs=[b"done"])
+    assert verbs_since(world, before) == ["passed", "ack"]
+    assert waiting.out == [b"done"]
+    assert wish.waiter is not None
+    assert not wish.blobs
+
+
 def test_a_suspended_getter_keeps_its_place_and_is_skipped(world, lane):
     q = world.add(Queue)
     sleeper, awake, late = world.lane(), world.lane(), world.lane()
