@@ -83,28 +83,26 @@ class Queue(QueueGetters):
         if self.maxsize and self._must_wait(len(call.blobs)):
             self._wait_for_room(fx, call, timeout_s)
             return
-        blobs = call.blobs
         gathers = self.servers and not self.maxsize and self.gathers(fx, call)
-        at_once = bool(self.getters.line) and not gathers
-        if len(blobs) == 1:
-            self._put_one(fx, call, at_once)
+        at_once = self.getters.line and not gathers
+        if at_once and len(call.blobs) == 1:
+            self._put_for_one(fx, call)
             return
-        if blobs:
-            self.change(fx, "put", blobs)
+        if call.blobs:
+            self.change(fx, "put", call.blobs)
         fx.reply(call)  # before those who waited for them: the next ones are made meanwhile
         if at_once:
             self.settle(fx)
 
     put_many = put
 
-    def _put_one(self, fx: Effects, call: Call, at_once: bool) -> None:
-        """Store one value, or hand it to who waits; answer after him: a worker is at the job meanwhile."""
+    def _put_for_one(self, fx: Effects, call: Call) -> None:
+        """Put one value that somebody waits for; answer after him: a worker is at the job meanwhile."""
         first = self.ready.next
         try:
-            if not (at_once and self.hand_over(fx, call.blobs)):
+            if not self.hand_over(fx, call.blobs):
                 self.change(fx, "put", call.blobs)
-                if at_once:
-                    self.settle(fx)
+                self.settle(fx)
         finally:
             if self.ready.next != first:
                 fx.reply(call)  # it is stored: who is told otherwise might put it again
