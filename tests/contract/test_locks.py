@@ -300,3 +300,13 @@ class TestHandOver:
         holder.ask(f"{kind}.release", ident)
         assert waiting.value is True
         assert len(rig.hand_overs) == 0
+
+    def test_is_told_where_a_wait_gives_up_the_lock(self, rig):
+        holder, following, last = rig.thread(), rig.thread(), rig.thread()
+        ident = rig.open(holder, "condition")
+        holder.ask("condition.acquire", ident, None)
+        waiting = [thread.call("condition.acquire", ident, None) for thread in (following, last)]
+        rig.settle()
+        holder.call("condition.wait", ident, None)
+        assert waiting[0].value is True
+        assert len(rig.hand_overs) == 1

@@ -100,6 +100,8 @@ class MemoryEngine(Engine):
             out = answered.out
             if out and (len(out) > 1 or type(out[0]) is not bytes):
                 self._give_references(answered)
+            if fx.handed_over:
+                self._tell_hand_over()
             self.deliver(answered)
         elif fx.answered:
             self._finish_turn()
@@ -202,11 +204,14 @@ class MemoryEngine(Engine):
         if fx.events:
             self._tell_events()
         if fx.handed_over:
-            fx.handed_over = False
-            self.handed_over()
+            self._tell_hand_over()
         for call in delivered:
             if call.lane.running is call:
                 self.deliver(call)
+
+    def _tell_hand_over(self) -> None:
+        self.fx.handed_over = False
+        self.handed_over()
 
     def _let_in(self) -> bool:
         """Have the call that waited longest for room go on, if it has room now."""
