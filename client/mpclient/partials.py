@@ -152,7 +152,7 @@ def dump_all(jobs: Sequence[Any]) -> Bunch | None:
 def _dumped_apart(arguments: Sequence[tuple[Any, ...]]) -> list[bytes] | None:
     """Return each job's arguments, pickled: all of them in one row, which is cut where `_BETWEEN` stands.
 
-    None: they are not plain, or are long, or have that among them.
+    None: they are not plain, or have that among them, or are long, and may not all go into one message.
     """
     kinds = {*map(type, chain.from_iterable(arguments))}
     if not kinds <= _NUMBERS and not (kinds <= _PLAIN and _are_short(chain.from_iterable(arguments))):
@@ -161,12 +161,15 @@ def _dumped_apart(arguments: Sequence[tuple[Any, ...]]) -> list[bytes] | None:
     for args in arguments:
         row.append(_BETWEEN)
         row += args
-    if len(row) <= _TUPLES:
+    most_bytes = _MOST_BYTES * len(arguments)
+    if not _TUPLES < len(row) <= most_bytes:  # each takes a byte at least
         return None
     file = BytesIO()
     pickler = Pickler(file, _UNFRAMED)
     pickler.fast = True  # nothing refers back
     pickler.dump(tuple(row))
+    if file.tell() > most_bytes:
+        return None
     parts = file.getvalue()[len(_ROW) : -len(_ROW_END)].split(_CUT)
     return parts[1:] if len(parts) == len(arguments) + 1 else None
 

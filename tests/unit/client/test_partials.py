@@ -233,6 +233,10 @@ class TestMany:
         jobs[at] = job
         assert partials.dump_all(jobs) is None
 
+    @pytest.mark.parametrize("args", [[1 << 10_000], [None] * 2000, [0.5] * 200], ids=["a", "many", "some"])
+    def test_long_ones_go_one_by_one_in_as_many_messages_as_they_need(self, args):
+        assert partials.dump_all([partial(max, *args) for _ in range(20)]) is None
+
     def test_of_a_function_that_others_do_not_find(self):
         assert partials.dump_all([partial(lambda number: number, 1)] * 20) is None
 
