@@ -62,7 +62,7 @@ AUTH_TIMEOUT: Final[Setting[float]] = Setting(
     option="--auth-timeout",
     env="MPSERVE_AUTH_TIMEOUT",
     metavar="DURATION",
-    parse=partial(positive_duration, least_s=0.1, example="10s"),
+    parse=partial(positive_duration, least_s=0.1, example="100ms"),
     default=10.0,
     shown="10s",
     help="How long a new connection has to prove its key.",

@@ -20,6 +20,7 @@ __all__ = [
     "parse_texts",
     "positive_duration",
     "positive_size",
+    "short_duration",
 ]
 
 T = TypeVar("T")
@@ -122,6 +123,19 @@ def positive_duration(text: str, least_s: float, example: str) -> float:
     duration_s = parse_duration(text)
     if duration_s < least_s:
         msg = f"{text!r} is too short; write {example} or more"
+        raise SettingError(msg)
+    return duration_s
+
+
+def short_duration(text: str, most_s: float, advice: str) -> float:
+    """Read a duration of at most so many seconds; `advice` is what a refusal says to write.
+
+    Raises:
+        SettingError: It is none, or more.
+    """
+    duration_s = parse_duration(text)
+    if duration_s > most_s:
+        msg = f"{text!r} is too long; {advice}"
         raise SettingError(msg)
     return duration_s
 

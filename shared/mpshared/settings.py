@@ -17,7 +17,17 @@ from typing import Final
 
 from mpshared.address import DEFAULT_PORT, Address
 from mpshared.limits import LIMITS
-from mpshared.setting import Setting, User, one_of, parse_name, parse_text, parse_texts, positive_size
+from mpshared.setting import (
+    Setting,
+    User,
+    one_of,
+    parse_name,
+    parse_text,
+    parse_texts,
+    positive_duration,
+    positive_size,
+    short_duration,
+)
 from mpshared.spinning import SPIN_MAX_S
 from mpshared.units import SettingError, parse_count, parse_duration, parse_flag
 
@@ -28,14 +38,6 @@ __all__ = [
     "User",
     "for_user",
 ]
-
-
-def _spin(text: str) -> float:
-    duration_s = parse_duration(text)
-    if duration_s > SPIN_MAX_S:
-        msg = f"{text!r} is longer than any wake-up takes; write 1ms or less, 0 for never"
-        raise SettingError(msg)
-    return duration_s
 
 
 _SERVER: Final[tuple[User, ...]] = ("server",)
@@ -253,7 +255,7 @@ SESSION_TIMEOUT: Final[Setting[float]] = Setting(
     option="--session-timeout",
     env="MPSERVE_SESSION_TIMEOUT",
     metavar="DURATION",
-    parse=parse_duration,
+    parse=partial(positive_duration, least_s=0.1, example="100ms"),
     default=30.0,
     shown="30s",
     help="How long a client may be silent, with its connections open, before it counts as dead.",
@@ -311,7 +313,7 @@ SPIN: Final[Setting[float]] = Setting(
     option="--spin",
     env="MPSERVE_SPIN",
     metavar="DURATION",
-    parse=_spin,
+    parse=partial(short_duration, most_s=SPIN_MAX_S, advice="write 1ms or less, 0 for never"),
     default=100e-6,
     shown="0.1ms",
     help="How long the server looks for the next call before it sleeps, while calls follow each other; "
