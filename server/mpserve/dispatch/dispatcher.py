@@ -168,7 +168,7 @@ class Dispatcher:
                 host=info.host,
                 pid=info.pid,
                 why=session.over,
-                report=session.report,
+                report=dict(session.report),
             )
         self._close_connections(session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from itertools import pairwise
@@ -93,6 +94,13 @@ def test_a_turn_that_ends_the_session_of_an_answer_on_its_way(rig):
     assert not any(call.answered for call in theirs)
     assert not any(worker.alive for worker in workers)
     rig.finish()
+
+
+def test_what_the_log_is_told_of_a_lost_session_is_plain(rig):
+    program = rig.program()
+    program.die()
+    (lost,) = [fields for event, fields in rig.log.lines if event == "session.lost"]
+    assert json.loads(json.dumps(lost)) == lost
 
 
 class Mistake(Exception):
