@@ -13,7 +13,7 @@ from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.framing import FrameReader, join_frame
 from mpshared.wire.handshake import CHALLENGE, OWN, Refused
 from mpshared.wire.own import frames
-from mpshared.wire.own.frames import FrameDecoder
+from mpshared.wire.own.frames import FrameDecoder, open_call
 from mpshared.wire.own.handshake import ClientHandshake, ServerHandshake
 from mpshared.wire.own.pack import pack, unpack
 from mpshared.wire.stock.client import ClientHandshake as StockClient
@@ -76,9 +76,10 @@ def stock_messages(data: bytes) -> None:
 
 def own_frames(data: bytes) -> None:
     """Read our own frames, whole, in pieces, and by the short ways of one call and of one reply."""
-    for take in (FrameDecoder.take, FrameDecoder.take_reply):
-        short, long = FrameDecoder(MESSAGE_MAX_BYTES), FrameDecoder(MESSAGE_MAX_BYTES)
-        taken: Any = take(short, data)
+    decoder = FrameDecoder(MESSAGE_MAX_BYTES)
+    for take in (lambda data: open_call(data, MESSAGE_MAX_BYTES), decoder.take_reply):
+        long = FrameDecoder(MESSAGE_MAX_BYTES)
+        taken: Any = take(data)
         if taken is not None:
             long.receive_data(data)
             assert repr(tuple(taken)) == repr(tuple(long.next_event() or ())), (

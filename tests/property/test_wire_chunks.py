@@ -10,7 +10,7 @@ from mpshared.values import PickledKey, Value
 from mpshared.wire.errors import ProtocolError
 from mpshared.wire.framing import FrameReader, encode_frame
 from mpshared.wire.own import frames
-from mpshared.wire.own.frames import Call, Control, Failed, FrameDecoder, Reply, Type
+from mpshared.wire.own.frames import Call, Control, Failed, FrameDecoder, Reply, Type, open_call
 from mpshared.wire.own.handshake import Authenticated, ClientHandshake, ServerHandshake
 from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.server import Authenticated as StockAuthenticated
@@ -120,21 +120,30 @@ def test_every_cutting_of_our_frames_gives_the_same_events(source, sent, as_aske
 @given(events, st.lists(events, max_size=2))
 def test_the_short_way_reads_what_the_long_way_reads(event, more):
     decoder = FrameDecoder(1 << 24)
-    take = decoder.take_reply if type(event) is Reply else decoder.take
-    taken: tuple[Any, ...] | None = take(encode(event)) or decoder.next_event()
+    taken: tuple[Any, ...] | None = decoder.take_reply(encode(event)) or decoder.next_event()
     assert same(tuple(taken or ()), tuple(event))
-    assert take(b"".join(map(encode, more))) is None or len(more) == 1
+    assert decoder.take_reply(b"".join(map(encode, more))) is None or len(more) == 1
     assert decoder.unread() == b"".join(map(encode, more)) or len(more) == 1
+
+
+@quick
+@given(events, st.lists(events, max_size=2))
+def test_a_small_call_is_read_without_a_decoder_when_nothing_else_is_here(event, more):
+    frame = encode(event)
+    taken = open_call(frame, len(frame))
+    assert taken is None or same(taken, tuple(event))
+    assert taken is None or open_call(frame, len(frame) - HEADER.size - 1) is None
+    assert open_call(b"".join(map(encode, more)), 1 << 24) is None or len(more) == 1
 
 
 @quick
 @given(st.binary(max_size=60), st.binary(max_size=8), st.integers(0, 12))
 def test_the_short_way_refuses_nothing_and_believes_nothing(head, payload, kind):
     frame = HEADER.pack(len(head) + len(payload), kind, 0, 0, 1, 1, 0, len(head)) + head + payload
-    for take in FrameDecoder.take, FrameDecoder.take_reply:
-        short, long = FrameDecoder(1 << 24), FrameDecoder(1 << 24)
+    for take in (lambda data: open_call(data, 1 << 24)), FrameDecoder(1 << 24).take_reply:
+        long = FrameDecoder(1 << 24)
         long.receive_data(frame)
-        taken: tuple[Any, ...] | None = take(short, frame)
+        taken: tuple[Any, ...] | None = take(frame)
         if taken is not None:
             assert same(tuple(taken), tuple(long.next_event() or ()))
 

@@ -28,7 +28,7 @@ from mpshared import errors
 from mpshared.ops import BY_CODE, get_op
 from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.own import frames
-from mpshared.wire.own.frames import CallFields, Control, FrameDecoder, Type
+from mpshared.wire.own.frames import CallFields, Control, FrameDecoder, Type, open_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,8 @@ class OwnSide:
         self._access: Role = access
         self._dispatcher = dispatcher
         self._transport = transport
-        self._decoder = FrameDecoder(dispatcher.limits.max_message, bounded=True)
+        self._decoder: FrameDecoder | None = None
+        """Has what came of a frame that is only partly here, or was not acted on yet; None: nothing did."""
         self._session: Session | None = None
         self._lane: Lane | None = None
         """What it carries: nearly always one lane, for which a dict would take 400 bytes."""
@@ -89,29 +90,36 @@ class OwnSide:
         """Act on every whole frame; return how many bytes to read next, for large ones."""
         if self._over:
             return 0
-        try:
-            taken = self._decoder.take(data)
+        decoder = self._decoder
+        if decoder is None:
+            max_message = self._dispatcher.limits.max_message
+            taken = open_call(data, max_message)
             if taken is not None:
-                self._call(taken)
+                try:
+                    self._call(taken)
+                except (ProtocolError, errors.MpserveError) as err:
+                    self._refuse(err)
                 return 0
-        except (ProtocolError, errors.MpserveError) as err:
-            self._refuse(err)
-        return self._go_on()
+            decoder = self._decoder = FrameDecoder(max_message, bounded=True)
+        decoder.receive_data(data)
+        return self._go_on(decoder)
 
-    def _go_on(self) -> int:
+    def _go_on(self, decoder: FrameDecoder) -> int:
         try:
-            self._act_on_all()
+            self._act_on_all(decoder)
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
-        return self._decoder.wants
+        if decoder.idle and not decoder.wants:
+            self._decoder = None
+        return decoder.wants
 
-    def _act_on_all(self) -> None:
+    def _act_on_all(self, decoder: FrameDecoder) -> None:
         self.attentive = False
         while not self._over:
             if self._transport.full:
                 self.attentive = True
                 return
-            event = self._decoder.next_event()
+            event = decoder.next_event()
             if event is None:
                 return
             self._act(event)
@@ -131,7 +139,9 @@ class OwnSide:
     def drained(self) -> None:
         """Go on with the calls that were left unread."""
         if self.attentive:
-            self._go_on()
+            self.attentive = False
+            if self._decoder is not None:
+                self._go_on(self._decoder)
 
     def closed(self) -> None:
         """Suspend the lanes that this connection carried."""

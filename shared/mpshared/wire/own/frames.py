@@ -81,6 +81,7 @@ __all__ = [
     "encode_control",
     "encode_error",
     "encode_reply",
+    "open_call",
 ]
 
 
@@ -304,6 +305,43 @@ def _gather(parts: Iterable[bytes]) -> list[bytes]:
 # -- decoding -------------------------------------------------------------------------------------
 
 
+def open_call(data: bytes, max_message: int) -> CallFields | None:
+    """Return what `data` says if it is one whole small call, or one of many small values; None: ask a decoder.
+
+    Nearly every read is one small frame, and this is its short way: in one function, as each more costs a call a
+    few percent, and without a decoder, which a connection needs only while a frame of it is partly here.
+
+    Cost: about 1 µs.
+    """
+    end = len(data)
+    if not HEADER_BYTES < end <= _SHORT_MOST:
+        return None
+    size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
+    body = HEADER_BYTES + head_size
+    if size != end - HEADER_BYTES or body > end or head_size > LIARS_HARMLESS_BYTES or size > max_message:
+        return None
+    try:
+        packed = data[HEADER_BYTES:body]
+        target, args, metas = unpackb(packed, ext_hook=open_extension, timestamp=TIMESTAMP)
+    except _NOT_THREE:
+        return None
+    if kind != _CALL or flags or type(target) is not str or type(args) is not list:
+        return None
+    if (
+        head_size - len(target) > MAX_DEPTH
+        and not _CONTAINERS.isdisjoint(map(type, args))
+        and may_nest(packed)
+    ):
+        return None
+    if metas == _NONE:
+        return (op, lane, number, ack, target, args, ()) if body == end else None
+    if type(metas) is list and len(metas) == 1 and type(metas[0]) is int and metas[0] == end - body:
+        return op, lane, number, ack, target, args, (data[body:],)
+    if type(metas) is list and (bunch := bunched(data, metas, body, end)) is not None:
+        return op, lane, number, ack, target, args, bunch
+    return None
+
+
 class FrameDecoder(Assembler):
     """Cut a stream into frames and open their heads.
 
@@ -335,46 +373,11 @@ class FrameDecoder(Assembler):
         self._short = _SHORT_MOST if max_message >= _SHORT_BYTES else HEADER_BYTES + max_message
         self._broken: ProtocolError | None = None
 
-    def take(self, data: bytes) -> CallFields | None:
-        """Take bytes as `receive_data` does; return what they say if they are one small call, or many small
-        values, and nothing else is here.
-
-        None says: ask `next_event`, which also tells what is wrong. Nearly every read is one small frame, and
-        this is its short way: in one function, as each more costs a call a few percent.
-
-        Cost: about 1 µs.
-        """
-        end = len(data)
-        if self._chunk or self._parts is not None or not HEADER_BYTES < end <= self._short:
-            return self._take_later(data)
-        size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
-        body = HEADER_BYTES + head_size
-        if size != end - HEADER_BYTES or body > end or head_size > LIARS_HARMLESS_BYTES:
-            return self._take_later(data)
-        try:
-            packed = data[HEADER_BYTES:body]
-            target, args, metas = unpackb(packed, ext_hook=open_extension, timestamp=TIMESTAMP)
-        except _NOT_THREE:
-            return self._take_later(data)
-        if kind != _CALL or flags or type(target) is not str or type(args) is not list:
-            return self._take_later(data)
-        if (
-            head_size - len(target) > MAX_DEPTH
-            and not _CONTAINERS.isdisjoint(map(type, args))
-            and may_nest(packed)
-        ):
-            return self._take_later(data)
-        if metas == _NONE:
-            return (op, lane, number, ack, target, args, ()) if body == end else self._take_later(data)
-        if type(metas) is list and len(metas) == 1 and type(metas[0]) is int and metas[0] == end - body:
-            return op, lane, number, ack, target, args, (data[body:],)
-        if type(metas) is list and (bunch := bunched(data, metas, body, end)) is not None:
-            return op, lane, number, ack, target, args, bunch
-        return self._take_later(data)
-
     def take_reply(self, data: bytes) -> Reply | None:
-        """Take bytes as `take` does; return what they say if they are one small reply with nothing to say, a
-        yes or no, or one value.
+        """Take bytes as `receive_data` does; return what they say if they are one small reply with nothing to
+        say, a yes or no, or one value, and nothing else is here.
+
+        None says: ask `next_event`, which also tells what is wrong.
         """
         end = len(data)
         if HEADER_BYTES < end <= self._short and not self._chunk and self._parts is None:
@@ -386,10 +389,6 @@ class FrameDecoder(Assembler):
                 result, value_size = known or _open_tiny(packed)
                 if body + value_size == end:
                     return _new(Reply, (lane, number, result, (data[body:],) if value_size else (), ack))
-        self.receive_data(data)
-        return None
-
-    def _take_later(self, data: bytes) -> CallFields | None:
         self.receive_data(data)
         return None
 
