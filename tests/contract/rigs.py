@@ -365,7 +365,8 @@ class DirectThread(Thread):
 
     def abandon(self, pending: Pending) -> None:
         pending.seen = True
-        lane, call = self.lane, self.lane.unsettled[pending.number]
+        lane, call = self.lane, self.lane.find(pending.number)
+        assert call is not None
         lane.forget(pending.number)
         if lane.drop(call):
             return

@@ -161,6 +161,17 @@ class TestLiveness:
         rig.advance(TIMEOUT_S)
         assert not program.alive
 
+    def test_each_is_silent_at_its_own_time_in_whatever_order_they_were_heard(self, rig):
+        first, second, third = rig.program(), rig.program(), rig.program()
+        for program in (third, first):
+            rig.advance(TIMEOUT_S / 4)
+            program.beat()
+        for program, more_s in ((second, TIMEOUT_S / 2), (third, TIMEOUT_S / 4), (first, TIMEOUT_S / 4)):
+            rig.advance(more_s * 0.9)
+            assert program.alive
+            rig.advance(more_s * 0.1)
+            assert not program.alive
+
     def test_that_the_server_stood_counts_against_nobody(self, rig):
         silent, lost, program = rig.program(), rig.program(), rig.program()
         lane = program.thread()

@@ -165,7 +165,7 @@ class Barriers(RuleBasedStateMachine):
 
     def give_up(self, lane, data):
         call = self.latest.pop(lane, None)
-        if call is not None and call.number in lane.unsettled:
+        if call is not None and lane.find(call.number) is not None:
             answered = call.answered
             self.world.abandon(call)
             if not answered:

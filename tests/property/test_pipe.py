@@ -75,7 +75,7 @@ class Pipes(RuleBasedStateMachine):
     def give_up(self, data):
         """Abandon a call that waits, or one whose answer has not arrived."""
         lane = data.draw(st.sampled_from(self.lanes))
-        calls = list(lane.unsettled.values())
+        calls = lane.unsettled
         if not calls or lane in self.away:
             return
         call = calls[-1]

@@ -97,7 +97,7 @@ def holdings_of(lane: Lane, machines: Iterable[Machine]) -> list[Holding]:
 def _holdings(session: Session, machine: Machine) -> Iterable[Holding]:
     for number, n, idents in machine.holdings(session.id):
         lane = session.lanes.get(number)
-        call = None if lane is None else lane.unsettled.get(last_done(lane))
+        call = None if lane is None else lane.find(last_done(lane))
         done = call is not None and call.answered and call.error is None
         unseen = machine.taken_by(call) if call is not None and done else 0
         yield Holding(number, n, min(n, unseen), list(idents), machine.label)

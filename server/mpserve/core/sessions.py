@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.ended import Ended
-    from mpserve.core.timers import Timer
 
 __all__ = ["Sessions"]
 
@@ -51,8 +50,10 @@ class Sessions:
         self._fetchers: dict[str, ParkingLot] = {}
         self.ended: OrderedDict[str, Ended] = OrderedDict()
         """What is kept of sessions that may come back."""
-        self._silence: dict[str, Timer] = {}
-        """When each session was silent for too long."""
+        self._heard: dict[Session, None] = {}
+        """Those that must be heard; who was heard longest ago first."""
+        self._watches = False
+        """A timer runs for the first of them. One for each would take 300 bytes."""
         self._patient_until_s = -math.inf
         """Before that nobody is given up; see `excuse`."""
 
@@ -76,7 +77,7 @@ class Sessions:
         session = Session(session_id, info, secret, fx.now_s, fx.room)
         self._add(session)
         if info.role != "stock":
-            self._watch(fx, session)
+            self._must_be_heard(fx, session)
         return session
 
     def revive(self, fx: Effects, session: Session) -> None:
@@ -88,7 +89,7 @@ class Sessions:
         for lane in session.lanes.values():
             lane.restored = True
             self.suspend(fx, lane)
-        self._watch(fx, session)
+        self._must_be_heard(fx, session)
 
     def _add(self, session: Session) -> None:
         self._live[session.id] = session
@@ -102,9 +103,7 @@ class Sessions:
         self.supervisors.pop(session.id, None)
         self._commands.pop(session.id, None)
         self._fetchers.pop(session.id, None)
-        timer = self._silence.pop(session.id, None)
-        if timer is not None:
-            timer.cancel()
+        self._heard.pop(session, None)
 
     def keep(self, session_id: str, ended: Ended) -> None:
         """Keep what is to be known of a session that ended, should its program come back."""
@@ -138,11 +137,17 @@ class Sessions:
 
     def heard(self, fx: Effects, session: Session, speaks_for: Iterable[str] = ()) -> None:
         """Note a sign of life of `session`, and of the workers it answers for."""
-        session.heard_s = fx.now_s
+        self._note_heard(fx, session)
         for session_id in speaks_for:
             worker = self._live.get(session_id)
             if worker is not None and worker.info.supervisor == session.id:
-                worker.heard_s = fx.now_s
+                self._note_heard(fx, worker)
+
+    def _note_heard(self, fx: Effects, session: Session) -> None:
+        session.heard_s = fx.now_s
+        if session in self._heard:
+            del self._heard[session]
+            self._heard[session] = None
 
     def excuse(self, fx: Effects, stood_s: float) -> None:
         """Let it count against nobody that the server stood for so long after `now_s`, and heard nobody.
@@ -162,18 +167,31 @@ class Sessions:
         else:
             self.end(fx, session, f"it had no connection for {self.grace_s:g} s")
 
-    def _watch(self, fx: Effects, session: Session) -> None:
-        due_s = max(session.heard_s + self.timeout_s, self._patient_until_s)
-        self._silence[session.id] = fx.timers.add(due_s, self._check_silence, session)
+    def _must_be_heard(self, fx: Effects, session: Session) -> None:
+        self._heard[session] = None
+        if not self._watches:
+            self._watch(fx)
 
-    def _check_silence(self, fx: Effects, session: Session) -> None:
-        if session.ended:
-            return
-        if fx.now_s >= max(session.heard_s + self.timeout_s, self._patient_until_s):
+    def _watch(self, fx: Effects) -> None:
+        """Look again when who was heard longest ago may have been silent for too long."""
+        first = next(iter(self._heard), None)
+        self._watches = first is not None
+        if first is not None:
+            fx.timers.add(self._silent_s(first), self._check_silence)
+
+    def _silent_s(self, session: Session) -> float:
+        return max(session.heard_s + self.timeout_s, self._patient_until_s)
+
+    def _check_silence(self, fx: Effects) -> None:
+        """End all who were silent for too long."""
+        silent: list[Session] = []
+        while (first := next(iter(self._heard), None)) and fx.now_s >= self._silent_s(first):
+            del self._heard[first]
+            silent.append(first)
+        self._watch(fx)
+        for session in silent:
             self.end(fx, session, f"it was silent for {self.timeout_s:g} s")
             self.tell_supervisor(fx, session, session.over)
-        else:
-            self._watch(fx, session)
 
     def _check_suspended(self, fx: Effects, lane: Lane, since_s: float) -> None:
         if not lane.suspended or lane.lost_s != since_s or lane.session.ended:

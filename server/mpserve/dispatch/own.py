@@ -193,7 +193,7 @@ class OwnSide:
                 self._call_without_lane(lane_number, number)
                 return
         if ack == lane.settled + 1 == lane.last_number and lane.running is None and not lane.large:
-            lane.unsettled.pop(ack, None)  # as `Lane.settle` does: the one answer there was has arrived
+            lane.unsettled = ()  # as `Lane.settle` does: the one answer there was has arrived
             lane.settled = ack
         elif ack > lane.settled:
             lane.settle(ack)
@@ -204,7 +204,7 @@ class OwnSide:
             self._check_unsettled(lane)
         call = Call(BY_CODE.get(code) or get_op(code), target, args, blobs, lane, number)
         lane.last_number = number  # as `Lane.admit`
-        lane.unsettled[number] = call
+        lane.unsettled += (call,)
         self._dispatcher.submit(call)
 
     def _other_lane(self, number: int) -> Lane | None:
@@ -247,7 +247,7 @@ class OwnSide:
         lane, number = repeated.lane, repeated.number
         call = lane.find(number)
         if call is None and ((lane.restored and not repeated.op.writes) or lane.was_parked(number)):
-            lane.unsettled[number] = repeated  # of before a restart: a read, or it waited. It is done again
+            lane.admit_again(repeated)  # of before a restart: a read, or it waited. It is done again
             self._dispatcher.submit(repeated)
         elif call is None:
             raise ProtocolError(

@@ -324,7 +324,7 @@ class MemoryEngine(Engine):
             self._take_back(call)
 
     def _take_back_answers(self, lane: Lane) -> None:
-        for call in reversed(lane.unsettled.values()):
+        for call in reversed(lane.unsettled):
             if call.answered:
                 self._take_back(call)
         lane.forget_all()

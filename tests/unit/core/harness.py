@@ -142,7 +142,7 @@ class World:
     def abandon(self, call: Call) -> None:
         """Give a call up, before or after its answer, as a client does that was interrupted."""
         call.lane.running = None
-        call.lane.unsettled.pop(call.number, None)
+        call.lane.forget(call.number)
         self._take_back(call)
         self.step()
 
@@ -150,7 +150,7 @@ class World:
         """Submit a call once more that was under way when the server was restarted."""
         again = Call(call.op, call.target, call.args, call.blobs, call.lane, number=call.number)
         again.machine = self.machines[call.target]
-        call.lane.unsettled[again.number] = again
+        call.lane.admit_again(again)
         return self._run(again)
 
     def _run(self, call: Call) -> Call:
@@ -219,10 +219,10 @@ class World:
             self._take_back(call)
 
     def _undo_unsettled(self, lane: Lane) -> None:
-        for call in reversed(list(lane.unsettled.values())):
+        for call in reversed(lane.unsettled):
             if call.answered:
                 self._take_back(call)
-        lane.unsettled.clear()
+        lane.forget_all()
 
     def delete(self, machine: Machine) -> None:
         """Delete an object: who waits for it is told."""
@@ -247,7 +247,7 @@ class World:
         """
         for lane in (lane for s in self.sessions.values() for lane in s.lanes.values()):
             if lane.running is not None:
-                lane.unsettled.pop(lane.running.number)
+                lane.forget(lane.running.number)
                 lane.running = None
         old, self.machines, self.shadows = self.machines, {}, {}
         self.house, self.shadow_house = self.new_house(), self.new_house()
@@ -261,7 +261,7 @@ class World:
             self._replay(self.records, into)
         for session in self.sessions.values():
             session.held = dict.fromkeys(self.machines.values())
-            for call in (call for lane in session.lanes.values() for call in lane.unsettled.values()):
+            for call in (call for lane in session.lanes.values() for call in lane.unsettled):
                 call.machine = self.machines.get(call.target)
         self.fx = self._fresh_effects()
         self.step()

@@ -59,7 +59,7 @@ def entries_of(restorer: Restorer) -> Iterator[Entry]:
 
 def _answers(session: Session) -> Iterator[Answer]:
     for lane in session.lanes.values():
-        for call in lane.unsettled.values():
+        for call in lane.unsettled:
             yield answer_of(call)
 
 

@@ -142,7 +142,7 @@ class Restorer:
         own: dict[str, Machine] = {"": self.catalogue}
         objects = ChainMap(own, self.catalogue.objects)
         try:
-            lane.unsettled[answer.number] = call_of(answer, lane, objects, given)
+            lane.admit_again(call_of(answer, lane, objects, given))
         except _DOES_NOT_FIT as err:
             raise Damaged(f"an answer does not fit what came before it ({err!r:.100})") from None
         lane.last_number = max(lane.last_number, answer.number)
