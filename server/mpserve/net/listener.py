@@ -90,7 +90,8 @@ class Listener:
         self._held: deque[_Held] = deque()
         self._linger_s = linger_s
         self._sides: dict[str, SideFactory] = {"own": own_side, "stock": stock_side}
-        self._peers: dict[Peer, None] = {}
+        self.peers = 0
+        """Number of connections."""
         self._deadlines: OrderedDict[Peer, float] = OrderedDict()
         self._lingering: OrderedDict[Peer, float] = OrderedDict()
         self._strangers: dict[Peer, None] = {}
@@ -156,7 +157,8 @@ class Listener:
         except BaseException:
             self.gate.leave(origin)
             raise
-        self._peers[peer] = None
+        peer.counted = True
+        self.peers += 1
         oldest = self.gate.arrive(peer, origin)
         if oldest is not None:
             reason = "too many peers are authenticating; the oldest gives way (--max-unauthenticated)"
@@ -223,9 +225,10 @@ class Listener:
 
     def gone(self, peer: Peer) -> None:
         """Forget a closed peer."""
-        if peer not in self._peers:
+        if not peer.counted:
             return  # it broke before it was one
-        del self._peers[peer]
+        peer.counted = False
+        self.peers -= 1
         self.gate.gone(peer, peer.origin)
         self._deadlines.pop(peer, None)
         self._lingering.pop(peer, None)
@@ -338,19 +341,17 @@ class Listener:
 
     def say_goodbye(self, reason: str) -> None:
         """Tell every peer that the server stops, and close."""
-        for peer in list(self._peers):
+        for peer in self._all_peers():
             side = peer.side
             peer.close(wait=side is not None and side.goodbye(reason))
 
-    @property
-    def peers(self) -> int:
-        """Number of connections."""
-        return len(self._peers)
+    def _all_peers(self) -> list[Peer]:
+        return [handler for handler in self._loop.handlers() if isinstance(handler, Peer)]
 
     def close(self) -> None:
         """Close everything now."""
         self.stop_listening()
-        for peer in list(self._peers):
+        for peer in self._all_peers():
             peer.close_now()
         self._tally.close()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from mpserve.net.awake import Awake, Ready
@@ -62,7 +62,8 @@ class Loop:
         self._poller: Poller = make_poller()
         self._awake = Awake(self._poller.wait, spin_s)
         self._wait = self._awake.wait if spin_s else self._poller.wait
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: list[Handler | None] = []
+        """By descriptor."""
         self.dirty: dict[Handler, None] = {}
         """Who has something to write, in order."""
         self.laden: dict[Handler, None] = {}
@@ -82,13 +83,23 @@ class Loop:
         self._wakes_fd = self._wakes.fileno()
         self._write_bit = self._poller.write_bit
         self._poller.watch(self._wakes_fd, READ)
+        self._set_handler(self._wakes_fd, None)
 
     # -- descriptors -----------------------------------------------------------------------------
 
     def watch(self, fd: int, handler: Handler, interest: int = READ) -> None:
         """Begin to watch `fd` for its handler."""
-        self._handlers[fd] = handler
+        self._set_handler(fd, handler)
         self._poller.watch(fd, interest)
+
+    def _set_handler(self, fd: int, handler: Handler | None) -> None:
+        handlers = self._handlers
+        handlers.extend([None] * (fd + 1 - len(handlers)))
+        handlers[fd] = handler
+
+    def handlers(self) -> Iterator[Handler]:
+        """Yield all whose descriptors are watched."""
+        yield from (handler for handler in tuple(self._handlers) if handler is not None)
 
     def change(self, fd: int, interest: int) -> None:
         """Watch `fd` for something else."""
@@ -104,7 +115,8 @@ class Loop:
 
     def forget(self, fd: int, handler: Handler) -> None:
         """Stop watching; before the descriptor is closed."""
-        if self._handlers.pop(fd, None) is not None:
+        if 0 <= fd < len(self._handlers) and self._handlers[fd] is handler:
+            self._handlers[fd] = None
             self._poller.forget(fd)
             self._awake.note(fd, sleeps=False)
         self.dirty.pop(handler, None)
@@ -157,8 +169,9 @@ class Loop:
 
     def _act(self, ready: Ready) -> None:
         """Have what is ready read and written."""
+        handlers = self._handlers
         for fd, event in ready:
-            handler = self._handlers.get(fd)
+            handler = handlers[fd]
             if handler is not None:
                 try:
                     if event & self._write_bit:

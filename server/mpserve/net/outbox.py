@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["Outbox"]
 
@@ -16,6 +16,8 @@ vector."""
 VECTOR_MAX: Final = 512
 """Entries of one sendmsg; Linux and macOS take 1024."""
 
+_NONE: Final[Any] = ()
+"""A list takes 56 bytes, empty."""
 _GATHERS: Final = hasattr(socket.socket, "sendmsg")
 
 
@@ -25,13 +27,16 @@ class Outbox:
     __slots__ = ("_pieces", "size_bytes")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes | memoryview] = []  # a deque takes 600 bytes, empty
+        self._pieces: list[bytes | memoryview] = _NONE
         self.size_bytes = 0
         """All that has not been sent."""
 
     def add(self, pieces: Sequence[bytes]) -> None:
         """Append."""
-        if len(pieces) == 1:
+        if not self._pieces:
+            self._pieces = list(pieces)
+            self.size_bytes += len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        elif len(pieces) == 1:
             self._pieces.append(pieces[0])
             self.size_bytes += len(pieces[0])
         else:
@@ -53,8 +58,7 @@ class Outbox:
         if sent < self.size_bytes:
             self._cut(sent)
             return False
-        pieces.clear()
-        self.size_bytes = 0
+        self.clear()
         return True
 
     def flush(self, sock: socket.socket) -> None:
@@ -63,13 +67,11 @@ class Outbox:
         Raises:
             OSError: The connection is broken. (A full socket is not an error.)
         """
-        pieces = self._pieces
         try:
             while self.size_bytes:
                 sent = self._send(sock)
                 if sent == self.size_bytes:
-                    pieces.clear()
-                    self.size_bytes = 0
+                    self.clear()
                     return
                 self._cut(sent)
         except (BlockingIOError, InterruptedError):
@@ -77,7 +79,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._pieces.clear()
+        self._pieces = _NONE
         self.size_bytes = 0
 
     def _send(self, sock: socket.socket) -> int:

@@ -69,7 +69,6 @@ class Peer:
     __slots__ = (
         "_closed",
         "_closing",
-        "_fd",
         "_interest",
         "_is_tcp",
         "_log",
@@ -81,6 +80,7 @@ class Peer:
         "_stalls",
         "_waits",
         "_wants",
+        "counted",
         "label",
         "origin",
         "side",
@@ -91,7 +91,6 @@ class Peer:
     ) -> None:
         self._loop = loop
         self._sock = sock
-        self._fd = sock.fileno()
         self._log = log
         self._owner = owner
         self._outbox = Outbox()
@@ -110,9 +109,12 @@ class Peer:
         """What stands for all peers that count as one; see `gate`."""
         self.side: Side | None = None
         """Who gets the bytes; set by the listener, first the greeting, then the side that authenticated."""
-        loop.watch(self._fd, self)
+        self.counted = False
+        """The listener counts it."""
+        fd = sock.fileno()
+        loop.watch(fd, self)
         if self._is_tcp:
-            loop.note_sleeper(self._fd)
+            loop.note_sleeper(fd)
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -232,7 +234,7 @@ class Peer:
             side.drained()
         if interest != self._interest and not self._closed:
             self._interest = interest
-            self._loop.change(self._fd, interest)
+            self._loop.change(self._sock.fileno(), interest)
 
     def _mind_stall(self, before: int) -> None:
         left = self._outbox.size_bytes
@@ -268,7 +270,7 @@ class Peer:
             return
         if self._interest != READ:
             self._interest = READ
-            self._loop.change(self._fd, READ)
+            self._loop.change(self._sock.fileno(), READ)
         self._owner.lingers(self)
 
     def close_now(self) -> None:
@@ -276,7 +278,7 @@ class Peer:
         if self._closed:
             return
         self._closed = self._closing = True
-        self._loop.forget(self._fd, self)
+        self._loop.forget(self._sock.fileno(), self)
         self._sock.close()
         self._outbox.clear()
         self._end_side()

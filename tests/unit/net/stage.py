@@ -244,7 +244,7 @@ class Stage:
 
     @property
     def peers(self) -> list[Any]:
-        return list(self.server.listener._peers)
+        return self.server.listener._all_peers()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [fields for event, fields in self.log.lines if event == name]
