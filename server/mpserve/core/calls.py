@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Lane", "Session", "SessionInfo"]
 
-_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+_NOTHING: Final[Any] = MappingProxyType({})
 """What most sessions and lanes have of what few have: it takes no room for each."""
 
 MOST_LOCKS: Final = 20
@@ -104,7 +104,7 @@ class Session:
         self.rank = 1
         """What its lanes begin with; see `Lane.rank`."""
         self.lanes: dict[int, Lane] = {}
-        self.held: dict[Machine, None] = {}
+        self.held: dict[Machine, None] = _NOTHING
         """Objects in which it may own something; more than true is allowed, less is not."""
         self.room = room or Room()
         """Where its kept answers and its output count."""
@@ -177,6 +177,12 @@ class Session:
     def tidy(self, objects: Mapping[str, Machine]) -> None:
         """Forget what is deleted among the objects it may own something in: a program may use up millions."""
         self.held = {machine: None for machine in self.held if objects.get(machine.ident) is machine}
+
+    def may_own_in(self, machine: Machine) -> None:
+        """Note that it may own something in an object from now on."""
+        if not self.held:
+            self.held = {}
+        self.held[machine] = None
 
 
 class Lane:

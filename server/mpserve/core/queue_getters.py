@@ -169,7 +169,7 @@ class QueueGetters(QueueStream):
     def _handed(self, fx: Effects, call: Call, want: Want, runs: Sequence[Run]) -> None:
         if want.lease:
             session = call.lane.session
-            session.held[self] = None
+            session.may_own_in(self)
             session.handed_s = fx.now_s
         call.took = (want.lease, runs, self)
         self._answer(fx, call, want, runs)

@@ -94,7 +94,7 @@ class QueueWorkers(QueueTerms):
         if session.id not in self.servers:
             self.servers[session.id] = session.info.python
             self.versions = sorted(set(self.servers.values()))
-            session.held[self] = None
+            session.may_own_in(self)
 
     def barred_for(self, session: Session) -> Collection[Python]:
         """Return the Pythons whose items `session` must leave to others. O(1) when no item asks for one."""

@@ -162,7 +162,7 @@ class Barrier(Machine):
         self.change(fx, "acts", *Owner.of(last), [tuple(Owner.of(call)) for call in self.fillers])
         for call in self.fillers:
             self.fillers.repark(call, self.seated, self._timed_out)
-        last.session.held[self] = None
+        last.session.may_own_in(self)
         last.took = True
 
     def _end_round(self, fx: Effects) -> None:

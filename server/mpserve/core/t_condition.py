@@ -92,7 +92,7 @@ class Condition(Machine):
         """Take the lock, as its own `acquire`. Who does so does not wait any more: it gave that up while the
         server was away.
         """
-        call.session.held[self] = None
+        call.session.may_own_in(self)
         self.lock.acquire(fx, call, timeout_s)
         if self.waiting or self.woken:
             self._drop(fx, Owner.of(call))
@@ -114,7 +114,7 @@ class Condition(Machine):
 
     def recover(self, fx: Effects, call: Call) -> None:
         """Take the lock if it is abandoned, as its own `recover`."""
-        call.session.held[self] = None
+        call.session.may_own_in(self)
         self.lock.recover(fx, call)
 
     def undo_recover(self, fx: Effects, call: Call) -> None:
@@ -174,7 +174,7 @@ class Condition(Machine):
 
     def _begin_wait(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
         owner = Owner.of(call)
-        call.session.held[self] = None
+        call.session.may_own_in(self)
         self.change(fx, "waits", *owner, self.lock.levels)
         self.waiting[owner].call = call
         if timeout_s != 0:

@@ -170,7 +170,7 @@ class Pool(PoolKeeping):
         if call.waiter is not None:
             call.waiter.lot.forget(call)
         runs = self._lease(fx, call, ranges)
-        session.held[self] = None
+        session.may_own_in(self)
         if self.specials:
             self.note_begun(fx, runs)
         call.took = (True, runs, self)

@@ -128,7 +128,7 @@ class Process(Watched):
         return self.hosts.choose(self.label, needs_python(self.payload), self.refusals)
 
     def _begin(self, fx: Effects, owner: Session) -> None:
-        owner.held[self] = None
+        owner.may_own_in(self)
         if self.owner != owner.id:
             self.change(fx, "wanted", owner.id)
         self.find_place(fx)
@@ -144,7 +144,7 @@ class Process(Watched):
             self.hosts.wait(self)
             return
         self.change(fx, "placed", host.id)
-        host.held[self] = None
+        host.may_own_in(self)
         self._order_start(fx)
 
     def _order_start(self, fx: Effects) -> None:
@@ -205,7 +205,7 @@ class Process(Watched):
             )
         out = (self.payload,)
         self.change(fx, "taken", call.session.id, info.host, info.pid)
-        call.session.held[self] = None
+        call.session.may_own_in(self)
         fx.reply(call, self.owner, out)
         for starter in self.starters.drain():
             fx.reply(starter, list(self.place))

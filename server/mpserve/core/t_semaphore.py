@@ -153,7 +153,7 @@ class Semaphore(Machine):
 
     def _hand_to(self, fx: Effects, call: Call) -> None:
         self.change(fx, "taken", *_account(call))
-        call.session.held[self] = None
+        call.session.may_own_in(self)
         call.took = True
         fx.reply(call, True)
 

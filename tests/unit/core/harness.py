@@ -208,7 +208,7 @@ class World:
         for machine in list(session.held):
             if self.machines.get(machine.ident) is machine:
                 machine.forget_session(self.fx, session)
-        session.held.clear()
+        session.held = {}
         self.house.hall.leave(self.fx, session)
         self.registry.remove(session)
         self.step()

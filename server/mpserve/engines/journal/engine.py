@@ -277,7 +277,7 @@ class JournalEngine(MemoryEngine):
         for machine in self.catalogue.objects.values():
             for owner in machine.owners():
                 if owner in sessions:
-                    sessions[owner].held[machine] = None
+                    sessions[owner].may_own_in(machine)
         self.catalogue.revive(fx)
         self._end([session for session in sessions.values() if session.info.role == "stock"])
         self._finish_turn()
