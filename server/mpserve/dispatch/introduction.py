@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any, Final
 
 from mpserve.core.calls import SessionInfo
@@ -12,7 +13,7 @@ __all__ = ["read_info"]
 
 _ROLES: Final = frozenset({"program", "process", "worker", "supervisor"})
 _NUMBERS: Final = ("pid", "slots", "max_spawned")
-_TEXTS: Final = ("host", "version", "name", "supervisor", "queue")
+_TEXTS: Final = ("role", "host", "version", "name", "supervisor", "queue")
 
 
 def read_info(described: Any) -> SessionInfo:
@@ -36,9 +37,14 @@ def read_info(described: Any) -> SessionInfo:
     except (TypeError, ValueError, OverflowError):
         raise ProtocolError("attach", f"{', '.join(_NUMBERS)} and started_s are numbers") from None
     return SessionInfo(
-        role=described["role"],
         started_s=started_s,
-        python=(python[0], python[1]),
+        python=_version(*python),
         pools=described.get("pools") is True,
         **(numbers | texts),  # type: ignore[arg-type]  # two kinds of fields, by their names
     )
+
+
+@lru_cache(maxsize=64)
+def _version(major: int, minor: int) -> tuple[int, int]:
+    """Return the same tuple for all programs of one Python."""
+    return major, minor

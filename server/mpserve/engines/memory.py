@@ -81,7 +81,7 @@ class MemoryEngine(Engine):
                 machine = self._find(call, op)
             elif machine.ttl_s is not None:
                 machine.used_s = now_s
-            call.machine = machine
+            call.machine, call.target = machine, machine.ident  # the same text for all calls: it is kept
             args = check_args(op, call.args, len(call.blobs))
             if op.objects:
                 args = self._find_objects(op, args)
@@ -333,7 +333,7 @@ class MemoryEngine(Engine):
         for machine in list(session.held):
             if self._exists(machine):
                 self._safely(f"end of a session at {machine.label}", machine.forget_session, self.fx, session)
-        session.held.clear()
+        session.held = {}
         self.catalogue.forget_session(self.fx, session)
         self.sessions.remove(session)
 
