@@ -64,15 +64,33 @@ class MpserveError(Exception):
     """Base of all errors of mpserve."""
 
     code: ClassVar[str] = "error"
+    _fields: dict[str, Any] | None = None
+    """None: none. An error without any, and without attributes, takes half the room; servers keep some."""
 
     def __init__(self, text: str = "", **fields: Any) -> None:
-        text = printable(text, keep=_KEPT)
-        super().__init__(text)
-        self.text = text
-        self.fields = fields
+        super().__init__(printable(text, keep=_KEPT))
+        if fields:
+            self._fields = fields
+
+    @property
+    def text(self) -> str:
+        """What happened, to which object, what it means and what to do."""
+        text: str = self.args[0]
+        return text
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What else is known, by name."""
+        if self._fields is None:
+            self._fields = {}
+        return self._fields
+
+    def travels(self) -> tuple[str, str, dict[str, Any]]:
+        """Return what it is made of again elsewhere: code, text and fields."""
+        return self.code, self.text, self._fields or {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return make, (self.code, self.text, self.fields)
+        return make, self.travels()
 
 
 class Empty(MpserveError, queue.Empty):

@@ -277,7 +277,7 @@ class OwnSide:
 
     def _error(self, lane: int, number: int, error: errors.MpserveError, ack: int = 0) -> None:
         try:
-            pieces = frames.encode_error(lane, number, error.code, error.text, error.fields, ack)
+            pieces = frames.encode_error(lane, number, *error.travels(), ack)
         except CannotSend:
             pieces = frames.encode_error(lane, number, error.code, error.text, {}, ack)
         self._transport.send(pieces)

@@ -38,7 +38,7 @@ def answer_of(call: Call, before: Record | None = None) -> Answer:
     ident = "" if call.machine is None else call.machine.ident
     about = (lane.session.id, lane.number, call.number, lane.settled, call.op.code, ident)
     if error is not None:
-        return Answer(*about, None, None, None, (error.code, error.text, error.fields))
+        return Answer(*about, None, None, None, error.travels())
     took: Any = call.took
     source = ident
     if took is not None and call.op.undo == _FROM_QUEUE:
