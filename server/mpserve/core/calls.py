@@ -286,7 +286,7 @@ class Lane:
 
     def forget(self, number: int) -> None:
         """Forget a call that was abandoned."""
-        self.unsettled = tuple(call for call in self.unsettled if call.number != number)
+        self.unsettled = self._without(number)
         self._forget_large(number)
 
     def forget_all(self) -> None:
@@ -294,6 +294,17 @@ class Lane:
         self.unsettled = ()
         for number in list(self.large or ()):
             self._forget_large(number)
+
+    def note_nothing(self, call: Call) -> None:
+        """Forget a call whose answer says nothing, and which nobody can take back: its number says as much.
+
+        After a restart a missing number may be that of a read.
+        """
+        if not (call.op.undo or self.restored):
+            self.unsettled = () if self.unsettled == (call,) else self._without(call.number)
+
+    def _without(self, number: int) -> tuple[Call, ...]:
+        return tuple(call for call in self.unsettled if call.number != number)
 
     def note_large(self, number: int, size_bytes: int) -> None:
         """Count a large answer against its session, until it is acknowledged."""

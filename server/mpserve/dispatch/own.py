@@ -249,6 +249,8 @@ class OwnSide:
         if call is None and ((lane.restored and not repeated.op.writes) or lane.was_parked(number)):
             lane.admit_again(repeated)  # of before a restart: a read, or it waited. It is done again
             self._dispatcher.submit(repeated)
+        elif call is None and number > lane.settled and not lane.restored:
+            self.answer(repeated)  # as before: see `Lane.note_nothing`
         elif call is None:
             raise ProtocolError(
                 "number", f"call {number} of lane {lane.number} was acknowledged or abandoned"
@@ -271,7 +273,9 @@ class OwnSide:
             self._dispatcher.refuse_answer(call, error)
             self._error(lane.number, number, error, ack)
             return
-        if len(pieces) > 1 or len(pieces[0]) >= LARGE_BYTES:
+        if call.result is None and not call.out:
+            lane.note_nothing(call)
+        elif len(pieces) > 1 or len(pieces[0]) >= LARGE_BYTES:
             lane.note_large(number, sum(map(len, pieces)))
         self._transport.send(pieces)
 
