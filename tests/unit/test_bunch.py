@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, joined, message_bytes, odd_ones, total_bytes
 from mpshared.values import Value
 from mpshared.wire.errors import ProtocolError
-from mpshared.wire.own.frames import Call, FrameDecoder, Reply, Type, encode_call, encode_reply
+from mpshared.wire.own.frames import Call, FrameDecoder, Reply, Type, encode_call, encode_reply, open_call
 from mpshared.wire.own.pack import pack
 
 VALUES = st.lists(st.binary(max_size=3))
@@ -91,7 +91,7 @@ class TestOnTheWire:
     def test_a_call_with_them_has_a_short_way(self):
         values = [b"%d" % number for number in range(BUNCH_LEAST)]
         [data] = encode_call(1, 2, 3, 0, "q", [None], values)
-        call = FrameDecoder(1 << 20).take(data)
+        call = open_call(data, 1 << 20)
         assert call is not None
         assert type(call[-1]) is Bunch
         assert call == (1, 2, 3, 0, "q", [None], values)
@@ -101,7 +101,9 @@ class TestOnTheWire:
         head = pack(["q", [], sizes])
         header = struct.pack("!IBBHIQQI", len(head) + 16, Type.CALL, 0, 1, 2, 3, 0, len(head))
         decoder = FrameDecoder(1 << 20)
-        assert decoder.take(header + head + b"x" * 16) is None
+        data = header + head + b"x" * 16
+        assert open_call(data, 1 << 20) is None
+        decoder.receive_data(data)
         with pytest.raises(ProtocolError, match="metas"):
             decoder.next_event()
 

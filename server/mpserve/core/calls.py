@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from mpshared.ops import Op, Role
     from mpshared.values import Blob
 
-__all__ = ["Call", "Lane", "Session", "SessionInfo"]
+__all__ = ["NO_CALLS", "Call", "Lane", "Session", "SessionInfo"]
 
 _NOTHING: Final[Any] = MappingProxyType({})
 """What most sessions and lanes have of what few have: it takes no room for each."""
+
+NO_CALLS: Final[Any] = ()
+"""Instead of an empty list, which takes 56 bytes."""
 
 MOST_LOCKS: Final = 20
 """How many a death report names."""
@@ -230,9 +233,9 @@ class Lane:
         """Calls behind the one that is under way, in order."""
         self.reply_to: Any = None
         """The connection that answers go to; belongs to the dispatcher, the core never reads it."""
-        self.unsettled: tuple[Call, ...] = ()
-        """Accepted calls whose answers the client has not acknowledged, in the order of their numbers: few, and
-        mostly none or one, for which a dict takes 220 bytes."""
+        self.unsettled: list[Call] = NO_CALLS
+        """Accepted calls whose answers the client has not acknowledged, by their numbers: mostly none or one,
+        for which a dict takes 220 bytes. See `note_nothing`."""
         self.large: dict[int, int] | None = None
         """Size of those answers among them that are large (`note_large`)."""
 
@@ -242,12 +245,14 @@ class Lane:
     def admit(self, call: Call) -> None:
         """Accept the next call of the lane; the caller has looked for a repeated number first (`find`)."""
         self.last_number = call.number
-        self.unsettled += (call,)
+        if self.unsettled:
+            self.unsettled.append(call)
+        else:
+            self.unsettled = [call]
 
     def admit_again(self, call: Call) -> None:
         """Accept a call of before a restart, whatever its number; instead of the one of that number."""
-        others = [other for other in self.unsettled if other.number != call.number]
-        self.unsettled = tuple(sorted((*others, call), key=lambda call: call.number))
+        self.unsettled = sorted((*self._without(call.number), call), key=lambda call: call.number)
 
     def find(self, number: int) -> Call | None:
         """Return the accepted call of that number while its answer is kept."""
@@ -281,7 +286,8 @@ class Lane:
             settled += 1
             if self.large:
                 self._forget_large(call.number)
-        self.unsettled = self.unsettled[settled:]
+        if settled:
+            self.unsettled = self.unsettled[settled:] or NO_CALLS
         self.settled = max(self.settled, ack)
 
     def forget(self, number: int) -> None:
@@ -291,20 +297,23 @@ class Lane:
 
     def forget_all(self) -> None:
         """Forget all calls: the lane is at its end."""
-        self.unsettled = ()
+        self.unsettled = NO_CALLS
         for number in list(self.large or ()):
             self._forget_large(number)
 
     def note_nothing(self, call: Call) -> None:
-        """Forget a call whose answer says nothing, and which nobody can take back: its number says as much.
-
-        After a restart a missing number may be that of a read.
+        """Forget the last call if its answer says nothing, and nobody can take it back: that it had a number,
+        and is not kept, says as much. After a restart a missing number may be that of a read.
         """
-        if not (call.op.undo or self.restored):
-            self.unsettled = () if self.unsettled == (call,) else self._without(call.number)
+        unsettled = self.unsettled
+        if unsettled and unsettled[-1] is call and not (call.op.undo or self.restored):
+            if len(unsettled) > 1:
+                unsettled.pop()
+            else:
+                self.unsettled = NO_CALLS
 
-    def _without(self, number: int) -> tuple[Call, ...]:
-        return tuple(call for call in self.unsettled if call.number != number)
+    def _without(self, number: int) -> list[Call]:
+        return [call for call in self.unsettled if call.number != number] or NO_CALLS
 
     def note_large(self, number: int, size_bytes: int) -> None:
         """Count a large answer against its session, until it is acknowledged."""
@@ -323,7 +332,7 @@ class Lane:
     def settle_all(self) -> None:
         """Forget all answers: they have arrived. For a lane whose calls come strictly one after the other."""
         if self.running is None:
-            self.unsettled = ()
+            self.unsettled = NO_CALLS
             self.settled = self.last_number
 
     def finish(self, call: Call) -> Call | None:

@@ -250,7 +250,8 @@ class Mutex(Machine):
         lane = call.lane
         session = lane.session
         self.change(fx, "held", session.id, lane.number, levels)
-        session.may_own_in(self)
+        if self not in session.held:
+            session.may_own_in(self)
 
     def _pass_on(self, fx: Effects) -> None:
         heir = self.acquirers.first()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.core.calls import Call, Lane, Session
+from mpserve.core.calls import NO_CALLS, Call, Lane, Session
 from mpserve.dispatch import admission
 from mpserve.dispatch.introduction import read_info
 from mpserve.dispatch.roles import needs
@@ -31,7 +31,7 @@ from mpshared.wire.own import frames
 from mpshared.wire.own.frames import CallFields, Control, FrameDecoder, Type, open_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mpserve.dispatch.dispatcher import Dispatcher
     from mpserve.dispatch.transport import Transport
@@ -90,30 +90,35 @@ class OwnSide:
         """Act on every whole frame; return how many bytes to read next, for large ones."""
         if self._over:
             return 0
-        decoder = self._decoder
-        if decoder is None:
-            max_message = self._dispatcher.limits.max_message
+        decoder, max_message = self._decoder, self._dispatcher.limits.max_message
+        if decoder is None or decoder.idle:
             taken = open_call(data, max_message)
             if taken is not None:
+                self._decoder = None
                 try:
                     self._call(taken)
                 except (ProtocolError, errors.MpserveError) as err:
                     self._refuse(err)
                 return 0
+        if decoder is None:
             decoder = self._decoder = FrameDecoder(max_message, bounded=True)
         decoder.receive_data(data)
         return self._go_on(decoder)
 
     def _go_on(self, decoder: FrameDecoder) -> int:
+        acted = 0
         try:
-            self._act_on_all(decoder)
+            for event in self._events(decoder):
+                self._act(event)
+                acted += 1
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
-        if decoder.idle and not decoder.wants:
-            self._decoder = None
+        if acted == 1 and decoder.idle and not decoder.wants:
+            self._decoder = None  # who sends several at once, or large ones, will do so again
         return decoder.wants
 
-    def _act_on_all(self, decoder: FrameDecoder) -> None:
+    def _events(self, decoder: FrameDecoder) -> Iterator[frames.Event]:
+        """Yield what came, unless the peer has much to read."""
         self.attentive = False
         while not self._over:
             if self._transport.full:
@@ -122,7 +127,7 @@ class OwnSide:
             event = decoder.next_event()
             if event is None:
                 return
-            self._act(event)
+            yield event
 
     def _act(self, event: frames.Event) -> None:
         if type(event) is frames.Call:
@@ -193,18 +198,20 @@ class OwnSide:
                 self._call_without_lane(lane_number, number)
                 return
         if ack == lane.settled + 1 == lane.last_number and lane.running is None and not lane.large:
-            lane.unsettled = ()  # as `Lane.settle` does: the one answer there was has arrived
+            lane.unsettled = NO_CALLS  # as `Lane.settle` does: the one answer there was has arrived
             lane.settled = ack
         elif ack > lane.settled:
             lane.settle(ack)
         if number != lane.last_number + 1:
             self._call_out_of_order(Call(get_op(code), target, args, blobs, lane, number))
             return
+        call = Call(BY_CODE.get(code) or get_op(code), target, args, blobs, lane, number)
         if lane.unsettled:
             self._check_unsettled(lane)
-        call = Call(BY_CODE.get(code) or get_op(code), target, args, blobs, lane, number)
-        lane.last_number = number  # as `Lane.admit`
-        lane.unsettled += (call,)
+            lane.unsettled.append(call)  # as `Lane.admit`
+        else:
+            lane.unsettled = [call]
+        lane.last_number = number
         self._dispatcher.submit(call)
 
     def _other_lane(self, number: int) -> Lane | None:

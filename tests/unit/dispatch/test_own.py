@@ -244,6 +244,16 @@ class TestNumbers:
         assert wire.answers[1].blobs == (A,)
         assert wire.answers[2].result == 2
 
+    def test_what_was_answered_with_nothing_is_not_kept_and_not_done_again(self, rig, program, thread):
+        queue = rig.open(thread, "queue")
+        for _ in range(2):
+            thread.wire.say(call(thread.number, 2, "queue.put_many", queue, None, ack=1, blobs=[A]))
+        assert numbers(thread.wire) == [1, 2, 2]
+        assert not rig.inner.find_session(program.id).lanes[thread.number].unsettled
+        thread.wire.say(call(thread.number, 3, "queue.qsize", queue, ack=2))
+        thread.wire.carry()
+        assert thread.wire.answers[-1].result == 1
+
     def test_at_most_64_without_an_acknowledgement(self, rig, thread):
         for number in range(1, 65):
             thread.wire.say(call(thread.number, number, "cluster.count"))

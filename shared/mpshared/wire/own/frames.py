@@ -306,10 +306,10 @@ def _gather(parts: Iterable[bytes]) -> list[bytes]:
 
 
 def open_call(data: bytes, max_message: int) -> CallFields | None:
-    """Return what `data` says if it is one whole small call, or one of many small values; None: ask a decoder.
+    """Return what `data` says if it is one whole small call, maybe of many small values; None: ask a decoder.
 
-    Nearly every read is one small frame, and this is its short way: in one function, as each more costs a call a
-    few percent, and without a decoder, which a connection needs only while a frame of it is partly here.
+    Nearly every read is one small frame, and this is its short way: in one function, as each more costs a
+    call a few percent, and without a decoder, which a connection needs only while a frame is partly here.
 
     Cost: about 1 µs.
     """
