@@ -110,6 +110,19 @@ def test_what_comes_in_other_parts_is_the_same(most):
         assert (got.data if type(got) is Pieces else got) == value
 
 
+@pytest.mark.parametrize("value", [{"name": "x" * 15_000, "data": LONG}, LONG], ids=["late", "early"])
+def test_who_reads_more_than_is_asked_for_is_not_asked_for_what_is_not_there(value):
+    data = b"".join(reply(dumped(value)))
+    decoder = ReplyDecoder(1 << 30, 1 << 30)
+    for begin, end in ((0, 200), (200, len(data) - 1000)):
+        decoder.receive_data(data[begin:end])
+        assert decoder.next_event() is None
+    assert decoder.wants <= 1000
+    decoder.receive_data(data[-1000:])
+    event: Any = decoder.next_event()
+    assert [*event.blobs] == [dumped(value)]
+
+
 def test_the_first_read_brings_what_is_before_the_long_bytes():
     stream = Stream(reply(dumped(LONG)), reply(dumped(LONG)))
     stream.next_event()

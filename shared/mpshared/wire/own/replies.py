@@ -98,13 +98,14 @@ class ReplyDecoder(FrameDecoder):
                 self._missing
             )  # what follows the long bytes, or what a signal kept from coming with them
         elif self._before_long:
-            self._look(parts[0] if parts else b"")
+            self._look(parts)
         return rest
 
-    def _look(self, begin: bytes | bytearray) -> None:
+    def _look(self, parts: list[bytes | bytearray]) -> None:
         """Look whether the long bytes come next; ask for these, or for as much as has to be known."""
+        begin = parts[0] if parts else b""
         here = len(begin)
-        if here >= PART_BYTES:  # not as it was asked for
+        if len(parts) > 1 or here >= PART_BYTES:  # not as it was asked for
             self._before_long = 0
             return
         self._before_long = before = before_long(begin)
