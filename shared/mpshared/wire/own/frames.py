@@ -49,6 +49,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from mpshared.values import VALUES_MOST, Blob
 from mpshared.wire.assembler import LARGE_BYTES, Assembler
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
+from mpshared.wire.own.bodies import is_event, is_output
 from mpshared.wire.own.metas import bunched, cut, describe, lie
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
@@ -174,7 +175,8 @@ _BODIES: Final[dict[int, tuple[Type, type]]] = {
     Type.GOODBYE: (Type.GOODBYE, str),
     Type.OUTPUT: (Type.OUTPUT, list),
 }
-_STREAMS: Final = frozenset({1, 2})
+_SHAPES: Final[dict[Type, Callable[[Any], bool]]] = {Type.EVENT: is_event, Type.OUTPUT: is_output}
+"""What is in the body of a list, where that is fixed."""
 _NIL: Final = pack(None)
 _SHORT_BYTES: Final = 1 << 15
 _SHORT_MOST: Final = HEADER_BYTES + _SHORT_BYTES
@@ -478,24 +480,6 @@ def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     if type(body) is not expected or (name in _SHAPES and not _SHAPES[name](body)):
         raise lie("head", f"not the body of {name.name}: {shown(body)}")
     return _new(Control, (name, lane, number, ack, body))
-
-
-def _is_event(body: Any) -> bool:
-    return isinstance(body, list) and [*map(type, body)] == [str, dict]
-
-
-def _is_output(body: Any) -> bool:
-    if len(body) != 2 or type(body[1]) is not list:
-        return False
-    return (type(body[0]) is str or (type(body[0]) is int and body[0] >= 0)) and all(map(_is_entry, body[1]))
-
-
-def _is_entry(entry: Any) -> bool:
-    return type(entry) is list and [*map(type, entry)] == [int, bytes] and entry[0] in _STREAMS
-
-
-_SHAPES: Final[dict[Type, Callable[[Any], bool]]] = {Type.EVENT: _is_event, Type.OUTPUT: _is_output}
-"""What is in the body of a list, where that is fixed."""
 
 
 def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
