@@ -301,6 +301,18 @@ class TestHandOver:
         assert waiting.value is True
         assert len(rig.hand_overs) == 0
 
+    def test_is_told_where_another_lock_goes_to_its_last_one_in_the_same_turn(self, rig, kind):
+        program, following, last = rig.program(), rig.thread(), rig.thread()
+        holder = program.thread()
+        wanted, other = rig.open(holder, kind), rig.open(holder, kind)
+        for ident in (wanted, other):
+            holder.ask(f"{kind}.acquire", ident, None)
+        for thread, ident in ((following, wanted), (last, wanted), (rig.thread(), other)):
+            thread.call(f"{kind}.acquire", ident, None)
+        rig.settle()
+        program.goodbye()
+        assert len(rig.hand_overs) == 1
+
     def test_is_told_where_a_wait_gives_up_the_lock(self, rig):
         holder, following, last = rig.thread(), rig.thread(), rig.thread()
         ident = rig.open(holder, "condition")

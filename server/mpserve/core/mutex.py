@@ -257,7 +257,7 @@ class Mutex(Machine):
         heir = self.acquirers.first()
         if heir is not None:
             self._hand_to(fx, heir)
-            fx.handed_over = bool(self.acquirers.line)
+            fx.handed_over = fx.handed_over or bool(self.acquirers.line)
         elif self.holder is not None:
             self.change(fx, "freed")
 
