@@ -6,7 +6,8 @@
                --GOODBYE-> the session ends at once
 
 RULES
-* A repeated number is answered again from what is kept (`Lane.unsettled`), never applied again.
+* A repeated number is answered again from what is kept (`Lane.unsettled`), or, if nothing is, with nothing
+  (`Lane.note_nothing`); it is never applied again.
 * A client that breaks a rule is told so once, in an ERROR of lane 0 and number 0, and the connection is
   closed.
 * A lane joins a session only by the key of the role that began it. Who may only observe is a program: no
