@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import sys
 
+from mpshared.entry import enter
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and exit."""
-    try:
-        from mpshared.command import guard
-
-        code = guard("mpserve", _command)
-    except KeyboardInterrupt:  # before the guard stands, or behind it
-        code = 1
-    sys.exit(code)
+    enter("mpserve", _command)
 
 
 def _command() -> int:
