@@ -33,15 +33,11 @@ class Outbox:
 
     def add(self, pieces: Sequence[bytes]) -> None:
         """Append."""
-        if not self._pieces:
-            self._pieces = list(pieces)
-            self.size_bytes += len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
-        elif len(pieces) == 1:
-            self._pieces.append(pieces[0])
-            self.size_bytes += len(pieces[0])
-        else:
+        if self._pieces:
             self._pieces.extend(pieces)
-            self.size_bytes += sum(map(len, pieces))
+        else:
+            self._pieces = list(pieces)
+        self.size_bytes += len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
 
     def sent_at_once(self, sock: socket.socket) -> bool:
         """Send the one small piece that is here, as nearly always; tell whether nothing is left.
