@@ -93,10 +93,8 @@ class ReplyDecoder(FrameDecoder):
 
     def _gather(self, parts: list[bytes | bytearray], data: bytes) -> bytes:
         rest = super()._gather(parts, data)
-        if self._long:
-            self.wants = (
-                self._missing
-            )  # what follows the long bytes, or what a signal kept from coming with them
+        if self._long:  # what follows the long bytes, or what a signal kept from coming with them
+            self.wants = self._missing
         elif self._before_long:
             self._look(parts)
         return rest
