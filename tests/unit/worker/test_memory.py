@@ -22,13 +22,13 @@ def root(tmp_path):
 
 
 def test_version_2(root, tmp_path):
-    root("proc/self/cgroup", "0::/user/work\n")
-    root("sys/fs/cgroup/user/work/memory.max", "max\n")
+    root("proc/self/cgroup", "0::/user/jobs\n")
+    root("sys/fs/cgroup/user/jobs/memory.max", "max\n")
     root("sys/fs/cgroup/user/memory.max", "1000\n")
-    root("sys/fs/cgroup/user/work/memory.events", "low 0\noom 3\noom_kill 2\n")
+    root("sys/fs/cgroup/user/jobs/memory.events", "low 0\noom 3\noom_kill 2\n")
     memory = Memory(tmp_path)
     assert memory.evidence() == {"memory_limit_bytes": 1000, "oom_kills": 0}
-    root("sys/fs/cgroup/user/work/memory.events", "low 0\noom 3\noom_kill 3\n")
+    root("sys/fs/cgroup/user/jobs/memory.events", "low 0\noom 3\noom_kill 3\n")
     assert memory.evidence()["oom_kills"] == 1
     assert memory.evidence()["oom_kills"] == 0
 
