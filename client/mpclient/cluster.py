@@ -7,12 +7,13 @@ import sys
 import time
 from builtins import dict as _dict
 from builtins import list as _list
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.factories import Factories
 from mpclient.objects.base import is_spawning
+from mpclient.objects.readers import as_bool, plain
 from mpclient.offers import Offers
 from mpclient.pickling import ProxyBase
 from mpclient.session import Describes, Session
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mpshared.keys import Key
     from mpshared.tls import ClientTls
 
-__all__ = ["Cluster", "connect", "make_cluster", "read_key", "read_place", "read_tls"]
+__all__ = ["Cluster", "ClusterBase", "connect", "make_cluster", "read_key", "read_place", "read_tls"]
 
 _DELETE: Final = BY_NAME["cluster.delete"]
 _LIST: Final = BY_NAME["cluster.list_objects"]
@@ -178,27 +179,20 @@ def read_tls(
     return find_client_tls(place, cert, key, ca)
 
 
-class Cluster(Factories, Offers, ProxyBase):
-    """One server, its workers, and the shared objects on it. Safe in threads; usable in forked children.
+class ClusterBase(ProxyBase):
+    """What a cluster is, whoever drives its calls: threads, or asyncio (`mpclient.aio.cluster`)."""
 
-    Make it with `connect`. Closing it (also by `with`) says goodbye; what this program held is free then.
-    """
-
-    def __init__(self, session: Session, *, owns: LocalCluster | None = None, borrowed: bool = False) -> None:
-        self.session = session
-        """This process's session with the server."""
-        self._owns = owns
-        self._borrowed = borrowed
+    session: Any
 
     def __repr__(self) -> str:
-        return f"<Cluster at {self.session.address}>"
+        return f"<Cluster at {self.address}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy elsewhere is the receiver's own connection: what travels is only where the server is.
-        address = self.session.advertise or str(self.session.address)
+        session = self.session
         if is_spawning():
-            return _cluster_with_key, (str(self.session.address), self.session.key, self.session.tls)
-        return _cluster_at, (address,)
+            return _cluster_with_key, (str(session.address), session.key, session.tls)
+        return _cluster_at, (session.advertise or str(session.address),)
 
     def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
         if self.session is not session and self.session.server_id != session.server_id:
@@ -209,6 +203,19 @@ class Cluster(Factories, Offers, ProxyBase):
     def address(self) -> str:
         """Where the server is, as one types it."""
         return str(self.session.address)
+
+
+class Cluster(Factories, Offers, ClusterBase):
+    """One server, its workers, and the shared objects on it. Safe in threads; usable in forked children.
+
+    Make it with `connect`. Closing it (also by `with`) says goodbye; what this program held is free then.
+    """
+
+    def __init__(self, session: Session, *, owns: LocalCluster | None = None, borrowed: bool = False) -> None:
+        self.session = session
+        """This process's session with the server."""
+        self._owns = owns
+        self._borrowed = borrowed
 
     def close(self) -> None:
         """Say goodbye; what this program held is free. An embedded server and its workers end.
@@ -250,15 +257,15 @@ class Cluster(Factories, Offers, ProxyBase):
         Raises:
             Conflict: Several kinds have an object of that name, and `kind` ("queue", "dict", …) is not given.
         """
-        return bool(self.session.call(_DELETE, "", [name, kind]).result)
+        return self.session.call(_DELETE, "", [name, kind], (), as_bool)  # type: ignore[no-any-return]
 
     def objects(self) -> _list[_dict[str, Any]]:
         """Return a description of each named object: its name, kind and settings."""
-        return _list(self.session.call(_LIST, "", []).result)
+        return self.session.call(_LIST, "", [], (), plain)  # type: ignore[no-any-return]
 
     def status(self) -> _dict[str, Any]:
         """Return what `mpserve status` shows: sessions and objects, as plain data."""
-        return _dict(self.session.call(_STATUS, "", []).result)
+        return self.session.call(_STATUS, "", [], (), plain)  # type: ignore[no-any-return]
 
     # -- work ------------------------------------------------------------------------------------
 
@@ -354,11 +361,12 @@ class Cluster(Factories, Offers, ProxyBase):
         Raises:
             NoWorkers: None came within ``MPSERVE_WORKER_WAIT`` (10 s).
         """
-        from mpshared.settings import WORKER_WAIT  # noqa: PLC0415 - see `connect`
+        from mpclient.pooling.vigil import slots_of  # noqa: PLC0415 - not every program asks
+        from mpshared.settings import WORKER_WAIT  # noqa: PLC0415
 
         wait_s = WORKER_WAIT.read()
         deadline_s = time.monotonic() + wait_s
-        while not (slots := _slots(self.status())):
+        while not (slots := slots_of(self.session)):
             if time.monotonic() >= deadline_s:
                 raise NoWorkers(
                     f"no worker came to {self.address} within {wait_s:g} s, so nothing can run; start one: "
@@ -366,10 +374,6 @@ class Cluster(Factories, Offers, ProxyBase):
                 )
             self.session.pause(0.1)
         return slots
-
-
-def _slots(status: Mapping[str, Any]) -> int:
-    return sum(session["slots"] for session in status["sessions"] if session["role"] == "supervisor")
 
 
 def _cluster_at(address: str) -> Cluster:

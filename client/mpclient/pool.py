@@ -32,7 +32,7 @@ from mpclient.pooling.results import (
     Stream,
     chained,
 )
-from mpshared.ops import BY_NAME
+from mpclient.pooling.vigil import slots_of
 from mpshared.terms import Terms
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ CLOSE: Final = "CLOSE"
 TERMINATE: Final = "TERMINATE"
 
 _NO_KWARGS: Final[dict[str, Any]] = {}
-_STATUS: Final = BY_NAME["cluster.status"]
 _INTERRUPTED: Final = "the call that waited for this was interrupted"
 _SLOTS_S: Final = 1.0
 """How long the number of the workers' slots is taken for granted."""
@@ -389,12 +388,6 @@ def open_jobs(
         jobs.terminate()
         raise
     return jobs
-
-
-def slots_of(session: Session) -> int:
-    """Return how many jobs the connected workers can run at once."""
-    sessions = session.call(_STATUS, "", []).result["sessions"]
-    return sum(one["slots"] for one in sessions if one["role"] == "supervisor")
 
 
 def window_of(buffersize: int | None, chunksize: int) -> int:

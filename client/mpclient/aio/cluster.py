@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from builtins import dict as _dict
-from builtins import list as _list
 from builtins import set as _set
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, cast
 
 from mpclient.aio import containers, locks, numbers, pipes, queues
-from mpclient.aio.base import Method
+from mpclient.aio.base import Method, awaited
 from mpclient.aio.kinds import find_class
 from mpclient.aio.session import Session
 from mpclient.aio.threads import in_thread
 from mpclient.cluster import Cluster as BlockingCluster
-from mpclient.cluster import read_key, read_place, read_tls
+from mpclient.cluster import ClusterBase, read_key, read_place, read_tls
 from mpclient.default import find_existing
 from mpclient.factories import Factories, Opening, given_of, lock_name
 from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_value import first_value, typecode_of
-from mpclient.pickling import ProxyBase
 from mpclient.session import Session as BlockingSession
 from mpclient.terms import Describes
 from mpshared.errors import NotSupported
-from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     import os
@@ -34,16 +31,11 @@ if TYPE_CHECKING:
     from mpclient.executor import Executor
     from mpclient.factories import Deadlock, OwnerDeath
     from mpclient.local import LocalCluster
-    from mpclient.terms import SessionBase
     from mpshared.address import Address
     from mpshared.keys import Key
     from mpshared.tls import ClientTls
 
 __all__ = ["Cluster", "Connecting", "connect"]
-
-_DELETE: Final = BY_NAME["cluster.delete"]
-_LIST: Final = BY_NAME["cluster.list_objects"]
-_STATUS: Final = BY_NAME["cluster.status"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +47,7 @@ def _opened(method: Callable[Concatenate[Any, P], Any], kind: type[T]) -> Method
     return cast("Any", method)  # type: ignore[no-any-return]
 
 
-class Cluster(Opening, ProxyBase):
+class Cluster(Opening, ClusterBase):
     """One server, its workers, and the shared objects on it, for tasks of one event loop.
 
     Make it with `connect`. Closing it (also by ``async with``) says goodbye: what this program held is free.
@@ -70,24 +62,7 @@ class Cluster(Opening, ProxyBase):
         self._work_beginning = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Cluster at {self.session.address}, asyncio>"
-
-    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
-        if self.session is not session and self.session.server_id != session.server_id:
-            return None
-        from mpclient.cluster import _cluster_at  # noqa: PLC0415 - most clusters are in no value
-
-        return (_cluster_at, ("",)), ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from mpclient.cluster import _cluster_at  # noqa: PLC0415 - as above
-
-        return _cluster_at, (self.session.advertise or str(self.session.address),)
-
-    @property
-    def address(self) -> str:
-        """Where the server is, as one types it."""
-        return str(self.session.address)
+        return f"<Cluster at {self.address}, asyncio>"
 
     async def close(self) -> None:
         """Say goodbye; what this program held is free. An embedded server and its workers end.
@@ -114,17 +89,9 @@ class Cluster(Opening, ProxyBase):
 
     # -- the cluster -----------------------------------------------------------------------------
 
-    async def delete(self, name: str, kind: str | None = None) -> bool:
-        """Delete the object of that name; return whether there was one; see `mpclient.Cluster.delete`."""
-        return bool((await self.session.call(_DELETE, "", [name, kind])).result)
-
-    async def objects(self) -> _list[_dict[str, Any]]:
-        """Return a description of each named object: its name, kind and settings."""
-        return _list((await self.session.call(_LIST, "", [])).result)
-
-    async def status(self) -> _dict[str, Any]:
-        """Return what `mpserve status` shows: sessions and objects, as plain data."""
-        return _dict((await self.session.call(_STATUS, "", [])).result)
+    delete = awaited(BlockingCluster.delete)
+    objects = awaited(BlockingCluster.objects)
+    status = awaited(BlockingCluster.status)
 
     # -- work ------------------------------------------------------------------------------------
 

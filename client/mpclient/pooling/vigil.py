@@ -18,13 +18,19 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from mpclient.session import Session
 
-__all__ = ["Vigil"]
+__all__ = ["Vigil", "slots_of"]
 
 _STATUS: Final = BY_NAME["cluster.status"]
 _FIRST_S: Final = 3.0
 _MOST_S: Final = 60.0
 _told: weakref.WeakSet[Session] = weakref.WeakSet()
 """Sessions whose user knows that there is no worker."""
+
+
+def slots_of(session: Session) -> int:
+    """Return how many jobs the connected workers can run at once."""
+    sessions = session.call(_STATUS, "", []).result["sessions"]
+    return sum(one["slots"] for one in sessions if one["role"] == "supervisor")
 
 
 class Vigil:
@@ -51,8 +57,7 @@ class Vigil:
             return
         self._pause_s = min(_MOST_S, self._pause_s * 2)
         with suppress(MpserveError):  # the pool hears of it itself
-            sessions = self._session.call(_STATUS, "", []).result["sessions"]
-            if any(session["role"] == "supervisor" and session["slots"] for session in sessions):
+            if slots_of(self._session):
                 _told.discard(self._session)
             elif self._session not in _told:
                 _told.add(self._session)
