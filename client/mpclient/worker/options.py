@@ -54,18 +54,13 @@ class Options:
             serves_queue: Whether it runs recipe jobs, too; else those of pools only.
         """
         return {
-            "address": str(self.address),
-            "key": self.key.secret,
-            "key_file": None if self.key.file is None else str(self.key.file.absolute()),
-            "tls": None if self.tls is None else list(self.tls.files),
+            **self.for_spawned(),
             "worker": worker,
             "supervisor": supervisor,
             "queue": self.queue if serves_queue else None,
             "results": self.results if serves_queue else None,
             "max_tasks": self.max_tasks,
             "max_memory_bytes": self.max_memory_bytes,
-            "pythonpath": list(self.pythonpath),
-            "files": self.files,
         }
 
     def for_spawned(self) -> dict[str, Any]:
