@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -369,9 +369,7 @@ class _Server:
             raise ValueError(msg)
         self.registry = registry
         where = Address.tcp("127.0.0.1", 0) if address is None else Address.from_sockaddr(address)
-        options = replace(
-            Options(where), allow_shutdown=True
-        )  # a manager's own process is stopped through its socket
+        options = Options(where, allow_shutdown=True)  # a manager's own process is stopped through its socket
         log = make_logger("mpserve", level="warning")
         self._server = Server(options, bytes(authkey), log, from_registry(registry))
         self.address = self._server.listen().sockaddr
