@@ -12,7 +12,7 @@ from mpshared.address import DEFAULT_PORT, Address
 from mpshared.errors import MpserveError
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import KeyProblem, find_key
-from mpshared.settings import Setting
+from mpshared.setting import Setting, setting
 from mpshared.text import printable
 from mpshared.units import parse_duration
 from mpshared.wire.errors import (
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "TIMEOUT", "TlsGiven", "Unanswered", "ask", "ping"]
 
-TIMEOUT: Final[Setting[float]] = Setting(
+TIMEOUT: Final[Setting[float]] = setting(
     name="timeout",
     users=(),
-    option="--timeout",
     env="",
     metavar="DURATION",
     parse=parse_duration,

@@ -18,7 +18,8 @@ from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, make_key, read_key_file
 from mpshared.limits import CONNECTIONS_MAX
-from mpshared.settings import ADMIN_KEY_FILE, OBSERVE_KEY_FILE, Setting, for_user
+from mpshared.setting import Setting, setting
+from mpshared.settings import ADMIN_KEY_FILE, OBSERVE_KEY_FILE, for_user
 from mpshared.units import parse_count
 
 if TYPE_CHECKING:
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "start"]
 
-_LIFELINE: Final[Setting[int]] = Setting(
+_LIFELINE: Final[Setting[int]] = setting(
     name="lifeline",
     users=("server",),
-    option="--lifeline",
     env="",
     metavar="FD",
     parse=parse_count,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from mpshared.names import why_no_name
 from mpshared.units import SettingError, parse_duration, parse_size
@@ -14,12 +14,12 @@ from mpshared.units import SettingError, parse_duration, parse_size
 __all__ = [
     "Setting",
     "User",
-    "one_of",
     "parse_name",
     "parse_text",
     "parse_texts",
     "positive_duration",
     "positive_size",
+    "setting",
     "short_duration",
 ]
 
@@ -70,6 +70,42 @@ class Setting(Generic[T]):
         except SettingError as error:
             msg = f"{self.env}: {error}"
             raise SettingError(msg) from None
+
+
+def setting(
+    *,
+    name: str,
+    users: tuple[User, ...],
+    default: T,
+    help: str,  # noqa: A002 - the column's name
+    metavar: str = "",
+    parse: Callable[[str], T] | None = None,
+    choices: tuple[str, ...] = (),
+    shown: str | None = None,
+    option: str | None = None,
+    env: str | None = None,
+) -> Setting[T]:
+    """Make a row of a table: a setting ``max_memory`` has the option --max-memory and the variable
+    MPSERVE_MAX_MEMORY, unless the row says otherwise; one with `choices` takes one of these words.
+    """
+    read: Any = parse or partial(_choice, choices=choices)
+    return Setting(
+        name=name,
+        users=users,
+        metavar=metavar,
+        parse=read,
+        default=default,
+        shown=_typed(default) if shown is None else shown,
+        help=help,
+        env=f"MPSERVE_{name.upper()}" if env is None else env,
+        choices=choices,
+        option=f"--{name.replace('_', '-')}" if option is None else option,
+    )
+
+
+def _typed(default: object) -> str:
+    """Return a default as one would type it; "": there is none."""
+    return "" if default is None or default is False or default == () else str(default)
 
 
 def parse_text(text: str) -> str:
@@ -138,8 +174,3 @@ def short_duration(text: str, most_s: float, advice: str) -> float:
         msg = f"{text!r} is too long; {advice}"
         raise SettingError(msg)
     return duration_s
-
-
-def one_of(*choices: str) -> tuple[Callable[[str], str], tuple[str, ...]]:
-    """Return what reads one of these words, and the words."""
-    return partial(_choice, choices=choices), choices
