@@ -1,43 +1,32 @@
-"""One worker process as its supervisor sees it: started fresh, heard, and waited for.
+"""One worker process as its supervisor sees it: started fresh (`interpreter`), heard, and waited for.
 
 RULES
-* Never a fork of this process: it has threads. A new interpreter is executed, in a session of its own, so
-  that Ctrl-C in the terminal reaches the supervisor only.
-* Its standard output and error are pipes read here; it is given an end of a socket pair,
-  memory for a `Mark`, and pipes for its descriptors 1 and 2 that it reads itself, and nothing else.
+* It is given memory for a `Mark`, and pipes for its descriptors 1 and 2 that it reads itself.
 * It is waited for with `wait4`, once, by pid: that tells its peak memory, too.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import NAMES, Pieces, Pipes
+from mpclient.worker.interpreter import Interpreter, kill
 from mpclient.worker.mark import Mark, new_mark
-from mpclient.worker.output import Lines
 from mpclient.worker.reports import Exit
-from mpshared.reports import MAX_LINES
 
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
 
-__all__ = ["Child", "environment"]
+__all__ = ["Child"]
 
-_READ_BYTES: Final = 1 << 16
+_MODULE: Final = "mpclient.worker.process"
 _DRAIN_READS: Final = 64
 """What a dead process left in a pipe is at most 64 KiB; more comes from children that it left behind."""
 
 
-class Child:
+class Child(Interpreter):
     """A worker process.
 
     Raises:
@@ -66,51 +55,23 @@ class Child:
         """Once it has ended: the last lines that jobs of that pool printed."""
         self.kill_at_s: float | None = None
         """When it is killed if it is still there, monotonic."""
-        self.last: deque[str] = deque(maxlen=MAX_LINES)
-        """The last lines it printed."""
         self._start(options)
         told = options.for_process(worker, supervisor, serves_queue=serves_queue)
         self.channel.send("begin", descriptors=self.descriptors.ends, **told)
 
     def _start(self, options: Options) -> None:
-        ours, theirs = socket.socketpair()
-        pipes = [os.pipe(), os.pipe()]
-        mark = new_mark()
-        descriptors = Pipes()
+        mark, pipes = new_mark(), Pipes()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mpclient.worker.process", str(theirs.fileno()), str(mark)],
-                stdin=subprocess.DEVNULL,
-                stdout=pipes[0][1],
-                stderr=pipes[1][1],
-                cwd=options.chdir,
-                env=environment(options),
-                pass_fds=(theirs.fileno(), mark, *descriptors.ends),
-                start_new_session=True,
-            )
+            super().__init__(options, _MODULE, str(mark), give=(mark, *pipes.ends))
         except BaseException:
-            ours.close()
-            descriptors.close()
-            for descriptor in (mark, *(reading for reading, _ in pipes)):
-                os.close(descriptor)
+            os.close(mark)
+            pipes.close()
             raise
         finally:
-            theirs.close()
-            descriptors.begun()
-            for _, writing in pipes:
-                os.close(writing)
-        self.pid = self._process.pid
-        self.channel = Channel(ours)
+            pipes.begun()
         self.mark = Mark(mark)
-        self.descriptors = descriptors
+        self.descriptors = pipes
         """What is written past its streams; it is read here when the process does not."""
-        self.streams = {
-            reading: (name, Lines(self.last))
-            for (reading, _), name in zip(pipes, ("stdout", "stderr"), strict=True)
-        }
-        """Reading ends of its output that are open: the stream's name, and what cuts it into lines."""
-        for reading in self.streams:
-            os.set_blocking(reading, False)
 
     # -- listening -------------------------------------------------------------------------------
 
@@ -121,17 +82,6 @@ class Child:
             return self.channel.receive()
         finally:
             self.channel.set_blocking(True)
-
-    def read(self, reading: int) -> list[tuple[str, str]] | None:
-        """Read once from one of its streams; return (stream, line) for each whole line, None at its end."""
-        name, lines = self.streams[reading]
-        try:
-            data = os.read(reading, _READ_BYTES)
-        except BlockingIOError:
-            return []
-        if data:
-            return [(name, line) for line in lines.feed(data)]
-        return None
 
     def drain(self) -> list[tuple[str, str]]:
         """Return the last lines of a process that has ended."""
@@ -167,10 +117,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill it, and what its job has started."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # it leads a group of its own
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        kill(self.pid)
 
     def wait(self, *, block: bool = False) -> Exit | None:
         """Return how it ended, None if it has not."""
@@ -186,24 +133,7 @@ class Child:
         return ended
 
     def close(self) -> None:
-        """Close this side of its streams, of the socket pair, and of the mark."""
-        self.channel.close()
+        """Close this side of everything that the two share."""
+        super().close()
         self.descriptors.close()
         self.mark.close()
-        for reading in self.streams:
-            os.close(reading)
-        self.streams.clear()
-
-
-def environment(options: Options) -> dict[str, str]:
-    """Return its environment: jobs that call `mpclient.connect()` find the key, and the
-    certificates, where the supervisor did.
-    """
-    environment = dict(os.environ)
-    if options.key.file is not None:
-        environment["MPSERVE_AUTHKEY_FILE"] = str(options.key.file.absolute())
-        environment.pop("MPSERVE_AUTHKEY", None)
-    files = ("", "", "") if options.tls is None else options.tls.files
-    for name, path in zip(("CERT", "KEY", "CA"), files, strict=True):
-        environment[f"MPSERVE_TLS_{name}"] = path  # "" counts as not set
-    return environment

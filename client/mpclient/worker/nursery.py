@@ -37,13 +37,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NoReturn
 
 from mpclient.worker import newborn
 from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
+from mpclient.worker.interpreter import kill
 from mpclient.worker.mark import Mark, new_mark
 from mpclient.worker.reports import Exit
 
@@ -120,7 +120,7 @@ class Nursery:
             for born in self._born.values():
                 self._pass_on(born.process, born.mark.program(), born.descriptors.overdue(born.mark))
         for born in self._born.values():
-            _kill(born.pid)
+            kill(born.pid)
 
     def _sleep_s(self) -> float | None:
         due = [born.kill_at_s for born in self._born.values() if born.kill_at_s is not None]
@@ -160,7 +160,7 @@ class Nursery:
         for born in self._born.values():
             if born.kill_at_s is not None and born.kill_at_s <= now_s:
                 born.kill_at_s = None
-                _kill(born.pid)
+                kill(born.pid)
 
     # -- births ----------------------------------------------------------------------------------
 
@@ -311,14 +311,6 @@ class Nursery:
 
 def _look_up(_number: int, _frame: object) -> None:
     """Do nothing: a handler, so that the wakeup descriptor is written."""
-
-
-def _kill(pid: int) -> None:
-    """Kill a Process, and what it has started in its group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _nothing() -> None:

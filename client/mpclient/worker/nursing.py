@@ -17,22 +17,16 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import socket
 import subprocess
-import sys
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mpclient.worker.channel import Channel
-from mpclient.worker.child import environment
 from mpclient.worker.descriptors import NAMES
-from mpclient.worker.output import Lines
+from mpclient.worker.interpreter import Interpreter
 from mpclient.worker.reports import Exit, ended_report
-from mpshared.reports import MAX_LINES
 
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
@@ -43,7 +37,6 @@ __all__ = ["KILL_S", "Nursing", "Tells"]
 KILL_S: Final = 2.0
 """How long a dismissed Process may take after SIGTERM."""
 _END_S: Final = 2.0
-_READ_BYTES: Final = 1 << 16
 _KILLED: Final = -signal.SIGKILL
 
 
@@ -69,49 +62,14 @@ class _Process:
     session: str = ""
 
 
-class _NurseryProcess:
-    """The nursery, running.
-
-    Raises:
-        OSError: It cannot be started.
-    """
+class _NurseryProcess(Interpreter):
+    """The nursery, running. What all Processes write is its output."""
 
     def __init__(self, options: Options) -> None:
-        ours, theirs = socket.socketpair()
-        pipes = [os.pipe(), os.pipe()]
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mpclient.worker.nursery", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=pipes[0][1],
-                stderr=pipes[1][1],
-                cwd=options.chdir,
-                env=environment(options),
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            for reading, _ in pipes:
-                os.close(reading)
-            raise
-        finally:
-            theirs.close()
-            for _, writing in pipes:
-                os.close(writing)
-        self.pid = self._process.pid
-        self.channel = Channel(ours)
-        last: deque[str] = deque(maxlen=MAX_LINES)
-        self.streams = {
-            reading: (name, Lines(last))
-            for (reading, _), name in zip(pipes, ("stdout", "stderr"), strict=True)
-        }
-        """Reading ends of the output of all Processes: the stream's name, and what cuts it into lines."""
-        for reading in self.streams:
-            os.set_blocking(reading, False)
+        super().__init__(options, "mpclient.worker.nursery")
         self.channel.send("begin", given=options.for_spawned(), fork=options.fork)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Have it kill all Processes and end, and wait for it."""
         self.channel.close()
         try:
@@ -119,8 +77,7 @@ class _NurseryProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for reading in self.streams:
-            os.close(reading)
+        super().close()
 
 
 class Nursing:
@@ -213,27 +170,26 @@ class Nursing:
             for descriptor in (nursery.channel.fileno(), *nursery.streams):
                 if descriptor in self._selector.get_map():
                     self._selector.unregister(descriptor)
-            nursery.end()
+            nursery.close()
 
     def _read(self, nursery: _NurseryProcess, reading: int) -> None:
         """Log what the nursery writes, and Processes that no program is known of."""
-        name, lines = nursery.streams[reading]
-        try:
-            data = os.read(reading, _READ_BYTES)
-        except BlockingIOError:
-            return
-        if not data:
+        printed = nursery.read(reading)
+        if printed is None:
             self._selector.unregister(reading)
-        self._log_output(name, lines.feed(data) if data else lines.finish())
+            name, lines = nursery.streams[reading]
+            printed = [(name, line) for line in lines.finish()]
+        self._log_output(printed)
 
     def _bring(self, program: str, stream: int, data: bytes) -> None:
         """Send home what a Process did not send itself; or log it."""
         if not (program and self._tells.bring(program, stream, data)):
-            self._log_output(NAMES[stream], data.decode("utf-8", "backslashreplace").splitlines())
+            lines = data.decode("utf-8", "backslashreplace").splitlines()
+            self._log_output([(NAMES[stream], line) for line in lines])
 
-    def _log_output(self, stream: str, lines: Iterable[str]) -> None:
+    def _log_output(self, printed: Iterable[tuple[str, str]]) -> None:
         worker = f"{self._options.name}/processes"
-        for line in lines:
+        for stream, line in printed:
             self._log().info("worker.output", worker=worker, stream=stream, line=line)
 
     # -- orders ----------------------------------------------------------------------------------

@@ -211,9 +211,7 @@ class Supervisor:
         self._session = event.session
         for _, child in self._children():
             if child.supervisor != event.session:
-                child.end(
-                    "stop"
-                )  # it named another session as its supervisor's; its successor names this one
+                child.end("stop")  # it named another one as its supervisor's; its successor names this one
 
     def _down(self, event: Down) -> None:
         self._session = None

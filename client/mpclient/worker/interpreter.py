@@ -1,0 +1,119 @@
+"""A fresh interpreter that runs one of our modules: a worker process, or the nursery.
+
+RULES
+* Never a fork of this process: it has threads. It leads a session of its own, so that Ctrl-C in the terminal
+  reaches the supervisor only.
+* Its standard output and error are pipes read here; it is given an end of a socket pair, which its module
+  finds by the first word of its command line, and nothing else that it is not to have.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from mpclient.worker.channel import Channel
+from mpclient.worker.output import Lines
+from mpshared.reports import MAX_LINES
+
+if TYPE_CHECKING:
+    from mpclient.worker.options import Options
+
+__all__ = ["Interpreter", "kill"]
+
+_READ_BYTES: Final = 1 << 16
+
+
+class Interpreter:
+    """One that was started.
+
+    Args:
+        options: Where it runs, and what it finds in its environment.
+        module: What it runs.
+        words: The rest of its command line.
+        give: Descriptors that it inherits.
+
+    Raises:
+        OSError: It cannot be started: no such folder to run in, no more processes allowed, …
+    """
+
+    def __init__(self, options: Options, module: str, *words: str, give: tuple[int, ...] = ()) -> None:
+        ours, theirs = socket.socketpair()
+        pipes = [os.pipe(), os.pipe()]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=pipes[0][1],
+                stderr=pipes[1][1],
+                cwd=options.chdir,
+                env=_environment(options),
+                pass_fds=(theirs.fileno(), *give),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            for reading, _ in pipes:
+                os.close(reading)
+            raise
+        finally:
+            theirs.close()
+            for _, writing in pipes:
+                os.close(writing)
+        self.pid = self._process.pid
+        self.channel = Channel(ours)
+        self.last: deque[str] = deque(maxlen=MAX_LINES)
+        """The last lines it printed."""
+        self.streams = {
+            reading: (name, Lines(self.last))
+            for (reading, _), name in zip(pipes, ("stdout", "stderr"), strict=True)
+        }
+        """Reading ends of its output that are open: the stream's name, and what cuts it into lines."""
+        for reading in self.streams:
+            os.set_blocking(reading, False)
+
+    def read(self, reading: int) -> list[tuple[str, str]] | None:
+        """Read once from one of its streams; return (stream, line) for each whole line, None at its end."""
+        name, lines = self.streams[reading]
+        try:
+            data = os.read(reading, _READ_BYTES)
+        except BlockingIOError:
+            return []
+        if data:
+            return [(name, line) for line in lines.feed(data)]
+        return None
+
+    def close(self) -> None:
+        """Close this side of the socket pair and of its streams."""
+        self.channel.close()
+        for reading in self.streams:
+            os.close(reading)
+        self.streams.clear()
+
+
+def kill(pid: int) -> None:
+    """Kill a process that leads a group of its own, and what it has started in there."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _environment(options: Options) -> dict[str, str]:
+    """Return its environment: jobs that call `mpclient.connect()` find the key, and the
+    certificates, where the supervisor did.
+    """
+    environment = dict(os.environ)
+    if options.key.file is not None:
+        environment["MPSERVE_AUTHKEY_FILE"] = str(options.key.file.absolute())
+        environment.pop("MPSERVE_AUTHKEY", None)
+    files = ("", "", "") if options.tls is None else options.tls.files
+    for name, path in zip(("CERT", "KEY", "CA"), files, strict=True):
+        environment[f"MPSERVE_TLS_{name}"] = path  # "" counts as not set
+    return environment
