@@ -1,12 +1,19 @@
 """The contract suite runs on every engine, bare and behind our protocol."""
 
 import pytest
-from tests.contract.rigs import RIGS, make_rig
+from tests.contract.direct_rig import DirectRig
+from tests.contract.wired_rig import WiredRig
+
+RIGS = {
+    f"{engine}{suffix}": (make, engine)
+    for engine in ("memory", "later")
+    for suffix, make in (("", DirectRig), ("-own", WiredRig))
+}
 
 
 @pytest.fixture(params=RIGS)
 def rig(request):
-    engine, wired = RIGS[request.param]
-    rig = make_rig(engine, wired=wired, seed=len(request.node.name))
+    make, engine = RIGS[request.param]
+    rig = make(engine, seed=len(request.node.name))
     yield rig
     rig.finish()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from tests.contract.cases import CASES, Case
-from tests.contract.rigs import Rig, Thread, WiredThread
+from tests.contract.rigs import Rig, Thread
+from tests.contract.wired_rig import WiredThread
 
 from mpshared.errors import BadType, BadValue, NoSuchObject
 from mpshared.ops import BY_NAME

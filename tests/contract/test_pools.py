@@ -8,7 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.contract.rigs import GRACE_S, TIMEOUT_S, Log, Pending, Program, Rig, Thread
+from tests.contract.rigs import GRACE_S, TIMEOUT_S, Pending, Program, Rig, Thread
+from tests.contract.wired_rig import Log
 
 from mpshared.errors import BadValue, NoSuchObject, NoWorkers, WorkerDied
 from mpshared.values import Blob, Value, by_value_tag

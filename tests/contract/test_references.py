@@ -6,7 +6,8 @@ import pickle
 from itertools import pairwise
 
 import pytest
-from tests.contract.rigs import TIMEOUT_S, DirectProgram
+from tests.contract.direct_rig import DirectProgram
+from tests.contract.rigs import TIMEOUT_S
 
 from mpserve.core import catalogue_state
 from mpserve.core.references import LENT_S

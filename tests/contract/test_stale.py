@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from tests.contract.rigs import TIMEOUT_S, WiredProgram, WiredRig
+from tests.contract.rigs import TIMEOUT_S
+from tests.contract.wired_rig import WiredProgram, WiredRig
 
 from mpshared.errors import NotHeld, SessionExpired
 from mpshared.wire.own.frames import Type

@@ -8,7 +8,8 @@ import sys
 from itertools import pairwise
 
 import pytest
-from tests.contract.rigs import DirectRig, WiredRig
+from tests.contract.direct_rig import DirectRig
+from tests.contract.wired_rig import WiredRig
 
 from mpserve.core.t_dict import Dict
 from mpserve.core.t_event import Event

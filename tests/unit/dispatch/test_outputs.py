@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.contract.rigs import Wire, WiredRig
+from tests.contract.wired_rig import Wire, WiredRig
 
 from mpserve.core.output import KEPT_MAX_BYTES
 from mpshared.wire.own.frames import Type

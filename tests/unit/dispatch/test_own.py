@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from tests.contract.rigs import GRACE_S, TIMEOUT_S, Wire, WiredRig
+from tests.contract.rigs import GRACE_S, TIMEOUT_S
+from tests.contract.wired_rig import Wire, WiredRig
 
 from mpserve.core.bounds import HeldLimits
 from mpserve.dispatch.dispatcher import Limits

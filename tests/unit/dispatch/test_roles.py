@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from tests.contract.rigs import Wire, WiredRig
+from tests.contract.wired_rig import Wire, WiredRig
 
 from mpserve.dispatch.dispatcher import Limits
 from mpshared import errors

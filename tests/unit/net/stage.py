@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.contract.rigs import Log
+from tests.contract.wired_rig import Log
 
 from mpserve.manager import Options, Server
 from mpserve.net.loop import Loop

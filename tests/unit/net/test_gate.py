@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.contract.rigs import Log
+from tests.contract.wired_rig import Log
 
 from mpserve.net import gate as gates
 from mpserve.net.gate import HELD_MAX, SLOW_S, THIS_MACHINE, Gate, GateLimits, TurnedAway, origin_of
