@@ -39,8 +39,13 @@ import uuid
 from multiprocessing import current_process, get_context
 from multiprocessing.managers import BaseProxy, MakeProxyType, SyncManager, public_methods
 
-from tests.stdlib.scenarios import SCENARIOS
 from tests.stdlib.things import Colour, Grown, Listed, Mapped, Pair, Point, Slotted, shout
+
+SCENARIOS = {
+    path.stem: path.read_text("utf-8")
+    for path in sorted(pathlib.Path(__file__).with_name("scenarios").iterdir())
+}
+"""What manager clients do, a step a line; a file for each kind of object, and for what concerns all."""
 
 TOOLS = (
     array,

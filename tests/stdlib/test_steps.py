@@ -5,8 +5,7 @@ import multiprocessing
 
 import pytest
 from tests.stdlib.conftest import KEY, run_python
-from tests.stdlib.scenarios import SCENARIOS
-from tests.stdlib.steps import Manager, differences
+from tests.stdlib.steps import SCENARIOS, Manager, differences
 
 pytestmark = pytest.mark.stock
 
