@@ -1,7 +1,10 @@
-"""What the pages say: figures are the report's, links lead somewhere, named errors can be imported."""
+"""What the pages say: figures are the report's, links lead somewhere, named errors can be imported, and each
+file is on the map.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -63,3 +66,24 @@ def test_who_reads_of_an_error_can_import_it():
     told = "".join(page.read_text("utf-8") for page in PAGES)
     named = {name for name in errors.__all__ if f"`{name}`" in told}
     assert named - set(mpclient.__all__) == set()
+
+
+FILES = sorted(
+    file
+    for room in ("server", "client", "shared")
+    for file in (ROOT / room).rglob("[!_]*.py")
+    if not file.name.startswith("t_")
+)
+
+
+def test_each_file_is_on_the_map():
+    internals = (ROOT / "docs" / "explanation" / "internals.md").read_text("utf-8")
+    lost = [file for file in FILES if not re.search(rf"\b{file.stem}\b", internals + _rooms_of(file))]
+    assert lost == [], "say what it is in the __init__ of its room"
+
+
+def _rooms_of(file: Path) -> str:
+    """Return what the packages around a file say of their files, and the kinds beside it of their parts."""
+    around = [room / "__init__.py" for room in file.parents if (room / "__init__.py").exists()]
+    sources = [place.read_text("utf-8") for place in (*around, *file.parent.glob("t_*.py"))]
+    return "".join(ast.get_docstring(ast.parse(source)) or "" for source in sources)

@@ -1,10 +1,13 @@
 """The shared objects as programs see them: one file per kind, the same names as the server's core.
 
 `make` turns what travels in a value (kind, flavour, ident) into a live object. A *flavour* is what one kind
-can look
-like: the kind "queue" is Queue, JoinableQueue, SimpleQueue, LifoQueue or PriorityQueue. It travels behind the
-kind: ``queue/JoinableQueue``; without one the first class of the kind is meant. A flavour ``mp.…`` is what
-the standard library's names make: its class is in the module of that name (`mpclient.queues`, …).
+can look like: the kind "queue" is Queue, JoinableQueue, SimpleQueue, LifoQueue or PriorityQueue. It travels
+behind the kind: ``queue/JoinableQueue``; without one the first class of the kind is meant. A flavour ``mp.…``
+is what the standard library's names make: its class is in the module of that name (`mpclient.queues`, …).
+
+Beside the kinds: `base` is what all share, `readers` what callers want of an answer, `waiting` what they
+write as a timeout, `synchronized` what Value and Array share, `buffer` the puts that wait a moment,
+`no_worker` a word to who waits in vain, `made` what has a class that nobody calls.
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@
 | cli, commands | the command line                                                  | the supervisor    |
 | supervisor    | decides: who is started, replaced, stopped, and when all is over  | the supervisor    |
 | slots, child  | one place for a worker process, and the process in it             | the supervisor    |
+| interpreter   | how such a process, or the nursery, is started and heard          | the supervisor    |
 | lending       | processes beside the slots, while jobs wait for jobs of their own | the supervisor    |
 | nursing       | programs' Processes: orders to the nursery, news to the server    | the supervisor    |
 | link          | the connection to the server: finding it, commands, death reports | the supervisor    |
 | reports       | what is told of a process that died                               | the supervisor    |
 | memory        | limits of memory, and kills for want of it, for these reports     | the supervisor    |
+| files         | how many files may be open                                        | both              |
 | output        | bytes to lines, and the last of them                              | the supervisor    |
 | options       | what the command line said                                        | both              |
 | channel       | messages between supervisor and worker process                    | both              |
@@ -20,14 +22,14 @@
 | desk          | the batch under way                                               | a worker process  |
 | pace          | how many jobs to ask for                                          | a worker process  |
 | exchange      | the round trip to the server, and what can go wrong with it       | a worker process  |
-| tender        | the thread that listens to the supervisor and watches slow batches | a worker process |
+| tender        | the thread that hears the supervisor and watches slow batches     | a worker process  |
 | stuck         | whether nested jobs without a slot get anywhere                   | a worker process  |
 | run, failures | one recipe job: opened, called, its answer pickled; what failed   | a worker process  |
 | run_pool      | one job of a pool: the same, or the exception itself              | a worker process  |
 | pools         | what is known of pools: functions, initializer, how many jobs     | a worker process  |
 | left_behind   | what an initializer left in its globals, for its pool's functions | a worker process  |
 | shipped       | modules that a program brought along                              | a worker process  |
-| streams       | what jobs print, on its way to their program                      | worker, Process  |
+| streams       | what jobs print, on its way to their program                      | worker, Process   |
 | nursery       | starts Processes, waits for them, sends them signals              | the nursery       |
 | newborn       | a Process from its birth to its end                               | a Process         |
 """

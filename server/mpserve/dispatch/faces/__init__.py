@@ -4,6 +4,9 @@ operations.
 One class per kind of proxy, the method names, parameters and defaults those of the standard library's object,
 so that a wrong call fails with the same TypeError. A method returns a `Plan` (call this operation, then make
 the result of its answer) or, where nothing has to be asked, the result itself.
+
+`base` is what all share, `arguments` what they accept, `creation` how they are made; `queues`, `sync`,
+`dicts`, `lists`, `sets` and `cells` (Namespace, Value, Array) are the classes.
 """
 
 from mpserve.dispatch.faces.base import Face, Plan

@@ -9,6 +9,7 @@
 | engine  | the memory engine whose answers wait for the commit                        | the loop            |
 | restore | rows to objects, sessions and kept answers                                 | start, compaction   |
 | compact | writes the state as a shorter journal, in a process beside the server      | its own process     |
+| portable | the state as lines of JSON, and back                                      | export, import      |
 
     turn ends --records, answers--> commit thread --fsync--> loop: answers leave
                                         |
