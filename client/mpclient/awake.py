@@ -6,7 +6,7 @@ RULES
   the same one it is one change of process more for each call; there who waits sleeps in `poll`, which says
   what it waits for.
 * So does, wherever it is, who waits for other clients, and for so long that it has looked in vain each time:
-  as with a lock that many want, whose next holder needs the processor.
+  as with a lock that many want, whose next holder needs the processor. And who waits for the server's disk.
 """
 
 from __future__ import annotations

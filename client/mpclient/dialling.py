@@ -341,20 +341,27 @@ class Connection:
             raise Goodbye(event.body)
         return event
 
-    def attach(self, body: dict[str, Any], timeout_s: float = _HANDSHAKE_S) -> dict[str, Any]:
+    def attach(
+        self, body: dict[str, Any], timeout_s: float = _HANDSHAKE_S, *, late: bool = False
+    ) -> dict[str, Any]:
         """Say which session and lane this connection is for; return what the server says of them.
+
+        Args:
+            body: That.
+            timeout_s: How long to wait for it.
+            late: Answers wait for the server's disk.
 
         Raises:
             MpserveError: The server refused. The connection is closed.
             Lost: It broke, or no answer came in time. It is closed.
         """
         try:
-            return self._attach(body, timeout_s)
+            return self._attach(body, timeout_s, late=late)
         except BaseException:
             self.close()
             raise
 
-    def _attach(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    def _attach(self, body: dict[str, Any], timeout_s: float, *, late: bool) -> dict[str, Any]:
         self._sock.settimeout(timeout_s)
         self.send(encode_control(Type.ATTACH, body=body))
         early: list[Event] = []
@@ -369,7 +376,7 @@ class Connection:
             spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0)) if can_spin() else 0.0
             self._spin, self._spin_parked = Spin(spin_s), Spin(spin_s)
             self._sleep_parked = poll_at(self._sock)
-            self._sleep = self._sleep_parked if share_one_processor(self._sock) else None
+            self._sleep = self._sleep_parked if late or share_one_processor(self._sock) else None
         return answer
 
     def hand_over(self) -> tuple[socket.socket, ReplyDecoder, list[Event], TlsMachine | None]:

@@ -301,7 +301,7 @@ class Lane(Numbered):
         self._session.check(self)
         connection = self._session.dial(timeout_s)
         try:
-            self._agree(connection, connection.attach(self.term.body(self.number)))
+            self._agree(connection, connection.attach(self.term.body(self.number), late=self.term.durable))
         except MpserveError as err:
             if isinstance(err, SessionExpired) and err.fields.get("lane") == self.number:
                 raise self._session.lane_over(self, err) from None

@@ -349,6 +349,28 @@ def pools(cluster: mpclient.Cluster, what: str) -> int:
     return sum(found[what] for found in cluster.status()["objects"] if found["kind"] == "pool")
 
 
+# -- waiting for the disk -------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing but an answer wakes who waits for it")
+@pytest.mark.parametrize("data", [True, False])
+def test_who_waits_for_the_disk_is_woken_by_the_answer_alone(durable, fresh_server, data, monkeypatch):
+    slept = []
+
+    def poll_at(sock):
+        return lambda: slept.append(sock)
+
+    monkeypatch.setattr("mpclient.dialling.poll_at", poll_at)
+    monkeypatch.setattr("mpclient.dialling.share_one_processor", lambda _: False)
+    server = (durable if data else fresh_server)("--spin", "0")
+    with connect(server) as cluster:
+        shared = cluster.dict(name="d")
+        slept.clear()
+        shared["a"] = 1
+        assert shared["a"] == 1
+        assert len(slept) == (2 if data else 0)
+
+
 # -- the folder -----------------------------------------------------------------------------------
 
 
