@@ -23,6 +23,7 @@ __all__ = ["answer_of", "call_of"]
 _LEASE: Final = frozenset({"lease", "assigned"})
 _GIVE: Final = _LEASE | {"take", "passed", "collect"}
 """Changes that return the runs of values which the call's answer holds, and its undo needs."""
+_new = tuple.__new__  # see `frames`
 _FROM_QUEUE: Final = "undo_get"
 """The undo of operations that took (leased, runs, machine)."""
 
@@ -34,20 +35,20 @@ def answer_of(call: Call, before: Record | None = None) -> Answer:
         call: What was answered.
         before: The record right before the answer's place in the journal.
     """
-    lane, error = call.lane, call.error
-    ident = "" if call.machine is None else call.machine.ident
-    about = (lane.session.id, lane.number, call.number, lane.settled, call.op.code, ident)
-    if error is not None:
-        return Answer(*about, None, None, None, error.travels())
-    took: Any = call.took
-    source = ident
-    if took is not None and call.op.undo == _FROM_QUEUE:
-        leased, runs, machine = took
-        source = machine.ident
-        took = (leased, runs, source)
-    if took is not None and before is not None and before[0] == source and before[1] in _GIVE:
-        return Answer(*about, GIVEN, call.result, None, None)
-    return Answer(*about, took, call.result, call.out or None, None)
+    lane, machine, took = call.lane, call.machine, call.took
+    source = ident = "" if machine is None else machine.ident
+    result, out, error = call.result, call.out or None, None
+    if call.error is not None:
+        took, result, out, error = None, None, None, call.error.travels()
+    elif took is not None:
+        if call.op.undo == _FROM_QUEUE:
+            leased, runs, origin = took
+            source = origin.ident
+            took = (leased, runs, source)
+        if before is not None and before[0] == source and before[1] in _GIVE:
+            took, out = GIVEN, None
+    session, number, ack, code = lane.session.id, call.number, lane.settled, call.op.code
+    return _new(Answer, (session, lane.number, number, ack, code, ident, took, result, out, error))
 
 
 def call_of(answer: Answer, lane: Lane, objects: Mapping[str, Machine], given: tuple[str, str, Any]) -> Call:

@@ -97,21 +97,21 @@ class JournalEngine(MemoryEngine):
 
     def submit(self, call: Call, now_s: float) -> None:
         """Execute one call, unless it is a change and nothing can be written."""
-        if call.op.writes and self.committer.failing:
+        if self.committer.failing and call.op.writes:
             self.fx.now_s = now_s
             self.fx.fail(call, _no_room(call, self.committer.failing))
             self._finish_turn()
         else:
-            super().submit(call, now_s)
+            MemoryEngine.submit(self, call, now_s)
 
     def _let_in(self) -> bool:
         return not self.committer.failing and super()._let_in()
 
     def _hold(self, call: Call) -> None:
-        kept = (call.op.writes or call.took is not None) and call.session.info.role != "stock"
-        if kept:
-            before = (self.fx.records or ())[call.at - 1] if call.at else None
-            self._answers.append((call.at, answer_of(call, before)))
+        if (call.op.writes or call.took is not None) and call.lane.session.info.role != "stock":
+            at = call.at
+            before = self.fx.records[at - 1] if at else None  # type: ignore[index]
+            self._answers.append((at, answer_of(call, before)))
         elif not (self.fx.records or self._calls or self._writing):
             self._send(call)
             return
