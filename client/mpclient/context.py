@@ -153,7 +153,7 @@ class BaseContext(Offers):
 
     # -- numbers ---------------------------------------------------------------------------------
 
-    def Value(self, typecode_or_type: Any, *args: Any, lock: bool | Mutex = True) -> Value:  # noqa: N802
+    def Value(self, typecode_or_type: Any, *args: Any, lock: bool | Mutex | None = True) -> Value:  # noqa: N802
         """Return a shared number with a lock beside it; see `Cluster.Value`."""
         self._settle()
         return self._find_cluster().Value(typecode_or_type, *args, lock=lock)
@@ -163,7 +163,7 @@ class BaseContext(Offers):
         typecode_or_type: Any,
         size_or_initializer: int | Sequence[Any],
         *,
-        lock: bool | Mutex = True,
+        lock: bool | Mutex | None = True,
     ) -> Array:
         """Return a shared array with a lock beside it; see `Cluster.Array`."""
         self._settle()

@@ -368,7 +368,7 @@ class Factories(Opening):
         self,
         typecode_or_type: Any,
         *args: Any,
-        lock: bool | Mutex = True,
+        lock: bool | Mutex | None = True,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
@@ -378,7 +378,8 @@ class Factories(Opening):
         Args:
             typecode_or_type: A type code of the `array` module or a simple `ctypes` type.
             *args: The first value.
-            lock: True makes an RLock for `get_lock`; or the lock to use; False: none, and no `get_lock`.
+            lock: True (or None) makes an RLock for `get_lock`; or the lock to use; False: none, and no
+                `get_lock`.
             name: See `Cluster`.
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
@@ -398,7 +399,7 @@ class Factories(Opening):
         typecode_or_type: Any,
         size_or_initializer: int | Sequence[Any],
         *,
-        lock: bool | Mutex = True,
+        lock: bool | Mutex | None = True,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
@@ -413,9 +414,9 @@ class Factories(Opening):
         more = {"typecode": typecode, "lock": mutex}
         return self._open("array", flavour, given, (), name, fresh, ttl, **more)  # type: ignore[no-any-return]
 
-    def _lock_for(self, kind: str, lock: bool | Mutex, name: str | None) -> Mutex | None:
+    def _lock_for(self, kind: str, lock: bool | Mutex | None, name: str | None) -> Mutex | None:
         """Return the lock of a Value or Array; that of a named one is found under a name made of its."""
-        if lock is True:
+        if lock is True or lock is None:
             return self._open("rlock", "mp.RLock", {}, (), lock_name(kind, name), False, None)  # type: ignore[no-any-return]
         return None if lock is False else _mutex(lock)
 
@@ -446,7 +447,11 @@ def _mutex(lock: Any) -> Mutex:
 
     if isinstance(lock, Mutex):
         return lock
-    raise TypeError(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
+    raise _NoLock(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
+
+
+class _NoLock(TypeError, AttributeError):
+    """Something was given as a lock that is none; the standard library finds that it has no `acquire`."""
 
 
 def whole(value: Any, what: str) -> int:

@@ -46,7 +46,7 @@ def RawArray(typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) ->
 
 
 def Value(  # noqa: N802
-    typecode_or_type: Any, *args: Any, lock: bool | Mutex = True, ctx: Offers | None = None
+    typecode_or_type: Any, *args: Any, lock: bool | Mutex | None = True, ctx: Offers | None = None
 ) -> Any:
     """Return a shared number with a lock beside it (`lock` False: without), of the cluster of `ctx`."""
     return _context(ctx).Value(typecode_or_type, *args, lock=lock)
@@ -56,7 +56,7 @@ def Array(  # noqa: N802
     typecode_or_type: Any,
     size_or_initializer: int | Sequence[Any],
     *,
-    lock: bool | Mutex = True,
+    lock: bool | Mutex | None = True,
     ctx: Offers | None = None,
 ) -> Any:
     """Return a shared array with a lock beside it (`lock` False: without), of the cluster of `ctx`."""

@@ -52,7 +52,6 @@ NO_STRUCTURE = "a ctypes structure needs memory that both sides have; use a dict
     of="sharedctypes.Synchronized",
     differs={
         "Value('b', 300)": OVERFLOW,
-        "Value('i', lock='x')": "a TypeError that says what is needed, not an AttributeError",
     },
     refused={"Value(Structure)": NO_STRUCTURE},
 )
@@ -73,6 +72,7 @@ def value(side):
     lock = side.mp.Lock()
     yield "Value('i', lock=lock)", lambda: side.mp.Value("i", 1, lock=lock).get_lock() is lock
     yield "Value('i', lock=False)", lambda: hasattr(side.mp.Value("i", 1, lock=False), "get_lock")
+    yield "Value('i', lock=None)", lambda: within(side.mp.Value("i", lock=None).get_lock())
     yield "Value('i', lock=True)", lambda: within(side.mp.Value("i", lock=True).get_lock())
     yield "Value('i', lock='x')", lambda: side.mp.Value("i", lock="x")
 
@@ -158,6 +158,7 @@ def array(side):
     yield "__enter__", lambda: within(one)
     yield "Array('i', 2, lock=False)", lambda: hasattr(side.mp.Array("i", 2, lock=False), "get_lock")
     lock = side.mp.RLock()
+    yield "Array('i', 2, lock=None)", lambda: within(side.mp.Array("i", 2, lock=None).get_lock())
     yield "Array('i', 2, lock=lock)", lambda: side.mp.Array("i", 2, lock=lock).get_lock() is lock
     yield "Array('i', 2, lock)", lambda: side.mp.Array("i", 2, lock)
 
