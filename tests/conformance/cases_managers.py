@@ -10,6 +10,29 @@ from tests.conformance.cases_sync import other_thread, within
 from tests.conformance.harness import assigned, case
 
 
+def iterated(one, change):
+    """Iterate over a list that is changed when the first item has come."""
+    found = []
+    for item in one:
+        found.append(item)
+        if len(found) == 1:
+            change()
+    return found
+
+
+def emptied(one, empty):
+    iterator = iter(one)
+    empty(one)
+    return list(iterator)
+
+
+def hidden(namespace):
+    namespace._hidden = 1
+    found = namespace._hidden, str(namespace)
+    del namespace._hidden
+    return *found, hasattr(namespace, "_hidden")
+
+
 def filled(manager):
     return manager.dict({"a": 1, "b": [2], (3, 4): None})
 
@@ -24,6 +47,7 @@ NEWER = "is there, as in newer versions of Python"
     differs={
         "dict(5)": REAL_ERROR,
         "_callmethod('nothing')": REAL_ERROR,
+        "__iter__ of one that is cleared meanwhile": "goes over the keys that there were when it began",
         **dict.fromkeys(("__or__", "__ror__", "__ior__"), NEWER),
     },
 )
@@ -46,6 +70,10 @@ def dictionary(side):
     yield "__contains__", lambda: ("a" in one, "x" in one, None in one)
     yield "__len__", lambda: len(one)
     yield "__iter__", lambda: list(one)
+    yield (
+        "__iter__ of one that is cleared meanwhile",
+        lambda: emptied(make(one.copy()), lambda of: of.clear()),
+    )
     yield "__str__", lambda: str(one)
     yield "get('a')", lambda: one.get("a")
     yield "get('x')", lambda: one.get("x")
@@ -78,7 +106,14 @@ def dictionary(side):
     yield "__getitem__('inner'), a shared list", lambda: list(one["inner"])
 
 
-@case("Manager().list()", of="managers.ListProxy", differs={"list(5)": REAL_ERROR})
+@case(
+    "Manager().list()",
+    of="managers.ListProxy",
+    differs={
+        "list(5)": REAL_ERROR,
+        "__iter__ of one that loses what comes next": "1,024 items are fetched at a time",
+    },
+)
 def sequence(side):
     make = side.manager.list
     yield "list()", lambda: make()[:]
@@ -97,6 +132,13 @@ def sequence(side):
     yield "__contains__", lambda: ("x" in one, [2] in one, 77 in one)
     yield "__len__", lambda: len(one)
     yield "__iter__", lambda: list(one)
+    ab = make("ab")
+    yield "__iter__ of one that grows meanwhile", lambda: iterated(ab, lambda: ab.append("c"))
+    yield "__iter__ of one that loses what comes next", lambda: iterated(ab, lambda: ab.pop(1))
+    yield (
+        "__iter__ of one that is cleared before",
+        lambda: emptied(ab, lambda of: of.__delitem__(slice(None))),
+    )
     yield "__reversed__", lambda: list(reversed(one))
     yield "__str__", lambda: str(one)
     yield "append(5)", lambda: one.append(5)

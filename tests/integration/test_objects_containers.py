@@ -153,6 +153,17 @@ class TestList:
         assert str(shared) == str(plain)
         assert isinstance(shared, MutableSequence)
 
+    def test_iterating_over_a_long_one_that_grows(self, cluster):
+        shared = cluster.list(range(3000))
+        found = []
+        for item in shared:
+            found.append(item)
+            if item >= 2998:
+                shared.append(item + 2)
+            if item == 3005:
+                break
+        assert found == list(range(3006))
+
     def test_ends_beyond_every_list(self, cluster):
         shared, plain, far = cluster.list([3, 1, 2]), [3, 1, 2], 2**70
         assert shared[-far:far] == shared[::1] == plain[-far:far]

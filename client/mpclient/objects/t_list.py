@@ -1,7 +1,8 @@
 """List: a list that many hosts share, as `multiprocessing.Manager().list()`, with compound operations.
 
 RULES
-* Each method is one step on the server; iterating works on a copy of the moment.
+* Each method is one step on the server. Iterating fetches items as it comes to them, many at a time: it meets
+  those that are added meanwhile, as with any list.
 * Items are compared by structure on the server (`in`, `index`, `remove`, `count`, `cas`), never by their own
   ``__eq__``.
 * What needs the items' own code (`sort` with a key, ordering objects) is done here, on a copy, which is
@@ -51,6 +52,8 @@ _SNAPSHOT: Final[Op] = BY_NAME["list.snapshot"]
 _REPLACE: Final[Op] = BY_NAME["list.replace"]
 
 SORT_TRIES: Final = 20
+_PAGE: Final = 1024
+"""So many items are fetched at a time where a list is iterated over."""
 _FAR: Final = (1 << 63) - 1
 """No list is as long."""
 SORT_CONFLICT: Final = (
@@ -157,7 +160,10 @@ class List(Proxy, MutableSequence[Any]):
         return self._call(_LEN, read=as_int)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.copy())
+        start = 0
+        while page := self[start : start + _PAGE]:
+            yield from page
+            start += len(page)
 
     def __reversed__(self) -> Iterator[Any]:
         return iter(self.copy()[::-1])
