@@ -184,6 +184,7 @@ def namespace(side):
     yield "__delattr__('x')", lambda: delattr(one, "x")
     yield "__delattr__('x') again", lambda: delattr(one, "x")
     yield "__str__", lambda: str(one)
+    yield "_hidden, of the proxy itself", lambda: hidden(one)
     yield "Namespace(1)", lambda: side.manager.Namespace(1)
 
 

@@ -1,7 +1,7 @@
 """Namespace: an object with shared attributes, as `multiprocessing.Manager().Namespace()`.
 
 Attributes belong to the program, so the methods have names that begin with an underscore, as those of a named
-tuple.
+tuple. What a program sets under such a name stays with its proxy, and is not shared.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ _INCR: Final[Op] = BY_NAME["namespace.incr"]
 
 class Namespace(Proxy):
     """Shared attributes: ``namespace.anything = value`` on one host, read on any other."""
-
-    __slots__ = ()
 
     kind: ClassVar[str] = "namespace"
 
