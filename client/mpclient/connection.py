@@ -1,8 +1,8 @@
 """`multiprocessing.connection` for a cluster: pipes between programs anywhere, and waiting for many at once.
 
 RULES
-* `Connection`, `Pipe` and `wait` are ours. What speaks over a socket of the program's own (`Listener`,
-  `Client` and what belongs to them) is the standard library's, unchanged.
+* `Connection`, `Pipe` and `wait` are ours. All else, which speaks over a socket of the program's own
+  (`Listener`, `Client` and what belongs to them), is the standard library's, unchanged.
 * `wait` takes ours, those of the standard library, sockets and descriptors together.
 """
 
@@ -134,8 +134,9 @@ class _Mixed:
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if not name.startswith("__"):
         import multiprocessing.connection  # noqa: PLC0415 - heavy, and rare
 
-        return getattr(multiprocessing.connection, name)
+        with suppress(AttributeError):
+            return getattr(multiprocessing.connection, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

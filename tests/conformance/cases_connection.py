@@ -174,7 +174,21 @@ def wait(side):
     yield "wait() for a closed one", lambda: wait([ends[0]], 0)
 
 
-@case("multiprocessing.connection.Listener, Client")
+def over_descriptors(module):
+    """Send over connections that were made of descriptors."""
+    one, other = (module.Connection(end.detach()) for end in socket.socketpair())
+    with one, other:
+        one.send("hello")
+        return other.poll(10), other.recv()
+
+
+@case(
+    "multiprocessing.connection.Listener, Client",
+    notes={
+        "SocketListener, SocketClient, address_type, answer_challenge, arbitrary_address, default_family, "
+        "deliver_challenge": "the standard library's own, as all else",
+    },
+)
 def listener(side):
     module = side.modules["connection"]
     listener = module.Listener(("127.0.0.1", 0), authkey=b"key")
@@ -190,5 +204,7 @@ def listener(side):
         yield "Client(address, authkey)", lambda: client.send("hello")
     thread.join(10)
     yield "Listener(address, authkey)", lambda: answers
+    yield "Connection(fd), of a descriptor", lambda: over_descriptors(module)
+    yield "families", lambda: module.families
     yield "Listener('', family='x')", lambda: module.Listener("", family="x")
     listener.close()

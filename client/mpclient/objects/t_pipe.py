@@ -6,6 +6,7 @@ RULES
   empty and then meets `EOFError`.
 * A message is bytes: what `send` pickles `recv_bytes` can read, and the other way round.
 * Two connections are equal if they are the same object, whatever they are ends of.
+* Made with the number of a descriptor, as programs do that have one, it is the standard library's.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ class Connection(Proxy):
 
     kind: ClassVar[str] = "pipe"
     flavour: ClassVar[str] = "Connection"
+
+    def __new__(cls, handle: Handle | int, *args: Any, **more: Any) -> Any:
+        """Make one of ours; of a descriptor the standard library's, with its arguments."""
+        if not isinstance(handle, int):
+            return super().__new__(cls)
+        import multiprocessing.connection  # noqa: PLC0415 - heavy, and rare
+
+        return multiprocessing.connection.Connection(handle, *args, **more)
 
     def __init__(self, handle: Handle, name: str | None = None, *, mode: str = _BOTH) -> None:
         super().__init__(handle, name)
