@@ -79,6 +79,15 @@ class SimpleQueue(Made, t_queue.SimpleQueue):
         self._check_open()
         return super().get(bool(block), _not_below_0(timeout) if block else None)
 
+    def empty(self) -> bool:
+        """Return whether there is nothing to be taken.
+
+        Raises:
+            OSError: This program closed the queue.
+        """
+        self._check_open()
+        return super().empty()
+
     def _check_open(self) -> None:
         if self._closed:
             raise OSError("handle is closed")

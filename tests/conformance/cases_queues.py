@@ -127,4 +127,5 @@ def simple_queue(side):
     yield "SimpleQueue(1)", lambda: side.mp.SimpleQueue(1)
     yield "close()", queue.close
     yield "close() again", queue.close
+    yield "empty() when it is closed", queue.empty
     yield "put(1) when it is closed", lambda: queue.put(1)
