@@ -1,4 +1,4 @@
-"""`multiprocessing.managers`: `SyncManager` on a cluster, and the proxies that it makes.
+"""`multiprocessing.managers`: `SyncManager` on a cluster.
 
 RULES
 * A manager has no process of its own: what it makes lives on the cluster's server, until nobody refers to it.
@@ -6,8 +6,8 @@ RULES
 * The arguments of `dict`, `Namespace` and the others are the standard library's alone: there is no `name=`
   here, which would be a key, or an attribute.
 * Locks, semaphores and queues follow `threading` and `queue`, as a manager's do in the standard library.
-* `BaseManager`, with which programs serve classes of their own, is the standard library's, and so are the
-  parts one builds proxies from: its server is a process of this machine.
+* `BaseManager`, with which programs serve classes of their own, is the standard library's, and so is all
+  else that is not here: its server is a process of this machine. Classes of proxies are `mpclient.proxies`'.
 """
 
 from __future__ import annotations
@@ -15,21 +15,12 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from mpclient.objects import t_queue
-from mpclient.objects.made import Made
+from mpclient import managed
 from mpclient.objects.synchronized import typecode_of
-from mpclient.objects.t_array import RawArray, array_settings
-from mpclient.objects.t_barrier import Barrier as BarrierProxy
-from mpclient.objects.t_condition import Condition as ConditionProxy
-from mpclient.objects.t_dict import Dict as DictProxy
-from mpclient.objects.t_event import Event as EventProxy
-from mpclient.objects.t_list import List as ListProxy
+from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_lock import Lock, Mutex
-from mpclient.objects.t_namespace import Namespace as NamespaceProxy
-from mpclient.objects.t_set import Set as SetProxy
-from mpclient.objects.t_value import RawValue
 from mpclient.shared_memory import refuse
 from mpshared.errors import NotSupported
 from mpshared.text import shorten
@@ -38,12 +29,21 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpclient.cluster import Cluster
-    from mpclient.objects.base import Proxy
+    from mpclient.managed import Array as ArrayProxy
+    from mpclient.managed import JoinableQueue as JoinableQueueProxy
+    from mpclient.managed import Queue as QueueProxy
+    from mpclient.managed import Value as ValueProxy
+    from mpclient.objects.t_barrier import Barrier as BarrierProxy
+    from mpclient.objects.t_condition import Condition as ConditionProxy
+    from mpclient.objects.t_dict import Dict as DictProxy
+    from mpclient.objects.t_event import Event as EventProxy
+    from mpclient.objects.t_list import List as ListProxy
+    from mpclient.objects.t_namespace import Namespace as NamespaceProxy
     from mpclient.objects.t_rlock import RLock
     from mpclient.objects.t_semaphore import BoundedSemaphore, Semaphore
+    from mpclient.objects.t_set import Set as SetProxy
     from mpclient.offers import Offers
     from mpclient.pool import Pool
-    from mpclient.references import Handle
 
 __all__ = [
     "ArrayProxy",
@@ -61,90 +61,8 @@ __all__ = [
     "ValueProxy",
 ]
 
-_STANDARD: Final = frozenset(
-    {
-        *(
-            "AutoProxy",
-            "BaseManager",
-            "BaseProxy",
-            "MakeProxyType",
-            "Namespace",
-            "ProcessLocalSet",
-            "RemoteError",
-        ),
-        *("Server", "State", "Token"),
-    }
-)
-"""What is the standard library's, imported when it is asked for."""
-
 _INITIAL, _STARTED, _SHUTDOWN = range(3)
 _CALLED_CHARS: Final = 100
-
-
-class ValueProxy(Made, RawValue):
-    """One shared value of any type, which a manager makes.
-
-    Args:
-        handle: What the server knows it by.
-        name: Its name, if it has one.
-        called: What its maker calls its type, for `str`.
-    """
-
-    __slots__ = ("_called",)
-
-    flavour: ClassVar[str] = "mp.Value"
-
-    def __init__(
-        self, handle: Handle | None = None, name: str | None = None, *, called: str = "None", **more: Any
-    ) -> None:
-        super().__init__(handle, name, **more)
-        self._called = called
-
-    @classmethod
-    def from_handle(cls, handle: Handle, details: str) -> Self:
-        """Make the proxy that was pickled: with what its type is called."""
-        return cls(handle, called=details)
-
-    def _details(self) -> str:
-        return self._called
-
-    def __str__(self) -> str:
-        return f"Value({self._called}, {self.get()!r})"
-
-
-class ArrayProxy(Made, RawArray):
-    """A shared `array.array` of fixed length, which a manager makes; its slices are arrays."""
-
-    __slots__ = ()
-
-    flavour: ClassVar[str] = "mp.Array"
-
-    def _joined(self, items: list[Any]) -> Any:
-        return array(self._typecode, items)
-
-
-class QueueProxy(Made, t_queue.Queue):
-    """A queue as `queue.Queue`, which a manager makes."""
-
-    __slots__ = ()
-
-    flavour: ClassVar[str] = "mp.QueueProxy"
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put an item; see `Queue.put` of a `Cluster`."""
-        super().put(item, block, timeout)
-
-    def put_nowait(self, item: Any) -> None:
-        """Put an item without waiting."""
-        super().put(item, block=False)
-
-
-class JoinableQueueProxy(QueueProxy, t_queue.JoinableQueue):
-    """A queue as `queue.Queue`, whose items are leased until `task_done`."""
-
-    __slots__ = ()
-
-    flavour: ClassVar[str] = "mp.JoinableQueueProxy"
 
 
 class SyncManager:
@@ -293,13 +211,13 @@ class SyncManager:
     def Queue(self, maxsize: int = 0) -> QueueProxy:  # noqa: N802
         """Return a queue, as `queue.Queue`: `put` returns when the server has the item."""
         made = self._made_on.make("queue", "mp.QueueProxy", {"maxsize": max(0, maxsize)})
-        assert isinstance(made, QueueProxy)
+        assert isinstance(made, managed.Queue)
         return made
 
     def JoinableQueue(self, maxsize: int = 0) -> JoinableQueueProxy:  # noqa: N802
         """Return a queue whose items are leased until `task_done`."""
         made = self._made_on.make("queue", "mp.JoinableQueueProxy", {"maxsize": max(0, maxsize)})
-        assert isinstance(made, JoinableQueueProxy)
+        assert isinstance(made, managed.JoinableQueue)
         return made
 
     def Event(self) -> EventProxy:  # noqa: N802
@@ -353,7 +271,7 @@ class SyncManager:
         _ = lock
         called = shorten(repr(typecode), _CALLED_CHARS)
         made = self._made_on.make("value", "mp.Value", {}, values=(value,), called=called)
-        assert isinstance(made, ValueProxy)
+        assert isinstance(made, managed.Value)
         return made
 
     def Array(self, typecode: str, sequence: Iterable[Any], lock: bool = True) -> ArrayProxy:  # noqa: N802
@@ -368,7 +286,7 @@ class SyncManager:
         items = array(typecode, sequence).tolist()
         settings = array_settings(typecode_of(typecode), items)
         made = self._made_on.make("array", "mp.Array", settings, typecode=typecode)
-        assert isinstance(made, ArrayProxy)
+        assert isinstance(made, managed.Array)
         return made
 
     def SharedMemory(self, size: int) -> NoReturn:  # noqa: N802
@@ -384,14 +302,18 @@ class SharedMemoryManager:
         refuse("SharedMemoryManager", "Manager()")
 
 
-CLASSES: Final[dict[str, type[Proxy]]] = {
-    kind.flavour: kind for kind in (ValueProxy, ArrayProxy, QueueProxy, JoinableQueueProxy)
-}
-
-
 def __getattr__(name: str) -> Any:
-    if name not in _STANDARD:
+    standard = _standard()
+    if name not in __all__ and (name.startswith("__") or not hasattr(standard, name)):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import multiprocessing.managers  # noqa: PLC0415 - heavy, and few programs derive from them
+    from mpclient.proxies import proxy_class  # noqa: PLC0415 - heavy, and few programs ask for one
 
-    return getattr(multiprocessing.managers, name)
+    # kept: a class of proxies is pickled by its name
+    found = globals()[name] = proxy_class(name) or getattr(standard, name)
+    return found
+
+
+def _standard() -> Any:
+    import multiprocessing.managers  # noqa: PLC0415 - heavy, and few programs derive from what is there
+
+    return multiprocessing.managers

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 from typing import Any
 
-from tests.conformance import work
+from tests.conformance import bank, work
 from tests.conformance.harness import case
 
 NO_FORK = "a child on another machine cannot have its parent's memory; hand over what it needs"
@@ -227,16 +228,26 @@ def _registered(make):
     return hasattr(derived, "Thing")
 
 
+def served(side):
+    """Use what a program's own manager serves: a class, a dict and a lock."""
+    module = side.modules["managers"]
+    manager, proxy = (bank.OurBank, bank.OurProxy) if side.is_ours else (bank.TheirBank, bank.TheirProxy)
+    with manager(ctx=multiprocessing.get_context("spawn")) as opened:
+        account, book, lock = opened.Account(), opened.dict(), opened.Lock()
+        account.add(2)
+        with lock:
+            book["of"] = account.money
+        yield dict(book.items())
+        yield isinstance(account, module.NamespaceProxy), isinstance(book, module.DictProxy)
+        yield isinstance(book, proxy), isinstance(lock, module.BaseProxy)
+
+
 @case(
     "multiprocessing.managers",
-    differs={
-        "BaseProxy, as a class of proxies": "proxies are of classes of their own (`DictProxy` …); `BaseProxy` is the "
-        "standard library's, to derive from for a `BaseManager`",
-    },
     notes={
-        "BaseManager, BaseProxy, MakeProxyType, Namespace, RemoteError, Server, State, Token, AutoProxy": "the standard "
-        "library's own: with them a program serves classes from a process of its own machine",
-        "AcquirerProxy, IteratorProxy, PoolProxy": "not there: locks, iterators and pools are of classes of their own",
+        "BaseManager, MakeProxyType, Namespace, RemoteError, Server, State, Token, AutoProxy, "
+        "IteratorProxy": "the standard library's own, as all else: with them a program serves classes from a process of its own "
+        "machine, also with the classes of proxies above, and those derived from them",
         "SharedMemoryManager": "refused; see `multiprocessing.shared_memory`",
     },
 )
@@ -250,4 +261,11 @@ def managers(side):
             proxy,
             lambda make=make, given=given, proxy=proxy: isinstance(make(*given), getattr(module, proxy)),
         )
-    yield "BaseProxy, as a class of proxies", lambda: isinstance(side.manager.dict(), module.BaseProxy)
+    for name in ("Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition"):
+        yield (
+            f"AcquirerProxy, {name}",
+            lambda name=name: isinstance(getattr(side.manager, name)(), module.AcquirerProxy),
+        )
+    yield "PoolProxy", lambda: issubclass(module.PoolProxy, module.BaseProxy)
+    yield "BaseProxy", lambda: isinstance(side.manager.dict(), module.BaseProxy)
+    yield "BaseManager, with proxies of one's own", lambda: list(served(side))

@@ -46,7 +46,7 @@ _NAMED_MODULES: Final = {
     "JoinableQueue": "mpclient.queues",
     "SimpleQueue": "mpclient.queues",
     **dict.fromkeys(("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"), "mpclient.synchronize"),
-    **dict.fromkeys(("Value", "Array", "QueueProxy", "JoinableQueueProxy"), "mpclient.managers"),
+    **dict.fromkeys(("Value", "Array", "QueueProxy", "JoinableQueueProxy"), "mpclient.managed"),
 }
 """Where flavours ``mp.…`` are, by what follows."""
 

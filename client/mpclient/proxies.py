@@ -1,0 +1,69 @@
+"""The classes of proxies in `multiprocessing.managers`: to derive from, to register, and for `isinstance`.
+
+RULES
+* Each is derived from the standard library's class of its name, so a `BaseManager` of the program's own makes
+  proxies of it, and of classes that are derived from it.
+* What our managers make is of classes of our own, and an instance of these all the same.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.managers
+from typing import Any, Final
+
+from mpclient import managed
+from mpclient.objects.base import Proxy
+from mpclient.objects.t_barrier import Barrier
+from mpclient.objects.t_condition import Condition
+from mpclient.objects.t_dict import Dict
+from mpclient.objects.t_event import Event
+from mpclient.objects.t_list import List
+from mpclient.objects.t_lock import Mutex
+from mpclient.objects.t_namespace import Namespace
+from mpclient.objects.t_semaphore import Semaphore
+from mpclient.objects.t_set import Set
+from mpclient.pool import Pool
+
+__all__ = ["proxy_class"]
+
+_OURS: Final[dict[str, tuple[type, ...]]] = {
+    "AcquirerProxy": (Mutex, Semaphore),
+    "ArrayProxy": (managed.Array,),
+    "BarrierProxy": (Barrier,),
+    "BaseProxy": (Proxy,),
+    "ConditionProxy": (Condition,),
+    "DictProxy": (Dict,),
+    "EventProxy": (Event,),
+    "JoinableQueueProxy": (managed.JoinableQueue,),
+    "ListProxy": (List,),
+    "NamespaceProxy": (Namespace,),
+    "PoolProxy": (Pool,),
+    "QueueProxy": (managed.Queue,),
+    "SetProxy": (Set,),
+    "ValueProxy": (managed.Value,),
+}
+
+
+class _Both(type):
+    """A class that stands for others, of ours and of theirs; what is derived from it does not."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, vars(cls).get("_others", ())) or super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, vars(cls).get("_others", ())) or super().__subclasscheck__(kind)
+
+
+def proxy_class(name: str) -> Any:
+    """Return the class of this name; None: nothing of ours is an instance of it."""
+    ours, theirs = _OURS.get(name), getattr(multiprocessing.managers, name, None)
+    if ours is None or theirs is None:
+        return ours and ours[0]
+    others = *ours, theirs
+    about = {
+        "_others": others,
+        "__module__": "mpclient.managers",
+        "__qualname__": name,
+        "__doc__": theirs.__doc__,
+    }
+    return _Both(name, (theirs,), about)
