@@ -31,6 +31,7 @@ from multiprocessing.process import (
 )
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from mpclient.context import default_context
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.pickling import dumps, loads
 from mpclient.remarks import remark
@@ -254,6 +255,7 @@ class _Surroundings:
             "authkey": None if key == session.key else key,
             "log_level": None if _util._logger is None else _util._logger.getEffectiveLevel(),
             "log_to_stderr": _util._log_to_stderr,
+            "start_method": default_context.get_start_method(allow_none=True),
             "shipped": _shipped_by(session),
         }
 
@@ -266,6 +268,7 @@ def _settle_in(facts: dict[str, Any]) -> None:
     sys.argv = facts["argv"]
     if facts["authkey"] is not None:
         current_process().authkey = facts["authkey"]
+    default_context.set_start_method(facts["start_method"], force=True)
     if facts["log_level"] is not None:
         _util.get_logger().setLevel(facts["log_level"])
     if facts["log_to_stderr"]:

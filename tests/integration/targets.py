@@ -9,7 +9,9 @@ from multiprocessing import active_children, current_process, parent_process
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-__all__ = ["Process", "describe", "end", "nest", "wait"]
+import mpclient
+
+__all__ = ["Process", "describe", "end", "nest", "start_method", "wait"]
 
 
 class Process(SpawnProcess):
@@ -58,6 +60,11 @@ def describe(answer: Any) -> None:
             "authkey": bytes(this.authkey),
         }
     )
+
+
+def start_method(answer: Any) -> None:
+    """Tell the start method of a process."""
+    answer.put(mpclient.get_start_method(allow_none=True))
 
 
 def nest(process: Any, answer: Any, depth: int) -> None:

@@ -238,6 +238,13 @@ class TestInside:
         assert known["parent"] == ("MainProcess", os.getpid(), True)
         assert known["authkey"] == bytes(parent.authkey)
 
+    def test_its_start_method_is_its_programs(self, cluster, ours, monkeypatch):
+        monkeypatch.setattr(mpclient.context.default_context, "_start_method", "forkserver")
+        answer = cluster.Queue()
+        process = ours.start(targets.start_method, answer)
+        assert answer.get(timeout=20) == "forkserver"
+        process.join(20)
+
     def test_a_key_of_ones_own_is_inherited(self, both):
         def scenario(side: Side) -> Any:
             answer = side.Queue()
