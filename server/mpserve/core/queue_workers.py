@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.queue_order import Python, Range, Run
 from mpserve.core.queue_terms import QueueTerms
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = ["QueueWorkers"]
+
+_LOGGED: Final = ("queue", "number", "attempts", "host", "pid", "worker", "reason")
+"""What the log is told of a job that was set aside; the rest may be long."""
 
 
 class QueueWorkers(QueueTerms):
@@ -164,11 +167,15 @@ class QueueWorkers(QueueTerms):
             queue.put_died(fx, died_blob(report))
 
     def report_on(self, fx: Effects, session: Session, number: int, attempts: int) -> dict[str, Any]:
-        """Return the report on an item that has had its last attempt with `session` (`mpshared.reports`)."""
+        """Return the report on an item that has had its last attempt with `session` (`mpshared.reports`); the
+        operator is told, too.
+        """
         info = session.info
         who = {"host": info.host, "pid": info.pid, "worker": info.name}
         known = {**who, "locks": session.locks, "since_s": fx.wall_s}
-        return death_report(session.report, queue=self.label, number=number, attempts=attempts, **known)
+        report = death_report(session.report, queue=self.label, number=number, attempts=attempts, **known)
+        fx.events.append(("job.set_aside", {key: report[key] for key in _LOGGED}))
+        return report
 
     def put_died(self, fx: Effects, blob: Blob) -> None:
         """Store the result of a job that was set aside, even if the queue is full.

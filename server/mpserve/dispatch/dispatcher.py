@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mpserve.core.bounds import Bounds
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
@@ -26,6 +26,7 @@ from mpserve.dispatch.roles import why_not
 from mpshared import errors, settings
 from mpshared import limits as table
 from mpshared.bunch import message_bytes
+from mpshared.reports import ending, out_of_memory
 
 if TYPE_CHECKING:
     from mpserve.engines.base import Engine
@@ -37,6 +38,8 @@ __all__ = ["Dispatcher", "Limits", "ReplyTo", "new_identity"]
 UNANSWERED_MAX = 64
 """Calls of a lane whose answers may be outstanding; the client pipelines no deeper. Precedent: HTTP/2's usual
 100 streams."""
+
+_TO_ACT_UPON: Final = frozenset({"journal.failed"})
 
 
 class ReplyTo(Protocol):
@@ -74,6 +77,19 @@ class Limits:
     """Address to put into proxies; "" means the one the peer dialled."""
     advertise_stock: bool = True
     """The address that is advertised is one for standard-library clients, too: it has no TLS."""
+
+
+def _how_it_ended(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a supervisor saw of a process's end, in a few words; nothing where none did."""
+    if not report:
+        return {}
+    told = {"how": ending(report)}
+    match report.get("running"):
+        case [str(name), int(number)]:
+            told["running"] = f"job {number} of {name}"
+    if evidence := out_of_memory(report):
+        told["likely_out_of_memory"] = evidence
+    return told
 
 
 def new_identity() -> tuple[str, str]:
@@ -168,7 +184,7 @@ class Dispatcher:
                 host=info.host,
                 pid=info.pid,
                 why=session.over,
-                report=dict(session.report),
+                **_how_it_ended(session.report),
             )
         self._close_connections(session)
 
@@ -180,7 +196,8 @@ class Dispatcher:
                 connection.session_over(session)
 
     def _tell_operator(self, event: str, fields: dict[str, Any]) -> None:
-        self.log.warning(event, **fields)
+        log = self.log.error if event in _TO_ACT_UPON else self.log.warning
+        log(event, **fields)
 
     def _trouble(self, what: str, error: Exception) -> None:
         self.log.error("call.failed", what=what, error=repr(error), exc_info=error)

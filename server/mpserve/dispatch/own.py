@@ -186,7 +186,8 @@ class OwnSide:
         self._over = True
         error = err if isinstance(err, errors.MpserveError) else errors.ProtocolViolation(str(err))
         self._error(0, 0, error)
-        self._transport.close(reason=str(error))
+        expired = isinstance(error, errors.SessionExpired)  # of which the log was told when it did
+        self._transport.close(reason="" if expired else str(error))
 
     # -- calls and answers -----------------------------------------------------------------------
 

@@ -102,6 +102,32 @@ def test_what_the_log_is_told_of_a_lost_session_is_plain(rig):
     program.die()
     (lost,) = [fields for event, fields in rig.log.lines if event == "session.lost"]
     assert json.loads(json.dumps(lost)) == lost
+    assert "how" not in lost  # nobody saw it
+
+
+def test_the_log_is_told_how_a_reported_process_ended(rig):
+    jobs = rig.open(rig.thread(), "queue", "jobs", max_attempts=1)
+    supervisor = rig.program(role="supervisor")
+    worker = rig.program(role="worker", supervisor=supervisor.id, name="far/1", host="far", pid=7)
+    rig.thread().ask("queue.put", jobs, None, blobs=[A])
+    worker.thread().ask("queue.exchange", jobs, None, [], 1, None, None)
+    told = {"signal": 9, "output": ["a line"], "running": ["jobs", 1], "oom_kills": 1}
+    supervisor.thread().ask("cluster.report_death", "", worker.id, told)
+    lines = dict(rig.log.lines)
+    lost = lines["session.lost"]
+    assert lost["how"] == "killed by SIGKILL (signal 9)"
+    assert lost["running"] == "job 1 of jobs"
+    assert "the kernel killed 1" in lost["likely_out_of_memory"]
+    assert "report" not in lost
+    assert lines["job.set_aside"] == {
+        "queue": "queue 'jobs'",
+        "number": 1,
+        "attempts": 1,
+        "host": "far",
+        "pid": 7,
+        "worker": "far/1",
+        "reason": "killed by SIGKILL (signal 9)",
+    }
 
 
 class Mistake(Exception):

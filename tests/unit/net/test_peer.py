@@ -248,6 +248,20 @@ class TestTheEnd:
         assert "silent" in event.text
         assert other.call("cluster.count").result == 0
 
+    def test_who_comes_back_too_late_is_told_and_the_log_is_not_told_again(self, stage):
+        program = stage.program()
+        program.close()
+        stage.until(lambda: not stage.peers)
+        stage.advance(1)
+        assert stage.events("session.lost")
+        late = stage.client().shake_hands()
+        late.control(Type.ATTACH, body={"session": program.session, "secret": program.secret, "lane": 1})
+        event = late.next_event()
+        assert isinstance(make(event.code, event.text, event.fields), SessionExpired)
+        with pytest.raises(Closed):
+            late.next_event()
+        assert not stage.events("peer.closed")
+
     def test_a_mistake_of_ours_costs_one_connection(self, stage, monkeypatch):
         program, other = stage.program(), stage.program()
         side = next(peer.side for peer in stage.peers if peer.side._session.id == program.session)
