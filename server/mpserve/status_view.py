@@ -33,7 +33,7 @@ def resolve(status: Row) -> Row:
     sessions = {row["id"]: row for row in status["sessions"] if row["id"] != greeting.get("session")}
     return {
         "server": {key: value for key, value in greeting.items() if key in _PUBLIC},
-        **{key: status[key] for key in ("memory", "connections", "refused", "more")},
+        **{key: status[key] for key in ("memory", "connections", "refused", "journal", "more")},
         "sessions": list(sessions.values()),
         "objects": [_with_holders(row, sessions) for row in status["objects"]],
     }
@@ -64,6 +64,10 @@ def _name(row: Row) -> Any:
 
 def _python(row: Row) -> str:
     return ".".join(map(str, row["python"])) if any(row["python"]) else ""
+
+
+def _jobs(row: Row) -> str:
+    return ", ".join(f"{n} of {name}" for name, n in row["leased"].items())
 
 
 def _silent(row: Row) -> str:
@@ -109,8 +113,8 @@ _SESSION: Final[list[Column]] = [
 ]  # fmt: skip
 _WORKER: Final[list[Column]] = [
     ("host", field("host")), ("name", field("name")), ("role", field("role")), ("pid", field("pid")),
-    ("Python", _python), ("slots", field("slots")), ("queue", field("queue")), ("silent", _silent),
-    ("session", field("id")),
+    ("Python", _python), ("slots", field("slots")), ("queue", field("queue")), ("has", _jobs),
+    ("silent", _silent), ("session", field("id")),
 ]  # fmt: skip
 _QUEUE: Final[list[Column]] = [
     ("name", _name), *((name, field(name)) for name in _QUEUE_COUNTS), _REFERENCES,
@@ -160,6 +164,8 @@ def _drawn(status: Row) -> str:
     heading = f"mpserve {server['version']}, server {server['server']}"
     counted = f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"
     lines = [heading, f"{counted}, {_memory(status['memory'])}", _connections(status["connections"])]
+    if status["journal"]:
+        lines.append(f"changes are refused: the journal cannot be written ({status['journal']})")
     if status["refused"]:
         lines.append(_refused(status["refused"]))
     if any(more.values()):

@@ -375,6 +375,24 @@ def test_status_names_what_is_there(rig):
     assert next(s for s in told["sessions"] if s["id"] == other.program.id)["waiting"] == 1
 
 
+def test_status_tells_what_each_session_has_of_queues_and_pools(rig):
+    thread = rig.thread()
+    jobs, idle = rig.open(thread, "queue", "jobs"), rig.open(thread, "queue", "idle")
+    pool = rig.open(thread, "pool")
+    thread.ask("queue.put_many", jobs, None, blobs=[A] * 5)
+    thread.ask("pool.submit", pool, 1, blobs=[A])
+    supervisor = rig.program(role="supervisor")
+    workers = [rig.program(role="worker", supervisor=supervisor.id, pools=True) for _ in range(2)]
+    for worker in workers:
+        worker.thread().ask("queue.exchange", idle, None, [], 1, 0, None)
+    taker = rig.thread()
+    taker.ask("queue.get_many", jobs, 2, 0, True)
+    told = {s["id"]: s["leased"] for s in thread.ask("cluster.status", "")["sessions"]}
+    assert told[taker.program.id] == {"jobs": 2}
+    assert told[thread.program.id] == {}
+    assert [told[worker.id] for worker in workers] == [{pool: 1}, {}]
+
+
 class TestStatusOfMany:
     """Only so many objects are told; those come first that somebody looks for."""
 

@@ -12,13 +12,14 @@ from mpserve.status_view import resolve, show
 NOTHING_REFUSED = {
     "connections": {"open": 1, "limit": 100, "unauthenticated": 0},
     "refused": {},
+    "journal": "",
     "more": {"sessions": 0, "objects": 0},
 }
 
 
 def session(ident, role="program", **more):
     about = {"name": "", "host": "one", "pid": 11, "python": [3, 11], "version": "0.1.0", "supervisor": ""}
-    counts = {"slots": 0, "queue": "", "connections": 1, "silent_s": 0.25, "waiting": 0}
+    counts = {"slots": 0, "queue": "", "connections": 1, "silent_s": 0.25, "waiting": 0, "leased": {}}
     return {"id": ident, "role": role, **about, **counts, **more}
 
 
@@ -75,7 +76,15 @@ def told():
             session("me", name="mpserve command"),
             session("s1", name="[bold]\x1b[2J\n"),
             session(
-                "w1", "worker", host="two", pid=22, name="two/1", slots=1, queue="tasks", supervisor="v1"
+                "w1",
+                "worker",
+                host="two",
+                pid=22,
+                name="two/1",
+                slots=1,
+                queue="tasks",
+                supervisor="v1",
+                leased={"pool-ident": 3, "tasks": 1},
             ),
             session("v1", "supervisor", host="two", pid=21, name="two", slots=4, queue="tasks"),
             session("k1", "stock", host="10.0.0.9:4000", pid=0, python=[0, 0]),
@@ -124,6 +133,13 @@ def test_workers_stand_under_their_host(shown):
     ]
 
 
+def test_workers_are_shown_with_the_jobs_that_they_have(shown):
+    assert row(shown, "host")[6:9] == ["queue", "has", "silent"]
+    idle, busy = (line.split() for line in shown if line.startswith("two "))
+    assert idle[6:9] == ["tasks", "0", "s"]
+    assert " ".join(busy[6:]) == "tasks 3 of pool-ident, 1 of tasks 0 s w1"
+
+
 def test_processes(shown):
     assert row(shown, "Consumer-1")[1:] == ["ended", "two", "23", "-9", "s1", "1"]
 
@@ -170,6 +186,14 @@ def test_nothing_there(capsys):
     )
     counted = "0 sessions, 0 objects, 0 bytes of values held"
     assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", counted, "1 connection of 100"]
+
+
+def test_a_journal_that_cannot_be_written(told, capsys):
+    told["journal"] = "database or disk is full"
+    show(told, as_json=False)
+    said = capsys.readouterr().out.splitlines()
+    assert "changes are refused: the journal cannot be written (database or disk is full)" in said
+    assert resolve(told)["journal"] == "database or disk is full"
 
 
 def test_connections_refusals_and_what_is_left_out(told, capsys):

@@ -38,7 +38,7 @@ class HeldLimits:
 class Bounds:
     """See the file's beginning."""
 
-    __slots__ = ("connections", "limits", "refused")
+    __slots__ = ("connections", "journal", "limits", "refused")
 
     def __init__(self) -> None:
         self.limits = HeldLimits()
@@ -48,6 +48,8 @@ class Bounds:
         they were told. net counts here, too."""
         self.connections: Callable[[], Mapping[str, int]] = dict
         """Returns what is to be told of connections, which the core knows nothing of."""
+        self.journal: Callable[[], str] = str
+        """Returns why the journal cannot be written, and changes are refused; "": they are not."""
 
     def check_object(self, objects: int, made: int, names: int, references: int, label: str) -> None:
         """Refuse to make `label` where there are as many as there may be.
@@ -94,7 +96,8 @@ class Bounds:
 
     def statistics(self) -> dict[str, Any]:
         """Return what `mpserve status` shows."""
-        return {"connections": dict(self.connections()), "refused": dict(self.refused)}
+        told = {"connections": dict(self.connections()), "refused": dict(self.refused)}
+        return {**told, "journal": self.journal()}
 
 
 _OBJECTS: Final = "Delete some (mpserve rm), or let go of some"

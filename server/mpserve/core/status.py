@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from mpserve.core.queue_workers import QueueWorkers
+
 if TYPE_CHECKING:
     from mpserve.core.calls import Session
     from mpserve.core.catalogue import Catalogue
@@ -74,4 +76,12 @@ def _session(session: Session, now_s: float) -> dict[str, Any]:
         "connections": session.connections,
         "silent_s": round(now_s - session.heard_s, 3),
         "waiting": sum(lane.running is not None for lane in session.lanes.values()),
+        "leased": {machine.name or machine.ident: n for machine, n in _leased(session) if n},
     }
+
+
+def _leased(session: Session) -> Iterator[tuple[Machine, int]]:
+    """Yield how many items, jobs mostly, a session has of each queue and pool."""
+    for machine in session.held:
+        if isinstance(machine, QueueWorkers):
+            yield machine, sum(machine.leases.counts(session.id).values())

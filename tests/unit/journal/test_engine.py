@@ -174,6 +174,18 @@ def test_the_thread_writes_what_the_disk_refused(world):
     assert world.answered == [("queue.put", before + 1)]
 
 
+def test_the_log_and_the_status_are_told_of_a_disk_that_refuses(world):
+    world.store.failures = 2
+    world.put(0)
+    world.engine.end_turn()
+    while len(world.told) < 2:
+        world.soon.get(timeout=PATIENCE_S)()
+    (failed, fields), (recovered, _) = world.told
+    assert (failed, recovered) == ("journal.failed", "journal.recovered")
+    assert fields["why"] == "database or disk is full"
+    assert world.engine.bounds.statistics()["journal"] == ""
+
+
 def test_what_waits_at_the_end_is_written(world):
     before = rows(world)
     world.store.gate.clear()

@@ -80,6 +80,7 @@ class JournalEngine(MemoryEngine):
         """Turns that are not durable yet."""
         self._places_planned = False
         self.committer = Committer(store, self._written, self._tell_of_disk)
+        self.bounds.journal = lambda: self.committer.failing
         self.compactor = Compactor(store, self.committer.put, self._tell_of_compaction)
         self.restored = self._restore(store)
         self.committer.start()
@@ -224,9 +225,10 @@ class JournalEngine(MemoryEngine):
 
     def _tell_of_disk(self, why: str) -> None:
         """Tell the log; in the commit thread."""
-        if why:
-            text = "the journal cannot be written: changes are refused until it can"
-            self._call_soon(lambda: self.trouble(text, OSError(why)))
+        event, fields = ("journal.failed", {"why": why, "changes": "refused until it can be written"})
+        if not why:
+            event, fields = ("journal.recovered", {"changes": "accepted again"})
+        self._call_soon(lambda: self.tell(event, fields))
 
     # -- sessions --------------------------------------------------------------------------------
 
