@@ -212,6 +212,7 @@ class Keeper(threading.Thread):
                 self._errands.send_again()
                 for event in self._control.unheard():
                     self._heed(event)
+                patience.over()
                 break
             except Lost as err:
                 lost = err.alone()

@@ -10,6 +10,9 @@
 | it takes nobody more, a thread's connection    | try again, up to `reconnect_timeout`; then `NoRoom` for  |
 |                                                |   this call: the session and its other threads go on     |
 | the call's own timeout is over                 | `ServerGone` for this call                               |
+
+A program whose session waits for longer than `SAY_S` says so on standard error, and when it goes on: once,
+whatever the number of its calls that wait.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from mpclient.dialling import Busy, Goodbye, Lost, Refusing
+from mpclient.remarks import remark
+from mpclient.terms import SAY_S
 from mpshared.errors import MpserveError, NoRoom, ServerGone
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ class Patience:
         call: What became of the one call that waits; "": the whole session does.
     """
 
-    __slots__ = ("_call", "_deadline_s", "_session", "_since_s", "_term", "_tries")
+    __slots__ = ("_call", "_deadline_s", "_said", "_session", "_since_s", "_term", "_tries")
 
     def __init__(
         self, session: SessionBase, term: Term, deadline_s: float | None = None, call: str = ""
@@ -53,6 +58,12 @@ class Patience:
         self._call = call
         self._since_s = time.monotonic()
         self._tries = 0
+        self._said = False
+
+    def over(self) -> None:
+        """Note that the session goes on."""
+        if self._said:
+            remark(f"the server at {self._session.address} is there again")
 
     def wait(self, lost: Lost) -> None:
         """Wait a little before the next attempt; see `delay_s`."""
@@ -86,7 +97,14 @@ class Patience:
         left_s = self._since_s + limit_s - time.monotonic()
         if left_s <= 0:
             raise self._in_vain(lost)
+        if limit_s - left_s > SAY_S and not (self._said or self._call):
+            self._say(lost, left_s)
         return left_s
+
+    def _say(self, lost: Lost, left_s: float) -> None:
+        if self._session.describes.role == "program":  # worker hosts have a log
+            self._said = True
+            remark(f"{lost}; trying for {left_s:.0f} s more, calls wait meanwhile")
 
     def _in_vain(self, lost: Lost) -> MpserveError:
         """Return why nothing is tried any more; ends the term, unless the server lives and others go on."""

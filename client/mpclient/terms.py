@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from mpshared.ops import Op
     from mpshared.tls import ClientTls
 
-__all__ = ["Describes", "SessionBase", "Term", "again"]
+__all__ = ["SAY_S", "Describes", "SessionBase", "Term", "again"]
 
 _STARTED_S: Final = time.time()
 _RENEW_S: Final = 0.5
 """How long a call looks for a server once a session has ended: a program that tries again need not wait."""
-_SAY_S: Final = 3.0
+SAY_S: Final = 3.0
 """A program that looks for its server longer than this says so."""
 _BUSY_S: Final = 2.0
 """Between two attempts at a server that takes nobody more, at most: thousands may wait for their turn."""
@@ -264,7 +264,7 @@ class SessionBase:
             body["before"] = {"session": before.id, "secret": before.secret}
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
         deadline_s = time.monotonic() + limit_s
-        say_s = _SAY_S if self.describes.role == "program" else limit_s
+        say_s = SAY_S if self.describes.role == "program" else limit_s
         delay_s = 0.02
         while True:
             left_s = deadline_s - time.monotonic()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -58,7 +60,7 @@ class TestConnecting:
             mpclient.connect("127.0.0.1:1", "k" * 16, connect_timeout=0.1)
 
     def test_who_looks_long_for_a_server_says_so_once(self, monkeypatch, capfd):
-        monkeypatch.setattr("mpclient.terms._SAY_S", 0)
+        monkeypatch.setattr("mpclient.terms.SAY_S", 0)
         with pytest.raises(mpclient.ServerGone):
             mpclient.connect("127.0.0.1:1", "k" * 16, connect_timeout=0.3)
         (line,) = capfd.readouterr().err.splitlines()
@@ -189,6 +191,28 @@ class TestLostConnections:
         relay.cut()
         with pytest.raises(mpclient.ServerGone, match="timeout"):
             result()
+
+    def test_who_waits_long_for_it_is_told_once_and_when_it_is_back(
+        self, relay, relayed, in_thread, monkeypatch, capfd
+    ):
+        monkeypatch.setattr("mpclient.patience.SAY_S", 0.0)
+        locks = [relayed.Lock() for _ in range(3)]
+        relay.refusing = True
+        relay.cut()
+        acquiring = [in_thread(lock.acquire) for lock in locks]
+        said = io.StringIO()
+
+        def heard(text: str) -> bool:
+            said.write(capfd.readouterr().err)
+            return text in said.getvalue()
+
+        wait_until(lambda: heard("\n"))
+        relay.refusing = False
+        assert [answer() for answer in acquiring] == [True] * 3
+        wait_until(lambda: heard("again"))
+        lost, back = said.getvalue().splitlines()
+        assert re.fullmatch(r"mpclient: .*; trying for \d s more, calls wait meanwhile", lost)
+        assert back == f"mpclient: the server at {relay.address} is there again"
 
     def test_patience_ends(self, relay, server):
         cluster = mpclient.connect(relay.address, server.key, reconnect_timeout=0.2)

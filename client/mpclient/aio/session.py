@@ -421,6 +421,7 @@ class Session(SessionBase):
                 try:
                     control, attached = await in_thread(partial(self._attach, term), _close_first)
                     self._line = await Line(control, self._hear, self._lost).open()
+                    patience.over()
                     break
                 except Lost as err:
                     lost = err
