@@ -117,9 +117,10 @@ def _json(program: str) -> list[Processor]:
 def _console(target: TextIO) -> list[Processor]:
     import structlog  # noqa: PLC0415
 
+    time = "%H:%M:%S"  # who sits before a terminal knows the date; who reads a file may read last year's
     return [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.processors.TimeStamper(fmt=time if target.isatty() else f"%Y-%m-%d {time}", utc=False),
         structlog.processors.format_exc_info,
         _escape_fields,
         structlog.dev.ConsoleRenderer(

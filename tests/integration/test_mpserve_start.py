@@ -368,6 +368,11 @@ def test_it_ends_with_who_holds_its_lifeline(start):
 # -- the log --------------------------------------------------------------------------------------
 
 
+def events_of(running):
+    """Return the events of a log for people: what stands behind each line's level."""
+    return [line.partition("] ")[2].split()[0] for line in running.err.read_text().splitlines()]
+
+
 def test_one_shot_standard_clients_do_not_fill_the_log(start):
     running = start("--port", "0", "--md5", "always")
     host, port = running.address.split(":")
@@ -377,7 +382,7 @@ def test_one_shot_standard_clients_do_not_fill_the_log(start):
         manager.connect()
         assert manager.dict(a=1).copy() == {"a": 1}
     assert running.end(signal.SIGTERM) == 0
-    events = [line.split()[3] for line in running.err.read_text().splitlines()]
+    events = events_of(running)
     md5 = ["peer.md5"] if sys.version_info < (3, 12) else []
     assert events == ["server.ready", *md5, "server.stopped"]
 
@@ -395,12 +400,12 @@ def test_worker_hosts_that_come_and_go_are_logged(start, home):
         worker.terminate()
         assert worker.wait(20) == 0
     assert running.end(signal.SIGTERM) == 0
-    log = running.err.read_text().splitlines()
-    assert [line.split()[3] for line in log] == [
+    assert events_of(running) == [
         "server.ready",
         "session.start",
         "session.end",
         "server.stopped",
     ]
-    assert f"pid={worker.pid}" in log[1]
-    assert "role=supervisor" in log[1]
+    began = running.err.read_text().splitlines()[1]
+    assert f"pid={worker.pid}" in began
+    assert "role=supervisor" in began

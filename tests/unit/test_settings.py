@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -220,6 +221,25 @@ def test_a_console_line_cannot_be_forged():
     assert "\x1b" not in stream.getvalue()
     assert r"peer\nleft" in stream.getvalue()
     assert r"name=a\n\x1b[2Jb" in stream.getvalue()
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "begins"),
+    [
+        (io.StringIO(), r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "),
+        (Terminal(), r"\x1b\[2m\d\d:\d\d:\d\d\x1b"),
+    ],
+)
+def test_a_line_in_a_file_has_its_date(stream, begins):
+    make_logger("server", stream=stream).info("here")
+    assert re.match(begins, stream.getvalue())
 
 
 def test_a_json_line_is_one_object():
