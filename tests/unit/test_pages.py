@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,13 @@ FILES = sorted(
 
 def test_each_file_is_on_the_map():
     internals = (ROOT / "docs" / "explanation" / "internals.md").read_text("utf-8")
-    lost = [file for file in FILES if not re.search(rf"\b{file.stem}\b", internals + _rooms_of(file))]
+    lost = [file for file in FILES if not re.search(rf"\b{file.stem}\b", internals + _maps_of(file.parent))]
     assert lost == [], "say what it is in the __init__ of its room"
 
 
-def _rooms_of(file: Path) -> str:
-    """Return what the packages around a file say of their files, and the kinds beside it of their parts."""
-    around = [room / "__init__.py" for room in file.parents if (room / "__init__.py").exists()]
-    sources = [place.read_text("utf-8") for place in (*around, *file.parent.glob("t_*.py"))]
+@cache
+def _maps_of(room: Path) -> str:
+    """Return what the packages around a folder say of their files, and the kinds in it of their parts."""
+    around = [place / "__init__.py" for place in (room, *room.parents) if (place / "__init__.py").exists()]
+    sources = [place.read_text("utf-8") for place in (*around, *room.glob("t_*.py"))]
     return "".join(ast.get_docstring(ast.parse(source)) or "" for source in sources)
