@@ -365,8 +365,9 @@ class _Server:
 
     def __init__(self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str) -> None:
         if serializer != "pickle":
-            msg = f"mpserve speaks the serializer 'pickle' only, not {serializer!r}; leave the argument out"
-            raise ValueError(msg)
+            raise ValueError(
+                f"mpserve speaks the serializer 'pickle' only, not {serializer!r}; leave the argument out"
+            )
         self.registry = registry
         where = Address.tcp("127.0.0.1", 0) if address is None else Address.from_sockaddr(address)
         options = Options(where, allow_shutdown=True)  # a manager's own process is stopped through its socket

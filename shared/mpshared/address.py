@@ -63,8 +63,7 @@ class Address:
             return cls.unix(typed.removeprefix(_UNIX))
         host, port = _split(typed)
         if port is None and default_port is None:
-            msg = f"{shorten(text)!r} has no port; write it like {_example(host)}"
-            raise AddressError(msg)
+            raise AddressError(f"{shorten(text)!r} has no port; write it like {_example(host)}")
         return cls.tcp(host, default_port or 0 if port is None else _port(port, typed))
 
     @classmethod
@@ -75,14 +74,15 @@ class Address:
             AddressError: An impossible host or port.
         """
         if not host or len(host) > _HOST_LIMIT or not host.isprintable() or set(host) & set(" /[]@"):
-            msg = f"{shorten(host)!r} is not a host; write a name or an IP address, like server or 10.0.0.7"
-            raise AddressError(msg)
+            raise AddressError(
+                f"{shorten(host)!r} is not a host; write a name or an IP address, like server or 10.0.0.7"
+            )
         if ":" in host and not _is_ip(host, 6):
-            msg = f"{shorten(host)!r} is not an IPv6 address; write it like [::1]:{DEFAULT_PORT}"
-            raise AddressError(msg)
+            raise AddressError(
+                f"{shorten(host)!r} is not an IPv6 address; write it like [::1]:{DEFAULT_PORT}"
+            )
         if not 0 <= port <= 65535:
-            msg = f"there is no port {port}; write one from 1 to 65535, like {_example(host)}"
-            raise AddressError(msg)
+            raise AddressError(f"there is no port {port}; write one from 1 to 65535, like {_example(host)}")
         return cls(host=host, port=port)
 
     @classmethod
@@ -93,17 +93,18 @@ class Address:
             AddressError: A relative path, one longer than the system takes, or a system without Unix sockets.
         """
         if not hasattr(socket, "AF_UNIX"):
-            msg = f"this system has no Unix sockets; write host:port, like 127.0.0.1:{DEFAULT_PORT}"
-            raise AddressError(msg)
+            raise AddressError(
+                f"this system has no Unix sockets; write host:port, like 127.0.0.1:{DEFAULT_PORT}"
+            )
         if not path.startswith("/") or "\0" in path:
-            msg = f"{shorten(path)!r} is not an absolute path; write it like unix:/tmp/mpserve.sock"
-            raise AddressError(msg)
+            raise AddressError(
+                f"{shorten(path)!r} is not an absolute path; write it like unix:/tmp/mpserve.sock"
+            )
         if len(path.encode("utf-8", "surrogateescape")) > _PATH_LIMIT_BYTES:
-            msg = (
+            raise AddressError(
                 f"the path {shorten(path)!r} is longer than the {_PATH_LIMIT_BYTES} bytes a Unix socket may "
                 "have; use a shorter one"
             )
-            raise AddressError(msg)
         return cls(path=path)
 
     @classmethod
@@ -124,11 +125,10 @@ class Address:
             case (str() as host, int() as port, *_):
                 return cls.tcp(host or "0.0.0.0", port)  # noqa: S104 - what an empty host means to a socket
             case _:
-                msg = (
+                raise AddressError(
                     f"{shorten(repr(sockaddr))} is not an address; give (host, port), e.g. ('server', "
                     f"{DEFAULT_PORT})"
                 )
-                raise AddressError(msg)
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -171,18 +171,17 @@ def _split(typed: str) -> tuple[str, str | None]:
     if typed.startswith("["):
         host, bracket, rest = typed[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or ":" not in host:
-            msg = f"{shorten(typed)!r} is not an IPv6 address with a port; write it like [::1]:{DEFAULT_PORT}"
-            raise AddressError(msg)
+            raise AddressError(
+                f"{shorten(typed)!r} is not an IPv6 address with a port; write it like [::1]:{DEFAULT_PORT}"
+            )
         return host, rest[1:] if rest else None
     if "://" in typed:
-        msg = f"{shorten(typed)!r} is a URL; write only host:port, like server:{DEFAULT_PORT}"
-        raise AddressError(msg)
+        raise AddressError(f"{shorten(typed)!r} is a URL; write only host:port, like server:{DEFAULT_PORT}")
     if typed.count(":") > 1:
-        msg = (
+        raise AddressError(
             f"{shorten(typed)!r}: where does the port begin? Write an IPv6 address in brackets, like "
             f"[::1]:{DEFAULT_PORT}"
         )
-        raise AddressError(msg)
     host, colon, port = typed.partition(":")
     return host, port if colon else None
 
@@ -191,8 +190,7 @@ def _port(digits: str, typed: str) -> int:
     try:
         return parse_count(digits, most=65535)
     except SettingError as error:
-        msg = f"{shorten(typed)!r}: the port {error}"
-        raise AddressError(msg) from None
+        raise AddressError(f"{shorten(typed)!r}: the port {error}") from None
 
 
 def _is_ip(host: str, version: int) -> bool:

@@ -76,11 +76,10 @@ class Key:
     file: Path | None = None
 
     def __reduce__(self) -> NoReturn:
-        msg = (
+        raise KeyProblem(
             f"the key from {self.source} is not pickled, lest it travel in a job or a log; pass the file's "
             "path instead"
         )
-        raise KeyProblem(msg)
 
 
 def default_key_file() -> Path:
@@ -95,11 +94,10 @@ def default_key_file() -> Path:
         path = platformdirs.user_config_path("mpserve", appauthor=False) / "authkey"
         if path.is_absolute():  # not "~/…" as it was
             return path
-    msg = (
+    raise KeyProblem(
         "no key: this user has no home folder to keep one in, and without a key nobody is let in. Set "
         f"{_FILE_ENV} to the file that holds it, or HOME"
     )
-    raise KeyProblem(msg)
 
 
 def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Key:
@@ -117,13 +115,12 @@ def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[st
         return given
     path = default_key_file()
     if not os.path.lexists(path):
-        msg = (
+        raise KeyProblem(
             f"no key: {path} does not exist, and neither {_TEXT_ENV} nor {_FILE_ENV} is set; without the "
             "server's key nobody is let in. "
             f"On the server's machine `mpserve keyfile` names the file: copy it to {path} here, and type "
             f"`chmod 600 {path}`"
         )
-        raise KeyProblem(msg)
     return read_key_file(path)
 
 
@@ -161,11 +158,10 @@ def read_key_file(path: str | os.PathLike[str], env: str = _FILE_ENV) -> Key:
             _check_mode(file, os.fstat(opened.fileno()).st_mode)
             data = opened.read(_MAX_KEY_BYTES + 3)
     except OSError as error:
-        msg = (
+        raise KeyProblem(
             f"the key file {_shown(file)} cannot be read ({error.strerror}); without the key nobody is let "
             f"in. Name another one with {env}"
-        )
-        raise KeyProblem(msg) from None
+        ) from None
     return Key(_checked(_without_newline(data), f"the key file {_shown(file)}"), _shown(file), file)
 
 
@@ -186,8 +182,9 @@ def _given(key_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) 
         return read_key_file(key_file)
     text = environ.get(_TEXT_ENV)
     if text is not None and named is not None:
-        msg = f"both {_TEXT_ENV} and {_FILE_ENV} are set, and they may name different keys; unset one of them"
-        raise KeyProblem(msg)
+        raise KeyProblem(
+            f"both {_TEXT_ENV} and {_FILE_ENV} are set, and they may name different keys; unset one of them"
+        )
     if text is not None:
         return Key(_checked(text.encode("utf-8", "surrogateescape"), _TEXT_ENV), _TEXT_ENV)
     return None if named is None else read_key_file(named)
@@ -195,14 +192,14 @@ def _given(key_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) 
 
 def _checked(secret: bytes, source: str) -> bytes:
     if len(secret) < MIN_KEY_BYTES:
-        msg = (
+        raise KeyProblem(
             f"{source} holds {len(secret)} bytes; a key under {MIN_KEY_BYTES} bytes can be guessed. "
             f"Make one with: {_MAKE_ONE}"
         )
-        raise KeyProblem(msg)
     if len(secret) > _MAX_KEY_BYTES:
-        msg = f"{source} holds more than {_MAX_KEY_BYTES} bytes, which is no key. Is it the right file?"
-        raise KeyProblem(msg)
+        raise KeyProblem(
+            f"{source} holds more than {_MAX_KEY_BYTES} bytes, which is no key. Is it the right file?"
+        )
     return secret
 
 
@@ -219,12 +216,11 @@ def readable_by_others(file: Path, mode: int) -> bool:
 
 def _check_mode(file: Path, mode: int) -> None:
     if readable_by_others(file, mode):
-        msg = (
+        raise KeyProblem(
             f"the key file {_shown(file)} can be opened by other users (mode {stat.S_IMODE(mode):04o}), who "
             "could then run code on "
             f"your workers. Type: chmod 600 {_shown(file)}"
         )
-        raise KeyProblem(msg)
 
 
 def _create(path: Path) -> None:
@@ -244,11 +240,10 @@ def _create(path: Path) -> None:
     except FileExistsError:
         return  # somebody else was first, and theirs is whole
     except OSError as error:
-        msg = (
+        raise KeyProblem(
             f"the key file {_shown(path)} cannot be made ({error.strerror}); without a key no server starts. "
             f"Make one elsewhere ({_MAKE_ONE}) and name it with {_FILE_ENV}"
-        )
-        raise KeyProblem(msg) from None
+        ) from None
 
 
 def _write_private(path: Path, data: bytes) -> None:

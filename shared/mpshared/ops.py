@@ -87,8 +87,7 @@ def _of(*types: type) -> Check:
     def check(value: Any) -> Any:
         if type(value) in types:
             return value
-        msg = f"expected {names}, got {type(value).__name__}"
-        raise BadType(msg)
+        raise BadType(f"expected {names}, got {type(value).__name__}")
 
     _PASSES[check] = frozenset(types)
     return check
@@ -98,8 +97,7 @@ def _seconds(value: Any) -> float | None:
     if value is None:
         return None
     if type(value) not in {int, float} or value != value:  # noqa: PLR0124 - NaN
-        msg = f"expected seconds or None, got {value!r}"
-        raise BadType(msg)
+        raise BadType(f"expected seconds or None, got {value!r}")
     return value if value > 0 else 0.0
 
 
@@ -109,8 +107,7 @@ _COUNT_MOST: Final = (1 << 63) - 1
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= _COUNT_MOST:
-        msg = f"expected a number from 0 to {_COUNT_MOST}, got {value!r}"
-        raise BadValue(msg)
+        raise BadValue(f"expected a number from 0 to {_COUNT_MOST}, got {value!r}")
     return value
 
 
@@ -118,8 +115,7 @@ def _name(value: Any) -> str | None:
     if value is None:
         return None
     if type(value) is not str:
-        msg = f"a name is a text, got {value!r:.80}"
-        raise BadValue(msg)
+        raise BadValue(f"a name is a text, got {value!r:.80}")
     if problem := why_no_name(value):
         raise BadValue(problem)
     return value
@@ -131,15 +127,15 @@ _KEY_TYPES: Final[frozenset[type]] = frozenset({str, int, bytes, float, bool, ty
 def _key(value: Any) -> Any:
     if type(value) in _KEY_TYPES:
         return value
-    msg = f"expected a key (a scalar, or a pickled key), got {type(value).__name__}"
-    raise BadType(msg)
+    raise BadType(f"expected a key (a scalar, or a pickled key), got {type(value).__name__}")
 
 
 def _few(value: Any) -> list[Any]:
     """Check a list that is walked through more than once."""
     if len(_list(value)) > VALUES_MOST:
-        msg = f"{len(value)} elements in one call; the server takes {VALUES_MOST}, send them in smaller parts"
-        raise TooBig(msg)
+        raise TooBig(
+            f"{len(value)} elements in one call; the server takes {VALUES_MOST}, send them in smaller parts"
+        )
     found: list[Any] = value
     return found
 
@@ -160,8 +156,7 @@ def _ranges(value: Any) -> list[tuple[int, int]]:
 def _pair(value: Any) -> Any:
     if type(value) is list and len(value) == 2:
         return value
-    msg = f"expected a pair, got {value!r:.80}"
-    raise BadType(msg)
+    raise BadType(f"expected a pair, got {value!r:.80}")
 
 
 def _counts(value: Any) -> list[tuple[str, int]]:
@@ -184,8 +179,7 @@ def _slice(value: Any) -> slice:
     """Check a slice: [start, stop, step], each a number or None."""
     if type(value) is list and len(value) == 3 and all(v is None or type(v) is int for v in value):
         return slice(*value)
-    msg = f"expected [start, stop, step], got {value!r:.80}"
-    raise BadType(msg)
+    raise BadType(f"expected [start, stop, step], got {value!r:.80}")
 
 
 _PASSES[_seconds] = _PASSES[_name] = frozenset((type(None),))
@@ -466,8 +460,9 @@ def get_op(code: int) -> Op:
     try:
         return BY_CODE[code]
     except KeyError:
-        msg = f"there is no operation {code:#06x}; this server may be older than the client"
-        raise BadValue(msg) from None
+        raise BadValue(
+            f"there is no operation {code:#06x}; this server may be older than the client"
+        ) from None
 
 
 def check_args(op: Op, args: list[Any], blob_count: int) -> list[Any]:

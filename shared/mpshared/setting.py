@@ -68,8 +68,7 @@ class Setting(Generic[T]):
         try:
             return self.parse(text)
         except SettingError as error:
-            msg = f"{self.env}: {error}"
-            raise SettingError(msg) from None
+            raise SettingError(f"{self.env}: {error}") from None
 
 
 def setting(
@@ -132,8 +131,7 @@ def parse_texts(text: str) -> tuple[str, ...]:
 def _choice(text: str, choices: tuple[str, ...]) -> str:
     word = text.strip().lower()
     if word not in choices:
-        msg = f"{text!r} is not known here; write one of {', '.join(choices)}"
-        raise SettingError(msg)
+        raise SettingError(f"{text!r} is not known here; write one of {', '.join(choices)}")
     return word
 
 
@@ -145,8 +143,7 @@ def positive_size(text: str, least: int, example: str) -> int:
     """
     size_bytes = parse_size(text)
     if size_bytes < least:
-        msg = f"{text!r} is too little; write {example} or more"
-        raise SettingError(msg)
+        raise SettingError(f"{text!r} is too little; write {example} or more")
     return size_bytes
 
 
@@ -158,8 +155,7 @@ def positive_duration(text: str, least_s: float, example: str) -> float:
     """
     duration_s = parse_duration(text)
     if duration_s < least_s:
-        msg = f"{text!r} is too short; write {example} or more"
-        raise SettingError(msg)
+        raise SettingError(f"{text!r} is too short; write {example} or more")
     return duration_s
 
 
@@ -171,6 +167,5 @@ def short_duration(text: str, most_s: float, advice: str) -> float:
     """
     duration_s = parse_duration(text)
     if duration_s > most_s:
-        msg = f"{text!r} is too long; {advice}"
-        raise SettingError(msg)
+        raise SettingError(f"{text!r} is too long; {advice}")
     return duration_s

@@ -49,11 +49,10 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        msg = (
+        raise SettingError(
             f"{shorten(text)!r} is not a duration; write it like 30s, 500ms, 2m or 1.5h (a plain number "
             "means seconds)"
         )
-        raise SettingError(msg)
     return float(match[1]) * _DURATION_S[match[2]]
 
 
@@ -68,11 +67,10 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        msg = (
+        raise SettingError(
             f"{shorten(text)!r} is not a size; write it like 256M, 1.5GiB or 65536 (a plain number means "
             "bytes)"
         )
-        raise SettingError(msg)
     return int(float(match[1]) * _SIZE_BYTES[(match[2] or "").upper()])
 
 
@@ -85,12 +83,10 @@ def parse_count(text: str, *, least: int = 0, most: int | None = None) -> int:
     bounds = f"{least} or more" if most is None else f"from {least} to {most}"
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit()):
-        msg = f"{shorten(text)!r} is not a whole number; write one {bounds}"
-        raise SettingError(msg)
+        raise SettingError(f"{shorten(text)!r} is not a whole number; write one {bounds}")
     huge = len(digits) > 18  # not even converted
     if huge or int(digits) < least or (most is not None and int(digits) > most):
-        msg = f"{shorten(text)} is out of range; write a whole number {bounds}"
-        raise SettingError(msg)
+        raise SettingError(f"{shorten(text)} is out of range; write a whole number {bounds}")
     return int(digits)
 
 
@@ -102,8 +98,7 @@ def parse_flag(text: str) -> bool:
     """
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
-        msg = f"{shorten(text)!r} is neither yes nor no; write 1 or 0"
-        raise SettingError(msg)
+        raise SettingError(f"{shorten(text)!r} is neither yes nor no; write 1 or 0")
     return word in _TRUE
 
 

@@ -175,9 +175,8 @@ def open_ref(kind: str, ident: str, address: str) -> Any:
             "mpclient"
         )  # a pickled proxy may be the first that a child process sees of us
     if _resolver is None:
-        msg = (
+        raise RuntimeError(
             f"cannot open the shared {kind} {ident}: no mpserve client in this process; call "
             "mpclient.connect() first"
         )
-        raise RuntimeError(msg)
     return _resolver(kind, ident, address)

@@ -124,5 +124,4 @@ class Buffer:
         self._begin_anew()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        msg = "a buffer is not pickled; its queue is"
-        raise TypeError(msg)
+        raise TypeError("a buffer is not pickled; its queue is")

@@ -115,8 +115,7 @@ class Stream(io.TextIOBase):
         Raises:
             io.UnsupportedOperation: Always.
         """
-        msg = f"{self.name} of a worker process cannot be detached; use its `buffer`"
-        raise io.UnsupportedOperation(msg)
+        raise io.UnsupportedOperation(f"{self.name} of a worker process cannot be detached; use its `buffer`")
 
     def reconfigure(
         self,
@@ -137,11 +136,10 @@ class Stream(io.TextIOBase):
             or newline not in {None, "", "\n"}
             or line_buffering is False
         ):
-            msg = (
+            raise io.UnsupportedOperation(
                 f"{self.name} of a worker process takes lines of UTF-8: the program that prints them chooses "
                 f"encoding and line ends; set these there"
             )
-            raise io.UnsupportedOperation(msg)
         if errors is not None:
             codecs.lookup_error(errors)
             self._errors = errors
@@ -154,8 +152,7 @@ class Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Write; whole lines leave at once."""
         if not isinstance(text, str):
-            msg = f"write() argument must be str, not {type(text).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         if not self._streams.program:
             self.own.write(text)
         elif self._errors == "strict":
@@ -281,8 +278,7 @@ class _Bytes(io.BufferedIOBase):
     def write(self, data: Any) -> int:
         """Write bytes; whole lines leave at once."""
         if isinstance(data, str):
-            msg = "a bytes-like object is required, not 'str'"
-            raise TypeError(msg)
+            raise TypeError("a bytes-like object is required, not 'str'")
         copy = bytes(memoryview(data))
         self._stream.put(copy)
         return len(copy)

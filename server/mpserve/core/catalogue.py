@@ -100,8 +100,7 @@ class Catalogue(CatalogueState):
     def delete(self, fx: Effects, call: Call, name: str | None, kind: str | None) -> None:
         """Delete the named object; answers whether there was one."""
         if name is None:
-            msg = "delete needs the name of an object"
-            raise BadValue(msg)
+            raise BadValue("delete needs the name of an object")
         machine = self.find_named(name, kind)
         if machine is not None:
             self.remove(fx, machine)
@@ -291,8 +290,7 @@ class Catalogue(CatalogueState):
     ) -> bool:
         """Refuse what cannot be created, before anything is changed. Tell whether it needs a lock made."""
         if kind not in KINDS:
-            msg = f"there is no kind of object {kind!r:.80}; there are {', '.join(sorted(KINDS))}"
-            raise BadValue(msg)
+            raise BadValue(f"there is no kind of object {kind!r:.80}; there are {', '.join(sorted(KINDS))}")
         trial = KINDS[kind](ident, name, settings)
         if trial.settings.get("program"):
             raise BadValue(f"whose {kind} it is, the server fills in; leave out the setting 'program'")
@@ -337,10 +335,9 @@ def _is_new(machine: Machine, settings: dict[str, Any]) -> bool:
     if machine.explicit or unknown:
         key = min(unknown or different)
         has = f"{key}={machine.settings[key]!r}" if key in machine.settings else f"no setting {key!r}"
-        msg = (
+        raise Conflict(
             f"{machine.label} exists with {has}, asked for {key}={settings[key]!r}; open it without "
             "settings, or with fresh=True"
         )
-        raise Conflict(msg)
     type(machine)(machine.ident, machine.name, {**machine.settings, **settings})
     return True

@@ -56,8 +56,7 @@ class CatalogueState(References):
             )
             raise NoSuchObject(msg, ident=ident)
         if machine.kind != kind:
-            msg = f"{machine.label} is not a {kind}"
-            raise Conflict(msg)
+            raise Conflict(f"{machine.label} is not a {kind}")
         return machine
 
     def find_named(self, name: str, kind: str | None) -> Machine | None:
@@ -68,8 +67,7 @@ class CatalogueState(References):
         found = [self.objects[ident] for (_, n), ident in self.names.items() if n == name]
         if len(found) > 1:
             kinds = ", ".join(sorted(m.kind for m in found))
-            msg = f"several objects are named {name!r}: {kinds}; say which kind"
-            raise Conflict(msg)
+            raise Conflict(f"several objects are named {name!r}: {kinds}; say which kind")
         return found[0] if found else None
 
     # -- deleting --------------------------------------------------------------------------------

@@ -71,8 +71,9 @@ class Machine:
         self.name = name
         unknown = set(settings or ()) - set(self.SETTINGS)
         if unknown:
-            msg = f"a {self.kind} has no setting {min(unknown)!r}; it has {sorted(self.SETTINGS) or 'none'}"
-            raise Conflict(msg)
+            raise Conflict(
+                f"a {self.kind} has no setting {min(unknown)!r}; it has {sorted(self.SETTINGS) or 'none'}"
+            )
         self.settings: dict[str, Any] = {**self.SETTINGS, **(settings or {})}
         self.explicit = bool(settings)
         """Somebody gave settings; until then the first who does decides them."""
@@ -116,8 +117,7 @@ class Machine:
     def setup(self, fx: Effects, blobs: list[Blob]) -> None:
         """Fill a new object with the values it was created with (recorded like any change)."""
         if blobs:
-            msg = f"a {self.kind} takes no values at creation"
-            raise Conflict(msg)
+            raise Conflict(f"a {self.kind} takes no values at creation")
         _ = fx
 
     def lots(self) -> Iterable[ParkingLot]:

@@ -442,8 +442,9 @@ class StockSide:
             self._check_may_use(f"to make a {typeid:.60}")
             return self._elsewhere(self._registered.create(typeid, (args, kwds), self._made))
         if typeid not in CREATORS:
-            msg = f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
-            raise errors.BadValue(msg)
+            raise errors.BadValue(
+                f"the server makes no {typeid!r:.80}; it makes {', '.join(sorted(CREATORS))}"
+            )
         kind, create = CREATORS[typeid]
         plan: Plan = create(*args, **kwds)
         # An AutoProxy whose every attribute is a remote call never gets as far as its first one.

@@ -83,8 +83,7 @@ def token_ident(token: Any) -> str:
     match token:
         case Stub(callee=callee, steps=[(Verb.STATE, (_, _, str(ident)))]) if callee == _TOKEN:
             return ident
-    msg = "expected a multiprocessing.managers.Token"
-    raise TypeError(msg)
+    raise TypeError("expected a multiprocessing.managers.Token")
 
 
 def read_request(

@@ -91,8 +91,7 @@ class Inquiry:
         event = self._next_event()
         if isinstance(event, Control) and event.type is kind:
             return event
-        msg = f"expected {kind.name}, got {event!r:.200}"
-        raise errors.ProtocolViolation(msg)
+        raise errors.ProtocolViolation(f"expected {kind.name}, got {event!r:.200}")
 
     def _next_event(self) -> Event:
         while True:
@@ -100,8 +99,7 @@ class Inquiry:
             if isinstance(event, frames.Failed):
                 raise errors.make(event.code, event.text, event.fields)
             if isinstance(event, Control) and event.type is Type.GOODBYE:
-                msg = "the server is stopping"
-                raise errors.ServerGone(msg)
+                raise errors.ServerGone("the server is stopping")
             if event is not None:
                 return event
             self._decoder.receive_data(self._read())

@@ -60,14 +60,14 @@ def check_key(authkey: bytes) -> bytes:
         WeakKey: It is shorter than 16 bytes.
     """
     if not isinstance(authkey, bytes):
-        msg = f"the authentication key must be bytes, not {type(authkey).__name__}; encode the text first"
-        raise TypeError(msg)
+        raise TypeError(
+            f"the authentication key must be bytes, not {type(authkey).__name__}; encode the text first"
+        )
     if len(authkey) < KEY_MIN_BYTES:
-        msg = (
+        raise WeakKey(
             f"the authentication key has {len(authkey)} bytes and could be guessed; it opens all data "
             f"of the server: use at least {KEY_MIN_BYTES} random bytes, e.g. secrets.token_hex(32).encode()"
         )
-        raise WeakKey(msg)
     return bytes(authkey)
 
 
@@ -90,8 +90,9 @@ def answer_challenge(authkey: bytes, challenge: bytes, *, md5_allowed: bool) -> 
             permission.
     """
     if len(challenge) < _BARE_CHALLENGE_BYTES:
-        msg = f"the peer's challenge has {len(challenge)} bytes, {_BARE_CHALLENGE_BYTES} are the least"
-        raise AuthenticationRefused(msg)
+        raise AuthenticationRefused(
+            f"the peer's challenge has {len(challenge)} bytes, {_BARE_CHALLENGE_BYTES} are the least"
+        )
     digest = "" if len(challenge) == _BARE_CHALLENGE_BYTES else _digest_of(challenge, "challenge")
     mac = _mac(authkey, challenge, digest or "md5", md5_allowed=md5_allowed)
     return b"{%s}%s" % (digest.encode(), mac) if digest else mac
@@ -116,8 +117,9 @@ def match_answer(
     macs = [_mac(authkey, challenge, digest, md5_allowed=md5_allowed) for authkey in authkeys]
     which = find_same(macs, given)
     if which < 0:
-        msg = "the peer's answer to the challenge is wrong: it uses another key; give both sides the same one"
-        raise AuthenticationRefused(msg)
+        raise AuthenticationRefused(
+            "the peer's answer to the challenge is wrong: it uses another key; give both sides the same one"
+        )
     return digest, which
 
 
@@ -143,17 +145,18 @@ def _digest_of(message: bytes, what: str) -> str:
     match = _PREFIX.match(message)
     digest = match[1].decode() if match else ""
     if digest not in _DIGESTS:
-        msg = f"the peer's {what} names no digest of multiprocessing's ({', '.join(sorted(_DIGESTS))})"
-        raise AuthenticationRefused(msg)
+        raise AuthenticationRefused(
+            f"the peer's {what} names no digest of multiprocessing's ({', '.join(sorted(_DIGESTS))})"
+        )
     return digest
 
 
 def _mac(authkey: bytes, message: bytes, digest: str, *, md5_allowed: bool) -> bytes:
     if digest == "md5" and not md5_allowed:
-        msg = "the peer uses HMAC-MD5, as Python up to 3.11 does; allow MD5 here or use Python 3.12 there"
-        raise AuthenticationRefused(msg)
+        raise AuthenticationRefused(
+            "the peer uses HMAC-MD5, as Python up to 3.11 does; allow MD5 here or use Python 3.12 there"
+        )
     try:
         return hmac.digest(authkey, message, digest)
     except ValueError as err:  # FIPS builds have no MD5
-        msg = f"this Python has no {digest}: {err}"
-        raise AuthenticationRefused(msg) from None
+        raise AuthenticationRefused(f"this Python has no {digest}: {err}") from None

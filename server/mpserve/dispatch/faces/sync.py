@@ -74,8 +74,7 @@ class SemaphoreFace(Face):
     def acquire(self, blocking: Any = True, timeout: Any = None) -> Any:
         blocking = flag(blocking)
         if not blocking and timeout is not None:
-            msg = "can't specify timeout for non-blocking acquire"
-            raise ValueError(msg)
+            raise ValueError("can't specify timeout for non-blocking acquire")
         return self._plan("acquire", _seconds(timeout) if blocking else 0.0)
 
     def release(self, n: Any = 1) -> Any:

@@ -139,8 +139,7 @@ class ServerHandshake(ServerSide[Authenticated]):
         proofs = [prove(key, _CLIENT, self._hello, self._answer) for key in self._keys]
         which = find_same(proofs, frame)
         if which < 0:
-            msg = "the client uses another key; give both sides the same one"
-            raise AuthenticationRefused(msg)
+            raise AuthenticationRefused("the client uses another key; give both sides the same one")
         self._state = _State.AUTHENTICATED
         self._send(prove(self._keys[which], _SERVER, self._hello, self._answer))
         return Authenticated(self._version, which)
@@ -175,8 +174,7 @@ class ClientHandshake(ClientSide[Authenticated]):
 
     def _read_challenge(self, frame: bytes) -> None:
         if frame.startswith(TLS_ONLY):
-            msg = "the server speaks TLS there; say whom to trust with --tls-ca (MPSERVE_TLS_CA)"
-            raise NotTls(msg)
+            raise NotTls("the server speaks TLS there; say whom to trust with --tls-ca (MPSERVE_TLS_CA)")
         if not frame.startswith(CHALLENGE):
             msg = f"expected {CHALLENGE.decode()}, got {frame[:32]!r}; is this the address of your server?"
             raise NotMpserve("server's challenge", msg)
@@ -205,10 +203,12 @@ class ClientHandshake(ClientSide[Authenticated]):
             return Authenticated(self._version)
         reason = read_failure(frame)
         if reason is not None:
-            msg = f"the server refused us: {reason or 'no reason given'}; give both sides the same key"
-            raise AuthenticationRefused(msg)
-        msg = "the server cannot prove that it holds our key; is this your server's address, has it this key?"
-        raise AuthenticationRefused(msg)
+            raise AuthenticationRefused(
+                f"the server refused us: {reason or 'no reason given'}; give both sides the same key"
+            )
+        raise AuthenticationRefused(
+            "the server cannot prove that it holds our key; is this your server's address, has it this key?"
+        )
 
     def _mismatch(self, answer: dict[str, Any]) -> VersionMismatch:
         theirs = _versions_in(answer, "answer")
@@ -246,8 +246,7 @@ def _channel_in(found: dict[str, Any]) -> bytes:
 
 def _check_nonce(nonce: bytes) -> bytes:
     if len(nonce) != NONCE_BYTES:
-        msg = f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}"
-        raise ValueError(msg)
+        raise ValueError(f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}")
     return nonce
 
 

@@ -62,8 +62,7 @@ _NOT_DEAR: Final = bytes(set(_NOT_CONTAINERS) - {0xC7, 0xC8, 0xC9} - set(range(0
 def open_extension(code: int, data: bytes) -> PickledKey:
     """Return what msgpack's extension `code` stands for."""
     if code != KEY:
-        msg = f"unknown extension {code}"
-        raise ValueError(msg)
+        raise ValueError(f"unknown extension {code}")
     return PickledKey(data)
 
 
@@ -78,8 +77,7 @@ class _Counted:
     def container(self, made: Any) -> Any:
         self._left -= 1
         if self._left < 0:
-            msg = f"over {DEAR_MOST} lists, maps and pickled keys; send less at once"
-            raise ValueError(msg)
+            raise ValueError(f"over {DEAR_MOST} lists, maps and pickled keys; send less at once")
         return made
 
     def extension(self, code: int, data: bytes) -> PickledKey:
@@ -102,8 +100,7 @@ def _plain(value: object) -> object:
         return ExtType(KEY, bytes(value))  # type: ignore[call-overload]
     if issubclass(kind, tuple):
         return list(value)  # type: ignore[call-overload]
-    msg = f"{kind.__name__} is not plain data; convert it, or send it as a value"
-    raise TypeError(msg)
+    raise TypeError(f"{kind.__name__} is not plain data; convert it, or send it as a value")
 
 
 def _new_packer() -> Packer:
@@ -128,8 +125,7 @@ def pack(value: object) -> bytes:
     try:
         data: bytes = packer.pack(value)
     except (TypeError, ValueError, OverflowError) as err:  # this packer holds half a message: let it go
-        msg = f"an argument cannot be sent: {err}"
-        raise CannotSend(msg) from err
+        raise CannotSend(f"an argument cannot be sent: {err}") from err
     if len(data) <= _KEPT_MAX_BYTES:
         _packers.append(packer)
     return data
@@ -179,8 +175,9 @@ def check_bounded(data: bytes) -> None:
     try:
         _unpack_bounded(data)
     except UNREADABLE as err:
-        msg = f"more than a server takes at once ({err!s:.100}); send it in smaller parts"
-        raise MessageTooLarge(msg) from None
+        raise MessageTooLarge(
+            f"more than a server takes at once ({err!s:.100}); send it in smaller parts"
+        ) from None
 
 
 def may_nest(data: bytes) -> bool:

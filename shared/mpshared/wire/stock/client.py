@@ -57,8 +57,7 @@ class ClientHandshake(ClientSide[Authenticated]):
     def __init__(self, authkey: bytes, *, md5_allowed: bool, nonce: bytes) -> None:
         super().__init__(_State.CHALLENGE)
         if len(nonce) != NONCE_BYTES:
-            msg = f"the nonce of a challenge has {NONCE_BYTES} bytes, not {len(nonce)}"
-            raise ValueError(msg)
+            raise ValueError(f"the nonce of a challenge has {NONCE_BYTES} bytes, not {len(nonce)}")
         self._authkey = check_key(authkey)
         self._md5_allowed = md5_allowed
         self._challenge = b"{sha256}" + nonce
@@ -75,8 +74,9 @@ class ClientHandshake(ClientSide[Authenticated]):
 
     def _read_verdict(self, frame: bytes) -> None:
         if frame == FAILURE:
-            msg = "the server refused our key, or the digest we used; give both sides the same key"
-            raise AuthenticationRefused(msg)
+            raise AuthenticationRefused(
+                "the server refused our key, or the digest we used; give both sides the same key"
+            )
         if frame != WELCOME:
             msg = f"expected {WELCOME.decode()}, got {frame[:32]!r}"
             raise ProtocolError("server's welcome", msg)

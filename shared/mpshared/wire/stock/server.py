@@ -86,8 +86,7 @@ class ServerHandshake(ServerSide[Event]):
     ) -> None:
         super().__init__(_State.ANSWER)
         if len(nonce) != NONCE_BYTES:
-            msg = f"the nonce of a challenge has {NONCE_BYTES} bytes, not {len(nonce)}"
-            raise ValueError(msg)
+            raise ValueError(f"the nonce of a challenge has {NONCE_BYTES} bytes, not {len(nonce)}")
         self._authkeys = [check_key(key) for key in (authkey, *others)]
         self._which = 0
         self._md5_allowed = md5_allowed
@@ -117,8 +116,7 @@ class ServerHandshake(ServerSide[Event]):
 
     def _read_welcome(self, frame: bytes) -> Authenticated:
         if frame == FAILURE:
-            msg = "the client did not accept our answer to its challenge"
-            raise AuthenticationRefused(msg)
+            raise AuthenticationRefused("the client did not accept our answer to its challenge")
         if frame != WELCOME:
             msg = f"expected {WELCOME.decode()}, got {frame[:32]!r}"
             raise ProtocolError("client's welcome", msg)
