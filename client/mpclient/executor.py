@@ -104,8 +104,7 @@ class Executor(concurrent.futures.Executor):
     def _submit(
         self, fn: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], terms: Terms | None
     ) -> Future:
-        if self._shut:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        self._check_open()
         jobs = self._jobs
         future = Future(jobs)
         jobs.submit(future, jobs.functions.call(fn, args, kwargs), None if terms is None else terms.given())
@@ -135,8 +134,7 @@ class Executor(concurrent.futures.Executor):
         deadline_s = None if timeout is None else time.monotonic() + timeout
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        if self._shut:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        self._check_open()
         window = WINDOW if buffersize is None else window_of(buffersize, chunksize)
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
         if buffersize is None:
@@ -149,6 +147,12 @@ class Executor(concurrent.futures.Executor):
         flow.start()
         results = _results(self._jobs, flow, stream, deadline_s)
         return results if chunksize == 1 else chained(results)
+
+    def _check_open(self) -> None:
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._jobs in _closed_at_exit:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; with `wait`, return when all are over.
@@ -214,8 +218,10 @@ def _wait_for_all() -> None:
     """Finish what was submitted before the program ends."""
     for jobs in list(_open):
         if jobs.over is None:
+            _closed_at_exit.add(jobs)
             jobs.close()
             jobs.join()
 
 
 _open: Final[weakref.WeakSet[Jobs]] = weakref.WeakSet()
+_closed_at_exit: Final[weakref.WeakSet[Jobs]] = weakref.WeakSet()

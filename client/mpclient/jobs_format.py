@@ -48,6 +48,7 @@ __all__ = [
     "MAP",
     "ONCE",
     "STAR",
+    "UNSENT",
     "Shipped",
     "Spec",
     "digest_of",
@@ -71,6 +72,9 @@ ONCE: Final = 3
 
 ITEM: Final = 4
 """One call: ``function(item)``. The commonest, and the shortest to write and to read."""
+
+UNSENT: Final = "why_unsent"
+"""Under this name a `MaybeEncodingError` holds why the answer could not be pickled: executors raise that."""
 
 _DIGEST_BYTES: Final = 16
 

@@ -38,6 +38,16 @@ class Scaled:
         return cls.__name__, number
 
 
+class Unsendable:
+    """Raises an error when it is pickled."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        raise self.error
+
+
 def square(number):
     return number * number
 

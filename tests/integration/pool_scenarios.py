@@ -16,6 +16,7 @@ import threading
 
 from tests.integration.pool_jobs import (
     Scaled,
+    Unsendable,
     add,
     chained,
     fail,
@@ -418,6 +419,14 @@ def executor_waits(executor):
     return len(done), len(not_done), len(first), len(finished), set(finished) == set(futures)
 
 
+def executor_answers_what_cannot_be_pickled(executor):
+    return [
+        seen(lambda: executor.submit(unpicklable, 1).result(LIMIT_S)),
+        seen(lambda: executor.submit(Unsendable, pickle.PicklingError("on purpose")).result(LIMIT_S)),
+        taken(executor.map(unpicklable, [1])),
+    ]
+
+
 def executor_asyncio(executor):
     async def main():
         loop = asyncio.get_running_loop()
@@ -431,7 +440,15 @@ def executor_asyncio(executor):
     return asyncio.run(main())
 
 
-EXECUTOR = [submit, submit_nothing, executor_map, executor_callbacks, executor_waits, executor_asyncio]
+EXECUTOR = [
+    submit,
+    submit_nothing,
+    executor_map,
+    executor_callbacks,
+    executor_waits,
+    executor_answers_what_cannot_be_pickled,
+    executor_asyncio,
+]
 """Each takes an executor of two processes."""
 
 

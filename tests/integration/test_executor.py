@@ -10,9 +10,17 @@ import threading
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
-from tests.integration.pool_jobs import add, fail_at_five, process_id, square, touch, wait_for_file
+from tests.integration.pool_jobs import (
+    add,
+    fail,
+    fail_at_five,
+    process_id,
+    square,
+    touch,
+    wait_for_file,
+)
 
-from mpclient import WorkerDied, testing
+from mpclient import TaskError, WorkerDied, testing
 from mpclient.executor import Executor
 
 pytestmark = pytest.mark.hosts
@@ -147,6 +155,15 @@ def test_a_worker_that_dies_costs_one_call(crew):
         assert isinstance(caught.value, WorkerDied)
         assert other.result(LIMIT_S) == 16
         assert executor.submit(square, 3).result(LIMIT_S) == 9
+
+
+def test_an_initializer_that_fails_is_what_breaks_an_executor_elsewhere(crew):
+    with crew.executor(initializer=fail, initargs=(3,)) as executor:
+        with pytest.raises(BrokenProcessPool, match=r"initializer of .*no good") as caught:
+            executor.submit(square, 4).result(LIMIT_S)
+        assert isinstance(caught.value, TaskError)
+        with pytest.raises(BrokenProcessPool):
+            list(executor.map(square, [1]))
 
 
 def test_a_process_is_replaced_after_its_tasks(crew):

@@ -157,6 +157,30 @@ def test_where_no_process_may_be_lent_nested_work_is_an_error(program, mpworker,
     assert program(NESTED).finish() == "no workers True"
 
 
+def test_what_is_submitted_when_a_program_has_ended_is_refused_in_the_usual_words(
+    program, mpworker, server, unique
+):
+    mpworker(server, queue=unique).ready()
+    running = program(
+        """
+import atexit
+@atexit.register
+def last():
+    for call in (lambda: executor.submit(abs, -1), lambda: executor.map(abs, [-1])):
+        try:
+            call()
+        except RuntimeError as err:
+            say(err)
+executor = cluster.executor()
+say(executor.submit(abs, -5).result())
+"""
+    )
+    assert running.finish().splitlines() == [
+        "5",
+        *["cannot schedule new futures after interpreter shutdown"] * 2,
+    ]
+
+
 def test_a_program_that_ends_waits_for_its_executors(program, mpworker, server, unique, tmp_path):
     mpworker(server, queue=unique).ready()
     out = tmp_path / "out"

@@ -16,8 +16,9 @@ from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.jobs_format import UNSENT
 from mpclient.pooling.outcomes import Failure, JobCancelled
-from mpshared.errors import WorkerDied
+from mpshared.errors import TaskError, WorkerDied
 from mpshared.terms import Terms
 
 if TYPE_CHECKING:
@@ -151,12 +152,23 @@ class Future(concurrent.futures.Future[Any]):
 
 
 def as_executors_say(error: BaseException) -> BaseException:
-    """Return what users of the standard library's executors catch when a worker process dies."""
-    if type(error) is not WorkerDied:
+    """Return what users of the standard library's executors catch in place of what those of its pools do.
+
+    There a worker process that dies, or whose initializer fails, breaks the executor; here it goes on.
+    """
+    if type(error) is WorkerDied:
+        return _broken(WorkerDied, error)
+    if type(error) is TaskError and "initializer" in error.fields:
+        return _broken(TaskError, error)
+    original = getattr(error, UNSENT, None)
+    if not isinstance(original, BaseException):
         return error
+    original.__cause__ = error.__cause__
+    return original
+
+
+def _broken(kind: type[TaskError], error: TaskError) -> TaskError:
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - heavy, and rarely needed
 
-    class WorkerProcessDied(WorkerDied, BrokenProcessPool):
-        """The worker process died with this call; the executor goes on."""
-
-    return WorkerProcessDied(error.text, **error.fields)
+    made: type[TaskError] = type(kind.__name__, (kind, BrokenProcessPool), {"__module__": kind.__module__})
+    return made(error.text, **error.fields)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import dump_raised
+from mpclient.jobs_format import UNSENT, dump_raised
+from mpclient.pickling import PLAIN
 from mpshared.errors import TaskError
 from mpshared.text import shorten
 from mpshared.units import format_size
@@ -30,6 +31,7 @@ _PROTOCOL: Final = 4
 _TRACEBACK_CHARS: Final = 64 << 10
 _TEXT_CHARS: Final = 4000
 _PATH_SHOWN: Final = 3
+_PLAIN_ERRORS: Final = frozenset({"builtins", "pickle", "_pickle"})
 
 
 class Failures:
@@ -115,6 +117,8 @@ class Failures:
         name = name_of(task)
         text = self._noted(f"{name} answered what cannot be pickled: {_said(err)} ({self._here})")
         error = MaybeEncodingError(_Shown(err), _Shown(answer))
+        if type(err).__module__ in _PLAIN_ERRORS and PLAIN.issuperset(map(type, err.args)):
+            setattr(error, UNSENT, err)  # any other may not travel, and the rest with it
         return dump_raised(error, text, _traceback(err), self._fields(name, err), session)
 
     def initializer(self, function: object, err: BaseException) -> Blob:
