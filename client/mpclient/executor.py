@@ -181,14 +181,13 @@ def _results(jobs: Jobs, flow: Flow, stream: Stream, deadline_s: float | None) -
     try:
         while True:
             try:
-                outcome = stream.items.popleft() if stream.items else _wait(jobs, stream, deadline_s)
+                outcome = [stream.items.popleft() if stream.items else _wait(jobs, stream, deadline_s)]
             except StopIteration:
                 return
             flow.look()
-            if type(outcome) is Failure:
-                raise as_executors_say(outcome.error)
-            yield outcome
-            del outcome
+            if type(outcome[0]) is Failure:
+                raise as_executors_say(outcome[0].error)
+            yield outcome.pop()  # held by nobody but who takes it
     finally:
         if not stream.is_over:
             stream.discard()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import itertools
 import os
 import threading
+import weakref
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from tests.integration.pool_jobs import (
+    Scaled,
     add,
     fail,
     fail_at_five,
@@ -164,6 +167,14 @@ def test_an_initializer_that_fails_is_what_breaks_an_executor_elsewhere(crew):
         assert isinstance(caught.value, TaskError)
         with pytest.raises(BrokenProcessPool):
             list(executor.map(square, [1]))
+
+
+def test_an_answer_is_held_by_nobody_but_who_took_it(executor):
+    for answer in executor.map(Scaled, range(10)):
+        seen = weakref.ref(answer)
+        del answer
+        gc.collect()
+        assert seen() is None
 
 
 def test_a_process_is_replaced_after_its_tasks(crew):
