@@ -184,8 +184,13 @@ class Jobs:
                 threading.Thread(target=self._run, args=(part,), name=f"mpserve-{name}", daemon=True)
                 for name, part in parts
             )
+        try:
             for thread in self._threads:
                 thread.start()
+        except RuntimeError as err:  # the system gives no more threads, or Python ends
+            self._threads = tuple(thread for thread in self._threads if thread.ident is not None)
+            self.end(RuntimeError(f"the pool has no threads to work with: {err}"))
+            raise
 
     def _run(self, work: Callable[[], None]) -> None:
         """Be one of the threads; what ends it early ends the pool."""

@@ -177,6 +177,24 @@ def test_an_answer_is_held_by_nobody_but_who_took_it(executor):
         assert seen() is None
 
 
+@pytest.mark.parametrize("name", ["mpserve-feeder", "mpserve-sender", "mpserve-collector"])
+def test_where_the_system_gives_no_thread_nothing_waits_for_it(crew, monkeypatch, name):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with crew.executor(1) as executor:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            list(executor.map(square, range(10)))
+        monkeypatch.undo()
+    with crew.executor(1) as executor:
+        assert list(executor.map(square, [3])) == [9]
+
+
 def test_a_process_is_replaced_after_its_tasks(crew):
     with crew.executor(1, max_tasks_per_child=2) as executor:
         assert len({executor.submit(process_id).result(LIMIT_S) for _ in range(6)}) >= 3

@@ -112,7 +112,12 @@ class Flow:
 
     def start(self) -> None:
         """Feed in a thread of the flow's own."""
-        threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
+        try:
+            threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
+        except RuntimeError as err:  # the system gives no more threads, or Python ends
+            self.end(err)
+            self._jobs.flow_ended(self)
+            raise
 
     def _feed_alone(self) -> None:
         try:
