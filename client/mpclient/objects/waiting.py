@@ -6,6 +6,7 @@ The standard library has four conventions; each function here is one of them, ex
 from __future__ import annotations
 
 import math
+from threading import TIMEOUT_MAX
 
 __all__ = ["event_timeout", "join_timeout", "lock_timeout", "queue_timeout", "semaphore_timeout"]
 
@@ -74,9 +75,15 @@ join_timeout = event_timeout
 
 
 def _seconds(timeout: float | None) -> float | None:
-    """Return a plain number >= 0, or None for ever."""
+    """Return a plain number >= 0, or None for ever.
+
+    Raises:
+        OverflowError: It is longer than `threading` can wait; infinity is for ever.
+    """
     if timeout is None or timeout == math.inf:
         return None
     if math.isnan(timeout):
         raise ValueError("Invalid value NaN (not a number)")
+    if timeout > TIMEOUT_MAX:
+        raise OverflowError("timeout value is too large")
     return max(0.0, float(timeout))

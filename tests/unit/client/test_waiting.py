@@ -73,6 +73,18 @@ def test_queue_as_queue(block, timeout):
     assert outcome(queue_timeout, block, timeout) == outcome(theirs)
 
 
+@pytest.mark.parametrize("timeout", [1e100, threading.TIMEOUT_MAX + 1, 10**400])
+def test_what_threading_cannot_wait(timeout):
+    for function, more in ((lock_timeout, (None,)), (semaphore_timeout, (None,)), (queue_timeout, ())):
+        with pytest.raises(OverflowError):
+            function(True, timeout, *more)
+    with pytest.raises(OverflowError):
+        event_timeout(timeout)
+    with pytest.raises(OverflowError):
+        threading.Lock().acquire(timeout=timeout)
+    assert event_timeout(threading.TIMEOUT_MAX) == threading.TIMEOUT_MAX
+
+
 def test_event():
     assert event_timeout(None) is None
     assert event_timeout(-1) == 0
