@@ -211,6 +211,19 @@ class TestList:
         assert not shared.cas(1, "a", "c")
         assert shared.copy() == [3, "b"]
 
+    def test_a_key_that_changes_the_list_ends_soon(self, cluster):
+        shared = cluster.list(range(5))
+        calls = []
+
+        def growing(item):
+            calls.append(item)
+            shared.append(item)
+            return item
+
+        with pytest.raises(ValueError, match="was changed each time"):
+            shared.sort(key=growing)
+        assert len(calls) == 5 + 10 + 20
+
     def test_sorting_moves_nested_objects_alive(self, cluster):
         inner = [cluster.dict(rank=rank) for rank in (2, 1)]
         shared = cluster.list(inner)

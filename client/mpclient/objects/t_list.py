@@ -54,11 +54,13 @@ _REPLACE: Final[Op] = BY_NAME["list.replace"]
 SORT_TRIES: Final = 20
 _PAGE: Final = 1024
 """So many items are fetched at a time where a list is iterated over."""
+_OWN_TRIES: Final = 3
+"""So many where a key or a comparison calls the server: it may be what makes the list longer."""
 _FAR: Final = (1 << 63) - 1
 """No list is as long."""
 SORT_CONFLICT: Final = (
-    f"the {{}} was changed by others each of the {SORT_TRIES} times it was sorted here; hold a lock while it "
-    f"is sorted"
+    "the {} was changed each time it was sorted here, by others or by its own key; hold a lock while it is "
+    "sorted"
 )
 
 
@@ -211,7 +213,7 @@ class List(Proxy, MutableSequence[Any]):
 
         Raises:
             TypeError: The items have no order.
-            Conflict: Others changed the list each of many times that it was sorted.
+            Conflict: Others, or `key` itself, changed the list each time that it was sorted (a ValueError).
         """
         if key is None:
             try:
@@ -222,9 +224,12 @@ class List(Proxy, MutableSequence[Any]):
             self._sort_here(key, reverse)
 
     def _sort_here(self, key: Callable[[Any], Any] | None, reverse: bool) -> None:
-        for _ in range(SORT_TRIES):
+        session, left = self._handle.session, SORT_TRIES
+        while left:
             version, blobs, items = self._call(_SNAPSHOT, read=self._read_snapshot)
+            before = session.calls()
             order = sorted_order(items, key, reverse)
+            left = (left if session.calls() == before else min(left, _OWN_TRIES)) - 1
             # The values go back as they came: what cannot be pickled again need not be.
             if self._call(_REPLACE, version, blobs=[blobs[i] for i in order], read=plain):
                 return
