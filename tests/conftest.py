@@ -2,6 +2,7 @@
 
 * Hypothesis never fails one for the time it took; speed is the bench's matter.
 * `--cuts all` has `integration/test_exactly_once.py` cut each request and each reply at every byte.
+* `--suites all` has `suites/test_suites.py` run all of them by each Python.
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
 """
 
@@ -22,6 +23,7 @@ settings.load_profile("mpserve")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", choices=("some", "all"), default="some", help="where calls are cut")
+    parser.addoption("--suites", choices=("some", "all"), default="some", help="of the standard library's")
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -54,6 +54,8 @@ What holds everywhere:
   What cannot be pickled is refused by `put` itself, not by a thread that prints it later.
 - `multiprocessing.dummy` and `multiprocessing.util` are the standard library's own, also as `mpclient.dummy`
   and `mpclient.util`.
+- Shared lists, dicts and sets compare on the server, which runs no code of a program: objects are equal there
+  when they are of one class and hold the same (`in`, `index`, `count`, `remove`), whatever `__eq__` says.
 - The classes in `multiprocessing.queues` and `multiprocessing.synchronize` are there for `isinstance`;
   objects are made by functions, and nothing can be derived from these classes.
 """
