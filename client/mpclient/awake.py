@@ -5,8 +5,8 @@ RULES
   may write again). On another processor that is just in time: who calls is awake when the answer comes. On
   the same one it is one change of process more for each call; there who waits sleeps in `poll`, which says
   what it waits for.
-* So does, wherever it is, who waits for other clients, and for so long that it has looked in vain each time:
-  as with a lock that many want, whose next holder needs the processor. And who waits for the server's disk.
+* So does, wherever it is, who waits for the server's disk: the answer is not just behind the read. And who
+  may have to wait for other clients, and has looked in vain: others need the processor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from mpshared.spinning import GAP_S, REST_MAX, VAIN_MAX
+from mpshared.spinning import GAP_S, VAIN_MAX
 
 if TYPE_CHECKING:
     from mpshared.spinning import Spin
@@ -59,22 +59,19 @@ def share_one_processor(sock: socket.socket) -> bool:
         return False
 
 
-def receive(sock: socket.socket, spin: Spin, sleep: Sleep | None, in_vain: Sleep | None = None) -> bytes:
+def receive(sock: socket.socket, spin: Spin, sleep: Sleep | None) -> bytes:
     """Return what comes next on a socket that waits; b"" at its end.
 
     Args:
         sock: The socket.
         spin: Whether to look for it awake.
         sleep: What sleeps until it is there; None: `recv` does.
-        in_vain: The same, where looking was in vain again and again.
 
     Raises:
         OSError: The connection broke.
     """
     if spin.resting:
         spin.resting -= 1
-        if spin.resting > REST_MAX:
-            sleep = sleep or in_vain
     elif spin.for_s and (data := _look(sock, spin)) is not None:
         return data
     if sleep is not None:

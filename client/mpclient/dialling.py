@@ -273,7 +273,7 @@ class Connection:
         try:
             sock.sendall(pieces[0])
             if may_park:
-                data = receive(sock, self._spin_parked, self._sleep, self._sleep_parked)
+                data = receive(sock, self._spin_parked, self._sleep_parked)
             else:
                 data = receive(sock, self._spin, self._sleep)
         except OSError as err:
@@ -375,8 +375,9 @@ class Connection:
         if CAN_LOOK and self._sock.family == socket.AF_UNIX:
             spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0)) if can_spin() else 0.0
             self._spin, self._spin_parked = Spin(spin_s), Spin(spin_s)
-            self._sleep_parked = poll_at(self._sock)
-            self._sleep = self._sleep_parked if late or share_one_processor(self._sock) else None
+            poll = poll_at(self._sock)
+            self._sleep = poll if late or share_one_processor(self._sock) else None
+            self._sleep_parked = poll if spin_s else self._sleep
         return answer
 
     def hand_over(self) -> tuple[socket.socket, ReplyDecoder, list[Event], TlsMachine | None]:

@@ -15,6 +15,7 @@ from tests.integration.conftest import Server
 
 import mpclient
 from mpclient.testing import wait_until
+from mpshared.spinning import can_spin
 
 pytestmark = [pytest.mark.hosts, pytest.mark.chaos]
 
@@ -353,8 +354,11 @@ def pools(cluster: mpclient.Cluster, what: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing but an answer wakes who waits for it")
+@pytest.mark.skipif(not can_spin(), reason="on one processor nobody looks awake")
 @pytest.mark.parametrize("data", [True, False])
-def test_who_waits_for_the_disk_is_woken_by_the_answer_alone(durable, fresh_server, data, monkeypatch):
+def test_who_waits_for_the_disk_or_for_others_is_woken_by_the_answer_alone(
+    durable, fresh_server, data, monkeypatch
+):
     slept = []
 
     def poll_at(sock):
@@ -362,13 +366,18 @@ def test_who_waits_for_the_disk_is_woken_by_the_answer_alone(durable, fresh_serv
 
     monkeypatch.setattr("mpclient.dialling.poll_at", poll_at)
     monkeypatch.setattr("mpclient.dialling.share_one_processor", lambda _: False)
-    server = (durable if data else fresh_server)("--spin", "0")
+    monkeypatch.setattr("mpclient.awake._look", lambda _sock, _spin: None)  # always in vain
+    server = durable() if data else fresh_server()
     with connect(server) as cluster:
-        shared = cluster.dict(name="d")
+        shared, queue = cluster.dict(name="d"), cluster.Queue(name="q")
         slept.clear()
         shared["a"] = 1
         assert shared["a"] == 1
         assert len(slept) == (2 if data else 0)
+        slept.clear()
+        queue.put_many([1])
+        assert queue.get() == 1
+        assert len(slept) == 2
 
 
 # -- the folder -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from mpclient.awake import poll_at, receive, share_one_processor
-from mpshared.spinning import REST_MAX, VAIN_MAX, Spin
+from mpshared.spinning import Spin
 
 LONG_S = 30.0
 """Longer than any test looks."""
@@ -51,15 +51,6 @@ def sleep_at(sock):
 def test_who_shares_its_only_processor_with_the_other_end_sleeps_in_poll(ends, request):
     name = request.node.callspec.params["ends"]
     assert share_one_processor(ends[0]) == (name != "any processor")
-
-
-@pytest.mark.parametrize("rests", [REST_MAX, VAIN_MAX])
-def test_who_waits_for_others_and_looked_in_vain_each_time_sleeps_in_poll(ends, rests):
-    spin, slept = Spin(LONG_S), []
-    spin.resting = rests
-    ends[1].send(b"answer")
-    assert receive(ends[0], spin, None, lambda: slept.append(rests)) == b"answer"
-    assert slept == [VAIN_MAX] * (rests > REST_MAX)
 
 
 def test_what_is_there_is_found(ends):
