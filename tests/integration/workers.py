@@ -106,17 +106,26 @@ def children_of(pid: int) -> list[int]:
 
 def nursery_of(supervisor: int) -> list[int]:
     """Return the pid of a supervisor's nursery, if it has one."""
-    return [child for child in children_of(supervisor) if b".nursery" in _command_line(child)]
+    return [child for child in children_of(supervisor) if _is_nursery(child)]
 
 
 def processes_of(supervisor: int) -> list[int]:
     """Return the pids of a supervisor's worker processes."""
-    return [child for child in children_of(supervisor) if b".nursery" not in _command_line(child)]
+    return [child for child in children_of(supervisor) if not _is_nursery(child)]
 
 
-def _command_line(pid: int) -> bytes:
+def is_fork(pid: int) -> bool:
+    """Tell whether a worker process was born of a nursery."""
+    return _read(pid, "comm") == b"mpworker\n" and b".nursery" in _read(pid, "cmdline")
+
+
+def _is_nursery(pid: int) -> bool:
+    return b".nursery" in _read(pid, "cmdline") and not is_fork(pid)
+
+
+def _read(pid: int, name: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
 

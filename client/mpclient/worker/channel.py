@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgpack
@@ -28,6 +30,8 @@ import msgpack
 __all__ = ["Channel", "Why"]
 
 _RECV_BYTES: Final = 1 << 16
+_MOST_HANDED: Final = 16
+"""As many descriptors come with one message at most: the kernel does not join two that have some."""
 
 
 class Why:
@@ -52,10 +56,16 @@ class Why:
 
 
 class Channel:
-    """One end of the socket pair. Any thread may send; one receives."""
+    """One end of the socket pair. Any thread may send; one receives.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: The end.
+        handed: Where descriptors go that come with messages; None: none are taken.
+    """
+
+    def __init__(self, sock: socket.socket, handed: deque[int] | None = None) -> None:
         self._sock = sock
+        self._handed = handed
         self._sending = threading.Lock()
         self._unpacker = msgpack.Unpacker(raw=False, max_buffer_size=16 << 20)
         self.early: list[dict[str, Any]] = []
@@ -75,10 +85,21 @@ class Channel:
                 return False
         return True
 
+    def hand_over(self, descriptors: Sequence[int], kind: str, **fields: Any) -> bool:
+        """Send a message together with descriptors; False: the other side is gone."""
+        data = msgpack.packb({"kind": kind, **fields}, use_bin_type=True)
+        with self._sending:
+            try:
+                sent = socket.send_fds(self._sock, [data], descriptors)
+                self._sock.sendall(data[sent:])
+            except OSError:
+                return False
+        return True
+
     def receive(self) -> list[dict[str, Any]] | None:
         """Read once and return the messages that are whole; None at the end of the stream."""
         try:
-            data = self._sock.recv(_RECV_BYTES)
+            data = self._sock.recv(_RECV_BYTES) if self._handed is None else self._receive_with(self._handed)
         except BlockingIOError:
             return []
         except OSError:
@@ -87,6 +108,13 @@ class Channel:
             return None
         self._unpacker.feed(data)
         return list(self._unpacker)
+
+    def _receive_with(self, handed: deque[int]) -> bytes:
+        data, descriptors, _, _ = socket.recv_fds(
+            self._sock, _RECV_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC
+        )
+        handed.extend(descriptors)
+        return data
 
     def receive_first(self) -> dict[str, Any] | None:
         """Wait for the first message; None: the other side is gone."""

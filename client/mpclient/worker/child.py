@@ -1,6 +1,7 @@
-"""One worker process as its supervisor sees it: started fresh (`interpreter`), heard, and waited for.
+"""One worker process as its supervisor sees it: started, heard, and waited for.
 
 RULES
+* It is a fork of the nursery if there is one (`orphans`), else started fresh (`interpreter`).
 * It is given memory for a `Mark`, and pipes for its descriptors 1 and 2 that it reads itself.
 * It is waited for with `wait4`, once, by pid: that tells its peak memory, too.
 """
@@ -9,14 +10,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.worker import orphans
 from mpclient.worker.descriptors import NAMES, Pieces, Pipes
 from mpclient.worker.interpreter import Interpreter, kill
 from mpclient.worker.mark import Mark, new_mark
 from mpclient.worker.reports import Exit
 
 if TYPE_CHECKING:
+    import socket
+
+    from mpclient.worker.channel import Channel
     from mpclient.worker.options import Options
 
 __all__ = ["Child"]
@@ -29,11 +35,26 @@ _DRAIN_READS: Final = 64
 class Child(Interpreter):
     """A worker process.
 
+    Args:
+        options: What it is to do.
+        worker: Its name.
+        supervisor: The supervisor's session.
+        nursery: The channel to the nursery; None: there is none.
+        serves_queue: Whether it runs recipe jobs, too; else those of pools only.
+
     Raises:
         OSError: It cannot be started: no such folder to run in, no more processes allowed, …
     """
 
-    def __init__(self, options: Options, worker: str, supervisor: str, *, serves_queue: bool = True) -> None:
+    def __init__(
+        self,
+        options: Options,
+        worker: str,
+        supervisor: str,
+        nursery: Channel | None = None,
+        *,
+        serves_queue: bool = True,
+    ) -> None:
         self.supervisor = supervisor
         """The session id that it was told to name as its supervisor's."""
         self.started_s = time.monotonic()
@@ -55,14 +76,21 @@ class Child(Interpreter):
         """Once it has ended: the last lines that jobs of that pool printed."""
         self.kill_at_s: float | None = None
         """When it is killed if it is still there, monotonic."""
-        self._start(options)
-        told = options.for_process(worker, supervisor, serves_queue=serves_queue)
-        self.channel.send("begin", descriptors=self.descriptors.ends, **told)
+        self._nursery = nursery
+        try:
+            self._start(options)
+        except OSError:
+            if nursery is None:
+                raise
+            self._nursery = None  # it has died, or has no room
+            self._start(options)
+        self.channel.send("begin", **options.for_process(worker, supervisor, serves_queue=serves_queue))
 
     def _start(self, options: Options) -> None:
         mark, pipes = new_mark(), Pipes()
+        give = mark, *pipes.ends
         try:
-            super().__init__(options, _MODULE, str(mark), give=(mark, *pipes.ends))
+            super().__init__(options, _MODULE, *map(str, give), give=give)
         except BaseException:
             os.close(mark)
             pipes.close()
@@ -72,6 +100,17 @@ class Child(Interpreter):
         self.mark = Mark(mark)
         self.descriptors = pipes
         """What is written past its streams; it is read here when the process does not."""
+
+    def _begin(
+        self, options: Options, command: Sequence[str], theirs: socket.socket, give: Sequence[int]
+    ) -> int:
+        if self._nursery is None:
+            pid = super()._begin(options, command, theirs, give)
+            self._process.returncode = 0  # it is waited for by pid
+            return pid
+        self._nursery.hand_over([theirs.fileno(), *give], "worker")
+        theirs.close()  # or we would not hear that the nursery has died with it
+        return orphans.begun(self.channel)
 
     # -- listening -------------------------------------------------------------------------------
 
@@ -128,7 +167,6 @@ class Child(Interpreter):
         if not pid:
             return None
         ended = Exit.from_wait(status, usage)
-        self._process.returncode = ended.code
         self.job, self.pool, self.printed = self.mark.number[0], self.mark.pool(), self.mark.last_lines()
         return ended
 

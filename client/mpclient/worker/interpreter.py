@@ -1,8 +1,8 @@
 """A fresh interpreter that runs one of our modules: a worker process, or the nursery.
 
 RULES
-* Never a fork of this process: it has threads. It leads a session of its own, so that Ctrl-C in the terminal
-  reaches the supervisor only.
+* Never a fork of this process: it has threads. (A worker process may be one of the nursery: see `Child`.)
+* It leads a session of its own, so that Ctrl-C in the terminal reaches the supervisor only.
 * Its standard output and error are pipes read here; it is given an end of a socket pair, which its module
   finds by the first word of its command line, and nothing else that it is not to have.
 """
@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -46,17 +47,9 @@ class Interpreter:
     def __init__(self, options: Options, module: str, *words: str, give: tuple[int, ...] = ()) -> None:
         ours, theirs = socket.socketpair()
         pipes = [os.pipe(), os.pipe()]
+        self.channel = Channel(ours)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
-                stdin=subprocess.DEVNULL,
-                stdout=pipes[0][1],
-                stderr=pipes[1][1],
-                cwd=options.chdir,
-                env=_environment(options),
-                pass_fds=(theirs.fileno(), *give),
-                start_new_session=True,
-            )
+            self.pid = self._begin(options, [module, *words], theirs, (*give, pipes[0][1], pipes[1][1]))
         except BaseException:
             ours.close()
             for reading, _ in pipes:
@@ -66,8 +59,6 @@ class Interpreter:
             theirs.close()
             for _, writing in pipes:
                 os.close(writing)
-        self.pid = self._process.pid
-        self.channel = Channel(ours)
         self.last: deque[str] = deque(maxlen=MAX_LINES)
         """The last lines it printed."""
         self.streams = {
@@ -77,6 +68,31 @@ class Interpreter:
         """Reading ends of its output that are open: the stream's name, and what cuts it into lines."""
         for reading in self.streams:
             os.set_blocking(reading, False)
+
+    def _begin(
+        self, options: Options, command: Sequence[str], theirs: socket.socket, give: Sequence[int]
+    ) -> int:
+        """Start it; return its pid.
+
+        Args:
+            options: As above.
+            command: Its module and words.
+            theirs: Its end of the socket pair.
+            give: Its other descriptors; the last two become its standard output and error.
+        """
+        *passed, stdout, stderr = give
+        module, *words = command
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=options.chdir,
+            env=_environment(options),
+            pass_fds=(theirs.fileno(), *passed),
+            start_new_session=True,
+        )
+        return self._process.pid
 
     def read(self, reading: int) -> list[tuple[str, str]] | None:
         """Read once from one of its streams; return (stream, line) for each whole line, None at its end."""

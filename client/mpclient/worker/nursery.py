@@ -1,7 +1,8 @@
 """The nursery: a process that starts Processes, ``python -m mpclient.worker.nursery FD``.
 
 It has loaded what a Process needs and nothing else, has one thread and no connection to the server: so it can
-be forked safely, and a fork is there in milliseconds. Where forking is not safe (outside Linux) it executes a
+be forked safely, and a fork is there in milliseconds. Worker processes that replace others are born here, too
+(`orphans`). Where forking is not safe (outside Linux) it executes a
 fresh interpreter instead.
 
 | from       | message                         | meaning                                                   |
@@ -10,6 +11,8 @@ fresh interpreter instead.
 | supervisor | `start`, process, name, supervisor | start one                                              |
 | supervisor | `signal`, process, number       | send it a signal                                          |
 | supervisor | `dismiss`, process, kill_s      | SIGTERM now, SIGKILL after `kill_s` seconds               |
+| supervisor | `worker`, with descriptors      | start a worker process, see `orphans`                     |
+| nursery    | `ready`                         | it forks, and has loaded what is needed                   |
 | nursery    | `born`, process, pid            | it is there                                               |
 | nursery    | `session`, process, session     | it has this session                                       |
 | nursery    | `wrote`, process, program, stream, data | it wrote this past its streams and did not read it |
@@ -36,15 +39,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from mpclient.worker import newborn
+from mpclient.worker import newborn, orphans
 from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
 from mpclient.worker.interpreter import kill
 from mpclient.worker.mark import Mark, new_mark
+from mpclient.worker.process import live
 from mpclient.worker.reports import Exit
 
 __all__ = ["Nursery", "main"]
@@ -86,12 +91,14 @@ class Nursery:
 
     Args:
         channel: To the supervisor.
+        handed: Where descriptors are that came from there.
         given: What each Process is told; the rest comes with `start`.
         fork: Whether they are forks of this process.
     """
 
-    def __init__(self, channel: Channel, given: dict[str, Any], *, fork: bool) -> None:
+    def __init__(self, channel: Channel, handed: deque[int], given: dict[str, Any], *, fork: bool) -> None:
         self._channel = channel
+        self._handed = handed
         self._given = given
         self._bear = self._fork if fork else self._execute
         self._born: dict[str, _Born] = {}
@@ -108,6 +115,8 @@ class Nursery:
         signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
         self._die_with_us = _death_signal() if fork else _nothing
         self._over = False
+        if fork:
+            channel.send("ready")
 
     def run(self) -> None:
         """Serve until the supervisor is gone."""
@@ -139,8 +148,10 @@ class Nursery:
 
     def _obey(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
-            kind, process = message.pop("kind"), message["process"]
-            if kind == "start":
+            kind, process = message.pop("kind"), message.get("process", "")
+            if kind == "worker":
+                self._bear_worker()
+            elif kind == "start":
                 self._start(process, message)
             elif (born := self._born.get(process)) is None:
                 continue
@@ -195,17 +206,27 @@ class Nursery:
         if pid:
             return pid
         try:
-            self._leave_home(born, parent)
+            self._die_with_us()
+            if os.getppid() != parent:
+                os._exit(1)
+            self._leave_home(born)
             self._become(theirs, given)
         finally:
             os._exit(1)
 
-    def _leave_home(self, newest: _Born, parent: int) -> None:
+    def _bear_worker(self) -> None:
+        descriptors = [self._handed.popleft() for _ in range(orphans.HANDED)]
+        try:
+            orphans.bear(descriptors)
+        except orphans.Reborn:
+            self._leave_home()
+            raise
+        except OSError:  # the supervisor sees it at the other end of the socket
+            return
+
+    def _leave_home(self, newest: _Born | None = None) -> None:
         """Make a fork independent of this process: whatever it kept open would hide the end of another."""
         os.setsid()
-        self._die_with_us()
-        if os.getppid() != parent:
-            os._exit(1)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
@@ -214,9 +235,12 @@ class Nursery:
             born.close()
         for pipes in self._left:
             pipes.close()
-        assert newest.channel is not None
-        for end in (self._channel, self._ear, self._bell, newest.channel):
+        for end in (self._channel, self._ear, self._bell):
             end.close()
+        for descriptor in self._handed:
+            os.close(descriptor)
+        if newest is not None and newest.channel is not None:
+            newest.channel.close()
 
     def _become(self, theirs: socket.socket, given: dict[str, Any]) -> NoReturn:
         self._born.clear()
@@ -332,14 +356,20 @@ def main() -> None:
     """Serve the supervisor at the other end of the descriptor."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
-    channel = Channel(socket.socket(fileno=descriptor))
+    handed: deque[int] = deque()
+    channel = Channel(socket.socket(fileno=descriptor), handed)
     begin = channel.receive_first()
     if begin is None:
         return
     newborn.load()
     gc.collect()
     gc.freeze()  # forks share this memory: no collection of theirs shall touch it
-    Nursery(channel, begin["given"], fork=begin["fork"]).run()
+    try:
+        Nursery(channel, handed, begin["given"], fork=begin["fork"]).run()
+        return
+    except orphans.Reborn as reborn:
+        place = orphans.settle(reborn.descriptors)
+    live(*place)
 
 
 if __name__ == "__main__":

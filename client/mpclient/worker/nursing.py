@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mpclient.worker.descriptors import NAMES
 from mpclient.worker.interpreter import Interpreter
+from mpclient.worker.orphans import adopt_all, forget_strangers
 from mpclient.worker.reports import Exit, ended_report
 
 if TYPE_CHECKING:
+    from mpclient.worker.channel import Channel
     from mpclient.worker.options import Options
     from mpshared.log import Logger
 
@@ -67,6 +69,8 @@ class _NurseryProcess(Interpreter):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options, "mpclient.worker.nursery")
+        self.ready = False
+        """Whether it has loaded what its forks need."""
         self.channel.send("begin", given=options.for_spawned(), fork=options.fork)
 
     def close(self) -> None:
@@ -105,6 +109,7 @@ class Nursing:
         self._log = log
         self._changed = changed
         self._nursery: _NurseryProcess | None = None
+        self._adopts = options.fork and adopt_all()
         self._processes: dict[str, _Process] = {}
 
     @property
@@ -121,6 +126,17 @@ class Nursing:
     def pid(self) -> int:
         """The nursery's process, 0 for none."""
         return 0 if self._nursery is None else self._nursery.pid
+
+    @property
+    def bears(self) -> Channel | None:
+        """Where worker processes are ordered from; None: nowhere."""
+        nursery = self._nursery
+        return nursery.channel if nursery is not None and nursery.ready and self._adopts else None
+
+    def forget_strangers(self, known: set[int]) -> None:
+        """Wait for orphans that have ended and are nobody's; the pids of all others are known."""
+        if self._adopts:
+            forget_strangers({*known, self.pid})
 
     # -- the nursery -----------------------------------------------------------------------------
 
@@ -141,6 +157,9 @@ class Nursing:
         assert self._nursery is not None
         messages = self._nursery.channel.receive()
         for message in messages or ():
+            if message["kind"] == "ready":
+                self._nursery.ready = True
+                continue
             if message["kind"] == "wrote":
                 self._bring(message["program"], message["stream"], message["data"])
                 continue

@@ -1,4 +1,4 @@
-"""A worker process: ``python -m mpclient.worker.process FD MARK``, started fresh by the supervisor.
+"""A worker process: ``python -m mpclient.worker.process FD MARK ENDS…``, or a fork (`orphans`).
 
 RULES
 * What it is to do, the key included, comes over the socket FD; nothing of it is on the command line or in
@@ -13,15 +13,19 @@ RULES
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import io
 import os
 import socket
 import sys
+import threading
+import traceback
 import types
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpclient.session import Describes, Session, Term
 from mpclient.worker.channel import Channel, Why
@@ -44,8 +48,9 @@ from mpshared.keys import Key
 if TYPE_CHECKING:
     from mpshared.tls import ClientTls
 
-__all__ = ["OneTerm", "key_of", "main", "prepare", "tls_of"]
+__all__ = ["OneTerm", "key_of", "live", "main", "prepare", "tls_of"]
 
+_FAILED: Final = 1
 _CONNECT_S = 5.0
 """The supervisor has just spoken with the server; longer than this is its matter."""
 
@@ -60,15 +65,42 @@ class OneTerm(Session):
 
 
 def main() -> None:
-    """Work until there is a reason to end, and tell the supervisor which."""
-    descriptor, mark = map(int, sys.argv[1:])
+    """Work in a fresh interpreter."""
+    descriptor, mark, *ends = map(int, sys.argv[1:])
     os.set_inheritable(descriptor, False)
+    work(descriptor, mark, ends)
+
+
+def live(descriptor: int, mark: int, ends: Sequence[int]) -> NoReturn:
+    """Work in a fork, to the end. Modules are not torn down."""
+    code = _FAILED
+    try:
+        work(descriptor, mark, ends)
+        code = 0
+    except BaseException:  # noqa: BLE001 - what an interpreter does at its end, too
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as does a Process
+    atexit._run_exitfuncs()  # noqa: SLF001
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # a job put something of its own there
+            stream.flush()
+    os._exit(code)
+
+
+def work(descriptor: int, mark: int, ends: Sequence[int]) -> None:
+    """Work until there is a reason to end, and tell the supervisor which.
+
+    Args:
+        descriptor: One end of a socket pair; the other is the supervisor's.
+        mark: Memory for a `Mark`.
+        ends: `Pipes.ends`.
+    """
     channel = Channel(socket.socket(fileno=descriptor))
     given = channel.receive_first()
     if given is None:
         return
     seen = Mark(mark)
-    descriptors = Descriptors(given["descriptors"], seen)
+    descriptors = Descriptors(ends, seen)
     prepare(given)
     try:
         why, text = _work(channel, given, seen, descriptors)

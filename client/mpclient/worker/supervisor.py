@@ -125,6 +125,7 @@ class Supervisor:
             _ON_LINK[type(event)](self, event)
         for slot, child in self._children():
             self._look_after(slot, child)
+        self._nursing.forget_strangers({child.pid for _, child in self._children()})
         self._lending.tidy()
         self._start_due()
         self._look_for_the_end()
@@ -284,7 +285,8 @@ class Supervisor:
 
     def _start(self, slot: Slot, session: str) -> None:
         try:
-            child = Child(self._options, slot.name, session, serves_queue=not slot.is_lent)
+            nursery = self._nursing.bears
+            child = Child(self._options, slot.name, session, nursery, serves_queue=not slot.is_lent)
         except OSError as err:
             self._start_failed(slot, str(err), [])
             return

@@ -1,0 +1,151 @@
+"""Worker processes that replace others: forks of the nursery, which their supervisor adopts.
+
+    supervisor --`worker`, descriptors--> nursery --fork--> in between --fork--> worker
+         |                                   '--waits for the one in between, which ends at once
+         |<----------------- `born`, pid ----'
+         '--`begin`--> worker, whose parent is the supervisor now
+
+A fresh interpreter needs 0.15 s of a processor to load what runs jobs; the nursery has loaded
+that.
+
+RULES
+* Linux only: there the orphans of a process's descendants become children of the one that asked for them
+  (`PR_SET_CHILD_SUBREAPER`). So a supervisor waits for such a process as for one that it has executed, and
+  the end of the nursery is not that of worker processes.
+* Whatever else becomes an orphan on this host's account is waited for, too, and forgotten.
+* Who cannot be born here is executed: see `Child`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Container, Sequence
+from contextlib import suppress
+from typing import Final
+
+from mpclient.worker.channel import Channel
+
+__all__ = ["HANDED", "Reborn", "adopt_all", "bear", "begun", "forget_strangers", "settle"]
+
+HANDED: Final = 8
+"""How many descriptors come with an order: socket, mark, those of `Pipes.ends`, stdout and stderr."""
+_PR_SET_NAME: Final = 15
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_NAME: Final = b"mpworker"
+_PID_BYTES: Final = 8
+_BORN_S: Final = 5.0
+"""How long the supervisor waits for a birth, which takes some milliseconds."""
+
+
+def _prctl(option: int, value: object) -> bool:
+    try:
+        import ctypes  # noqa: PLC0415 - not everywhere
+
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+# -- the supervisor's side ------------------------------------------------------------------------
+
+
+def adopt_all() -> bool:
+    """Become the parent of all orphans from here on; return whether the system can do that."""
+    return sys.platform == "linux" and _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def begun(channel: Channel) -> int:
+    """Return the pid of the process at the other end, once the nursery has told it.
+
+    Raises:
+        OSError: There is none.
+    """
+    until_s = time.monotonic() + _BORN_S
+    while select.select([channel], [], [], max(0.0, until_s - time.monotonic()))[0]:
+        messages = channel.receive()
+        if messages is None:
+            break
+        if messages:
+            return int(messages[0]["pid"])
+    raise OSError("the nursery has not given birth to it")
+
+
+def forget_strangers(known: Container[int]) -> None:
+    """Wait for orphans that have ended, up to the first ended child that somebody else waits for."""
+    with suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in known:
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+# -- the nursery's side ---------------------------------------------------------------------------
+
+
+class Reborn(BaseException):
+    """This process is the worker now; raised to leave behind what the nursery was doing.
+
+    Args:
+        descriptors: What came with the order, see `HANDED`.
+    """
+
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        super().__init__()
+        self.descriptors = descriptors
+
+
+def bear(descriptors: Sequence[int]) -> None:
+    """Start a worker process that is the supervisor's, and tell it so.
+
+    Args:
+        descriptors: What came with the order, see `HANDED`; closed here.
+
+    Raises:
+        Reborn: This is the new process.
+        OSError: It cannot be started.
+    """
+    pipe = os.pipe()
+    ours = (*pipe, *descriptors)
+    try:
+        between = os.fork()
+        if not between:
+            _fork_again(pipe[1])
+            ours = pipe
+            raise Reborn(descriptors)
+        os.waitpid(between, 0)  # from then on the supervisor is the parent
+        os.set_blocking(pipe[0], False)
+        pid = int.from_bytes(os.read(pipe[0], _PID_BYTES), "little")
+        if pid:
+            with socket.socket(fileno=os.dup(descriptors[0])) as sock:
+                Channel(sock).send("born", pid=pid)
+    finally:
+        for descriptor in ours:
+            os.close(descriptor)
+
+
+def _fork_again(writing: int) -> None:
+    """Return in the process that is to stay."""
+    pid = -1
+    try:
+        pid = os.fork()
+        if pid:
+            os.write(writing, pid.to_bytes(_PID_BYTES, "little"))
+    finally:
+        if pid:
+            os._exit(0)
+
+
+def settle(descriptors: Sequence[int]) -> tuple[int, int, list[int]]:
+    """Take the place of what would be executed; return its socket, and the descriptors of mark and pipes."""
+    sock, mark, *ends, stdout, stderr = descriptors
+    for descriptor, stream in ((stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _prctl(_PR_SET_NAME, _NAME)
+    return sock, mark, ends
