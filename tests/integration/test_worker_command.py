@@ -184,11 +184,8 @@ def test_worker_processes_load_little(mpworker, server, cluster, unique):
     def loaded():
         import sys
 
-        return [
-            name
-            for name in ("typer", "click", "rich", "structlog", "psutil", "asyncio", "mpserve")
-            if name in sys.modules
-        ]
+        heavy = "typer click rich structlog psutil asyncio mpserve encodings.idna"
+        return [name for name in heavy.split() if name in sys.modules]
 
     cluster.JoinableQueue(name=unique).put(loaded)
     assert cluster.Queue(name=f"{unique} results").get(timeout=10) == []
