@@ -22,10 +22,10 @@ RUN pip --python /opt/build/bin/python wheel --no-cache-dir --no-deps --no-build
 
 FROM python:${PYTHON_VERSION}-slim
 # The folder of the key exists beforehand, so that a new volume mounted there belongs to this user and to nobody else. Those of
-# certificates are for whoever runs the container: each file in them belongs to its maker.
+# certificates and data are for whoever runs the container: each file in them belongs to its maker.
 RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin mpserve \
  && install -d -o mpserve -g mpserve -m 0700 /home/mpserve/.config /home/mpserve/.config/mpserve \
- && install -d -m 1777 /tls /client-tls
+ && install -d -m 1777 /tls /client-tls /data
 COPY --from=build /opt/mpserve /opt/mpserve
 COPY examples /opt/mpserve/examples
 ENV PATH=/opt/mpserve/bin:$PATH PYTHONUNBUFFERED=1
