@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -473,6 +474,20 @@ def test_a_full_disk_refuses_changes_and_loses_nothing(durable, small_disk):
         assert kept["after"] == 1
         assert set(kept.keys()) >= {f"key{n}" for n in range(acknowledged)}
         assert server.log.count('"journal.failed"') == server.log.count('"journal.recovered"') > 0
+
+
+def test_a_folder_that_was_removed_is_told_and_no_more_is_promised(durable, tmp_path):
+    server = durable()
+    with connect(server) as cluster:
+        kept = cluster.dict(name="kept")
+        kept["before"] = 1
+        shutil.rmtree(tmp_path / "data")
+        wait_until(lambda: not _accepts(kept), 20)
+        with pytest.raises(mpclient.NoRoom, match="was removed or replaced.*See to the folder of --data"):
+            kept["more"] = 1
+        assert kept["before"] == 1
+        assert "was removed" in cluster.status()["journal"]
+        assert '"journal.failed"' in server.log
 
 
 def _accepts(kept) -> bool:

@@ -188,3 +188,30 @@ class TestAtOnce:
         assert (committer.write_at_once(turn("a")) is None) == (not failures)
         assert committer.stood_s == pytest.approx(2 * HUNG_S)
         assert not committer.is_quick
+
+
+def test_a_file_that_was_moved_away_is_missed_until_it_is_back(store, told, committer, monkeypatch):
+    monkeypatch.setattr(commit, "LOOK_S", 0.0)
+    path = store.folder / "journal-000001.db"
+    away = path.rename(store.folder / "away")
+    for name in "ab":  # what was accepted is written, and others are let in no more
+        written_one = turn(name)
+        committer.put(written_one)
+        if name == "a":
+            assert "was removed or replaced" in told.get(timeout=PATIENCE_S)
+        assert told.get(timeout=PATIENCE_S) == [written_one]
+        assert "journal-000001.db" in committer.failing
+    away.rename(path)
+    committer.put(turn("c"))
+    assert told.get(timeout=PATIENCE_S) == ""
+    assert not committer.failing
+
+
+def test_another_file_of_that_name_is_not_it(store, told, committer, monkeypatch):
+    monkeypatch.setattr(commit, "LOOK_S", 0.0)
+    path = store.folder / "journal-000001.db"
+    path.rename(store.folder / "away")
+    path.touch()
+    assert committer.write_at_once(turn("a")) is None
+    assert "was removed or replaced" in told.get(timeout=PATIENCE_S)
+    assert not committer.is_quick

@@ -12,6 +12,8 @@ RULES
   large, what is tried again, and every turn of a slow disk.
 * What cannot be written stays first in line and is tried again: its answers wait, and so does everything
   behind it. `failing` says why meanwhile, so that nothing new is accepted that would have to wait as well.
+* A file that somebody has removed can be written to for years, and nobody will ever read it. So it is looked
+  for, in each second in which something is written; where it is not, `failing` says so from then on.
 * `BALLAST_BYTES` of the disk are kept by a file that is given up when the disk is full, so that what has been
   accepted can be written; it is taken back before new changes are accepted.
 """
@@ -22,6 +24,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -33,7 +36,7 @@ from mpserve.engines.journal.store import Store
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
 
-__all__ = ["AT_ONCE_BYTES", "BALLAST_BYTES", "HUNG_S", "QUICK_S", "Committer", "Job", "Turn"]
+__all__ = ["AT_ONCE_BYTES", "BALLAST_BYTES", "HUNG_S", "LOOK_S", "QUICK_S", "Committer", "Job", "Turn"]
 
 BALLAST_BYTES: Final = 16 << 20
 """Room for what is accepted before the disk is known to be full: a loop's turn reads up to a few MiB."""
@@ -47,6 +50,8 @@ _SLOW_S: Final = 2 * QUICK_S
 """What a slow one counts for: one alone does not decide."""
 HUNG_S: Final = 0.05
 """One that takes longer decides alone: the next one may take as long."""
+LOOK_S: Final = 1.0
+"""How long what is written may go to a file that was removed."""
 _RETRY_S: Final = 0.25
 _STOP_S: Final = 10.0
 
@@ -97,6 +102,7 @@ class Committer(threading.Thread):
         self._closing = threading.Event()
         self.complete = True
         """All that was put is written; told when the thread is not running."""
+        self._look_due_s = perf_counter()
         self._ballast = store.folder / "ballast"
         self.journal_bytes = store.size_bytes()
         """What was written since the last snapshot."""
@@ -212,6 +218,23 @@ class Committer(threading.Thread):
         finally:
             self._note(perf_counter() - begun_s if size_bytes <= AT_ONCE_BYTES else _SLOW_S)
         self.journal_bytes += size_bytes
+        if begun_s >= self._look_due_s:
+            self._look_due_s = begun_s + LOOK_S
+            self._look()
+
+    def _look(self) -> bool:
+        """Tell whether what is written is where a server would look for it; if not, others hear of it."""
+        try:
+            self._store.look()
+        except OSError as err:
+            self._begin_failing(str(err))
+            return False
+        return True
+
+    def _begin_failing(self, why: str) -> None:
+        if not self.failing:
+            self.failing = why
+            self._trouble(why)
 
     def _note(self, took_s: float) -> None:
         if took_s > HUNG_S:
@@ -221,14 +244,13 @@ class Committer(threading.Thread):
 
     def _failed(self, err: Exception) -> bool:
         """Note a failure and wait for the next attempt; False: give up, the server stops."""
-        if not self.failing:
-            self.failing = str(err)
-            self._trouble(self.failing)
-        self._ballast.unlink(missing_ok=True)
+        self._begin_failing(str(err))
+        with suppress(OSError):  # the folder may be gone, or read-only
+            self._ballast.unlink(missing_ok=True)
         return not self._closing.wait(_RETRY_S)
 
     def _went_well(self) -> None:
-        if self.failing and self._fill_ballast():
+        if self.failing and self._look() and self._fill_ballast():
             self.failing = ""
             self._trouble("")
 

@@ -115,6 +115,7 @@ class Store:
             self.number = numbers[-1] if numbers else 1
             self._file = self._open(self.number, server)
             self.server, self.epoch = _meta(self._file, "server"), _meta(self._file, "epoch")
+            self._identity = self._identity_now()
         except BaseException:
             os.close(self._lock)
             raise
@@ -139,7 +140,26 @@ class Store:
         """Write to the next file from now on; return the one before, to be closed: it changes no more."""
         before, self._file = self._file, following
         self.number += 1
+        self._identity = self._identity_now()
         return before
+
+    def look(self) -> None:
+        """Look whether the file that is written to is still found by its name. Cost: one system call.
+
+        Raises:
+            OSError: It was removed, moved or replaced: what is written now, no server would ever read.
+        """
+        try:
+            found = self._identity_now()
+        except FileNotFoundError:
+            found = (0, 0)
+        if found != self._identity:
+            path = _path(self.folder, "journal", self.number)
+            raise OSError(f"{path} was removed or replaced while it was written to")
+
+    def _identity_now(self) -> tuple[int, int]:
+        status = _path(self.folder, "journal", self.number).stat()
+        return status.st_dev, status.st_ino
 
     def set_aside(self) -> None:
         """Go on in a new file, behind a snapshot that is there already; keep the older ones as `DAMAGED`."""
