@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 
 import pytest
-from tests.integration.test_aio import loop, until
+from tests.integration.in_loop import loop, until
 
 from mpclient import aio
 from mpshared.errors import ServerGone, ServerRestarted, SessionExpired

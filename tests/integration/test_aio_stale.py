@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.integration.test_aio import loop, until
+from tests.integration.in_loop import loop, until
 
 import mpclient
 from mpclient import aio

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from tests.integration import workers
-from tests.integration.test_aio import loop
+from tests.integration.in_loop import loop
 
 from mpclient import aio
 

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.contract.wired_rig import Wire, WiredRig
+from tests.contract.wired_rig import Wire
 
 from mpserve.core.output import KEPT_MAX_BYTES
 from mpshared.wire.own.frames import Type
 
 LINE = b"x" * 999 + b"\n"
-
-
-@pytest.fixture
-def rig():
-    rig = WiredRig("memory", 1)
-    yield rig
-    rig.finish()
-
-
-@pytest.fixture
-def program(rig):
-    return rig.program()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 from tests.contract.wired_rig import Wire, WiredRig
+from tests.unit.dispatch.asking import NEW
 
 from mpserve.dispatch.dispatcher import Limits
 from mpshared import errors
@@ -13,7 +14,6 @@ from mpshared.ops import BY_CODE, BY_NAME
 from mpshared.wire.own.frames import Type
 
 A = pickle.dumps("a")
-NEW = {"role": "program", "python": [3, 12], "host": "here", "pid": 1}
 
 
 @pytest.fixture(params=["memory", "later"])
