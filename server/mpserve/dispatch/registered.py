@@ -216,16 +216,8 @@ class _Pool:
 
 
 @dataclass(slots=True)
-class _Held:
-    """One object that clients use."""
-
-    obj: Any
-    exposed: tuple[str, ...]
-
-
-@dataclass(slots=True)
 class Made:
-    """What a creation gave, before it has a place in the engine."""
+    """What a creation gave: one object, for clients to use once it has a place in the engine."""
 
     typeid: str
     obj: Any
@@ -255,7 +247,7 @@ class Registered:
         self._kind_of = kind_of
         self._clock = clock
         self._pool = _Pool()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Made] = {}
         self._idents: dict[int, str] = {}
         """Idents by the id of the object."""
         self._sweep_due_s: float | None = None
@@ -322,7 +314,7 @@ class Registered:
         return Plan("cluster.open", ["registered", None, {"typeid": made.typeid}, False, None], then=keep)
 
     def _keep(self, ident: str, made: Made) -> None:
-        self._held[ident] = _Held(made.obj, made.exposed)
+        self._held[ident] = made
         self._idents[id(made.obj)] = ident
         self.exposed[made.typeid] = made.exposed
         if self._sweep_due_s is None:
@@ -389,7 +381,7 @@ _FALLBACKS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def _answer(held: _Held | None, ident: str, method: str, data: bytes, modules: frozenset[str]) -> bytes:
+def _answer(held: Made | None, ident: str, method: str, data: bytes, modules: frozenset[str]) -> bytes:
     """Return the reply to a call, whatever happens."""
     if held is None:
         return _dumps("#TRACEBACK", f"NoSuchObject: {ident[:80]} was lost when the server was restarted\n")
@@ -409,7 +401,7 @@ def _answer(held: _Held | None, ident: str, method: str, data: bytes, modules: f
     return _dumps("#RETURN", result)
 
 
-def _function(held: _Held, method: str) -> Callable[..., Any]:
+def _function(held: Made, method: str) -> Callable[..., Any]:
     if method in held.exposed:
         return getattr(held.obj, method)  # type: ignore[no-any-return]
     if method in _FALLBACKS:

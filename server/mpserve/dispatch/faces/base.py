@@ -24,6 +24,7 @@ __all__ = [
     "Face",
     "NotExposed",
     "Plan",
+    "every",
     "kind_of",
     "look",
     "look_key",
@@ -52,6 +53,11 @@ def result_itself(result: Any, _out: Sequence[Blob]) -> Any:
 def only(_result: Any, out: Sequence[Blob]) -> Any:
     """Make the one value of the answer the result."""
     return show(out[0])
+
+
+def every(_result: Any, out: Sequence[Blob]) -> list[Any]:
+    """Make a list of all values of the answer the result."""
+    return show_all(out)
 
 
 @dataclass(slots=True)

@@ -10,12 +10,12 @@ from mpserve.dispatch.faces.base import (
     Face,
     NotExposed,
     Plan,
+    every,
     look,
     look_key,
     nothing,
     only,
     show,
-    show_all,
     show_key,
     store,
     store_key,
@@ -51,10 +51,6 @@ class NewProxy:
 
 def _keys(result: Any, _out: Sequence[Blob]) -> list[Any]:
     return [show_key(key) for key in result]
-
-
-def _all(_result: Any, out: Sequence[Blob]) -> list[Any]:
-    return show_all(out)
 
 
 def _items(result: Any, out: Sequence[Blob]) -> list[tuple[Any, Any]]:
@@ -137,7 +133,7 @@ class DictFace(Face):
         return self._plan("keys", then=_keys)
 
     def values(self) -> Any:
-        return self._plan("values", then=_all)
+        return self._plan("values", then=every)
 
     def items(self) -> Any:
         return self._plan("items", then=_items)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final
 
 from mpserve.dispatch.faces.arguments import flag, near, part, type_name, whole, with_elements
-from mpserve.dispatch.faces.base import Face, Plan, look, nothing, only, show_all, store
+from mpserve.dispatch.faces.base import Face, Plan, every, look, nothing, only, show_all, store
 from mpshared import symbolic
 from mpshared.errors import NotSupported
 from mpshared.symbolic import Named
@@ -18,10 +18,6 @@ REPEAT_MAX: Final = 1_000_000
 """Elements that list * n may have in a reply."""
 _WRONG_INDEX: Final = "list indices must be integers or slices, not {}"
 _WRONG_END: Final = "slice indices must be integers or have an __index__ method"
-
-
-def _all(_result: Any, out: Sequence[Blob]) -> list[Any]:
-    return show_all(out)
 
 
 class ListFace(Face):
@@ -38,7 +34,7 @@ class ListFace(Face):
 
     def m__getitem__(self, index: Any, /) -> Any:
         if isinstance(index, slice):
-            return self._plan("get_slice", part(index), then=_all)
+            return self._plan("get_slice", part(index), then=every)
         return self._plan("get", whole(index, _WRONG_INDEX), then=only)
 
     def m__setitem__(self, index: Any, value: Any, /) -> Any:
@@ -140,7 +136,7 @@ class ListFace(Face):
         return self._plan("clear", then=nothing)
 
     def copy(self) -> Any:
-        return self._plan("snapshot", then=_all)
+        return self._plan("snapshot", then=every)
 
     def getvalue(self) -> Any:
         return self.copy()
