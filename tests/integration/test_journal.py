@@ -15,7 +15,7 @@ import pytest
 from tests.integration.conftest import Server
 
 import mpclient
-from mpclient.testing import wait_until
+from mpclient.testing import wait_until, waiters
 from mpshared.spinning import can_spin
 
 pytestmark = [pytest.mark.hosts, pytest.mark.chaos]
@@ -197,7 +197,7 @@ def test_parked_calls_go_on_waiting(durable, in_thread):
                 return condition.wait(20)
 
         notified = in_thread(wait)
-        wait_until(lambda: sum(s["waiting"] for s in other.status()["sessions"]) >= 5)
+        wait_until(lambda: all(waiters(other, each) == 1 for each in (queue, flag, lock, condition)))
         restart(server)
         other.Queue(name="q").put("there")
         other.Event(name="e").set()

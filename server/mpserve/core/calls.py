@@ -66,6 +66,7 @@ class Session:
     __slots__ = (
         "access",
         "ahead",
+        "awaited",
         "connections",
         "ended",
         "expired_lanes",
@@ -121,6 +122,8 @@ class Session:
         """The number of the last frame of what it printed for others."""
         self.restored = False
         """It is of before a restart; see `Lane.restored`."""
+        self.awaited = False
+        """The same, and its control is not back yet."""
         self.handed_s = 0.0
         """When a queue leased it something at last."""
         self.ahead = 0

@@ -8,6 +8,8 @@
 RULES
 * A session ends once; the engine then forgets its waiters, takes back what it owned, and drops its
   references.
+* After a restart of the server the grace period is the session timeout, until the control is back: a thread
+  whose lane was back first, and that ends, must not take the others with it, who are on their way.
 * A lane whose connection is lost while others live is suspended, and closed after `session_timeout`.
 * A stock session is its connection: it ends with it, at once, and is never silent (TCP keepalive finds it
   dead).
@@ -84,7 +86,7 @@ class Sessions:
         """Take in a session of before a restart: it has the session timeout to come back."""
         session.heard_s = session.lost_s = fx.now_s
         self._add(session)
-        session.restored = True
+        session.restored = session.awaited = True
         session.access = None
         for lane in session.lanes.values():
             lane.restored = True
@@ -126,7 +128,7 @@ class Sessions:
         session.lost_s = fx.now_s
         if session.info.role == "stock":
             self.end(fx, session, "its connection ended")
-        else:
+        elif not session.awaited:  # else it is heard in time, or ends for that
             fx.timers.add(fx.now_s + self.grace_s, self._check_lost, session, fx.now_s)
 
     def suspend(self, fx: Effects, lane: Lane) -> None:

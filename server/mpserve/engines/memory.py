@@ -354,6 +354,8 @@ class MemoryEngine(Engine):
     def resume(self, lane: Lane, now_s: float) -> None:
         """Wake a suspended lane."""
         self.fx.now_s = now_s
+        if lane.number == 0:
+            lane.session.awaited = False
         if lane.suspended:
             lane.suspended = False
             if lane.running is not None and lane.running.machine is not None:
