@@ -282,11 +282,12 @@ def test_a_worker_process_told_to_stop_is_replaced(
 def test_full_results_do_not_prevent_a_stop(mpworker, server, cluster, unique, tasks):
     results = cluster.Queue(1, name=f"{unique} results")
     host = mpworker(server, queue=unique).ready()
-    tasks.put_many([partial(operator.add, number, 0) for number in range(3)])
-    testing.wait_until(lambda: results.qsize() == 1 and testing.waiters(cluster, results) == 1)
+    tasks.put_many([partial(operator.add, number, 0) for number in range(100)])
+    testing.wait_until(lambda: testing.waiters(cluster, results) == 1)
     host.send_signal(signal.SIGTERM)
     assert host.wait() == 0
-    results.get()
+    there = results.get_many(100)  # one batch, which may be larger than one: it enters whole
     mpworker(server, queue=unique)
-    assert [results.get(timeout=10) for _ in range(2)] == [1, 2]
+    rest = [results.get(timeout=10) for _ in range(100 - len(there))]
+    assert sorted(there + rest) == list(range(100))
     assert tasks.join(timeout=10)
