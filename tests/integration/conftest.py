@@ -28,7 +28,7 @@ from mpclient.testing import running_cluster, wait_until
 
 READY = re.compile(r'"address": "([^"]+)"')
 ROOT = Path(__file__).parents[2]
-START_S = 20.0
+START_S = 60.0
 
 
 @dataclass

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 COMMAND = Path(sys.executable).with_name("mpworker")
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @dataclass
