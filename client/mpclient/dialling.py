@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mpshared.wire.tls import TlsMachine
 
 __all__ = [
+    "HANDSHAKE_S",
     "Busy",
     "Connection",
     "Goodbye",
@@ -63,7 +64,7 @@ __all__ = [
 
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
 _IOVECS_MAX: Final = 1000  # Linux takes 1024
-_HANDSHAKE_S: Final = 10.0
+HANDSHAKE_S: Final = 10.0
 _OURS: Final = frozenset({__name__, "mpclient.awake", "mpclient.tls", socket.__name__})
 """Where the network's own errors come from."""
 _CLOSED: Final = "the server closed the connection"
@@ -115,7 +116,7 @@ def dial(address: Address, key: bytes, timeout_s: float, tls: ClientTls | None =
         ProtocolViolation: What answered is not an mpserve server, or one of another version, or only one side
             speaks TLS.
     """
-    limit_s = max(0.05, min(timeout_s, _HANDSHAKE_S))
+    limit_s = max(0.05, min(timeout_s, HANDSHAKE_S))
     try:
         sock = _connect(address, limit_s)
     except OSError as err:
@@ -344,7 +345,7 @@ class Connection:
         return event
 
     def attach(
-        self, body: dict[str, Any], timeout_s: float = _HANDSHAKE_S, *, late: bool = False
+        self, body: dict[str, Any], timeout_s: float = HANDSHAKE_S, *, late: bool = False
     ) -> dict[str, Any]:
         """Say which session and lane this connection is for; return what the server says of them.
 

@@ -2,11 +2,14 @@
 
 RULES
 * They are kept until they are answered, and sent again after a reconnect.
+* What tells of a lane's end went over the lane's own connection, if there was one, and nobody answers that.
+  So it is told again over this one, until an answer to a later call says that it has arrived.
 * References come in swarms: one message for all that come within `GATHER_S`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +45,12 @@ class Errands:
         self._sent = 0
         self._open: dict[int, tuple[Op, list[Any]]] = {}
         """Those that are not answered, by number."""
+        self.ended: deque[list[bytes]] = deque()
+        """What tells of the ends of lanes, since it was last looked at."""
+        self._unsure: list[list[bytes]] = []
+        """The same, told again, and not known to have arrived."""
+        self._asked: tuple[int, int] | None = None
+        """A call that makes sure, and of how many of those."""
         self.named = 0
         """The number of the last output that the server has for this program, as it said last."""
 
@@ -76,9 +85,26 @@ class Errands:
         """Note an answer."""
         self._open.pop(answer.number, None)
         self.named = answer.ack
+        if self._asked is not None and self._asked[0] == answer.number:
+            del self._unsure[: self._asked[1]]
+            self._asked = None
+
+    def make_sure(self) -> None:
+        """Tell again which lanes have ended, and make a call only to have an answer behind that."""
+        if self._asked is None and (self.ended or self._unsure):
+            self.tell_ended()
+            self._asked = self.call(_COUNT, []), len(self._unsure)
+
+    def tell_ended(self) -> None:
+        """Tell again which lanes have ended."""
+        while self.ended:
+            self._unsure.append(self.ended.popleft())
+        for pieces in self._unsure:
+            self.send(pieces)
 
     def send_again(self) -> None:
         """Send, by a new connection, what has no answer."""
+        self.tell_ended()
         for number in list(self._open):
             self._send_call(number)
 

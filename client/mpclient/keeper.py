@@ -7,7 +7,10 @@ RULES
   answered.
 * What others want sent is put into a deque and the keeper is woken through a socket: safe in finalisers and
   in signal handlers, where a lock is not.
-* It says goodbye last, after the acknowledgements: what was received must not be given to somebody else.
+* What must not be lost with a connection (acknowledgements, ends of lanes) is told again after a reconnect.
+* It says goodbye last, after the acknowledgements: what was received must not be given to somebody else. If
+  the connection breaks before the server has answered, it is opened again and all of that is repeated, for as
+  long as `stop` waits.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.dialling import Connection, Lost
+from mpclient.dialling import HANDSHAKE_S, Connection, Goodbye, Lost, Refusing
 from mpclient.errands import GATHER_S, Errands
 from mpclient.patience import Patience
 from mpshared.errors import MpserveError, ServerGone, make
@@ -38,6 +41,8 @@ __all__ = ["Keeper"]
 _OUTPUT_S: Final = 0.1
 """How long what is printed waits for a call that takes it along."""
 _STOP_S: Final = 2.0
+_AGAIN_S: Final = 0.05
+"""Between two attempts to say goodbye."""
 _HELD_UP_S: Final = 1.0
 """How long the goodbye waits for the next line to be printed."""
 
@@ -71,6 +76,10 @@ class Keeper(threading.Thread):
         with suppress(OSError):  # full: it wakes anyway; closed: it has stopped
             self._bell.send(b"\0")
 
+    def lane_ended(self, pieces: list[bytes]) -> None:
+        """Make sure, sooner or later, that the server hears what tells of the end of a lane."""
+        self._errands.ended.append(pieces)
+
     def stop(self) -> None:
         """Wait until the goodbye is said, while lines are printed and `_STOP_S` longer; the term must be
         over.
@@ -96,12 +105,11 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """Keep the session until it ends."""
         try:
-            while self._term.over is None:
-                self._turn()
+            self._live()
             if self._session.closed:
-                self._say_goodbye()
+                self._part()
         except Lost:
-            return  # while saying goodbye; the server sees that we are gone
+            return  # for good; the server sees that we are gone
         except MpserveError as err:
             self._session.end(self._term, err)
         except Exception as err:
@@ -112,6 +120,15 @@ class Keeper(threading.Thread):
             raise
         finally:
             self.disown()
+
+    def _live(self) -> None:
+        """Keep the session until its term is over."""
+        try:
+            while self._term.over is None:
+                self._turn()
+        except MpserveError:
+            if not self._session.closed:  # else it was closed while this looked for the server
+                raise
 
     def _turn(self) -> None:
         try:
@@ -161,6 +178,7 @@ class Keeper(threading.Thread):
         if now_s >= self._beat_due_s:
             self._beat_due_s = now_s + self._term.beat_s
             self._acknowledge()
+            self._errands.make_sure()
             self._control.send(encode_control(Type.HEARTBEAT, body=list(self._session.speaks_for)))
 
     def _send_outbox(self) -> None:
@@ -203,15 +221,7 @@ class Keeper(threading.Thread):
             self._control.close()
             patience.wait(lost)
             try:
-                self._control = self._session.dial()
-                attached = self._control.attach(self._term.body(0))
-                offered = self._control.shortcut(attached.get("shortcut"))
-                self._term.shortcut = offered or self._term.shortcut
-                self._errands.send = self._control.send
-                self._term.printer.resume(attached.get("run", ""))
-                self._errands.send_again()
-                for event in self._control.unheard():
-                    self._heed(event)
+                self._attach()
                 patience.over()
                 break
             except Lost as err:
@@ -221,18 +231,68 @@ class Keeper(threading.Thread):
         for lane in self._term.living_lanes():
             lane.mend()
 
+    def _attach(self, timeout_s: float = HANDSHAKE_S) -> None:
+        """Open a new connection, and tell again what may have been lost with the one before."""
+        self._control = self._session.dial(timeout_s)
+        attached = self._control.attach(self._term.body(0), timeout_s)
+        self._term.shortcut = self._control.shortcut(attached.get("shortcut")) or self._term.shortcut
+        self._errands.send = self._control.send
+        self._term.printer.resume(attached.get("run", ""))
+        for lane in self._term.living_lanes():
+            lane.told = 0
+        self._errands.send_again()
+        for event in self._control.unheard():
+            self._heed(event)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _part(self) -> None:
+        """Say goodbye until the server has heard it.
+
+        Raises:
+            Lost: There is no use in another attempt.
+        """
+        deadline_s = time.monotonic() + _STOP_S
+        while True:
+            try:
+                self._say_goodbye()
+            except Goodbye as told:
+                if told.reason != "restarting":
+                    return
+            except Lost:
+                if time.monotonic() > deadline_s:
+                    raise
+            self._attach_again(deadline_s)
+
+    def _attach_again(self, deadline_s: float) -> None:
+        """Attach before the deadline, unless the server is gone for good."""
+        while True:
+            self._control.close()
+            try:
+                self._attach(max(_AGAIN_S, deadline_s - time.monotonic()))
+                return
+            except Lost as lost:
+                is_gone = isinstance(lost, Refusing) and not self._term.durable
+                if is_gone or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(_AGAIN_S)
+
     def _say_goodbye(self) -> None:
-        """Leave in order. The server frees what we held."""
+        """Leave in order: the server frees what we held.
+
+        Raises:
+            Lost: It breaks off; a `Goodbye` that says "bye" is the answer.
+        """
         self._acknowledge()
+        self._errands.tell_ended()
         if self._session.outgoing is not None and (pieces := self._session.outgoing.ahead(self._control)):
             self._control.send(pieces)
         self._errands.tell_lent()
         if self._term.printer.used:
             self._print_rest()
         self._control.send(encode_control(Type.GOODBYE, body="bye"))
-        with suppress(Lost):
-            while True:  # until the server closes: then everything is freed
-                self._heed(self._control.next_event())
+        while True:
+            self._heed(self._control.next_event())
 
     def _print_rest(self) -> None:
         """Have everything printed that workers have printed for this program, for as long as that goes on."""

@@ -322,6 +322,7 @@ class Lane(Numbered):
                 connection.send(encode_control(Type.ABANDON, self.number, number))
         if self.abandoned and last < self.sent and self.sent == self.abandoned[-1]:
             self.sent = self._acked = last  # the server never saw it: its number is free
+            self.settled = min(self.settled, last)  # after a restart it does not know numbers of reads
         self.abandoned.clear()
 
     def _abandon(self, number: int) -> None:
@@ -374,6 +375,7 @@ class Lane(Numbered):
         # A forked child frees what its parent's other threads hold before it can be told of anything.
         if getattr(self, "sent", 0) and not self.is_over and self._pid == os.getpid():
             closed = encode_control(Type.LANE_CLOSED, self.number, ack=self.settled)
+            self._session.lane_ended(closed)
             try:
                 if connection is None:
                     self._session.post(closed)

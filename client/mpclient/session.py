@@ -268,6 +268,12 @@ class Session(SessionBase):
         if keeper is not None:
             keeper.post(pieces)
 
+    def lane_ended(self, pieces: list[bytes]) -> None:
+        """Have it made sure that the server hears of the end of a lane. Safe in finalisers."""
+        keeper = self._keeper
+        if keeper is not None:
+            keeper.lane_ended(pieces)
+
     def wake(self) -> None:
         """Have the keeper look at what is due. Safe in finalisers and signal handlers."""
         keeper = self._keeper

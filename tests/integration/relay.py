@@ -29,6 +29,7 @@ class Relay:
         self.passed: Counter[str] = Counter()
         self.on_cut: Callable[[], None] | None = None
         self.refusing = False
+        self.refused = 0
         self.cuts = 0
         self.connections = 0
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -66,6 +67,7 @@ class Relay:
             except OSError:
                 return
             if self.refusing:
+                self.refused += 1
                 _close(client)
                 continue
             self.connections += 1

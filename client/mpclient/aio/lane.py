@@ -219,6 +219,7 @@ class Lane(Numbered):
             asked.number = last
             seen[last] = asked
         self._sent = last
+        self._acked, self.settled = min(self._acked, last), min(self.settled, last)
         self._resume()
         for asked in list(seen.values()):
             self._send_again(asked)

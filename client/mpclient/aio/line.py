@@ -84,6 +84,11 @@ class Line(asyncio.Protocol):
         """Whether the server has much to read before more should be sent."""
         return not self._room.is_set()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server has said goodbye, and will not be back."""
+        return isinstance(self._error, Goodbye) and self._error.reason != "restarting"
+
     async def room(self) -> None:
         """Wait until the server has read what was sent, or the line has ended."""
         await self._room.wait()

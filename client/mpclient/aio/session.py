@@ -18,13 +18,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
 from mpclient.aio.tasks import TaskLanes, this_task
 from mpclient.aio.threads import in_thread
-from mpclient.dialling import Connection, Lost, check_attached
+from mpclient.aio.unsure import Unsure
+from mpclient.dialling import HANDSHAKE_S, Connection, Lost, Refusing, check_attached
 from mpclient.errands import GATHER_S, Errands
 from mpclient.patience import Patience
 from mpclient.printer import Printer
@@ -46,24 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _STOP_S: Final = 2.0
+_AGAIN_S: Final = 0.05
+"""Between two attempts to say goodbye."""
 _PRINT_S: Final = 1.0
-_UNSURE_MOST: Final = 64
-"""So much may be uncertain before the server is asked something only to have an answer."""
-
-
-class _Unsure(NamedTuple):
-    """What the server may not have heard: that a call was abandoned, or that a lane has ended."""
-
-    mark: int
-    lane: int
-    abandoned: int
-    """The number of the call; 0: the lane has ended."""
-    settled: int
-
-    def pieces(self) -> list[bytes]:
-        if self.abandoned:
-            return encode_control(Type.ABANDON, self.lane, self.abandoned)
-        return encode_control(Type.LANE_CLOSED, self.lane, ack=self.settled)
 
 
 class Session(SessionBase):
@@ -93,10 +79,7 @@ class Session(SessionBase):
         self._mending: asyncio.Task[None] | None = None
         self._attaching: deque[int] = deque()
         """Lanes whose ATTACH has no answer yet, in order; 0: one that is not interesting."""
-        self._unsure: deque[_Unsure] = deque()
-        self._marks: dict[int, int] = {}
-        """Calls of lane 0 whose answers make sure of something: which mark, by number."""
-        self._mark = 0
+        self._unsure = Unsure()
         self._beat: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._readers: list[tuple[int, asyncio.Future[None]]] = []
@@ -256,7 +239,6 @@ class Session(SessionBase):
         self._server_id = term.server
         self._errands = errands
         self._unsure.clear()
-        self._marks.clear()
         self._attaching.clear()
         self._term = term
         self._line.begin()
@@ -324,7 +306,7 @@ class Session(SessionBase):
             self._errands.answered(answer)
             if self._last_asked is not None and self._last_asked[0] == answer.number:
                 self._last_asked[1].set_result(None)
-            self._make_sure(self._marks.pop(answer.number, 0))
+            self._unsure.answered(answer.number)
 
     def _lane(self, number: int) -> Lane | None:
         found = self._term.lanes.get(number) if self._term is not None else None
@@ -344,24 +326,13 @@ class Session(SessionBase):
             self._tell(lane.number, 0, lane.settled)
 
     def _tell(self, lane: int, abandoned: int, settled: int) -> None:
-        self._mark += 1
-        unsure = _Unsure(self._mark, lane, abandoned, settled)
-        self._unsure.append(unsure)
-        self.send(unsure.pieces())
-        if self._mark % _UNSURE_MOST == 0 and self._line is not None and self._errands is not None:
-            self._marks[self._errands.ask_output()] = self._mark
-
-    def _make_sure(self, mark: int) -> None:
-        while self._unsure and self._unsure[0].mark <= mark:
-            self._unsure.popleft()
+        self.send(self._unsure.tell(lane, abandoned, settled))
+        if self._unsure.is_much and self._line is not None and self._errands is not None:
+            self._unsure.ask(self._errands.ask_output())
 
     def _agree(self, lane: Lane, last: int) -> None:
-        """Go on with a lane. The numbers of calls that were abandoned before the server saw them are free."""
-        here = [unsure for unsure in self._unsure if unsure.lane == lane.number and unsure.abandoned]
-        for unsure in here:
-            if unsure.abandoned > last:
-                self._unsure.remove(unsure)
-        lane.agree(last, [unsure.abandoned for unsure in here])
+        """Go on with a lane."""
+        lane.agree(last, self._unsure.abandoned(lane.number, last))
 
     def _heartbeat(self, term: Term) -> None:
         if term.over is not None:
@@ -432,19 +403,23 @@ class Session(SessionBase):
         if term.over is None:
             self._go_on(term, attached)
 
-    def _attach(self, term: Term) -> tuple[Connection, dict[str, Any]]:
-        control = self.dial()
-        return control, control.attach(term.body(0))
+    def _attach(self, term: Term, limit_s: float = HANDSHAKE_S) -> tuple[Connection, dict[str, Any]]:
+        control = self.dial(limit_s)
+        return control, control.attach(term.body(0), limit_s)
 
-    def _go_on(self, term: Term, attached: dict[str, Any]) -> None:
-        assert self._line is not None
+    def _tell_again(self, term: Term, attached: dict[str, Any]) -> None:
+        """Tell what may have been lost with the connection before."""
         assert self._errands is not None
         term.printer.resume(attached.get("run", ""))
         self._errands.send_again()
-        for unsure in self._unsure:
-            if not unsure.abandoned:
-                self.send(unsure.pieces())
+        for pieces in self._unsure.ends():
+            self.send(pieces)
+
+    def _go_on(self, term: Term, attached: dict[str, Any]) -> None:
+        assert self._line is not None
+        self._tell_again(term, attached)
         for lane in term.living_lanes():
+            lane.told = 0
             if lane.closed:
                 continue
             self._attaching.append(lane.number)
@@ -459,7 +434,7 @@ class Session(SessionBase):
             return
         self.closed = True
         self._closing.set()
-        term, line = self._term, self._line
+        term = self._term
         if term is None:
             return
         printer = term.printer
@@ -467,13 +442,34 @@ class Session(SessionBase):
         self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
         if self._mending is not None:
             self._mending.cancel()
-        if line is not None:
-            await self._say_goodbye(line, lanes, printer)
-            self._line = None
+        await self._part(term, lanes, printer)
         await in_thread(printer.drain)
 
-    async def _say_goodbye(self, line: Line, lanes: list[Lane], printer: Printer) -> None:
-        """Leave in order."""
+    async def _part(self, term: Term, lanes: list[Lane], printer: Printer) -> None:
+        """Say goodbye until the server has heard it, or there is no use in another attempt."""
+        deadline_s = self._loop.time() + _STOP_S
+        while True:
+            if (line := self._line) is not None:
+                told = await self._say_goodbye(line, lanes, printer)
+                self._line = None
+                if told or self._loop.time() > deadline_s:
+                    return
+            try:
+                control, attached = await in_thread(partial(self._attach, term, _STOP_S), _close_first)
+                self._line = await Line(control, self._hear, self._lost).open()
+            except Lost as lost:
+                is_gone = isinstance(lost, Refusing) and not term.durable
+                if is_gone or self._loop.time() > deadline_s:
+                    return
+                await asyncio.sleep(_AGAIN_S)
+            except MpserveError:
+                return  # it has ended
+            else:
+                self._tell_again(term, attached)
+                self._line.begin()
+
+    async def _say_goodbye(self, line: Line, lanes: list[Lane], printer: Printer) -> bool:
+        """Leave in order; return whether there is no use in another attempt."""
         try:
             for lane in lanes:
                 line.send(encode_control(Type.ACK, lane.number, ack=lane.settled))
@@ -485,6 +481,7 @@ class Session(SessionBase):
             await asyncio.wait([line.closed], timeout=_STOP_S)
         finally:
             line.close()
+        return line.is_answered
 
     async def _print_rest(self, errands: Errands, printer: Printer) -> None:
         """Have everything printed that workers have printed for this program, for as long as that goes on."""

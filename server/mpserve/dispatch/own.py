@@ -3,7 +3,7 @@
     connection --ATTACH {new}--------> control of a new session (carries lane 0)
                --ATTACH {session, lane}-> carries that lane, too
                --CALL…-> answered in order per lane, repeated after a reconnect, applied once
-               --GOODBYE-> the session ends at once
+               --GOODBYE-> the session ends at once; once that will not be undone, GOODBYE is answered
 
 RULES
 * A repeated number is answered again from what is kept (`Lane.unsettled`), or, if nothing is, with nothing
@@ -433,6 +433,11 @@ class OwnSide:
     def _goodbye(self, session: Session, event: Control) -> None:
         self._over = True
         self._dispatcher.end_session(session, f"it said goodbye ({event.body:.80})")
+        self._dispatcher.engine.when_kept(self._part)
+
+    def _part(self) -> None:
+        """Answer a goodbye: who does not hear that says it again."""
+        self.goodbye("bye")
         self._transport.close()
 
 

@@ -95,6 +95,10 @@ class Engine(ABC):
         references. `parted`: it said goodbye, and does not come back.
         """
 
+    def when_kept(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was changed so far outlives the server, if it is to; else at once."""
+        then()
+
     @abstractmethod
     def connected(self, session: Session, now_s: float) -> None:
         """Note a new connection of a session."""

@@ -40,6 +40,7 @@ class Peer:
         self.controls: list[Control] = []
         self.last: dict[int, int] = {}
         """What to say of lanes: the last number that was accepted."""
+        self.session_timeout_s = 30.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.address = Address.from_sockaddr(self._listener.getsockname())
@@ -49,6 +50,11 @@ class Peer:
         self._listener.close()
         for sock in self._open:
             _close(sock)
+
+    def cut(self, but: int = 0) -> None:
+        """Close every connection, but for the first ones."""
+        while len(self._open) > but:
+            _close(self._open.pop())
 
     def say(self, pieces: list[bytes]) -> None:
         """Send something on every connection."""
@@ -83,19 +89,22 @@ class Peer:
             return self.script(event)
         if event.type is Type.ATTACH:
             self.attaches.append(event.body)
-            return self.script(event) or attached(event.body, self.last)
+            return self.script(event) or attached(event.body, self.last, self.session_timeout_s)
         self.controls.append(event)
-        return CUT if event.type is Type.GOODBYE else self.script(event)
+        answer = self.script(event)
+        return answer or (encode_control(Type.GOODBYE, body="bye") if event.type is Type.GOODBYE else None)
 
 
-def attached(body: dict[str, Any], last: dict[int, int] | None = None) -> list[bytes]:
+def attached(
+    body: dict[str, Any], last: dict[int, int] | None = None, session_timeout_s: float = 30.0
+) -> list[bytes]:
     """Return the answer of a server to an ATTACH."""
     answer: dict[str, Any] = {"session": "session", "epoch": "epoch"}
     if "new" in body:
         answer |= {
             "secret": "secret",
             "server": "server",
-            "session_timeout_s": 30.0,
+            "session_timeout_s": session_timeout_s,
             "grace_s": 0.5,
             "advertise": "",
         }

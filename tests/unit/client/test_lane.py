@@ -254,6 +254,58 @@ class TestGoodbye:
         wait_until(lambda: any(c.type is Type.GOODBYE for c in peer.controls))
         assert [(c.type, c.lane, c.ack) for c in peer.controls] == [(Type.ACK, 1, 2), (Type.GOODBYE, 0, 0)]
 
+    def test_ours_is_said_again_with_all_before_it_until_it_is_answered(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        first = set()
+
+        def swallow(event):
+            if event.type in first:
+                return None
+            first.add(event.type)
+            return CUT
+
+        peer.script = lambda event: swallow(event) if event.type in {Type.ACK, Type.GOODBYE} else None
+        session.close()
+        ack = (Type.ACK, 1)
+        assert [(c.type, c.ack) for c in peer.controls] == [
+            ack,
+            ack,
+            (Type.GOODBYE, 0),
+            ack,
+            (Type.GOODBYE, 0),
+        ]
+        assert [body.get("lane") for body in peer.attaches] == [None, 1, 0, 0]
+
+    def test_a_program_that_ends_while_it_looks_for_its_server_says_it_all_the_same(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        peer.script = lambda event: CUT if event.type is Type.ATTACH and not session.closed else None
+        tries = len(peer.attaches)
+        peer.say(encode_control(Type.GOODBYE, body="restarting"))
+        wait_until(lambda: len(peer.attaches) > tries + 2)
+        session.close()
+        assert [(c.type, c.ack) for c in peer.controls] == [(Type.ACK, 1), (Type.GOODBYE, 0)]
+
+    def test_a_server_that_answers_none_ends_it_with_what_it_says_of_the_session(self, peer, session):
+        answering(peer, reply)
+        session.call(QSIZE, "q", [])
+        over = encode_error(0, 0, "session_expired", "no such session", {"epoch": "epoch"})
+        answers = {Type.GOODBYE: CUT, Type.ATTACH: over}
+        peer.script = lambda event: answers.get(event.type)
+        session.close()
+        assert [c.type for c in peer.controls] == [Type.ACK, Type.GOODBYE]
+
+    def test_the_end_of_a_thread_is_told_until_it_is_heard(self, peer, session, in_thread):
+        answering(peer, reply)
+        in_thread(lambda: session.call(QSIZE, "q", []))
+        wait_until(lambda: bool(peer.controls))
+        peer.cut()  # nobody knows what of it had arrived
+        session.close()
+        told = [(c.type, c.lane, c.ack) for c in peer.controls]
+        assert told[1] == told[0] == (Type.LANE_CLOSED, 1, 1)
+        assert told[-1] == (Type.GOODBYE, 0, 0)
+
 
 class TestLimits:
     def test_a_message_over_the_servers_limit_is_not_sent(self, peer, session):

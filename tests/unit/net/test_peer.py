@@ -213,6 +213,8 @@ class TestTheEnd:
     def test_goodbye_of_the_client(self, stage):
         program = stage.program()
         program.control(Type.GOODBYE, body="bye")
+        told = program.next_event()
+        assert (told.type, told.body) == (Type.GOODBYE, "bye")
         with pytest.raises(Closed):
             program.next_event()
         program.close()

@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -63,6 +63,8 @@ class Turn(NamedTuple):
 
     entries: list[Entry]
     calls: list[Call]
+    then: Sequence[Callable[[], None]] = ()
+    """What else waits for it."""
     row: Row | None = None
     """The entries, encoded, if they are already."""
 
@@ -126,7 +128,7 @@ class Committer(threading.Thread):
         begun_s = perf_counter()
         try:
             row = turn.encoded()
-            turn = Turn(turn.entries, turn.calls, row)
+            turn = turn._replace(row=row)
             if len(row[0]) > AT_ONCE_BYTES:
                 self._note(_SLOW_S)
                 return turn

@@ -76,6 +76,8 @@ class JournalEngine(MemoryEngine):
         """Answered in this turn."""
         self._answers: list[tuple[int, Answer]] = []
         """Answers to be kept, each with the number of records before it."""
+        self._then: list[Callable[[], None]] = []
+        """What else is to be done when this turn is durable."""
         self._writing = 0
         """Turns that are not durable yet."""
         self._places_planned = False
@@ -128,25 +130,28 @@ class JournalEngine(MemoryEngine):
         Returns:
             Whether another turn is due at once: answers leave first, then comes what they led to.
         """
-        if self._calls or self.fx.records:
+        if self._calls or self.fx.records or self._then:
             at_once = self.committer.is_quick
             if not (at_once and self._writing):  # the thread is soon done: then one commit serves all
                 self._commit(at_once=at_once)
         if self.fx.parked and not self._places_planned:
             self._places_planned = True
             self.fx.timers.add(self.fx.now_s + PLACES_S, self._places_due)
-        return not self._writing and bool(self._calls or self.fx.records)
+        return not self._writing and bool(self._calls or self.fx.records or self._then)
+
+    def when_kept(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was changed so far is durable: at this turn's end, at the earliest."""
+        self._then.append(then)
 
     def _commit(self, *, at_once: bool) -> None:
-        calls, self._calls = self._calls, []
-        entries = self._take_entries()
-        if not entries and not self._writing:
-            self._release(calls)
+        turn = Turn(self._take_entries(), self._calls, self._then)
+        self._calls, self._then = [], []
+        if not turn.entries and not self._writing:
+            self._release(turn)
             return
-        turn = Turn(entries, calls)
         left = self._write_at_once(turn) if at_once else turn
         if left is None:
-            self._release(calls)
+            self._release(turn)
         else:
             self._writing += 1
             self.committer.put(left)
@@ -203,12 +208,14 @@ class JournalEngine(MemoryEngine):
     def _answer_turns(self, turns: list[Turn]) -> None:
         self._writing -= len(turns)
         for turn in turns:
-            self._release(turn.calls)
+            self._release(turn)
 
-    def _release(self, calls: list[Call]) -> None:
+    def _release(self, turn: Turn) -> None:
         send = self._send
-        for call in calls:
+        for call in turn.calls:
             send(call)
+        for then in turn.then:
+            then()
 
     # -- compaction ------------------------------------------------------------------------------
 
@@ -287,7 +294,7 @@ class JournalEngine(MemoryEngine):
     @property
     def is_writing(self) -> bool:
         """Whether answers wait for the disk."""
-        return bool(self._writing or self._calls)
+        return bool(self._writing or self._calls or self._then)
 
     def close(self) -> bool:
         """Write what is left and let go of the folder; returns whether all of it could be written."""

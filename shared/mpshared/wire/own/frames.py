@@ -27,7 +27,8 @@ days by a lane that does 25,000 calls a second, and a number must never come bac
       HEARTBEAT     both     list
       EVENT         server   [name, map]                         something that no call asked for
       LANE_CLOSED   client   nil                                 the lane's thread or task has ended
-      GOODBYE       both     str                                 "restarting", "gone", "bye"
+      GOODBYE       client   str                                 the session is to end
+                    server   str                                 "bye": that it has; "restarting", "gone"
       OUTPUT        client   [session id, entries]               printed for that program; `number`ed in order
                     server   [last, entries]                     to print; `last` is the last entry's number
                     client   [last, []]                          printed up to entry `last`
