@@ -180,6 +180,7 @@ class Keeper(threading.Thread):
             self._acknowledge()
             self._errands.make_sure()
             self._control.send(encode_control(Type.HEARTBEAT, body=list(self._session.speaks_for)))
+            self._mend()
 
     def _send_outbox(self) -> None:
         while self._outbox:
@@ -214,6 +215,12 @@ class Keeper(threading.Thread):
                 self._control.send(encode_control(Type.ACK, lane.number, ack=settled))
                 lane.told = settled
 
+    def _mend(self) -> None:
+        """Open lost connections of idle lanes again. What fails is tried again with the next heartbeat."""
+        for lane in self._term.living_lanes():
+            if not lane.mend():
+                return
+
     def _reconnect(self, lost: Lost) -> None:
         """Attach again, until it succeeds or patience ends (the session then is over)."""
         patience = Patience(self._session, self._term)
@@ -228,8 +235,7 @@ class Keeper(threading.Thread):
                 lost = err.alone()
             except MpserveError as err:
                 raise self._session.refused(self._term, err) from None
-        for lane in self._term.living_lanes():
-            lane.mend()
+        self._mend()
 
     def _attach(self, timeout_s: float = HANDSHAKE_S) -> None:
         """Open a new connection, and tell again what may have been lost with the one before."""

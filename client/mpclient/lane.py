@@ -335,17 +335,28 @@ class Lane(Numbered):
 
     # -- from other threads ----------------------------------------------------------------------
 
-    def mend(self) -> None:
-        """Open an idle lane's lost connection again, lest the server take its thread for dead."""
+    def mend(self) -> bool:
+        """Open an idle lane's lost connection again, lest the server take its thread for dead; False: try it
+        again.
+        """
         if not self._lock.acquire(blocking=False):
-            return  # its thread is calling, and sees to it
+            return True  # its thread is calling, and sees to it
         try:
-            if self._connection is not None and self._connection.is_dead():
-                self._close()
-                with suppress(Lost, MpserveError):
-                    self._attach(_ABANDON_S)
+            if self._is_sound():
+                return True
+            self._close()
+            self._attach(_ABANDON_S)
+        except Lost:
+            return False
+        except MpserveError:
+            return True  # its next call hears that
         finally:
             self._lock.release()
+        return True
+
+    def _is_sound(self) -> bool:
+        """Tell whether it has a connection, or needs none."""
+        return not self.sent if self._connection is None else not self._connection.is_dead()
 
     def interrupt(self) -> None:
         """Break the call under way, or close the connection of an idle lane: the session is over."""

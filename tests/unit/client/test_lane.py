@@ -235,6 +235,20 @@ class TestRefused:
             session.call(QSIZE, "q", [])
 
 
+def test_the_lane_of_an_idle_thread_is_mended_although_the_control_is_whole(peer, session):
+    answering(peer, reply)
+    peer.session_timeout_s = 0.3
+    session.call(QSIZE, "q", [])
+    failing = [CUT, CUT]
+    peer.script = lambda event: failing.pop() if event.type is Type.ATTACH and failing else None
+    peer.cut(but=1)
+    wait_until(lambda: len(peer.attaches) == 5)
+    assert [body["lane"] for body in peer.attaches[1:]] == [1] * 4
+    answering(peer, reply)
+    session.call(QSIZE, "q", [])
+    assert len(peer.attaches) == 5
+
+
 class TestGoodbye:
     def test_gone(self, peer, session):
         answering(peer, lambda _: encode_control(Type.GOODBYE, body="gone"))
