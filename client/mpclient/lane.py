@@ -8,7 +8,7 @@ RULES
   answers it, but applies it only once.
 * A call broken by an exception (Ctrl-C, a signal handler that raises) is abandoned by its number. Nobody
   knows how much of it was sent or received, so the connection goes too; the next one begins by naming what
-  was abandoned.
+  was abandoned, and so does each after that until a later call is answered.
 * A timeout counts from the first time the call was sent. One that runs out while nobody can be asked is a
   `ServerGone`: "empty" would be a lie.
 
@@ -210,6 +210,8 @@ class Lane(Numbered):
                 answer = self._ask_again(lost, op, target, args, blobs, deadline_s)
             except SessionExpired as err:
                 raise self._session.refused(self.term, err) from None
+            if self.abandoned:
+                self.abandoned = []  # the server was told before this call
             if answer.ack:
                 self.term.printer.wait(answer.ack)
             if type(answer) is Failed:
@@ -323,7 +325,7 @@ class Lane(Numbered):
         if self.abandoned and last < self.sent and self.sent == self.abandoned[-1]:
             self.sent = self._acked = last  # the server never saw it: its number is free
             self.settled = min(self.settled, last)  # after a restart it does not know numbers of reads
-        self.abandoned.clear()
+        self.abandoned = [number for number in self.abandoned if number <= last]
 
     def _abandon(self, number: int) -> None:
         """Give up call `number`, whatever became of it, and tell the server if that is quickly done."""

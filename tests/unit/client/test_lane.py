@@ -235,6 +235,26 @@ class TestRefused:
             session.call(QSIZE, "q", [])
 
 
+def test_an_abandoned_call_is_named_until_a_later_one_is_answered(peer, session):
+    answering(peer, reply)
+    peer.last = {1: 1}
+
+    def interrupted(_):
+        peer.script = lambda event: CUT if event.type is Type.ABANDON else None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session.call(GET, "q", [None, False], read=interrupted)
+    wait_until(lambda: bool(peer.controls))
+    answering(peer, lambda call: CUT if len(peer.calls) == 2 else reply(call))
+    session.call(QSIZE, "q", [])
+    session.call(QSIZE, "q", [])
+    peer.cut()
+    session.call(QSIZE, "q", [])
+    assert [(c.type, c.number) for c in peer.controls] == [(Type.ABANDON, 1)] * 3
+    assert numbers(peer) == [(1, 0), (2, 1), (2, 1), (3, 2), (4, 3)]
+
+
 def test_the_lane_of_an_idle_thread_is_mended_although_the_control_is_whole(peer, session):
     answering(peer, reply)
     peer.session_timeout_s = 0.3
