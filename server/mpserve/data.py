@@ -9,16 +9,17 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from mpserve.engines.base import StoreError
 from mpserve.engines.journal.codec import Damaged, Entry, encode
 from mpserve.engines.journal.compact import entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
-from mpserve.engines.journal.store import Store, read_meta, state_files
+from mpserve.engines.journal.store import InUse, NotAJournal, Store, read_meta, state_files
 from mpserve.tables import plural
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
@@ -64,9 +65,20 @@ def export(folder: Path, file: Path | None) -> int:
 
 
 def _write(file: Path | None, lines: Iterable[str]) -> None:
-    with nullcontext(sys.stdout) if file is None else file.open("x", encoding="utf-8") as out:
+    with nullcontext(sys.stdout) if file is None else _new(file) as out:
         out.writelines(f"{line}\n" for line in lines)
         out.flush()
+
+
+@contextmanager
+def _new(file: Path) -> Iterator[TextIO]:
+    """Make a file that is there as a whole or not at all."""
+    with file.open("x", encoding="utf-8") as out:
+        try:
+            yield out
+        except BaseException:
+            file.unlink()
+            raise
 
 
 def import_(file: Path, folder: Path) -> int:
@@ -76,11 +88,8 @@ def import_(file: Path, folder: Path) -> int:
     with _troubles(folder), file.open(encoding="utf-8") as lines:
         server, entries = from_lines(lines)
         rows, count = _carried_out(entries)  # before there is a folder: an export that is none leaves nothing
-        store = Store(folder, "full", server)
-        try:
+        with _nothing_left(folder), closing(Store(folder, "full", server)) as store:
             store.append(rows)
-        finally:
-            store.close()
     say(f"{folder}: {count:,} changes; start it: mpserve start --data {folder}")
     return ExitCode.OK
 
@@ -96,6 +105,22 @@ def _carried_out(entries: Iterator[Entry]) -> tuple[list[tuple[bytes, int]], int
             batch = []
     restorer.apply(batch)
     return [*rows, encode(batch)], restorer.entries
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Leave a new or empty folder as it was if it cannot be filled: the disk is full."""
+    was_there = folder.exists()
+    try:
+        yield
+    except (InUse, NotAJournal):
+        raise  # somebody else has begun to use it
+    except BaseException:
+        for path in folder.glob("*"):
+            path.unlink()
+        if not was_there and folder.exists():
+            folder.rmdir()
+        raise
 
 
 @contextmanager

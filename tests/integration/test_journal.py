@@ -541,6 +541,24 @@ def test_an_export_makes_the_same_server_elsewhere(durable, tmp_path):
         assert cluster.JoinableQueue(name="tasks").get_many(20) == list(range(10))
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+def test_an_import_that_the_disk_has_no_room_for_leaves_nothing(durable, small_disk, tmp_path, there):
+    server = durable()
+    with connect(server) as cluster:
+        cluster.dict(dict.fromkeys(range(30), bytes(1 << 20)), name="d")
+    server.stop()
+    file, folder = tmp_path / "export.jsonl", small_disk / "data"
+    if there:
+        folder.mkdir()
+    assert run_mpserve("export", str(tmp_path / "data"), str(file)).returncode == 0
+    done = run_mpserve("import", str(file), str(folder))
+    assert (done.returncode, done.stderr) == (8, f"mpserve: {folder}: database or disk is full\n")
+    assert [*small_disk.rglob("*")] == ([folder] if there else [])
+    done = run_mpserve("export", str(tmp_path / "data"), str(small_disk / "export"))
+    assert (done.returncode, done.stderr) == (1, f"mpserve: {small_disk}/export: No space left on device\n")
+    assert not (small_disk / "export").exists()
+
+
 def test_check_names_what_is_damaged(durable, tmp_path):
     server = durable()
     with connect(server) as cluster:
