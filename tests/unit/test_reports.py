@@ -1,3 +1,5 @@
+"""Death reports: what is known, as data, as text and as a result."""
+
 import pickle
 
 import pytest

@@ -1,3 +1,5 @@
+"""A server that does what the test says, and a session at it."""
+
 from __future__ import annotations
 
 import threading

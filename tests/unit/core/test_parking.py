@@ -1,3 +1,5 @@
+"""Lines of parked calls: order, deadlines, who is suspended, who comes back to its place."""
+
 import pytest
 
 from mpserve.core.calls import Call, Session, SessionInfo

@@ -1,3 +1,5 @@
+"""Barrier: meetings, actions, breaks, and parties that are gone."""
+
 import pytest
 from tests.unit.core.harness import World
 

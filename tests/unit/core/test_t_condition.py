@@ -1,3 +1,5 @@
+"""Condition: waiting and notifying, and what becomes of both when somebody is gone."""
+
 import pytest
 from tests.unit.core.harness import World
 

@@ -1,3 +1,5 @@
+"""Event: set, clear, and who waits."""
+
 import pytest
 
 from mpserve.core.t_event import Event

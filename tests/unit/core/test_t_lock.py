@@ -1,3 +1,5 @@
+"""Lock: who may release it, and who does not lose it; more in `test_mutual_exclusion`."""
+
 import pytest
 
 from mpserve.core.t_lock import Lock

@@ -1,3 +1,5 @@
+"""Pipe: messages, ends that close, answers that never arrived."""
+
 import pickle
 
 import pytest

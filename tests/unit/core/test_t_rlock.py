@@ -1,3 +1,5 @@
+"""RLock: levels, and threads; more in `test_mutual_exclusion`."""
+
 import pytest
 
 from mpserve.core.t_rlock import RLock

@@ -1,3 +1,5 @@
+"""Semaphore: permits, whose they are, and signals."""
+
 import pytest
 
 from mpserve.core.t_semaphore import MAX_VALUE, Semaphore

@@ -1,3 +1,5 @@
+"""Timers: the order of deadlines, and what is cancelled."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

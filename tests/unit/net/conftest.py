@@ -1,3 +1,5 @@
+"""A loop and a listener on a stage, over TCP and over a Unix socket."""
+
 import socket
 
 import pytest
