@@ -30,7 +30,6 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -100,17 +99,16 @@ def default_key_file() -> Path:
     )
 
 
-def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Key:
+def find_key(key_file: str | os.PathLike[str] | None = None) -> Key:
     """Find the key, for those who may not make one: clients, workers, `ping`.
 
     Args:
         key_file: The option's value, or None.
-        environ: Instead of this process's environment.
 
     Raises:
         KeyProblem: No key, or one that must not be used.
     """
-    given = _given(key_file, os.environ if environ is None else environ)
+    given = _given(key_file)
     if given is not None:
         return given
     path = default_key_file()
@@ -124,7 +122,7 @@ def find_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[st
     return read_key_file(path)
 
 
-def make_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Key:
+def make_key(key_file: str | os.PathLike[str] | None = None) -> Key:
     """Find the key, or make this user's own one: for servers.
 
     A file that was named but does not exist is an error, not made: a typing mistake would otherwise lock
@@ -133,7 +131,7 @@ def make_key(key_file: str | os.PathLike[str] | None = None, environ: Mapping[st
     Raises:
         KeyProblem: A key that must not be used, or a file that cannot be made.
     """
-    given = _given(key_file, os.environ if environ is None else environ)
+    given = _given(key_file)
     if given is not None:
         return given
     path = default_key_file()
@@ -175,12 +173,12 @@ def find_key_beside(socket_path: str) -> Key | None:
     return read_key_file(file) if file is not None and file.exists() else None
 
 
-def _given(key_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Key | None:
+def _given(key_file: str | os.PathLike[str] | None) -> Key | None:
     """Read the key somebody gave; None where nobody did."""
-    named = environ.get(_FILE_ENV) or None
+    named = os.environ.get(_FILE_ENV) or None
     if key_file is not None and os.fspath(key_file) != named:
         return read_key_file(key_file)
-    text = environ.get(_TEXT_ENV)
+    text = os.environ.get(_TEXT_ENV)
     if text is not None and named is not None:
         raise KeyProblem(
             f"both {_TEXT_ENV} and {_FILE_ENV} are set, and they may name different keys; unset one of them"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
@@ -54,7 +54,7 @@ class Setting(Generic[T]):
         """Tell whether the option may be given several times (in the environment: separated by spaces)."""
         return isinstance(self.default, tuple)
 
-    def read(self, given: T | None = None, environ: Mapping[str, str] | None = None) -> T:
+    def read(self, given: T | None = None) -> T:
         """Find the value: what was given, else the environment's, else the default.
 
         Raises:
@@ -62,7 +62,7 @@ class Setting(Generic[T]):
         """
         if given is not None:
             return given
-        text = (os.environ if environ is None else environ).get(self.env, "")
+        text = os.environ.get(self.env, "")
         if not text.strip():
             return self.default
         try:

@@ -40,30 +40,35 @@ def key_file(tmp_path):
     return write
 
 
-def test_the_text_in_the_environment():
-    key = find_key(environ={"MPSERVE_AUTHKEY": TEXT})
+def test_the_text_in_the_environment(monkeypatch):
+    monkeypatch.setenv("MPSERVE_AUTHKEY", TEXT)
+    key = find_key()
     assert (key.secret, key.source, key.file) == (TEXT.encode(), "MPSERVE_AUTHKEY", None)
 
 
-def test_text_that_is_no_utf8_is_taken_byte_by_byte():
-    assert find_key(environ={"MPSERVE_AUTHKEY": "x" * 16 + "\udcff"}).secret == b"x" * 16 + b"\xff"
+def test_text_that_is_no_utf8_is_taken_byte_by_byte(monkeypatch):
+    monkeypatch.setenv("MPSERVE_AUTHKEY", "x" * 16 + "\udcff")
+    assert find_key().secret == b"x" * 16 + b"\xff"
 
 
-def test_the_file_in_the_environment(key_file):
+def test_the_file_in_the_environment(key_file, monkeypatch):
     path = key_file()
-    key = find_key(environ={"MPSERVE_AUTHKEY_FILE": str(path)})
+    monkeypatch.setenv("MPSERVE_AUTHKEY_FILE", str(path))
+    key = find_key()
     assert (key.secret, key.source, key.file) == (OTHER.encode(), str(path), path)
 
 
-def test_the_option_wins_over_the_environment(key_file):
-    path = key_file()
-    assert find_key(path, {"MPSERVE_AUTHKEY": TEXT}).secret == OTHER.encode()
-    assert find_key(path, {"MPSERVE_AUTHKEY_FILE": "/nowhere"}).secret == OTHER.encode()
+@pytest.mark.parametrize(("name", "value"), [("MPSERVE_AUTHKEY", TEXT), ("MPSERVE_AUTHKEY_FILE", "/nowhere")])
+def test_the_option_wins_over_the_environment(key_file, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert find_key(key_file()).secret == OTHER.encode()
 
 
-def test_two_variables_at_once_are_refused(key_file):
+def test_two_variables_at_once_are_refused(key_file, monkeypatch):
+    monkeypatch.setenv("MPSERVE_AUTHKEY", TEXT)
+    monkeypatch.setenv("MPSERVE_AUTHKEY_FILE", str(key_file()))
     with pytest.raises(KeyProblem, match="both MPSERVE_AUTHKEY and MPSERVE_AUTHKEY_FILE are set.*unset one"):
-        find_key(environ={"MPSERVE_AUTHKEY": TEXT, "MPSERVE_AUTHKEY_FILE": str(key_file())})
+        find_key()
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
@@ -77,11 +82,12 @@ def test_other_white_space_belongs_to_the_key(key_file):
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"15 bytes are 15", b"15 bytes are 15\n"])
-def test_a_key_that_can_be_guessed_is_refused(key_file, data):
+def test_a_key_that_can_be_guessed_is_refused(key_file, data, monkeypatch):
     with pytest.raises(KeyProblem, match="a key under 16 bytes can be guessed. Make one with: python -c"):
         read_key_file(key_file(data))
+    monkeypatch.setenv("MPSERVE_AUTHKEY", data.decode().strip())
     with pytest.raises(KeyProblem, match="MPSERVE_AUTHKEY holds"):
-        find_key(environ={"MPSERVE_AUTHKEY": data.decode().strip()})
+        find_key()
 
 
 def test_what_is_no_key_at_all_is_refused(key_file):

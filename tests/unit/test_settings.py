@@ -149,10 +149,13 @@ class TestEverySetting:
         assert setting.help.endswith(".")
         assert "[" not in setting.help  # help pages take brackets for markup
 
-    def test_nothing_in_the_environment_means_the_default(self, setting: Setting):
-        assert setting.read(environ={}) == setting.default
-        assert setting.read(environ={setting.env: ""}) == setting.default
-        assert setting.read(environ={setting.env: "  "}) == setting.default
+    @pytest.mark.parametrize("text", [None, "", "  "])
+    def test_nothing_in_the_environment_means_the_default(self, setting: Setting, monkeypatch, text):
+        if text is None:
+            monkeypatch.delenv(setting.env, raising=False)
+        else:
+            monkeypatch.setenv(setting.env, text)
+        assert setting.read() == setting.default
 
 
 def test_names_are_given_once():
@@ -162,20 +165,27 @@ def test_names_are_given_once():
         assert len(set(named)) == len(named)
 
 
-def test_what_is_given_wins_over_the_environment_which_wins_over_the_default():
-    environ = {"MPSERVE_GRACE": "2s", "MPSERVE_REGISTER": "a:A b:B", "MPSERVE_INSECURE": "1"}
-    assert settings.GRACE.read(0.0, environ) == 0.0
-    assert settings.GRACE.read(None, environ) == 2.0
-    assert settings.GRACE.read(None, {}) == 0.5
-    assert settings.REGISTER.read(None, environ) == ("a:A", "b:B")
-    assert settings.INSECURE.read(None, environ) is True
+def test_what_is_given_wins_over_the_environment_which_wins_over_the_default(monkeypatch):
+    monkeypatch.delenv("MPSERVE_GRACE", raising=False)
+    assert settings.GRACE.read() == 0.5
+    monkeypatch.setenv("MPSERVE_GRACE", "2s")
+    assert settings.GRACE.read() == 2.0
+    assert settings.GRACE.read(0.0) == 0.0
 
 
-def test_a_bad_variable_is_named():
+def test_lists_and_flags_in_the_environment(monkeypatch):
+    monkeypatch.setenv("MPSERVE_REGISTER", "a:A b:B")
+    monkeypatch.setenv("MPSERVE_INSECURE", "1")
+    assert settings.REGISTER.read() == ("a:A", "b:B")
+    assert settings.INSECURE.read() is True
+
+
+def test_a_bad_variable_is_named(monkeypatch):
+    monkeypatch.setenv("MPSERVE_PORT", "x")
     with pytest.raises(
         SettingError, match=r"^MPSERVE_PORT: 'x' is not a whole number; write one from 0 to 65535$"
     ):
-        settings.PORT.read(environ={"MPSERVE_PORT": "x"})
+        settings.PORT.read()
 
 
 def test_sizes_too_small_to_work_with_are_refused():
