@@ -458,10 +458,8 @@ class Jobs:
 
     def _lost(self, err: MpserveError) -> MpserveError:
         if isinstance(err, NoSuchObject):
-            return ServerGone(
-                f"the pool is lost: the server at {self.session.address} ended this program's session, or "
-                f"was restarted, and dropped its jobs with it; open another pool and submit them again"
-            )
+            why = self.session.why_renewed or f"the server at {self.session.address} has it no more"
+            return ServerGone(f"the pool is lost with its jobs: {why}. Open another, and submit them again")
         return type(err)(err.text, **err.fields)  # without the frames of this thread
 
     # -- forks -----------------------------------------------------------------------------------

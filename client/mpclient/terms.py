@@ -193,6 +193,11 @@ class SessionBase:
         """Make one call."""
         raise NotImplementedError
 
+    @property
+    def why_renewed(self) -> str:
+        """Why the term before ended; "" where there was none."""
+        return "" if self._ended is None else self._ended.text
+
     # -- the key ---------------------------------------------------------------------------------
 
     @property

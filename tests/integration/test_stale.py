@@ -59,6 +59,27 @@ say(cluster.session.id != first)
 KINDS = ["Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "JoinableQueue"]
 
 
+POOL = """\
+pool = cluster.Pool()
+result = pool.apply_async(abs, (-1,))
+say(cluster.session.id)
+hear()  # here it is stopped, for too long
+try: result.get()
+except mpclient.ServerGone as err: say(err)
+"""
+
+
+def test_a_pool_that_is_lost_says_why(server, program):
+    with server.connect() as cluster:
+        run = program(POOL)
+        stop_until_expired(run, cluster, run.line())
+        run.process.send_signal(signal.SIGCONT)
+        run.say()
+        told = run.finish()
+    assert told.startswith("the pool is lost with its jobs: the server ended session ")
+    assert "silent for 1 s" in told
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_holder_that_was_stopped_for_too_long_cannot_go_on(server, program, kind):
     with server.connect() as cluster:
