@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from mpshared.ops import Role
     from mpshared.tls import ServerTls
 
-__all__ = ["SETTINGS", "start"]
+__all__ = ["FEW_CONNECTIONS", "SETTINGS", "start"]
+
+FEW_CONNECTIONS: Final = 250
+"""Fewer are soon used up: a worker process has three, a program one for each thread."""
 
 _LIFELINE: Final[Setting[int]] = setting(
     name="lifeline",
@@ -84,17 +87,14 @@ def _fit_files(asked: int | None, log: Logger) -> int:
     from mpserve.net.files import raise_limit  # noqa: PLC0415 - mistakes of the command line first
 
     most = raise_limit()
-    if asked is None:
-        return min(CONNECTIONS_MAX, most)
-    if asked <= most:
-        return asked
-    log.warning(
-        "server.few_files",
-        connections=most,
-        asked=asked,
-        why="this user may have no more files open; raise the hard limit (ulimit -Hn)",
-    )
-    return most
+    if most < (FEW_CONNECTIONS if asked is None else asked):
+        log.warning(
+            "server.few_files",
+            connections=most,
+            asked=asked,
+            why="this user may have no more files open; raise the hard limit (ulimit -Hn)",
+        )
+    return min(CONNECTIONS_MAX if asked is None else asked, most)
 
 
 def _where(host: str, port: int) -> Address:

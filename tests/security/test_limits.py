@@ -241,6 +241,12 @@ def _busy(client):
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
 class TestFiles:
+    @pytest.mark.parametrize(("hard", "told"), [(150, True), (1024, False)])
+    def test_a_server_with_few_says_so_at_the_start(self, start, hard, told):
+        limits = (100, hard)
+        running = start("--port", "0", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+        assert ("server.few_files" in running.said) is told
+
     def test_as_many_as_the_user_may_have_and_some_are_kept(self, start):
         hard = 150
         running = start(
