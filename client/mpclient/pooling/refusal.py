@@ -27,6 +27,7 @@ _DEPTH: Final = 30
 _TRIES: Final = 1000
 _OURS: Final = (TypeError, AttributeError, pickle.PicklingError)
 """What picklers raise for what they do not know."""
+_STANDARD: Final = frozenset(f"multiprocessing.{name}" for name in ("queues", "sharedctypes", "synchronize"))
 _SCALARS: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
 
 
@@ -42,10 +43,11 @@ def explained(err: Exception, roots: Iterable[tuple[str, Any]], session: Session
     if found is None:
         return err
     path, culprit = found
-    what = shorten(type(culprit).__qualname__, 80)
-    advice = (
-        f"{path} (a {what}) cannot travel to a worker. Leave it out (`__getstate__` can), or make it where "
-        f"the job runs"
+    advice = f"{path} (a {shorten(type(culprit).__qualname__, 80)}) cannot travel to a worker. " + (
+        "It is the standard library's, for processes of one machine: `import mpclient as multiprocessing` "
+        "where it is made"
+        if _is_standard(culprit)
+        else "Leave it out (`__getstate__` can), or make it where the job runs"
     )
     if type(err) in _OURS and len(err.args) == 1 and isinstance(err.args[0], str):
         told = type(err)(f"{err.args[0]}: {advice}")
@@ -68,6 +70,11 @@ def roots_of(job: tuple[Any, ...], first: int = 0) -> Iterator[tuple[str, Any]]:
         yield f"items[{first}]", job[2]
     else:
         yield from ((f"items[{first + index}]", item) for index, item in enumerate(job[2]))
+
+
+def _is_standard(thing: Any) -> bool:
+    """Tell whether a thing is one of `multiprocessing`, for which there is one of ours."""
+    return type(thing).__module__ in _STANDARD
 
 
 class _Search:
@@ -104,6 +111,8 @@ class _Search:
 
 def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield what pickling a thing pickles, with the step that leads there."""
+    if _is_standard(thing):
+        return  # what it is made of helps nobody
     if isinstance(thing, Mapping):
         for key, value in list(thing.items()):
             yield f"[{shorten(repr(key), 40)}]", value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import pickle
 import threading
 
@@ -90,6 +91,20 @@ def test_an_exception_of_the_users_is_left_as_it_is(session):
     error = refused(job, roots_of(job), session)
     assert (type(error), error.args) == (RuntimeError, ("cannot pickle",))
     assert "job.kwds['key'][0] (a Refuses) cannot travel" in error.__notes__[0]
+
+
+@pytest.mark.parametrize("name", ["RLock", "Event", "SimpleQueue"])
+def test_what_is_the_standard_librarys_is_called_so(name, session):
+    """A library's lock, say: who brings it along has changed an import in one file only."""
+    held = Holder(made=getattr(multiprocessing, name)())
+    job = (CALL, "digest", (held,), {})
+    error = refused(job, roots_of(job), session)
+    assert f"{error.args[0]}".endswith("should only be shared between processes through inheritance")
+    (note,) = error.__notes__
+    assert note.startswith(
+        f"job.args[0].made (a {name}) cannot travel to a worker. It is the standard library's"
+    )
+    assert "`import mpclient as multiprocessing` where it is made" in note
 
 
 def test_something_that_contains_itself_ends_the_search(session):
