@@ -23,6 +23,7 @@ pytestmark = pytest.mark.hosts
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CLASSICS = (
     "consumers.py",
+    "logfile.py",
     "messages.py",
     "permits.py",
     "shared_dict.py",
