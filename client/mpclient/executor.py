@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs import Jobs
 from mpclient.jobs_format import CALL, STAR
-from mpclient.pool import chunks_of, open_jobs, session_of, window_of
+from mpclient.pool import Slots, chunks_of, open_jobs, session_of, window_of
 from mpclient.pooling.flow import WINDOW, Flow
 from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled
@@ -75,11 +75,17 @@ class Executor(concurrent.futures.Executor):
         self._jobs = open_jobs(session, bounds, initializer, initargs, name)
         self._shut = False
         self._shutting = threading.Lock()
-        self._max_workers = max_workers
+        self._given_workers = max_workers
+        self._slots = Slots(session)
         weakref.finalize(self, Jobs.abandon, self._jobs, finish=True).atexit = False
         _open.add(self._jobs)
         atexit.unregister(_wait_for_all)
         atexit.register(_wait_for_all)  # the last one runs first: an embedded cluster must still be there
+
+    @property
+    def _max_workers(self) -> int:
+        """How many calls can run at once: what libraries read who choose how much they submit."""
+        return self._given_workers or self._slots.number()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Have ``fn(*args, **kwargs)`` called; return its future.

@@ -98,8 +98,8 @@ class Pool:
         self._state = "INIT"
         _check(processes, maxtasksperchild, initializer)
         self._given_processes = processes
-        self._slots = 0, 0.0
         self._session = session_of(context)
+        self._slots = Slots(self._session)
         bounds = {"processes": processes, "max_tasks": maxtasksperchild, "max_attempts": max_attempts}
         self._jobs = open_jobs(self._session, bounds, initializer, initargs, name)
         self._finalizer = weakref.finalize(self, Jobs.abandon, self._jobs)
@@ -135,13 +135,7 @@ class Pool:
     @property
     def _processes(self) -> int:
         """How many jobs can run at once: what programs read who choose their own chunks."""
-        if self._given_processes is not None:
-            return self._given_processes
-        slots, asked_s = self._slots
-        if time.monotonic() - asked_s > _SLOTS_S or not asked_s:
-            slots = slots_of(self._session)
-            self._slots = slots, time.monotonic()
-        return slots or _SLOTS_UNKNOWN
+        return self._given_processes or self._slots.number()
 
     # -- one call --------------------------------------------------------------------------------
 
@@ -388,6 +382,22 @@ def open_jobs(
         jobs.terminate()
         raise
     return jobs
+
+
+class Slots:
+    """How many jobs can run at once; asked of the server now and then only."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known = 0, 0.0
+
+    def number(self) -> int:
+        """Return it; some number while no worker is connected."""
+        slots, asked_s = self._known
+        if time.monotonic() - asked_s > _SLOTS_S or not asked_s:
+            slots = slots_of(self._session)
+            self._known = slots, time.monotonic()
+        return slots or _SLOTS_UNKNOWN
 
 
 def window_of(buffersize: int | None, chunksize: int) -> int:

@@ -53,6 +53,13 @@ def test_it_is_an_executor(executor):
     assert Executor.__module__ == "mpclient.executor"
 
 
+def test_libraries_find_how_much_to_submit(crew, executor):
+    """As in a ProcessPoolExecutor, where dask reads it."""
+    with crew.executor() as unbounded:
+        assert unbounded._max_workers == 2
+    assert executor._max_workers == 1
+
+
 def test_what_has_not_begun_is_cancelled(executor, held):
     running, go_on = held
     called = []
