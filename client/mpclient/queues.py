@@ -3,7 +3,7 @@
 RULES
 * Behind them are the same objects as behind a `Cluster`'s or a `Manager`'s queues; only what arguments mean
   (a timeout below 0 does not wait) and what `close` does (nothing is taken any more, either) is different.
-* They are made by functions: `mpclient.Queue()`, or a context's.
+* They are made by functions, `mpclient.Queue()` or a context's, or by their classes: `mpclient.objects.made`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Queue(Made, t_queue.Queue):
     __slots__ = ()
 
     flavour: ClassVar[str] = "mp.Queue"
+    offered: ClassVar[bool] = True
 
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
         """Put an item, waiting for a free place if need be.
@@ -68,6 +69,7 @@ class SimpleQueue(Made, t_queue.SimpleQueue):
     __slots__ = ()
 
     flavour: ClassVar[str] = "mp.SimpleQueue"
+    offered: ClassVar[bool] = True
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the next item, waiting for one; arguments as `mpclient.queues.Queue` (the standard library's

@@ -5,7 +5,7 @@ RULES
   one of them, and ``acquire(True, -1)`` waits for ever there. Here they mean what they mean in
   `multiprocessing`; what a `Cluster` or a `Manager` makes follows `threading`. Behind both are the same
   objects.
-* They are made by functions: `mpclient.Lock()`, or a context's.
+* They are made by functions, `mpclient.Lock()` or a context's, or by their classes: `mpclient.objects.made`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class _Acquired(Made, t_lock.Mutex):
     """A lock whose `acquire` has the arguments of `multiprocessing`."""
 
     __slots__ = ()
+
+    offered: ClassVar[bool] = True
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Take the lock; return whether it was taken.
@@ -68,6 +70,7 @@ class Semaphore(Made, t_semaphore.Semaphore):
     __slots__ = ()
 
     flavour: ClassVar[str] = "mp.Semaphore"
+    offered: ClassVar[bool] = True
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Take a permit; return whether there was one. Arguments as `Lock.acquire`."""

@@ -56,8 +56,8 @@ What holds everywhere:
   and `mpclient.util`.
 - Shared lists, dicts and sets compare on the server, which runs no code of a program: objects are equal there
   when they are of one class and hold the same (`in`, `index`, `count`, `remove`), whatever `__eq__` says.
-- The classes in `multiprocessing.queues` and `multiprocessing.synchronize` are there for `isinstance`;
-  objects are made by functions, and nothing can be derived from these classes.
+- The classes in `multiprocessing.queues` and `multiprocessing.synchronize` may be called with `ctx=`, which
+  may be left out, and derived from, except for `Event` and `Barrier`, which are made by functions.
 """
 
 

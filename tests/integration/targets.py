@@ -10,8 +10,9 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import mpclient
+from mpclient.queues import Queue
 
-__all__ = ["Process", "describe", "end", "nest", "start_method", "wait"]
+__all__ = ["CountingQueue", "Process", "describe", "end", "nest", "put_all", "start_method", "wait"]
 
 
 class Process(SpawnProcess):
@@ -39,6 +40,32 @@ def wait(begun: Any, gate: Any) -> None:
     """Say that it runs, and wait for the gate."""
     begun.set()
     gate.wait()
+
+
+class CountingQueue(Queue):
+    """A queue that counts what is put and got, as programs do that want its length everywhere."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.count = mpclient.Value("i", 0)
+
+    def __getstate__(self) -> Any:
+        return {"parent": super().__getstate__(), "count": self.count}
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state["parent"])
+        self.count = state["count"]
+
+    def put(self, *args: Any, **more: Any) -> None:
+        super().put(*args, **more)
+        with self.count:
+            self.count.value += 1
+
+
+def put_all(queue: Any, items: Any) -> None:
+    """Put each of them."""
+    for item in items:
+        queue.put(item)
 
 
 def describe(answer: Any) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
+from tests.integration import targets
 
 import mpclient
 import mpclient.context
@@ -100,8 +101,7 @@ class TestTheModule:
             (mpclient.managers.SharedMemoryManager, "Manager"),
             (lambda: mpclient.sharedctypes.synchronized(object()), "Value"),
             (lambda: mpclient.sharedctypes.copy(object()), "Array"),
-            (lambda: mpclient.queues.Queue(5, ctx=mpclient.get_context()), r"mpclient.Queue\(\)"),
-            (lambda: mpclient.synchronize.Lock(ctx=mpclient.get_context()), r"mpclient.Lock\(\)"),
+            (mpclient.managers.QueueProxy, "Manager makes it"),
         ],
     )
     def test_what_is_refused_says_what_to_do(self, call, words):
@@ -210,6 +210,59 @@ class TestWhatIsMade:
         for value in (cluster.Value("i"), box.get()):
             assert type(value.get_lock()) is mpclient.synchronize.RLock
             assert value.get_lock().acquire(False, 1) is True
+
+
+class TestClassesOfTheModules:
+    """`queues` and `synchronize` have classes that are called with a context, and derived from."""
+
+    @pytest.mark.parametrize("name", ["Queue", "JoinableQueue", "SimpleQueue"])
+    def test_called(self, cluster, name):
+        made = getattr(mpclient.queues, name)(ctx=cluster.get_context())
+        made.put("x")
+        assert made.get() == "x"
+        assert type(made) is getattr(mpclient.queues, name)
+        assert made._handle.session is cluster.session
+
+    @pytest.mark.parametrize("name", ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition"])
+    def test_locks_called(self, cluster, name):
+        kind = getattr(mpclient.synchronize, name)
+        made = kind(ctx=cluster)
+        with made:
+            assert type(made) is kind
+
+    def test_arguments(self, cluster):
+        context = cluster.get_context()
+        queue = mpclient.queues.Queue(1, ctx=context)
+        queue.put(1)
+        assert queue.full()
+        semaphore = mpclient.synchronize.Semaphore(value=2, ctx=context)
+        assert (semaphore.acquire(), semaphore.acquire(), semaphore.acquire(False)) == (True, True, False)
+        with pytest.raises(TypeError, match="context or a cluster"):
+            mpclient.queues.Queue(ctx=multiprocessing.get_context())
+
+    def test_derived(self, cluster, monkeypatch):
+        monkeypatch.setattr(mpclient.default._default, "explicit", [cluster])
+        queue = targets.CountingQueue(ctx=mpclient.get_context())
+        queue.put("a")
+        for copy in (pickle.loads(pickle.dumps(queue)), _through(cluster, queue)):
+            assert (type(copy), copy, copy.count) == (targets.CountingQueue, queue, queue.count)
+
+    def test_derived_in_the_program_itself_and_without_attributes(self, cluster):
+        class Mine(mpclient.synchronize.Lock):
+            def twice(self):
+                return self.acquire(), self.acquire(False)
+
+        copy = _through(cluster, Mine(ctx=cluster))
+        assert copy.twice() == (True, False)
+        copy.note = "kept"
+        assert _through(cluster, copy).note == "kept"
+
+
+def _through(cluster, value):
+    """Return what a value is when it has been on the server."""
+    box = cluster.Queue()
+    box.put(value)
+    return box.get(timeout=20)
 
 
 class TestManager:

@@ -245,6 +245,14 @@ class TestInside:
         assert answer.get(timeout=20) == "forkserver"
         process.join(20)
 
+    def test_a_queue_of_a_derived_class_is_one_there(self, cluster, ours, monkeypatch):
+        monkeypatch.setattr(default._default, "explicit", [cluster])
+        queue = targets.CountingQueue(ctx=mpclient.get_context())
+        process = ours.start(targets.put_all, queue, "abc")
+        assert [queue.get(timeout=20) for _ in "abc"] == ["a", "b", "c"]
+        process.join(20)
+        assert queue.count.value == 3
+
     def test_a_key_of_ones_own_is_inherited(self, both):
         def scenario(side: Side) -> Any:
             answer = side.Queue()
