@@ -34,6 +34,9 @@ with the same arguments: the standard library of Python {_PYTHON}, and `mpclient
 workers. What they returned and raised was compared, exceptions and their texts included. The numbers
 tell how many calls; a test repeats all of them and fails if one has another outcome than it has here.
 
+CPython's own tests of `multiprocessing` are run with us in its place, too: [what passes](cpython-tests.md),
+and what is left out for which reason.
+
 | word | meaning |
 | --- | --- |
 | same | the same values, the same exceptions with the same texts, in all calls that are not named |
@@ -50,6 +53,8 @@ What holds everywhere:
 - The names below have the standard library's arguments and no others. `name=`, `fresh=`, `ttl=` and such
   belong to the methods of a `Cluster` (`mpclient.connect()`), whose locks and queues otherwise follow
   those of a Manager.
+- `repr` of a shared object names it and its server, and asks nobody for its state. A Process whose program
+  was killed is ended; what a process held that died is handed on.
 - Without a bound, the queues of the module are buffered, as the standard library's: `put` does not wait.
   What cannot be pickled is refused by `put` itself, not by a thread that prints it later.
 - `multiprocessing.dummy` and `multiprocessing.util` are the standard library's own, also as `mpclient.dummy`
