@@ -34,6 +34,7 @@ from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request, Stop
 from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
+from mpclient.pooling.threads import Threads
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
 from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
@@ -91,7 +92,7 @@ class Jobs:
     def _begin(self) -> None:
         self.lock = threading.Lock()
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._threads = Threads()
 
     def equip(self, name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         """Tell the pool's workers what they have to know.
@@ -176,19 +177,11 @@ class Jobs:
         return self.flows | {span.sink for span in self.spans if isinstance(span.sink, Flow)}
 
     def _start(self) -> None:
-        with self.lock:
-            if self._threads or self.over is not None:
-                return
-            parts = ("sender", self._send), ("collector", self._collect)
-            self._threads = tuple(
-                threading.Thread(target=self._run, args=(part,), name=f"mpserve-{name}", daemon=True)
-                for name, part in parts
-            )
         try:
-            for thread in self._threads:
-                thread.start()
-        except RuntimeError as err:  # the system gives no more threads, or Python ends
-            self._threads = tuple(thread for thread in self._threads if thread.ident is not None)
+            with self.lock:
+                if not self._threads and self.over is None:
+                    self._threads.start(self._run, sender=self._send, collector=self._collect)
+        except RuntimeError as err:
             self.end(RuntimeError(f"the pool has no threads to work with: {err}"))
             raise
 
@@ -209,7 +202,7 @@ class Jobs:
     @property
     def is_own_thread(self) -> bool:
         """Whether this is a callback: it must not wait for what only this thread brings."""
-        return threading.current_thread() in self._threads
+        return self._threads.is_current
 
     def check_may_wait(self) -> None:
         """Refuse to wait where no result can come.
@@ -358,7 +351,7 @@ class Jobs:
 
     def _ask(self, request: Cancel | Look) -> Cancel | Look:
         """Have the sender serve a request, and wait for that."""
-        sender = self._threads[0]
+        sender = self._threads.first
         if threading.current_thread() is sender:
             request.serve(self)
             return request
@@ -398,7 +391,7 @@ class Jobs:
     def terminate(self) -> None:
         """End now; what has no outcome fails with `PoolClosed`."""
         self.end(PoolClosed("the pool was terminated before this job had a result"))
-        self._join_threads(_TERMINATE_S)
+        self._threads.join(_TERMINATE_S)
 
     def abandon(self, *, finish: bool = False) -> None:
         """End soon; with `finish` when everything has its outcome. For finalisers, which may run anywhere."""
@@ -449,12 +442,7 @@ class Jobs:
         if self.is_own_thread:
             raise RuntimeError("cannot join current thread: this is a callback of the pool")
         self.done.wait()
-        self._join_threads(_JOIN_S)
-
-    def _join_threads(self, limit_s: float) -> None:
-        if not self.is_own_thread:
-            for thread in self._threads:
-                thread.join(limit_s)
+        self._threads.join(_JOIN_S)
 
     def _lost(self, err: MpserveError) -> MpserveError:
         if isinstance(err, NoSuchObject):
