@@ -29,7 +29,7 @@ class Line(NamedTuple):
     why: str
 
 
-_FORK: Final = "needs the start method `fork`"
+_FORK: Final = "need the start method `fork`"
 
 LEFT_OUT: Final = (
     Left(

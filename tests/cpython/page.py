@@ -28,7 +28,7 @@ system, for another start method, or not for managers.
 _LEFT_OUT = """
 ## What is left out
 
-| why: they … | tests | {pythons} |
+| why | tests | {pythons} |
 | --- | --- | {lines} |
 """
 _LINES = """
