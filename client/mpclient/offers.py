@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpshared.errors import BadValue, NotSupported
 
@@ -28,8 +28,6 @@ __all__ = ["METHODS", "Offers", "check_method"]
 
 METHODS: Final = ("spawn", "forkserver")
 """The start methods there are. Here they mean the same: a process that has nothing but what it is given."""
-
-E = TypeVar("E")
 
 
 class _Standard:
