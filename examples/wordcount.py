@@ -68,7 +68,7 @@ def count_on_cluster(texts: list[str], progress: Progress) -> tuple[Counter[str]
         def merge(answers: list[Any]) -> None:
             for answer in answers:
                 if isinstance(answer, mpclient.TaskError):
-                    answer.reraise()
+                    raise answer
                 who, counted = answer
                 words.update(counted)
                 per_worker[who] += 1

@@ -319,10 +319,6 @@ class TaskError(MpserveError):
     def __str__(self) -> str:
         return f"{self.text}\n{self.traceback}" if self.traceback else self.text
 
-    def reraise(self) -> None:
-        """Raise this error in the caller."""
-        raise self
-
 
 class WorkerDied(TaskError):
     """The worker process died while it ran the job, as often as attempts are allowed; the job was set

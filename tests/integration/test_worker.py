@@ -134,7 +134,7 @@ def test_an_exception_becomes_a_task_error(host, tasks, results):
     assert "in breaks" in error.traceback
     assert "mpclient" not in error.traceback
     with pytest.raises(TaskError, match="no good"):
-        error.reraise()
+        raise error
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])

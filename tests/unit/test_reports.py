@@ -66,7 +66,7 @@ def test_the_result_is_an_error_to_raise():
     assert (error.task, error.host, error.pid, error.worker) == ("job 7 of queue 'tasks'", "far", 4711, "w")
     assert error.fields["exit_code"] == 1
     with pytest.raises(TaskError, match="set aside"):
-        error.reraise()
+        raise error
 
 
 GIB = 2**30
