@@ -171,6 +171,12 @@ async def test_barriers(connect):
         barrier = await cluster.Barrier(3, act)
         assert sorted(await asyncio.gather(*(barrier.wait() for _ in range(3)))) == [0, 1, 2]
         assert len(acted) == 1
+
+        async def enter():
+            async with barrier as number:
+                return number
+
+        assert sorted(await asyncio.gather(*(enter() for _ in range(3)))) == [0, 1, 2]
         await barrier.abort()
         with pytest.raises(BrokenBarrierError):
             await barrier.wait()

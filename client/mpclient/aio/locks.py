@@ -254,6 +254,12 @@ class Barrier(AsyncProxy):
             await self._act()
         return int(index)
 
+    async def __aenter__(self) -> int:
+        return await self.wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing: who has passed it has passed it, as with `asyncio.Barrier`."""
+
     async def _act(self) -> None:
         """Run the action and let the others go on; if it fails, or this copy has none, the barrier breaks."""
         done = False
