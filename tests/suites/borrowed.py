@@ -18,6 +18,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
+from tests.suites.awaiting import classes_of
+
 import mpclient
 import mpclient.executor
 
@@ -229,10 +231,19 @@ def _logs(ground: Ground) -> Classes:
         yield _made("", (tests.ConfigDictTest,), **{**dict.fromkeys(every), **kept})
 
 
+# -- asyncio --------------------------------------------------------------------------------------
+
+
+def _asyncio(_ground: Ground) -> Classes:
+    yield from classes_of("test.test_asyncio.test_locks")
+    yield from classes_of("test.test_asyncio.test_queues")
+
+
 SUITES = {
     "locks": Suite("test.lock_tests", _locks),
     "queues": Suite("test.test_queue", _queues),
     "containers": Suite("test.mapping_tests", _containers),
     "executors": Suite("test.test_concurrent_futures", _executors, processes=3),
     "logs": Suite("test.test_logging", _logs),
+    "asyncio": Suite("test.test_asyncio", _asyncio),
 }

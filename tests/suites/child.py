@@ -30,15 +30,20 @@ from tests.suites.left_out import reason_for
 from mpclient import testing
 
 _LIMIT_S = 60.0
+_SLOW_LIMIT_S = 600.0
 
 
 class _Telling(unittest.TestResult):
-    """Tells of each test as it ends."""
+    """Tells of each test as it ends; one may take so long."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__()
+        self._limit_s = limit_s
 
     def startTest(self, test: unittest.TestCase) -> None:
         self._started_s = time.monotonic()
         self._failed = ""
-        faulthandler.dump_traceback_later(_LIMIT_S, exit=True)
+        faulthandler.dump_traceback_later(self._limit_s, exit=True)
 
     def stopTest(self, test: unittest.TestCase) -> None:
         faulthandler.cancel_dump_traceback_later()
@@ -106,7 +111,7 @@ def main(suite: str, *patterns: str) -> None:
         os.environ.update(testing.environment(cluster))  # for the programs that tests start
         ground = Ground(cluster, cluster.Manager(), cluster.get_context("spawn"))
         tests = chosen(suite, ground, [one for one in patterns if one != "all"], slow=slow)
-        unittest.TestSuite(tests).run(_Telling())
+        unittest.TestSuite(tests).run(_Telling(_SLOW_LIMIT_S if slow else _LIMIT_S))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ RULES
 
 from __future__ import annotations
 
+import sys
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -24,6 +25,14 @@ _DERIVES: Final = "needs a class to derive from, or to call `__init__` of: objec
 _INSIDE: Final = "looks inside a ProcessPoolExecutor"
 _NOT_HERE: Final = "has no such attribute; neither have the standard library's queues between processes"
 _AT_ONCE: Final = "what cannot be pickled is refused by `submit` itself"
+_WAITERS: Final = "looks at each of those who wait, inside the lock"
+_FIRST: Final = "tells which of several tasks goes on first"
+_BREAKS: Final = "a cancelled `wait` breaks the barrier, as in `threading`"
+_ONE_STEP: Final = "stops between two parties that leave: here all of them go in one step"
+_IN_A_CALLBACK: Final = "makes its call in a callback of the loop, where nothing can be awaited"
+_OF_A_TASK: Final = (
+    "takes a condition in one task, and waits or releases in another: here it belongs to a task"
+)
 _ALONE: Final = "what cannot be unpickled fails that call alone, with another error"
 
 LEFT_OUT: Final[dict[str, dict[str, str]]] = {
@@ -82,8 +91,45 @@ LEFT_OUT: Final[dict[str, dict[str, str]]] = {
         "*.test_*_during_result_unpickle_in_result_handler": _ALONE,
     },
     "logs": {},
+    "asyncio": {
+        "*.test_repr": _SHOWN,
+        "LockTests.test_cancel_race": _WAITERS,
+        "LockTests.test_cancel_release_race": _IN_A_CALLBACK,
+        "LockTests.test_lock_doesnt_accept_loop_parameter": _DERIVES,
+        "EventTests.test_wait": _FIRST,
+        "EventTests.test_clear_with_waiters": _WAITERS,
+        "ConditionTests.test_ambiguous_loops": _PRIVATE,
+        "ConditionTests.test_explicit_lock": _PRIVATE,
+        "ConditionTests.test_wait": _OF_A_TASK,
+        "ConditionTests.test_wait_cancel": _OF_A_TASK,
+        "ConditionTests.test_wait_cancel_contested": _OF_A_TASK,
+        "SemaphoreTests.test_acquire_fifo_order_4": _WAITERS,
+        "BarrierTests.test_barrier": _SHOWN,
+        "BarrierTests.test_draining_state": _SHOWN,
+        "BarrierTests.test_filling_task_by_task": _SHOWN,
+        "BarrierTests.test_barrier_parties": _DERIVES,
+        "BarrierTests.test_filling_tasks_cancel_one": _BREAKS,
+        "BarrierTests.*_half_draining*": _ONE_STEP,
+        "BarrierTests.*_while_tasks_draining": _ONE_STEP,
+        "QueueBasicTests.test_str": _SHOWN,
+        "QueueBasicTests.test_generic_alias": _DERIVES,
+        "QueueBasicTests.test_maxsize": _NOT_HERE,
+        "QueueGetTests.test_get_with_putters": _PRIVATE,
+        "QueueGetTests.test_blocking_get_wait": _IN_A_CALLBACK,
+        "QueuePutTests.test_blocking_put_wait": _IN_A_CALLBACK,
+        "QueuePutTests.test_float_maxsize": "a `maxsize` of 1.3 is refused",
+        "QueuePutTests.test_get_cancel_drop_many_pending_readers": "cancels what here is done by then",
+        "QueuePutTests.test_put_cancelled": _FIRST,
+        "QueuePutTests.test_put_cancel_drop": "puts anew what a cancelled `put` may have put already",
+        "*.test_format": _PRIVATE,
+    },
 }
 """By suite: patterns of the tests' names (`*` for any text), and the reason."""
+
+BEFORE_3_12: Final = {
+    "ConditionTests.test_timeout_in_block": "`asyncio.wait_for` runs what it is given in a task of its own",
+}
+"""As `LEFT_OUT`, of older Pythons."""
 
 SLOW: Final = {
     "queues": ("*_all_methods_in_many_threads",),
@@ -100,7 +146,8 @@ SLOW: Final = {
 
 def reason_for(suite: str, name: str, *, slow: bool) -> str | None:
     """Return why a test is not run, None if it is."""
-    for pattern, why in LEFT_OUT[suite].items():
+    older = BEFORE_3_12 if sys.version_info < (3, 12) else {}
+    for pattern, why in {**LEFT_OUT[suite], **older}.items():
         if fnmatchcase(name, pattern):
             return why
     if not slow and any(fnmatchcase(name, pattern) for pattern in SLOW.get(suite, ())):
