@@ -234,6 +234,7 @@ class Keeper(threading.Thread):
             except Lost as err:
                 lost = err.alone()
             except MpserveError as err:
+                patience.over()  # it is there, and does not take the session any more
                 raise self._session.refused(self._term, err) from None
         self._mend()
 

@@ -61,7 +61,7 @@ class Patience:
         self._said = False
 
     def over(self) -> None:
-        """Note that the session goes on."""
+        """Note that the server is there again."""
         if self._said:
             remark(f"the server at {self._session.address} is there again")
 

@@ -396,6 +396,9 @@ class Session(SessionBase):
                     break
                 except Lost as err:
                     lost = err
+                except MpserveError:
+                    patience.over()  # it is there, and does not take the session any more
+                    raise
         except MpserveError as err:
             if term.over is None:
                 self.refused(term, err)
