@@ -59,16 +59,17 @@ def test_a_fork_is_like_what_is_executed(mpworker, server, cluster, unique, task
         def says_so():
             os.write(1, b"exit handler\n")
 
-        def pipes():
+        def descriptors():
             for link in Path("/proc/self/fd").iterdir():
                 with suppress(OSError):  # that of the listing
-                    yield str(link.readlink()).startswith("pipe:")
+                    yield str(link.readlink()).startswith("pipe:"), os.get_inheritable(int(link.name))
 
         atexit.register(says_so)
         print("printed")  # noqa: T201 - it comes home
         return os.getppid(), {
             "leads a session": os.getsid(0) == os.getpid(),
-            "pipes": sum(pipes()),
+            "pipes": sum(is_pipe for is_pipe, _ in descriptors()),
+            "passed on": sum(is_passed_on for _, is_passed_on in descriptors()),
             "signals": [str(signal.getsignal(number)) for number in (signal.SIGCHLD, signal.SIGPIPE)],
             "woken": signal.set_wakeup_fd(-1),
             "tells of crashes": faulthandler.is_enabled(),

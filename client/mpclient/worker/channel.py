@@ -19,6 +19,7 @@ The end of the stream says that the other side is gone, however it went.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections import deque
@@ -110,9 +111,9 @@ class Channel:
         return list(self._unpacker)
 
     def _receive_with(self, handed: deque[int]) -> bytes:
-        data, descriptors, _, _ = socket.recv_fds(
-            self._sock, _RECV_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC
-        )
+        data, descriptors, _, _ = socket.recv_fds(self._sock, _RECV_BYTES, _MOST_HANDED)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # `recv_fds` drops its flags, which would say so
         handed.extend(descriptors)
         return data
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections import deque
 
 from mpclient.worker.channel import Channel
 
@@ -22,6 +24,24 @@ def test_messages_arrive_whole_and_in_order():
     assert right.receive() == [{"kind": "quit"}]
     left.close()
     right.close()
+
+
+def test_descriptors_come_with_their_message():
+    ours, theirs = socket.socketpair()
+    handed: deque[int] = deque()
+    left, right = Channel(ours), Channel(theirs, handed)
+    reading, writing = os.pipe()
+    assert left.hand_over([writing], "worker")
+    os.close(writing)
+    assert right.receive() == [{"kind": "worker"}]
+    (got,) = handed
+    assert not os.get_inheritable(got)
+    os.close(got)
+    assert os.read(reading, 1) == b""  # there was no other
+    os.close(reading)
+    right.close()
+    assert left.hand_over([left.fileno()], "worker") is False
+    left.close()
 
 
 def test_the_end_of_the_other_side():
