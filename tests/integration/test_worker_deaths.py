@@ -45,7 +45,9 @@ def test_a_killed_worker_loses_nothing(mpworker, server, unique, tasks, results,
     gate.set()
     assert tasks.join(timeout=10)
     assert results.get_many(10) == [("a", other)]
-    assert host.wait_for("worker.died")[0]["how"] == "killed by SIGKILL (signal 9)"
+    (died,) = host.wait_for("worker.died")
+    assert died["how"] == "killed by SIGKILL (signal 9)"
+    assert died["running"] == f"job 1 of {unique}"
     testing.wait_until(lambda: len(workers.processes_of(host.process.pid)) == 2)
     tasks.put_many([None, None])
     assert host.wait() == 0

@@ -436,10 +436,11 @@ class Supervisor:
         if child.given_up:
             slot.emptied(at_once=True)
             return
-        memory: dict[str, Any] = {"peak_memory_mib": round(ended.peak_memory_bytes / 2**20)}
+        seen: dict[str, Any] = {"running": f"job {child.job} of {place}"} if child.job else {}
+        seen["peak_memory_mib"] = round(ended.peak_memory_bytes / 2**20)
         if evidence := out_of_memory(report):
-            memory["likely_out_of_memory"] = evidence
-        self.log.warning("worker.died", worker=slot.name, pid=child.pid, how=ended.text, **memory)
+            seen["likely_out_of_memory"] = evidence
+        self.log.warning("worker.died", worker=slot.name, pid=child.pid, how=ended.text, **seen)
         slot.emptied(at_once=False)
 
     def _start_failed(self, slot: Slot, why: str, output: list[str]) -> None:
