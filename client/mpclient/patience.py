@@ -12,7 +12,7 @@
 | the call's own timeout is over                 | `ServerGone` for this call                               |
 
 A program whose session waits for longer than `SAY_S` says so on standard error, and when it goes on: once,
-whatever the number of its calls that wait.
+whatever the number of its calls that wait. A worker host has it in its log.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from mpclient.dialling import Busy, Goodbye, Lost, Refusing
-from mpclient.remarks import remark
 from mpclient.terms import SAY_S
 from mpshared.errors import MpserveError, NoRoom, ServerGone
 
@@ -63,7 +62,7 @@ class Patience:
     def over(self) -> None:
         """Note that the server is there again."""
         if self._said:
-            remark(f"the server at {self._session.address} is there again")
+            self._session.note_back()
 
     def wait(self, lost: Lost) -> None:
         """Wait a little before the next attempt; see `delay_s`."""
@@ -98,13 +97,9 @@ class Patience:
         if left_s <= 0:
             raise self._in_vain(lost)
         if limit_s - left_s > SAY_S and not (self._said or self._call):
-            self._say(lost, left_s)
-        return left_s
-
-    def _say(self, lost: Lost, left_s: float) -> None:
-        if self._session.describes.role == "program":  # worker hosts have a log
             self._said = True
-            remark(f"{lost}; trying for {left_s:.0f} s more, calls wait meanwhile")
+            self._session.note_away(str(lost), left_s)
+        return left_s
 
     def _in_vain(self, lost: Lost) -> MpserveError:
         """Return why nothing is tried any more; ends the term, unless the server lives and others go on."""

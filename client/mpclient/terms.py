@@ -198,6 +198,18 @@ class SessionBase:
         """Why the term before ended; "" where there was none."""
         return "" if self._ended is None else self._ended.text
 
+    # -- what is said of a server that is away ---------------------------------------------------
+
+    def note_away(self, why: str, left_s: float) -> None:
+        """Note that the server is away for over `SAY_S`, and tried for `left_s` more; programs say so."""
+        if self.describes.role == "program":
+            remark(f"{why}; trying for {left_s:.0f} s more, calls wait meanwhile")
+
+    def note_back(self) -> None:
+        """Note that the server which was away is there again."""
+        if self.describes.role == "program":
+            remark(f"the server at {self.address} is there again")
+
     # -- the key ---------------------------------------------------------------------------------
 
     @property

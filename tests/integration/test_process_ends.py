@@ -359,6 +359,22 @@ class TestDeaths:
             process.join(20)
             assert process.exitcode == -signal.SIGTERM
 
+    def test_a_server_that_takes_its_time_to_be_back(self, fresh_server, mpworker, tmp_path):
+        server = fresh_server("--data", str(tmp_path / "data"))
+        with server.connect() as cluster:
+            host = mpworker(server).ready()
+            (process,), (pid,), gate = begun(cluster)
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            host.wait_for("server.away")
+            server.start(port=int(server.address.rpartition(":")[2]))
+            host.wait_for("server.back")
+            assert workers.is_alive(pid)
+            gate.set()
+            process.join(20)
+            assert process.exitcode == 0
+            assert "server.lost" not in host.text
+
     def test_a_stopped_host_lets_them_end(self, cluster, own, mpworker):
         host = mpworker(own).ready()
         (process,), _, gate = begun(cluster)

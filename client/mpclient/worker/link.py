@@ -1,12 +1,14 @@
 """The supervisor's connection to the server, in threads of its own: the supervisor never waits for it.
 
     LOOKING --reached--> session begun, queues found: `Up` --> next_command, again and again: `Command`
-       ^  '--not reached--> `Unreachable`, a delay that grows, …       |
+       ^  '--not reached--> `Unreachable`, a delay that grows, …       |       (lost: `Away`, then `Back`)
        '------------------------- session over: `Down` ----------------'
 
 RULES
 * At first it looks for the server for the connect timeout, then `GaveUp`. A server that was found once is
   looked for as long as there is a supervisor.
+* A session goes on for as long as a program's without its server, and so do this host's Processes: a server
+  that keeps its state on disk may take its time to come back.
 * A wrong key, and what is no server of ours, are no matter of patience: `Refused`, and the link ends.
 * What processes wrote and could not send any more goes ahead of the report of their end.
 * Deaths are reported by another thread, in order: one that takes long holds up nothing else.
@@ -33,7 +35,7 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
 
-__all__ = ["Command", "Down", "GaveUp", "Link", "LinkEvent", "Refused", "Unreachable", "Up"]
+__all__ = ["Away", "Back", "Command", "Down", "GaveUp", "Link", "LinkEvent", "Refused", "Unreachable", "Up"]
 
 _OPEN: Final = BY_NAME["cluster.open"]
 _NEXT_COMMAND: Final = BY_NAME["cluster.next_command"]
@@ -45,8 +47,6 @@ _DIAL_S: Final = 5.0
 _COMMAND_S: Final = 600.0
 _FIRST_DELAY_S: Final = 0.25
 _MOST_DELAY_S: Final = 8.0
-_RECONNECT_S: Final = 5.0
-"""How long the session mends a broken connection silently before this says that it looks for the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,22 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The session is over."""
+    """The session is over, and with it this host's Processes."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The server does not answer; its session is tried for `left_s` seconds more."""
+
+    why: str
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The server that was away is there again, and the session goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +106,19 @@ class GaveUp:
     why: str
 
 
-LinkEvent: TypeAlias = Up | Down | Unreachable | GaveUp | Refused | Command
+LinkEvent: TypeAlias = Up | Away | Back | Down | Unreachable | GaveUp | Refused | Command
+
+
+class _Session(Session):
+    """The supervisor's session, whose server's absence is an event of the link."""
+
+    tell: Callable[[LinkEvent], None]
+
+    def note_away(self, why: str, left_s: float) -> None:
+        self.tell(Away(why, left_s))
+
+    def note_back(self) -> None:
+        self.tell(Back())
 
 
 class Link:
@@ -117,12 +142,10 @@ class Link:
             queue=options.queue,
             pools=True,
         )
-        self._session = Session(
-            *(options.address, options.key, describes),
-            tls=options.tls,
-            connect_timeout_s=_DIAL_S,
-            reconnect_timeout_s=_RECONNECT_S,
+        self._session = _Session(
+            *(options.address, options.key, describes), tls=options.tls, connect_timeout_s=_DIAL_S
         )
+        self._session.tell = post
         self._outgoing = self._session.outgoing = Outgoing(self._session)
 
     def start(self) -> None:

@@ -29,7 +29,18 @@ from mpclient.worker.channel import Why
 from mpclient.worker.child import Child
 from mpclient.worker.descriptors import NAMES
 from mpclient.worker.lending import Lending, LentSlot
-from mpclient.worker.link import Command, Down, GaveUp, Link, LinkEvent, Refused, Unreachable, Up
+from mpclient.worker.link import (
+    Away,
+    Back,
+    Command,
+    Down,
+    GaveUp,
+    Link,
+    LinkEvent,
+    Refused,
+    Unreachable,
+    Up,
+)
 from mpclient.worker.memory import Memory
 from mpclient.worker.nursing import Nursing
 from mpclient.worker.reports import died_report
@@ -208,11 +219,18 @@ class Supervisor:
 
     def _up(self, event: Up) -> None:
         if self._said_ready and self._session is None:
-            self.log.info("server.back", address=str(self._options.address))
+            self._back(Back())
         self._session = event.session
         for _, child in self._children():
             if child.supervisor != event.session:
                 child.end("stop")  # it named another one as its supervisor's; its successor names this one
+
+    def _away(self, event: Away) -> None:
+        address, left_s = str(self._options.address), round(event.left_s, 2)
+        self.log.warning("server.away", address=address, why=event.why, left_s=left_s)
+
+    def _back(self, _event: Back) -> None:
+        self.log.info("server.back", address=str(self._options.address))
 
     def _down(self, event: Down) -> None:
         self._session = None
@@ -460,6 +478,8 @@ class Supervisor:
 
 _ON_LINK: Final[dict[type, Callable[[Supervisor, Any], None]]] = {
     Up: Supervisor._up,  # noqa: SLF001 - its own table
+    Away: Supervisor._away,  # noqa: SLF001
+    Back: Supervisor._back,  # noqa: SLF001
     Down: Supervisor._down,  # noqa: SLF001
     Unreachable: Supervisor._unreachable,  # noqa: SLF001
     GaveUp: Supervisor._gave_up,  # noqa: SLF001
