@@ -399,6 +399,7 @@ _op(0x0C05, "condition", "notify", N)
 _op(0x0C06, "condition", "notify_all")
 _op(0x0C07, "condition", "recover", undo="undo_recover")
 _read(0x0C08, "condition", "get_fence")
+_op(0x0C09, "condition", "hold_again", wait=True, undo="undo_wait")
 
 # barrier
 _op(0x0D01, "barrier", "wait", TIMEOUT, wait=True, undo="undo_wait")

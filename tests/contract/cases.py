@@ -197,6 +197,7 @@ CASES = [
     Case("condition", "notify_all", before=HELD),
     Case("condition", "recover", result=False, before=HELD),
     Case("condition", "get_fence", result=BEGUN + 1, before=HELD),
+    Case("condition", "hold_again", before=HELD),
     Case("barrier", "wait", [None], result=[0, False], settings={"parties": 1}),
     Case("barrier", "action_done", [False], settings={"parties": 1}),
     Case("barrier", "reset", settings={"parties": 2}, before=[("abort", [], ())]),

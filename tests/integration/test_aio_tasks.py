@@ -129,6 +129,44 @@ async def test_a_cancelled_condition_holds_its_lock_again(connect, unique):
                 pass
 
 
+@loop
+async def test_a_cancelled_condition_takes_nothing_that_it_never_had(connect, unique):
+    """Cancelled before the server could say that it does not hold the lock, which another program has."""
+    async with connect() as cluster, connect() as other:
+        for lock in (await cluster.Lock(), await cluster.RLock()):
+            condition = await cluster.Condition(lock, name=unique, fresh=True)
+            same = await other.Condition(name=unique)
+            async with condition:
+                task = asyncio.create_task(same.wait())
+                await asyncio.sleep(0)  # it is sent, and no answer was read
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert await condition.acquire(timeout=5)
+
+
+@loop
+async def test_a_cancelled_condition_holds_all_levels_again(connect, unique):
+    async with connect() as cluster:
+        condition = await cluster.Condition(name=unique)
+
+        async def work():
+            async with condition, condition:
+                try:
+                    await condition.wait()
+                finally:
+                    await condition.release()
+                    assert await condition.fence() > 0
+                    await condition.acquire()
+
+        task = asyncio.create_task(work())
+        await until(lambda: _is(waiters(cluster, unique), 1))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await condition.acquire(timeout=5)
+
+
 # -- many tasks -----------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from mpclient.testing import wait_until, waiters
+from mpshared.errors import NotHeld
 
 ALARM = """
 def ring(*_):
@@ -104,3 +105,23 @@ def test_what_an_interrupted_call_took_returns_although_it_sent_a_buffer_first(c
     assert buffered.qsize() == 1
     free = {"Queue": "qsize", "Semaphore": "get_value"}.get(make)
     wait_until(lambda: getattr(shared, free)() == 1 if free else not shared.locked())
+
+
+@pytest.mark.parametrize("lock", ["Lock", "RLock"])
+def test_an_interrupted_wait_takes_nothing_that_it_never_had(cluster, lock, monkeypatch):
+    """The server has said that this program does not hold the lock, and it did not hear that any more."""
+    shared = getattr(cluster, lock)()
+    condition = cluster.Condition(shared)
+    session = condition._handle.session
+    answered = session.call
+
+    def interrupted(*args):
+        monkeypatch.undo()
+        with pytest.raises(NotHeld):
+            answered(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        condition.wait()
+    assert not shared.locked()

@@ -101,7 +101,6 @@ LEFT_OUT: Final[dict[str, dict[str, str]]] = {
         "ConditionTests.test_ambiguous_loops": _PRIVATE,
         "ConditionTests.test_explicit_lock": _PRIVATE,
         "ConditionTests.test_wait": _OF_A_TASK,
-        "ConditionTests.test_wait_cancel": _OF_A_TASK,
         "ConditionTests.test_wait_cancel_contested": _OF_A_TASK,
         "SemaphoreTests.test_acquire_fifo_order_4": _WAITERS,
         "BarrierTests.test_barrier": _SHOWN,

@@ -186,12 +186,6 @@ class Lane(Numbered):
         """The number of the last call."""
         return self._sent
 
-    async def was_seen(self, number: int) -> bool:
-        """Return whether the server has seen call `number`, once that is known."""
-        if self._agreed is not None:
-            await asyncio.shield(self._agreed)
-        return number <= self._sent
-
     # -- when the connection is lost -------------------------------------------------------------
 
     def suspend(self) -> None:

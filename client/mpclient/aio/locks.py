@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Mutex", "RLock", "Semaphore"]
 
 _WAIT: Final[Op] = BY_NAME["condition.wait"]
+_HOLD_AGAIN: Final[Op] = BY_NAME["condition.hold_again"]
 _BARRIER_WAIT: Final[Op] = BY_NAME["barrier.wait"]
 _ACTION_DONE: Final[Op] = BY_NAME["barrier.action_done"]
 _RELEASE: Final[Op] = BY_NAME["semaphore.release"]
@@ -123,7 +124,7 @@ class Condition(Mutex):
         """Give the lock up, wait for a notify, take the lock again.
 
         Cancelled, it first takes the lock again, as `asyncio.Condition` does: an ``async with`` around it
-        releases it. Of an RLock that was held several times it takes one level.
+        releases it.
 
         Args:
             timeout: Seconds; None waits for ever.
@@ -136,18 +137,11 @@ class Condition(Mutex):
             LockAbandoned: As `mpclient.objects.t_condition.Condition.wait`.
         """
         timeout_s = event_timeout(timeout)
-        session = self._own_session
-        before = session.calls()
         try:
             return await self._call(_WAIT, timeout_s, read=as_bool)
         except asyncio.CancelledError:
-            await _whatever_comes(lambda: self._hold_again(before + 1))
+            await _whatever_comes(lambda: self._call(_HOLD_AGAIN, read=nothing))
             raise
-
-    async def _hold_again(self, number: int) -> None:
-        """Take the lock again, if the abandoned wait had given it up."""
-        if await self._own_session.was_seen(number):
-            await self._call(self._ACQUIRE, None, read=nothing)
 
     async def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until `predicate`, called with the lock held, returns something true; return its last answer.

@@ -146,16 +146,6 @@ class Session(SessionBase):
             self._ending.add(lane)
             lane.close()
 
-    def calls(self) -> int:
-        """Return the number of this task's last call, 0 if it made none."""
-        lane = self._lanes.find()
-        return 0 if lane is None else lane.sent
-
-    async def was_seen(self, number: int) -> bool:
-        """Return whether the server has seen this task's call of that number; see `Lane.was_seen`."""
-        lane = self._lanes.find()
-        return lane is not None and await lane.was_seen(number)
-
     # -- references ------------------------------------------------------------------------------
 
     @property

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CLASSES", "Condition"]
 
 _WAIT: Final[Op] = BY_NAME["condition.wait"]
+_HOLD_AGAIN: Final[Op] = BY_NAME["condition.hold_again"]
 _NOTIFY: Final[Op] = BY_NAME["condition.notify"]
 _NOTIFY_ALL: Final[Op] = BY_NAME["condition.notify_all"]
 
@@ -52,7 +53,7 @@ class Condition(Mutex):
                 not hold it then; a `with` around it knows.
 
         An interruption (Ctrl-C) first takes the lock again, as in `threading`, so that a `with` around it can
-        release it; of an RLock that was held several times it takes one level.
+        release it.
         """
         timeout_s = event_timeout(timeout)
         session = self._handle.session
@@ -64,7 +65,7 @@ class Condition(Mutex):
         except BaseException:
             self._take_back(before)
             if session.calls() != before:
-                self._call(self._ACQUIRE, None, read=nothing)
+                self._call(_HOLD_AGAIN, read=nothing)
             raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:

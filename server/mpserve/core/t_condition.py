@@ -2,6 +2,7 @@
 
     --wait, gives the lock up--> WAITING --notify-----------> WOKEN, answer True --takes the lock--> answered
                                  WAITING --its time is up---> WOKEN, answer False --^
+    any of these --taken back--> INTERRUPTED --hold_again--> WOKEN, answer False
 
 RULES
 * Taking and releasing are the lock's: an object of its own, which may be used without the condition.
@@ -9,6 +10,8 @@ RULES
   with as many levels as it had. Its time does not run any more.
 * A notify is never lost: who was notified and is gone before it had its answer passes it on to the next in
   line. The caller of an undone wait holds nothing, whichever way it was answered.
+* That a wait was taken back is remembered until its thread takes the lock, or ends: only so can it take again
+  what it had given up, and nothing if it never held the lock.
 * A suspended waiter is notified in its turn; it is the lock that then skips it until it is back.
 * Who waits is state, unlike elsewhere: after a restart the call comes again without holding the lock, and may
   have been notified meanwhile.
@@ -62,6 +65,8 @@ class Condition(Machine):
         self.waiting: dict[Owner, _Wait] = {}
         """In order of arrival."""
         self.woken: dict[Owner, _Wait] = {}
+        self.interrupted: dict[Owner, int] = {}
+        """How deep they held the lock."""
         self.waiters = ParkingLot()
 
     def bind(self, machines: Mapping[str, Machine]) -> None:
@@ -94,7 +99,7 @@ class Condition(Machine):
         """
         call.session.may_own_in(self)
         self.lock.acquire(fx, call, timeout_s)
-        if self.waiting or self.woken:
+        if self.waiting or self.woken or self.interrupted:
             self._drop(fx, Owner.of(call))
 
     def release(self, fx: Effects, call: Call) -> None:
@@ -159,9 +164,28 @@ class Condition(Machine):
         """Wake everybody who waits. Cost: O(waiters)."""
         self.notify(fx, call, len(self.waiting))
 
+    def hold_again(self, fx: Effects, call: Call) -> None:
+        """Take the lock again, with all its levels, if the caller gave it up for a wait that was taken back.
+
+        Cost: O(1). Source: asyncio.Condition.wait, cancelled.
+        """
+        owner = Owner.of(call)
+        self._interrupt(fx, owner)  # that a call of before a restart was taken back is not known
+        levels = self.interrupted.get(owner)
+        if levels is None:
+            fx.reply(call)
+            return
+        self.change(fx, "waits", *owner, levels)
+        self.waiting[owner].call = call
+        self._wake(fx, owner, answer=False)
+
     def undo_wait(self, fx: Effects, call: Call) -> None:
         """Take back a wait whose answer never arrived: free the lock, and pass the notify on."""
-        if self.lock.undo_claim(fx, call) and call.result is True:
+        owner, levels = Owner.of(call), self.lock.levels
+        if not self.lock.undo_claim(fx, call):
+            return
+        self.change(fx, "interrupted", *owner, levels)
+        if call.result is True:
             self._notify_next(fx)
 
     def _need_lock(self, call: Call, what: str) -> None:
@@ -226,6 +250,7 @@ class Condition(Machine):
     def on_waits(self, _fx: Effects, session_id: str, lane: int, levels: int) -> None:
         """Note who waits, and how deep it held the lock."""
         self.waiting[Owner(session_id, lane)] = _Wait(levels)
+        self.interrupted.pop(Owner(session_id, lane), None)
 
     def on_wakes(self, _fx: Effects, session_id: str, lane: int, answer: bool) -> None:
         """Note that somebody goes back for the lock."""
@@ -233,11 +258,19 @@ class Condition(Machine):
         wait = self.woken[owner] = self.waiting.pop(owner)
         wait.answer = answer
 
+    def on_interrupted(self, _fx: Effects, session_id: str, lane: int, levels: int) -> None:
+        """Note that a wait was taken back."""
+        owner = Owner(session_id, lane)
+        self._forget(owner)
+        self.interrupted[owner] = levels
+
     def on_left(self, _fx: Effects, session_id: str, lane: int) -> None:
         """Note that somebody does not wait any more."""
-        owner = Owner(session_id, lane)
-        if self.waiting.pop(owner, None) is None:
-            del self.woken[owner]
+        self._forget(Owner(session_id, lane))
+
+    def _forget(self, owner: Owner) -> None:
+        for those in (self.waiting, self.woken, self.interrupted):
+            those.pop(owner, None)
 
     # -- peers that are gone ---------------------------------------------------------------------
 
@@ -247,14 +280,23 @@ class Condition(Machine):
         owner = Owner.of(call)
         wait = self.waiting.get(owner) or self.woken.get(owner)
         if wait is not None and wait.call is call:
-            self._drop(fx, owner)
+            self._interrupt(fx, owner)
 
-    def _drop(self, fx: Effects, owner: Owner) -> None:
+    def _interrupt(self, fx: Effects, owner: Owner) -> None:
+        """Take a wait back, and pass its notify on; the lock that it gave up may still be taken again."""
         wait = self.waiting.get(owner) or self.woken.get(owner)
         if wait is None:
             return
-        self.change(fx, "left", *owner)
+        self.change(fx, "interrupted", *owner, wait.levels)
         if wait.answer:
+            self._notify_next(fx)
+
+    def _drop(self, fx: Effects, owner: Owner) -> None:
+        wait = self.waiting.get(owner) or self.woken.get(owner)
+        if wait is None and owner not in self.interrupted:
+            return
+        self.change(fx, "left", *owner)
+        if wait is not None and wait.answer:
             self._notify_next(fx)
 
     def forget_lane(self, fx: Effects, lane: Lane) -> None:
@@ -264,7 +306,7 @@ class Condition(Machine):
 
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Drop what is left of a session's waits, and hand its lock on, a stock client's too."""
-        for owner in [o for o in (*self.waiting, *self.woken) if o.session == session.id]:
+        for owner in [o for o in self._owners() if o.session == session.id]:
             self._drop(fx, owner)
         self.lock.let_go(fx, session)
 
@@ -281,10 +323,14 @@ class Condition(Machine):
                 fx.fail(wait.call, why)
         self.waiting.clear()
         self.woken.clear()
+        self.interrupted.clear()
 
     def owners(self) -> Iterable[str]:
-        """Return the sessions that wait, or have been notified."""
-        return {owner.session for owner in (*self.waiting, *self.woken)}
+        """Return the sessions that wait, have been notified, or may take the lock again."""
+        return {owner.session for owner in self._owners()}
+
+    def _owners(self) -> list[Owner]:
+        return [*self.waiting, *self.woken, *self.interrupted]
 
     def holdings(self, session_id: str) -> Iterable[tuple[int, int, Iterable[str]]]:
         """Yield who waits: it will think that it holds the lock again."""
@@ -293,11 +339,13 @@ class Condition(Machine):
                 yield owner.lane, wait.levels, (self.lock.ident, *self.lock.conditions)
 
     def rebuild(self) -> Iterator[Change]:
-        """Yield who waits, and who goes back for the lock."""
+        """Yield who waits, who goes back for the lock, and who may."""
         for owner, wait in (*self.woken.items(), *self.waiting.items()):
             yield "waits", (*owner, wait.levels)
         for owner, wait in self.woken.items():
             yield "wakes", (*owner, wait.answer)
+        for owner, levels in self.interrupted.items():
+            yield "interrupted", (*owner, levels)
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -310,9 +358,10 @@ class Condition(Machine):
         """Return the line of those who wait; those who were woken stand in the lock's."""
         return (self.waiters,)
 
-    def state(self) -> list[tuple[Owner, int, bool | None]]:
-        """Return who waits, in order, then who was woken: owner, levels, answer."""
-        return [(owner, w.levels, w.answer) for owner, w in (*self.waiting.items(), *self.woken.items())]
+    def state(self) -> tuple[list[tuple[Owner, int, bool | None]], dict[Owner, int]]:
+        """Return who waits, in order, then who was woken: owner, levels, answer; and who was interrupted."""
+        waits = [*self.waiting.items(), *self.woken.items()]
+        return [(owner, wait.levels, wait.answer) for owner, wait in waits], self.interrupted.copy()
 
     def statistics(self) -> dict[str, Any]:
         """Return the lock, its holder, and how many wait, are woken, and stand in the lock's line."""
@@ -328,4 +377,4 @@ class Condition(Machine):
         assert set(map(id, here)) == set(map(id, self.waiters))
         for wait in self.woken.values():
             assert wait.call is None or wait.call in self.lock.acquirers
-        assert not set(self.waiting) & set(self.woken)
+        assert len(set(self._owners())) == len(self._owners())

@@ -5,6 +5,7 @@ from tests.unit.core.news import Scene
 
 from mpserve.core.t_lock import Lock
 from mpserve.core.t_rlock import RLock
+from mpshared.errors import NotHeld
 
 
 @pytest.fixture(params=[Lock, RLock])
@@ -132,6 +133,110 @@ def test_a_stock_waiter_may_die_in_either_phase(scene):
     assert second.answered
     scene.world.end_session(second.session)
     assert last.result is True
+
+
+# -- interruptions -----------------------------------------------------------------------------------
+
+
+def interrupted(scene, phase, levels=1):
+    """A lane whose wait was taken back: while it waited, when it was woken, or after its answer."""
+    call = scene.waiting(levels=levels)
+    if phase == "woken":
+        alice = scene.lane()
+        scene.enter(alice)
+        scene.ask(alice, "notify", 1)
+        scene.world.abandon(call)
+        scene.leave(alice)
+    else:
+        if phase == "answered":
+            scene.notify()
+        scene.world.abandon(call)
+    return call.lane
+
+
+PHASES = pytest.mark.parametrize("phase", ["waiting", "woken", "answered"])
+
+
+@PHASES
+def test_the_interrupted_holds_all_that_it_gave_up(deep, phase):
+    lane = interrupted(deep, phase, levels=3)
+    call = deep.world.call(lane, deep.condition, "hold_again")
+    deep.world.arrived(call)
+    assert deep.holds(call)
+    assert deep.lock.levels == 3
+
+
+def test_the_interrupted_waits_for_the_lock(scene):
+    lane = interrupted(scene, "waiting")
+    alice = scene.lane()
+    scene.enter(alice)
+    call = scene.world.call(lane, scene.condition, "hold_again")
+    scene.ask(alice, "notify", 1)  # not for it
+    assert not call.answered
+    scene.leave(alice)
+    assert scene.holds(call)
+
+
+def test_who_never_held_the_lock_does_not_hold_it_again(scene):
+    lane = scene.lane()
+    scene.enter(scene.lane())
+    waiting = scene.world.call(lane, scene.condition, "wait", None)
+    assert isinstance(waiting.error, NotHeld)
+    scene.world.abandon(waiting)
+    assert scene.ask(lane, "hold_again") is None
+
+
+@PHASES
+def test_who_is_interrupted_again_may_hold_it_again(scene, phase):
+    lane = interrupted(scene, phase)
+    alice = scene.lane()
+    scene.enter(alice)
+    scene.world.abandon(scene.world.call(lane, scene.condition, "hold_again"))
+    scene.leave(alice)
+    scene.world.abandon(scene.world.call(lane, scene.condition, "hold_again"))
+    assert scene.lock.holder is None
+    assert scene.holds(scene.world.call(lane, scene.condition, "hold_again"))
+
+
+@PHASES
+def test_who_takes_the_lock_anew_is_not_interrupted_any_more(scene, phase):
+    lane = interrupted(scene, phase)
+    with pytest.raises(NotHeld):
+        scene.ask(lane, "wait", None)
+    scene.enter(lane)
+    scene.leave(lane)
+    scene.ask(lane, "hold_again")
+    assert scene.lock.holder is None
+
+
+@PHASES
+@pytest.mark.parametrize("end", ["lane", "session"])
+def test_nothing_is_left_of_the_interrupted(scene, phase, end):
+    lane = interrupted(scene, phase)
+    if end == "lane":
+        scene.world.end_lane(lane)
+    else:
+        scene.world.end_session(lane.session)
+    assert scene.condition.state() == ([], {})
+
+
+@PHASES
+def test_the_interrupted_may_hold_it_again_after_a_restart(deep, phase):
+    lane = interrupted(deep, phase, levels=2)
+    deep.restart()
+    assert deep.holds(deep.world.call(lane, deep.condition, "hold_again"))
+    assert deep.lock.levels == 2
+
+
+def test_who_is_interrupted_while_the_server_is_away_passes_the_notify_on(scene):
+    first, second = scene.waiting(), scene.waiting()
+    scene.restart()
+    again = scene.world.resend(second)
+    scene.notify()
+    call = scene.world.call(first.lane, scene.condition, "hold_again")
+    assert again.result is True
+    scene.leave(again.lane)
+    assert scene.holds(call)
 
 
 # -- suspended lanes ---------------------------------------------------------------------------------
