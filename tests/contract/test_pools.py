@@ -98,6 +98,20 @@ class TestOwner:
         assert exchange(away, tasks).out == [B]
 
 
+def test_a_place_is_kept_until_its_holder_is_gone(rig, thread, tasks):
+    pool = rig.open(thread, "pool", processes=1)
+    first, second = worker(rig), worker(rig)
+    thread.ask("pool.submit", pool, 1, blobs=[A])
+    exchange(first, tasks).out  # noqa: B018
+    exchange(first, tasks, [[1, 1]], 0, pool, [B]).value  # noqa: B018
+    thread.ask("pool.submit", pool, 2, blobs=[A])
+    waiting = exchange(second, tasks)
+    rig.settle()
+    assert not waiting.answered
+    first.program.goodbye()
+    assert waiting.out == [A]
+
+
 class TestValues:
     def test_what_jobs_and_results_mention_lives_as_long_as_they_do(self, rig, tasks):
         program = rig.thread()

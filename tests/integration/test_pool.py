@@ -124,6 +124,18 @@ def test_an_answer_whose_memory_the_next_job_uses_again(crew):
         assert [answer[0] for answer in pool.map(refill, range(100), 1)] == [*range(100)]
 
 
+def test_a_pool_of_one_process_finds_there_what_it_left(crew):
+    with crew.Pool(1) as one, crew.Pool(1) as two:
+        pids = [(one.apply(os.getpid), two.apply(os.getpid)) for _ in range(10)]
+        assert len(set(pids)) == 1
+        pid = pids[0][0]
+        assert {*one.map(_pid_of, range(50), 1), one.apply(os.getpid)} == {pid}
+
+
+def _pid_of(_):
+    return os.getpid()
+
+
 @pytest.mark.skipif(not hasattr(functools, "Placeholder"), reason="partials leave places from 3.14 on")
 def test_a_partial_that_leaves_a_place_among_its_arguments(pool):
     leaves = functools.partial(add, functools.Placeholder, 2)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ class PoolModel:
         asks for, of any pool. Both are shared with the machine."""
         self.blobs, self.deaths, self.where = {}, {}, {}
         self.suspects, self.out, self.results, self.python = set(), [], [], None
+        self.places = set()
         self.taught, self.ahead = {}, None
         """Who asks for jobs for later, as (session, lane)."""
         self.terms, self.failures, self.dues, self.expiries, self.runs = {}, {}, {}, {}, {}
@@ -118,11 +119,17 @@ class PoolModel:
         if (session, lane) == self.ahead:
             assert not self.suspects & set(numbers)
             assert not self.terms.keys() & set(numbers)
-        most = self.settings["processes"]
-        assert not most or len(self.holders() - {session}) < most
+        if most := self.settings["processes"]:
+            assert session in self.places or len(self.places) < most
+            self.places.add(session)
         self.out += [(session, lane, number) for number in numbers]
         for number in numbers:
             self.where[number] = session
+
+    def vacate(self, sessions):
+        assert self.places.issuperset(sessions)
+        assert self.holders().isdisjoint(sessions)
+        self.places.difference_update(sessions)
 
     def back(self, session, ranges):
         for number in self.give_up(session, ranges):
@@ -200,6 +207,7 @@ class PoolModel:
             "delayed": {(n, due, self.deaths[n], self.blobs[n]) for n, due in self.dues.items()},
             "terms": {n: (t.given(), *self.progress(n)) for n, t in self.terms.items()},
             "unfinished": len(self.numbers(READY)) + len(self.out) + len(self.dues),
+            "places": self.places,
         }
 
 
@@ -214,4 +222,5 @@ def seen(pool):
         "terms": state["specials"],
         "suspects": state["suspects"],
         "unfinished": state["unfinished"],
+        "places": set(state["places"]),
     }

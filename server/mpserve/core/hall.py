@@ -11,6 +11,9 @@ RULES
 * A process that has run jobs of an equipped pool (one with an initializer or modules of its own) is *bound*
   to that program, and is replaced before it serves another. So it stays with its program for `STAY_S`, as
   far as there is work, and those who are not bound are woken before those bound to others.
+* Of a pool that is full only those are given jobs who have a place in it. A free place goes to who has none
+  in any other pool, if such a worker waits: else two pools might share a process beside one that has nothing
+  to do. Who is bound to a program leaves its places in pools of others: it would have to be replaced first.
 * No state: all of it follows from the objects and the sessions.
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -45,9 +48,20 @@ class JobPool(Protocol):
     def is_open(self) -> bool:
         """Whether it has jobs, and may have one more worker."""
 
+    settings: dict[str, Any]
+    places: dict[str, None] | None
+    """Sessions that have a place in it; None: it may have any number of workers."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether only those may have its jobs."""
+
     @property
     def owner(self) -> str | None:
         """The program that its workers are bound to; None: to none."""
+
+    def leave_place(self, fx: Effects, session_id: str) -> None:
+        """Make the place of a session free, unless it is at work."""
 
     def next_for(self, session: Session, n: int) -> list[Range]:
         """Say which jobs a worker would get that asks for `n`."""
@@ -70,6 +84,9 @@ class WorkersQueue(Protocol):
 
     def idle_workers(self) -> Iterator[Idle]:
         """Yield workers that wait here and take jobs of pools, longest first."""
+
+    def idle_worker(self, call: Call) -> Idle | None:
+        """Return that of a call, if it is such a worker's, and waits here."""
 
 
 class StreamQueue(Protocol):
@@ -107,6 +124,8 @@ class Hall:
         """Their Pythons, ascending. Replaced, never changed: answers hold it."""
         self.bonds: dict[str, Bond] = {}
         """Of workers, by session id."""
+        self.seats: dict[str, dict[JobPool, None]] = {}
+        """The pools in which a session has a place, by its id."""
 
     # -- who is there ----------------------------------------------------------------------------
 
@@ -146,6 +165,17 @@ class Hall:
     def forget(self, pool: JobPool) -> None:
         """Forget a pool that is deleted."""
         self.pools.pop(pool, None)
+
+    def seat(self, pool: JobPool, session_id: str) -> None:
+        """Note that a session has a place in a pool."""
+        self.seats.setdefault(session_id, {})[pool] = None
+
+    def unseat(self, pool: JobPool, session_id: str) -> None:
+        """Note that it has none any more."""
+        pools = self.seats[session_id]
+        del pools[pool]
+        if not pools:
+            del self.seats[session_id]
 
     def wait_at(self, queue: WorkersQueue) -> None:
         """Note that a worker waits at `queue` who takes jobs of pools."""
@@ -204,11 +234,25 @@ class Hall:
 
     def _idle_for(self, pool: JobPool) -> Iterable[Idle]:
         """Return workers that wait, in the order in which they are to be woken."""
-        idle = chain.from_iterable(self._idle_at(queue) for queue in list(self.queues))
+        if pool.is_full:
+            return self._idle_with_place(pool)
+        idle: Iterable[Idle] = chain.from_iterable(self._idle_at(queue) for queue in list(self.queues))
+        if self.seats and pool.places is not None:
+            idle = sorted(idle, key=lambda one: one[0].session.id in self.seats)
         if not self.bonds:
             return idle
         ranks = {pool.owner: 0, None: 1}
         return sorted(idle, key=lambda one: ranks.get(self._bound_to(one[0].session), 2))
+
+    def _idle_with_place(self, pool: JobPool) -> Iterator[Idle]:
+        """Yield those that have a place in a pool. Cost: O(places), however many others wait."""
+        for session_id in list(pool.places or ()):
+            session = self.workers.get(session_id)
+            for lane in [] if session is None else list(session.lanes.values()):
+                if (call := lane.running) is None or lane.suspended:
+                    continue
+                found = [one for queue in self.queues if (one := queue.idle_worker(call)) is not None]
+                yield from found
 
     def _bound_to(self, session: Session) -> str | None:
         bond = self.bonds.get(session.id)
@@ -234,8 +278,14 @@ class Hall:
         if pool in self.pools:
             self.pools.move_to_end(pool)
         if pool.owner is not None and call.session.id not in self.bonds:
-            self.bonds[call.session.id] = Bond(pool.owner, fx.now_s)
+            self._bind(fx, call.session.id, pool.owner)
         return True
+
+    def _bind(self, fx: Effects, session_id: str, program: str) -> None:
+        self.bonds[session_id] = Bond(program, fx.now_s)
+        for pool in list(self.seats.get(session_id, ())):
+            if pool.settings["program"] != program:
+                pool.leave_place(fx, session_id)
 
     # -- parting ---------------------------------------------------------------------------------
 
@@ -266,6 +316,7 @@ class Hall:
         assert self.crew == sum(info.role == "worker" for info in infos)
         assert all(not session.ended for session in self.workers.values())
         assert self.bonds.keys() <= self.workers.keys()
+        assert all(session_id in (pool.places or ()) for session_id, at in self.seats.items() for pool in at)
         for pool in self.pools:
             assert pool.is_open
             for queue in self.queues:

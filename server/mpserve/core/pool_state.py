@@ -4,11 +4,13 @@ RULES
 * As in `queue_state`: each method named ``on_…`` is one change, and nobody is answered here.
 * A job is DELAYED, READY, LEASED, or has a result; one that was cancelled or collected is gone.
 * The hall takes note of every change of what is READY and who works: it is an index of the pools.
+* Who is given jobs of a pool that may have so many `processes` takes a *place* in it and keeps it. While all
+  are taken only those who have them are given jobs; how one becomes free again: `pool_places`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.hall import Hall, JobPool
@@ -53,6 +55,10 @@ class PoolState(QueueWorkers, JobPool):
         self.python: Python | None = None
         """The only Python that may open what was taught; None: any."""
         self.hall = Hall()
+        self.places: dict[str, None] | None = {} if self.settings["processes"] else None
+        """The sessions that have a place; None: whoever comes is given jobs."""
+        self.missed: set[str] = set()
+        """Those among them that have not come since jobs wait for them; no state."""
 
     def _check_settings(self) -> None:
         standing = self.settings["standing"]
@@ -83,6 +89,8 @@ class PoolState(QueueWorkers, JobPool):
         """Offer nothing any more: it is deleted."""
         super().leave()
         self.hall.forget(self)
+        for session_id in self.places or ():
+            self.hall.unseat(self, session_id)
 
     # -- what the hall asks ----------------------------------------------------------------------
 
@@ -91,6 +99,11 @@ class PoolState(QueueWorkers, JobPool):
         """Whether it has READY jobs, and may have one more session work for it."""
         most: int = self.settings["processes"]
         return self.ready.size > 0 and (not most or len(self.leases.holders) < most)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether only those who have a place may have its jobs."""
+        return self.places is not None and len(self.places) >= self.settings["processes"]
 
     @property
     def owner(self) -> str | None:
@@ -135,8 +148,30 @@ class PoolState(QueueWorkers, JobPool):
     ) -> list[Run]:
         """Move READY jobs to a session."""
         runs = super().on_lease(fx, session_id, lane, results, ranges)
+        if self.places is not None:
+            self._seat(session_id)
         self.hall.note(self)
         return runs
+
+    def _seat(self, session_id: str) -> None:
+        """Have a session that was given jobs take a place, or show that it comes."""
+        self.missed.discard(session_id)
+        if self.places is None or session_id in self.places:
+            return
+        if self.is_full:  # the record is of a version without places
+            self._unseat(next(one for one in self.places if one not in self.leases.holders))
+        self.places[session_id] = None
+        self.hall.seat(self, session_id)
+
+    def _unseat(self, session_id: str) -> None:
+        if self.places is not None and session_id in self.places:
+            del self.places[session_id]
+            self.hall.unseat(self, session_id)
+
+    def on_vacate(self, _fx: Effects, session_ids: Sequence[str]) -> None:
+        """Make places free."""
+        for session_id in session_ids:
+            self._unseat(session_id)
 
     def on_back(self, fx: Effects, session_id: str, ranges: list[Range]) -> int:
         """Return leased jobs unharmed."""
@@ -218,6 +253,17 @@ class PoolState(QueueWorkers, JobPool):
             self.on_equip(fx, blob)
         self.spec_version = version
 
+    def on_seated(self, _fx: Effects, session_ids: Sequence[str]) -> None:
+        """Give sessions places."""
+        for session_id in session_ids:
+            self._seat(session_id)
+
+    def on_out(self, fx: Effects, session_id: str, *lease: Any) -> None:
+        """Lease jobs; who has them has a place, also in a journal of a version without."""
+        super().on_out(fx, session_id, *lease)
+        if self.places is not None:
+            self._seat(session_id)
+
     def on_result(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
         """Keep results."""
         self.results.add([(first, first + len(blobs) - 1)], blobs)
@@ -228,6 +274,8 @@ class PoolState(QueueWorkers, JobPool):
         for item in self.functions.items():
             yield "teach", item
         yield "specified", (self.spec_version, self.equipment)
+        if self.places:
+            yield "seated", ([*self.places],)
         yield from super().rebuild()
         for run in self.results.runs:
             yield "result", run
@@ -238,6 +286,10 @@ class PoolState(QueueWorkers, JobPool):
         self.hall.note(self)
 
     # -- looking ---------------------------------------------------------------------------------
+
+    def owners(self) -> Iterable[str]:
+        """Return the ids of the sessions that have jobs, or a place."""
+        return {*super().owners(), *(self.places or ())}
 
     def stored(self) -> Iterator[Blob]:
         """Yield the values of jobs, results, functions and the spec."""
@@ -268,6 +320,7 @@ class PoolState(QueueWorkers, JobPool):
             "results": list(self.results),
             "functions": dict(self.functions),
             "spec": (self.spec_version, self.equipment),
+            "places": [*(self.places or ())],
         }
 
     def validate(self) -> None:
@@ -280,5 +333,8 @@ class PoolState(QueueWorkers, JobPool):
         waiting |= self.delayed.keys()
         assert not waiting & {number for number, _ in self.results}
         most = self.settings["processes"]
-        assert not most or len(self.leases.holders) <= most
+        assert (self.places is None) == (not most)
+        if self.places is not None:
+            assert self.places.keys() >= {*self.leases.holders}
+            assert len(self.places) <= most
         assert (self in self.hall.pools) == self.is_open

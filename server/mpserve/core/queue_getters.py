@@ -149,6 +149,14 @@ class QueueGetters(QueueStream):
             if takes_pool_jobs(call, want):
                 yield call, want.n, want.lost
 
+    def idle_worker(self, call: Call) -> tuple[Call, int, int] | None:
+        """Return that of a call, if it is such a worker's, and waits here."""
+        waiter = call.waiter
+        if call.machine is not self or waiter is None or waiter.lot is not self.getters:
+            return None
+        want: Want = waiter.note
+        return (call, want.n, want.lost) if takes_pool_jobs(call, want) else None
+
     def _hand(self, fx: Effects, call: Call, want: Want) -> bool:
         """Give the caller what it wants, as far as it is there. False: nothing that it may have."""
         session, ready = call.lane.session, self.ready

@@ -15,7 +15,8 @@ RULES
 * A pool belongs to one program and goes with it. A process that is at work for it then is ended.
 
 Files, from the inside: a queue's (see `t_queue`) up to `queue_workers` · `pool_results` · `pool_state` every
-change · `pool_terms`, `pool_keeping` · here: who asks, waits, is told. Workers come to it through the `hall`.
+change · `pool_terms`, `pool_keeping`, `pool_places` · here: who asks, waits, is told. Workers come to it
+through the `hall`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.parking import ParkingLot
-from mpserve.core.pool_keeping import PoolKeeping
+from mpserve.core.pool_places import PoolPlaces
 from mpserve.core.pool_results import MOST_BYTES, Finished, bytes_of
 from mpserve.core.queue_leases import count_of
 from mpserve.core.queue_order import Python, Range, Run
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool"]
 
 
-class Pool(PoolKeeping):
+class Pool(PoolPlaces):
     """Jobs, those who run them, and a line of collectors."""
 
     kind: ClassVar[str] = "pool"
@@ -68,7 +69,7 @@ class Pool(PoolKeeping):
         self.check_jobs(first, call.blobs)
         self.add(fx, call.blobs)
         fx.reply(call)
-        self.hall.feed(fx, self)
+        self.offer(fx)
 
     def check_jobs(self, first: int, blobs: Sequence[Blob]) -> None:
         """Raise unless these can be the next jobs; see `submit`."""
@@ -87,6 +88,7 @@ class Pool(PoolKeeping):
     def cancel(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Remove what is READY or DELAYED among these; answers those, for which no results will come."""
         fx.reply(call, [list(pair) for pair in self.remove_waiting(fx, ranges)])
+        self.watch(fx)
 
     def waiting(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Answer which of these jobs are READY or DELAYED: no worker has them."""
@@ -144,7 +146,7 @@ class Pool(PoolKeeping):
         """Drop what was taught: no job needs it any more."""
         if digest in self.functions:
             self.change(fx, "forget", digest)
-            self.hall.feed(fx, self)  # workers of other Pythons may have what is left
+            self.offer(fx)  # workers of other Pythons may have what is left
         fx.reply(call)
 
     def equip(self, fx: Effects, call: Call) -> None:
@@ -173,6 +175,8 @@ class Pool(PoolKeeping):
         session.may_own_in(self)
         if self.specials:
             self.note_begun(fx, runs)
+        if self.places is not None:
+            self.watch(fx)
         call.took = (True, runs, self)
         version = self.spec_version
         reply_jobs(fx, call, runs, lost, self.hall.versions, pool=self.ident, spec_version=version)
@@ -181,6 +185,8 @@ class Pool(PoolKeeping):
     def next_for(self, session: Session, n: int) -> list[Range]:
         """Say which jobs a worker would get that asks for `n`."""
         python = session.info.python
+        if self.places is not None and self.is_closed_to(session.id):
+            return []
         if self._is_barred(python, self.python):
             return []
         most = self.settings["max_tasks"] or n
@@ -248,7 +254,7 @@ class Pool(PoolKeeping):
             n = call.waiter.note if call.waiter is not None else 1
             self.collectors.forget(call)
             self._answer(fx, call, n)
-        self.hall.feed(fx, self)
+        self.offer(fx)
 
     def retry(self, fx: Effects) -> None:
         """Answer a collector that was away when results came."""

@@ -264,6 +264,8 @@ class World:
             for call in (call for lane in session.lanes.values() for call in lane.unsettled):
                 call.machine = self.machines.get(call.target)
         self.fx = self._fresh_effects()
+        for machine in self.machines.values():
+            machine.revive(self.fx)
         self.step()
 
     def rebuilt(self, machine: M) -> M:

@@ -4,6 +4,7 @@ import pytest
 from tests.unit.core.pools import collect, exchange, submit, worker
 
 from mpserve.core.hall import STAY_S
+from mpserve.core.pool_places import PATIENCE_S
 from mpserve.core.pool_results import MOST_BYTES
 from mpserve.core.t_pool import Pool
 from mpserve.core.t_queue import Queue
@@ -162,10 +163,13 @@ def test_processes_bound_who_is_at_work(world, lane, tasks):
     assert again.result[0] == [[5, 6, 1]]
     assert not calls[2].answered
     finish(world, second, tasks, calls[1])  # it does something else
+    assert not calls[2].answered
+    world.advance(PATIENCE_S)
     assert calls[2].result[0] == [[7, 7, 1]]
     assert len(pool.leases.holders) == 2
     world.ask(third, pool, "hand_back", [[7, 7]])
-    waiting = exchange(world, worker(world), tasks)
+    waiting = wait(world, worker(world), tasks)
+    world.advance(PATIENCE_S)
     assert waiting.result[0] == [[7, 7, 1]]
 
 
