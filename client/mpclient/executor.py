@@ -22,6 +22,7 @@ from mpclient.pooling.flow import WINDOW, Flow
 from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled
 from mpclient.pooling.results import Stream, chained
+from mpclient.pooling.threads import NoThreads
 from mpshared.terms import Terms
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Executor(concurrent.futures.Executor):
 
         Raises:
             RuntimeError: The executor was shut down.
+            BrokenProcessPool: Its threads cannot be started (a RuntimeError).
             TypeError, PicklingError, …: Something in the call cannot travel; the text says what.
         """
         return self._submit(fn, args, kwargs, None)
@@ -113,7 +115,11 @@ class Executor(concurrent.futures.Executor):
         self._check_open()
         jobs = self._jobs
         future = Future(jobs)
-        jobs.submit(future, jobs.functions.call(fn, args, kwargs), None if terms is None else terms.given())
+        job = jobs.functions.call(fn, args, kwargs)
+        try:
+            jobs.submit(future, job, None if terms is None else terms.given())
+        except NoThreads as err:
+            raise as_executors_say(err) from err
         return future
 
     def map(
@@ -149,8 +155,11 @@ class Executor(concurrent.futures.Executor):
         digest, lent = self._jobs.functions.lend(fn)
         made = _made(digest, items, chunksize)
         more: Any = {"items": chunksize, "window": window, "bounded": buffersize is not None, "lent": lent}
-        flow = Flow(self._jobs, stream, made, **more)
-        flow.start()
+        try:
+            flow = Flow(self._jobs, stream, made, **more)
+            flow.start()
+        except NoThreads as err:
+            raise as_executors_say(err) from err
         results = _results(self._jobs, flow, stream, deadline_s)
         return results if chunksize == 1 else chained(results)
 
@@ -203,7 +212,10 @@ def _results(jobs: Jobs, flow: Flow, stream: Stream, deadline_s: float | None) -
 def _wait(jobs: Jobs, stream: Stream, deadline_s: float | None) -> Any:
     jobs.check_may_wait()
     left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-    return stream.wait(left_s, TimeoutError)
+    try:
+        return stream.wait(left_s, TimeoutError)
+    except NoThreads as err:
+        raise as_executors_say(err) from err
 
 
 def _check(max_workers: int | None, max_tasks_per_child: int | None, initializer: object) -> None:

@@ -34,7 +34,7 @@ from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request, Stop
 from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
-from mpclient.pooling.threads import Threads
+from mpclient.pooling.threads import NoThreads, Threads
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
 from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
@@ -181,8 +181,8 @@ class Jobs:
             with self.lock:
                 if not self._threads and self.over is None:
                     self._threads.start(self._run, sender=self._send, collector=self._collect)
-        except RuntimeError as err:
-            self.end(RuntimeError(f"the pool has no threads to work with: {err}"))
+        except NoThreads as err:
+            self.end(err)
             raise
 
     def _run(self, work: Callable[[], None]) -> None:

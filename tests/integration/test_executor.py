@@ -195,11 +195,30 @@ def test_where_the_system_gives_no_thread_nothing_waits_for_it(crew, monkeypatch
 
     with crew.executor(1) as executor:
         monkeypatch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        with pytest.raises(BrokenProcessPool, match="can't start new thread"):
+            list(executor.map(square, range(10)))
+        with pytest.raises(BrokenProcessPool, match="can't start new thread"):
             list(executor.map(square, range(10)))
         monkeypatch.undo()
     with crew.executor(1) as executor:
         assert list(executor.map(square, [3])) == [9]
+
+
+@pytest.mark.parametrize("name", ["mpserve-sender", "mpserve-collector"])
+def test_an_executor_without_threads_is_broken(crew, monkeypatch, name):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with crew.executor(1) as executor:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            with pytest.raises(BrokenProcessPool, match="can't start new thread"):
+                executor.submit(square, 3)
+        monkeypatch.undo()
 
 
 def test_a_process_is_replaced_after_its_tasks(crew):

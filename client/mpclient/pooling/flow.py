@@ -27,6 +27,7 @@ from mpclient.pickling import PLAIN, SHORT, dumps, is_long, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
+from mpclient.pooling.threads import NoThreads
 from mpshared.values import PICKLE_PROTOCOL, size_bytes
 
 if TYPE_CHECKING:
@@ -114,10 +115,10 @@ class Flow:
         """Feed in a thread of the flow's own."""
         try:
             threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
-        except RuntimeError as err:  # the system gives no more threads, or Python ends
+        except RuntimeError as err:
             self.end(err)
             self._jobs.flow_ended(self)
-            raise
+            raise NoThreads(f"the jobs have no thread to be taken from: {err}") from err
 
     def _feed_alone(self) -> None:
         try:

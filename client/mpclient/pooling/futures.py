@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import UNSENT
 from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.threads import NoThreads
 from mpshared.errors import TaskError, WorkerDied
 from mpshared.terms import Terms
 
@@ -154,8 +155,13 @@ class Future(concurrent.futures.Future[Any]):
 def as_executors_say(error: BaseException) -> BaseException:
     """Return what users of the standard library's executors catch in place of what those of its pools do.
 
-    There a worker process that dies, or whose initializer fails, breaks the executor; here it goes on.
+    There a worker process that dies, or whose initializer fails, breaks the executor; here it goes on. One
+    whose threads cannot be started is broken here, too.
     """
+    if type(error) is NoThreads:
+        from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - heavy, and rarely needed
+
+        return BrokenProcessPool(str(error))
     if type(error) is WorkerDied:
         return _broken(WorkerDied, error)
     if type(error) is TaskError and "initializer" in error.fields:

@@ -10,7 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-__all__ = ["Threads"]
+__all__ = ["NoThreads", "Threads"]
+
+
+class NoThreads(RuntimeError):
+    """The system gives no more threads, or Python ends."""
 
 
 class Threads:
@@ -38,7 +42,7 @@ class Threads:
         """Have each of `works` run by `run`, in a daemon thread of its name.
 
         Raises:
-            RuntimeError: The system gives no more threads, or Python ends.
+            NoThreads: One cannot be started.
         """
         with self._starting:
             self._all = tuple(
@@ -48,6 +52,8 @@ class Threads:
             try:
                 for thread in self._all:
                     thread.start()
+            except RuntimeError as err:
+                raise NoThreads(f"the pool has no threads to work with: {err}") from err
             finally:  # where one could not be started, or who starts them is interrupted
                 self._all = tuple(thread for thread in self._all if thread.ident is not None)
 
