@@ -36,7 +36,8 @@ from mpshared.keys import BESIDE_SOCKET
 
 __all__ = ["LocalCluster", "start_local"]
 
-_READY_S: Final = 15.0
+_READY_S: Final = 60.0
+"""A machine under load has taken more than 15 s."""
 _STOP_S: Final = 3.0
 _POLL_S: Final = 0.01
 _SHOWN_BYTES: Final = 4000

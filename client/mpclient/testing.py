@@ -55,13 +55,8 @@ def running_cluster(
     local = LocalCluster(processes=processes, queue=queue, options=options)
     try:
         local.start()
-        session = Session(
-            local.address,
-            local.key,
-            Describes(name="test"),
-            connect_timeout_s=10,
-            reconnect_timeout_s=reconnect_timeout,
-        )
+        describes = Describes(name="test")
+        session = Session(local.address, local.key, describes, reconnect_timeout_s=reconnect_timeout)
         local.session = session
         session.start()
         cluster = Cluster(session, owns=local)
