@@ -60,17 +60,25 @@ _MOST_LEFT: Final = 64
 
 
 class _Born:
-    """A Process that lives."""
+    """A Process that lives.
+
+    Raises:
+        OSError: Too many files are open.
+    """
 
     def __init__(self, process: str, sock: socket.socket) -> None:
         self.process = process
         self.pid = 0
         self.channel: Channel | None = Channel(sock)
         """None once its program is gone."""
-        self.descriptors = Pipes()
         self.memory = new_mark()
         """The mark's descriptor, for it."""
-        self.mark = Mark(os.dup(self.memory))
+        try:
+            self.mark = Mark(os.dup(self.memory))
+            self.descriptors = Pipes()
+        except OSError:
+            os.close(self.memory)
+            raise
         self.kill_at_s: float | None = None
         self.refused = False
         """It said that it never had its payload."""
@@ -176,21 +184,28 @@ class Nursery:
     # -- births ----------------------------------------------------------------------------------
 
     def _start(self, process: str, order: dict[str, Any]) -> None:
-        ours, theirs = socket.socketpair()
         try:
-            born = _Born(process, ours)
-            self._give_birth(born, theirs, order)
+            born = self._give_birth(process, order)
         except OSError as err:
-            ours.close()
             self._channel.send("refused", process=process, why=f"it cannot be started: {err}")
-        else:
-            self._born[process] = born
-            self._selector.register(ours, selectors.EVENT_READ, partial(self._listen, born))
-            self._channel.send("born", process=process, pid=born.pid)
-        finally:
-            theirs.close()
+            return
+        self._born[process] = born
+        assert born.channel is not None
+        self._selector.register(born.channel, selectors.EVENT_READ, partial(self._listen, born))
+        self._channel.send("born", process=process, pid=born.pid)
 
-    def _give_birth(self, born: _Born, theirs: socket.socket, order: dict[str, Any]) -> None:
+    def _give_birth(self, process: str, order: dict[str, Any]) -> _Born:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                born = _Born(process, ours)
+                self._begin(born, theirs, order)
+            except BaseException:
+                ours.close()
+                raise
+        return born
+
+    def _begin(self, born: _Born, theirs: socket.socket, order: dict[str, Any]) -> None:
         given = {**self._given, **order, "descriptors": born.descriptors.ends, "mark": born.memory}
         try:
             born.pid = self._bear(theirs, born, given)
@@ -215,7 +230,8 @@ class Nursery:
             os._exit(1)
 
     def _bear_worker(self) -> None:
-        descriptors = [self._handed.popleft() for _ in range(orphans.HANDED)]
+        descriptors = list(self._handed)  # one message at a time brings some
+        self._handed.clear()
         try:
             orphans.bear(descriptors)
         except orphans.Reborn:

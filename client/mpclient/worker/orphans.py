@@ -109,9 +109,12 @@ def bear(descriptors: Sequence[int]) -> None:
         Reborn: This is the new process.
         OSError: It cannot be started.
     """
-    pipe = os.pipe()
-    ours = (*pipe, *descriptors)
+    ours: Sequence[int] = descriptors
     try:
+        if len(descriptors) < HANDED:
+            raise OSError("no room for all descriptors of a worker process")
+        pipe = os.pipe()
+        ours = (*pipe, *descriptors)
         between = os.fork()
         if not between:
             _fork_again(pipe[1])
@@ -121,11 +124,17 @@ def bear(descriptors: Sequence[int]) -> None:
         os.set_blocking(pipe[0], False)
         pid = int.from_bytes(os.read(pipe[0], _PID_BYTES), "little")
         if pid:
-            with socket.socket(fileno=os.dup(descriptors[0])) as sock:
-                Channel(sock).send("born", pid=pid)
+            _tell(descriptors[0], pid)
     finally:
         for descriptor in ours:
             os.close(descriptor)
+
+
+def _tell(descriptor: int, pid: int) -> None:
+    """Tell the supervisor, on behalf of the new process, that it is there."""
+    sock = socket.socket(fileno=descriptor)
+    Channel(sock).send("born", pid=pid)
+    sock.detach()
 
 
 def _fork_again(writing: int) -> None:

@@ -1,0 +1,111 @@
+"""The nursery where few files may be open: who cannot be born there is told so, and it lives on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from mpclient.worker.channel import Channel
+from mpclient.worker.descriptors import Pipes
+from mpclient.worker.mark import new_mark
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+resource = pytest.importorskip("resource")
+
+
+class Nursery:
+    """A nursery, and this process as its supervisor."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
+        self.process = process
+        self.channel = channel
+        self.before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+
+    def leave_room(self, files: int) -> None:
+        """Let it open so many more files."""
+        _, hard = self.before
+        taken = {int(name) for name in os.listdir(f"/proc/{self.process.pid}/fd")}
+        free = [number for number in range(1000) if number not in taken]
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (free[files], hard))
+
+    def restore_room(self) -> None:
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, self.before)
+
+    def news(self) -> dict[str, Any]:
+        message = self.channel.receive_first()
+        assert message is not None
+        assert not self.channel.early
+        return message
+
+    def order_worker(self) -> dict[str, Any] | None:
+        """Have a worker process made; return what is heard of it. It ends at once, as nobody tells it more."""
+        ours, theirs = socket.socketpair()
+        pipes, mark = Pipes(), new_mark()
+        given = [theirs.fileno(), mark, *pipes.ends, 1, 2]
+        assert self.channel.hand_over(given, "worker")
+        theirs.close()
+        os.close(mark)
+        pipes.begun()
+        pipes.close()
+        channel = Channel(ours)
+        try:
+            return channel.receive_first()
+        finally:
+            channel.close()
+
+
+@contextmanager
+def running():
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-P", "-m", "mpclient.worker.nursery", str(theirs.fileno())]
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
+        theirs.close()
+        channel = Channel(ours)
+        stack.callback(channel.close)  # that ends it
+        channel.send("begin", given={}, fork=True)
+        nursery = Nursery(process, channel)
+        assert nursery.news() == {"kind": "ready"}
+        yield nursery
+
+
+@pytest.fixture
+def nursery():
+    with running() as nursery:
+        yield nursery
+    assert nursery.process.returncode == 0
+
+
+@pytest.mark.parametrize("files", [0, 1, 7, 8, 9])
+def test_no_room_for_a_worker_process(nursery, files):
+    nursery.leave_room(files)
+    for _ in range(3):  # nothing is left open
+        assert nursery.order_worker() is None
+    nursery.restore_room()
+    told = nursery.order_worker()
+    assert told is not None
+    assert told["kind"] == "born"
+
+
+def test_just_enough_room_for_a_worker_process(nursery):
+    nursery.leave_room(10)
+    for _ in range(3):
+        told = nursery.order_worker()
+        assert told is not None
+        assert told["kind"] == "born"
+
+
+@pytest.mark.parametrize("files", [0, 1, 2, 3, 4, 5, 6, 7])
+def test_no_room_for_a_process(nursery, files):
+    nursery.leave_room(files)
+    for _ in range(3):
+        nursery.channel.send("start", process="p", name="p", supervisor="s")
+        told = nursery.news()
+        assert (told["kind"], told["process"]) == ("refused", "p")
+        assert "Too many open files" in told["why"]
