@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.worker import orphans
 from mpclient.worker.descriptors import NAMES, Pieces, Pipes
 from mpclient.worker.interpreter import Interpreter, kill
 from mpclient.worker.mark import Mark, new_mark
@@ -22,7 +21,7 @@ from mpclient.worker.reports import Exit
 if TYPE_CHECKING:
     import socket
 
-    from mpclient.worker.channel import Channel
+    from mpclient.worker.nursing import Bears
     from mpclient.worker.options import Options
 
 __all__ = ["Child"]
@@ -39,7 +38,7 @@ class Child(Interpreter):
         options: What it is to do.
         worker: Its name.
         supervisor: The supervisor's session.
-        nursery: The channel to the nursery; None: there is none.
+        bears: Has the nursery give birth to it; None: there is none.
         serves_queue: Whether it runs recipe jobs, too; else those of pools only.
 
     Raises:
@@ -51,7 +50,7 @@ class Child(Interpreter):
         options: Options,
         worker: str,
         supervisor: str,
-        nursery: Channel | None = None,
+        bears: Bears | None = None,
         *,
         serves_queue: bool = True,
     ) -> None:
@@ -76,13 +75,13 @@ class Child(Interpreter):
         """Once it has ended: the last lines that jobs of that pool printed."""
         self.kill_at_s: float | None = None
         """When it is killed if it is still there, monotonic."""
-        self._nursery = nursery
+        self._bears = bears
         try:
             self._start(options)
         except OSError:
-            if nursery is None:
+            if bears is None:
                 raise
-            self._nursery = None  # it has died, or has no room
+            self._bears = None  # it has died, or has no room
             self._start(options)
         self.channel.send("begin", **options.for_process(worker, supervisor, serves_queue=serves_queue))
 
@@ -104,13 +103,11 @@ class Child(Interpreter):
     def _begin(
         self, options: Options, command: Sequence[str], theirs: socket.socket, give: Sequence[int]
     ) -> int:
-        if self._nursery is None:
-            pid = super()._begin(options, command, theirs, give)
-            self._process.returncode = 0  # it is waited for by pid
-            return pid
-        self._nursery.hand_over([theirs.fileno(), *give], "worker")
-        theirs.close()  # or we would not hear that the nursery has died with it
-        return orphans.begun(self.channel)
+        if self._bears is not None:
+            return self._bears(self.channel, theirs, give)
+        pid = super()._begin(options, command, theirs, give)
+        self._process.returncode = 0  # it is waited for by pid
+        return pid
 
     # -- listening -------------------------------------------------------------------------------
 

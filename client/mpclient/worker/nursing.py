@@ -18,23 +18,29 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mpclient.worker.descriptors import NAMES
 from mpclient.worker.interpreter import Interpreter
-from mpclient.worker.orphans import adopt_all, forget_strangers
+from mpclient.worker.orphans import adopt_all, begun, forget_strangers
 from mpclient.worker.reports import Exit, ended_report
 
 if TYPE_CHECKING:
+    import socket
+
     from mpclient.worker.channel import Channel
     from mpclient.worker.options import Options
     from mpshared.log import Logger
 
-__all__ = ["KILL_S", "Nursing", "Tells"]
+__all__ = ["KILL_S", "Bears", "Nursing", "Tells"]
+
+Bears: TypeAlias = "Callable[[Channel, socket.socket, Sequence[int]], int]"
+"""Has a worker process made, given our end of its socket pair, its end, which is closed, and its other
+descriptors; returns its pid, or raises OSError."""
 
 KILL_S: Final = 2.0
 """How long a dismissed Process may take after SIGTERM."""
@@ -128,10 +134,20 @@ class Nursing:
         return 0 if self._nursery is None else self._nursery.pid
 
     @property
-    def bears(self) -> Channel | None:
-        """Where worker processes are ordered from; None: nowhere."""
+    def bears(self) -> Bears | None:
+        """What orders a worker process from the nursery; None: it cannot have any."""
+        return self._bear if self._nursery is not None and self._nursery.ready and self._adopts else None
+
+    def _bear(self, ours: Channel, theirs: socket.socket, give: Sequence[int]) -> int:
         nursery = self._nursery
-        return nursery.channel if nursery is not None and nursery.ready and self._adopts else None
+        assert nursery is not None
+        nursery.channel.hand_over([theirs.fileno(), *give], "worker")
+        theirs.close()  # or we would not hear that the nursery has died with it
+        try:
+            return begun(ours, nursery.channel, self._hear)
+        except TimeoutError:
+            nursery.ready = False  # who waits for it once more hears nothing else meanwhile
+            raise
 
     def forget_strangers(self, known: set[int]) -> None:
         """Wait for orphans that have ended and are nobody's; the pids of all others are known."""

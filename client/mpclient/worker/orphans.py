@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -59,19 +59,34 @@ def adopt_all() -> bool:
     return sys.platform == "linux" and _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def begun(channel: Channel) -> int:
+def begun(channel: Channel, nursery: Channel, hear: Callable[[], None]) -> int:
     """Return the pid of the process at the other end, once the nursery has told it.
 
+    Args:
+        channel: To that process.
+        nursery: To the nursery.
+        hear: Takes what the nursery tells of others meanwhile: it may have to before it can go on.
+
     Raises:
+        TimeoutError: Nothing is heard of it.
         OSError: There is none.
     """
     until_s = time.monotonic() + _BORN_S
-    while select.select([channel], [], [], max(0.0, until_s - time.monotonic()))[0]:
-        messages = channel.receive()
-        if messages is None:
+    poll = select.poll()
+    for end in (channel, nursery):
+        poll.register(end, select.POLLIN)
+    while (left_s := until_s - time.monotonic()) > 0 and nursery.fileno() >= 0:
+        ready = dict(poll.poll(left_s * 1000))
+        if channel.fileno() not in ready:
+            if ready:
+                hear()
+            continue
+        if (messages := channel.receive()) is None:
             break
         if messages:
             return int(messages[0]["pid"])
+    if left_s <= 0:
+        raise TimeoutError("the nursery has not answered")
     raise OSError("the nursery has not given birth to it")
 
 

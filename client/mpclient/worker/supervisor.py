@@ -303,8 +303,8 @@ class Supervisor:
 
     def _start(self, slot: Slot, session: str) -> None:
         try:
-            nursery = self._nursing.bears
-            child = Child(self._options, slot.name, session, nursery, serves_queue=not slot.is_lent)
+            bears = self._nursing.bears
+            child = Child(self._options, slot.name, session, bears, serves_queue=not slot.is_lent)
         except OSError as err:
             self._start_failed(slot, str(err), [])
             return
