@@ -32,6 +32,7 @@ from tests.contract.replay import Replay
 
 from mpserve.core.calls import Session, SessionInfo
 from mpserve.core.machine import Machine
+from mpserve.core.sessions import REPORT_S
 from mpserve.engines.base import Engine
 from mpserve.engines.memory import MemoryEngine
 from mpshared import errors
@@ -194,7 +195,7 @@ class Program(ABC):
     def die(self) -> None:
         """Lose every connection, for good."""
         self.lose_all()
-        self.rig.advance(GRACE_S)
+        self.rig.advance(REPORT_S if self.info.supervisor else GRACE_S)
         assert not self.alive
 
 

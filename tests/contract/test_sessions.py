@@ -8,6 +8,7 @@ import pytest
 from tests.contract.rigs import GRACE_S, TIMEOUT_S
 
 from mpserve.core import status
+from mpserve.core.sessions import REPORT_S
 from mpshared.errors import Empty
 
 A, B, C = (pickle.dumps(letter) for letter in "abc")
@@ -273,6 +274,35 @@ class TestSupervisors:
         assert stranger.thread().ask("cluster.report_death", "", worker.id, {}) is False
         assert worker.alive
         assert supervisor.thread().ask("cluster.report_death", "", worker.id, {}) is True
+        assert not worker.alive
+
+    def test_its_report_is_waited_for(self, rig):
+        supervisor, other = rig.program(role="supervisor"), rig.thread()
+        worker = rig.program(role="worker", supervisor=supervisor.id)
+        queue = rig.open(other, "queue", "tasks")
+        other.ask("queue.put_many", queue, None, blobs=[A, B, C])
+        worker.thread().ask("queue.get_many", queue, 3, None, True)
+        worker.lose_all()
+        rig.advance(REPORT_S * 0.9)
+        assert worker.alive
+        told = {"signal": 9, "running": ["tasks", 2]}
+        assert supervisor.thread().ask("cluster.report_death", "", worker.id, told) is True
+        assert [other.ask("queue.get", queue, 0, True) for _ in "ABC"] == [[1, 1], [2, 2], [3, 1]]
+
+    def test_its_report_is_not_waited_for_for_ever(self, rig):
+        supervisor = rig.program(role="supervisor")
+        worker = rig.program(role="worker", supervisor=supervisor.id)
+        worker.lose_all()
+        rig.advance(REPORT_S)
+        assert not worker.alive
+        assert supervisor.alive
+
+    def test_nobody_waits_for_the_report_of_one_that_is_lost_itself(self, rig):
+        supervisor = rig.program(role="supervisor")
+        worker = rig.program(role="worker", supervisor=supervisor.id)
+        worker.lose_all()
+        supervisor.lose_all()
+        rig.advance(GRACE_S)
         assert not worker.alive
 
     def test_it_beats_for_its_workers_and_for_nobody_else(self, rig):

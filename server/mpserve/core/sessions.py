@@ -8,6 +8,8 @@
 RULES
 * A session ends once; the engine then forgets its waiters, takes back what it owned, and drops its
   references.
+* A worker that lost all its connections while its supervisor has one is waited for longer: if it died, its
+  supervisor is about to say so, and only that tells at which of its jobs.
 * After a restart of the server the grace period is the session timeout, until the control is back: a thread
   whose lane was back first, and that ends, must not take the others with it, who are on their way.
 * A lane whose connection is lost while others live is suspended, and closed after `session_timeout`.
@@ -37,6 +39,9 @@ MAX_ENDED = 1024
 """Sessions that ended and may come back of which it is known what they held."""
 MAX_COMMANDS = 1024
 """Commands kept for a supervisor that does not fetch them; older ones are of no use to it any more."""
+
+REPORT_S = 5.0
+"""How long the report on a worker's end is waited for."""
 
 
 class Sessions:
@@ -164,10 +169,19 @@ class Sessions:
     def _check_lost(self, fx: Effects, session: Session, since_s: float) -> None:
         if session.ended or session.connections or session.lost_s != since_s:
             return
-        if fx.now_s < self._patient_until_s:
-            fx.timers.add(self._patient_until_s, self._check_lost, session, since_s)
+        most_s = self._most_lost_s(session)
+        until_s = max(since_s + most_s, self._patient_until_s)
+        if fx.now_s < until_s:
+            fx.timers.add(until_s, self._check_lost, session, since_s)
         else:
-            self.end(fx, session, f"it had no connection for {self.grace_s:g} s")
+            self.end(fx, session, f"it had no connection for {most_s:g} s")
+
+    def _most_lost_s(self, session: Session) -> float:
+        """Return how long a session may have no connection."""
+        supervisor = self._live.get(session.info.supervisor)
+        if supervisor is None or not supervisor.connections:
+            return self.grace_s
+        return max(self.grace_s, min(REPORT_S, self.timeout_s))
 
     def _must_be_heard(self, fx: Effects, session: Session) -> None:
         self._heard[session] = None

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ class Nursery:
     def leave_room(self, files: int) -> None:
         """Let it open so many more files."""
         _, hard = self.before
-        taken = {int(name) for name in os.listdir(f"/proc/{self.process.pid}/fd")}
+        taken = {int(link.name) for link in Path(f"/proc/{self.process.pid}/fd").iterdir()}
         free = [number for number in range(1000) if number not in taken]
         resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (free[files], hard))
 
@@ -44,7 +45,7 @@ class Nursery:
         return message
 
     def order_worker(self) -> dict[str, Any] | None:
-        """Have a worker process made; return what is heard of it. It ends at once, as nobody tells it more."""
+        """Have a worker process made; return what is heard of it. It ends at once: nobody tells it more."""
         ours, theirs = socket.socketpair()
         pipes, mark = Pipes(), new_mark()
         given = [theirs.fileno(), mark, *pipes.ends, 1, 2]

@@ -18,7 +18,7 @@ MUCH = 100
 
 @pytest.fixture
 def ends():
-    """Return the supervisor's ends of the channels to a worker process and to the nursery, and their others."""
+    """Return the supervisor's ends of the channels to a worker process and the nursery, and the others."""
     with ExitStack() as stack:
         left, right = zip(*[map(Channel, socket.socketpair()) for _ in range(2)], strict=True)
         for channel in (*left, *right):
