@@ -361,7 +361,7 @@ class TestDeaths:
 
     def test_a_server_that_takes_its_time_to_be_back(self, fresh_server, mpworker, tmp_path):
         server = fresh_server("--data", str(tmp_path / "data"))
-        with server.connect() as cluster:
+        with server.connect(reconnect_timeout=60.0) as cluster:
             host = mpworker(server).ready()
             (process,), (pid,), gate = begun(cluster)
             server.send_signal(signal.SIGKILL)
