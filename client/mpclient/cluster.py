@@ -359,12 +359,12 @@ class Cluster(Factories, Offers, ClusterBase):
         """Return how many jobs the connected workers can run at once; waits for the first worker.
 
         Raises:
-            NoWorkers: None came within ``MPSERVE_WORKER_WAIT`` (10 s).
+            NoWorkers: None came within ``MPSERVE_WORKER_WAIT`` (10 s; those of its own: a minute).
         """
-        from mpclient.pooling.vigil import slots_of  # noqa: PLC0415 - not every program asks
-        from mpshared.settings import WORKER_WAIT  # noqa: PLC0415
+        from mpclient.local import worker_wait_s  # noqa: PLC0415 - not every program asks
+        from mpclient.pooling.vigil import slots_of  # noqa: PLC0415
 
-        wait_s = WORKER_WAIT.read()
+        wait_s = worker_wait_s(self.session)
         deadline_s = time.monotonic() + wait_s
         while not (slots := slots_of(self.session)):
             if time.monotonic() >= deadline_s:

@@ -33,8 +33,9 @@ from mpclient.session import Describes, Session
 from mpshared.address import Address, AddressError
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.keys import BESIDE_SOCKET
+from mpshared.settings import WORKER_WAIT
 
-__all__ = ["LocalCluster", "start_local"]
+__all__ = ["LocalCluster", "start_local", "worker_wait_s"]
 
 _READY_S: Final = 60.0
 """A machine under load has taken more than 15 s."""
@@ -71,6 +72,14 @@ def start_local(name: str = "", **limits: float) -> Cluster:
         local.stop()
         raise
     return Cluster(session, owns=local)
+
+
+def worker_wait_s(session: Session) -> float:
+    """Return how long a program waits for its first worker; its own are started, and may take their time."""
+    has_own = any(local.session is session and local.has_workers for local in list(_running))
+    if has_own and not os.environ.get(WORKER_WAIT.env):
+        return _READY_S
+    return WORKER_WAIT.read()
 
 
 class LocalCluster:
@@ -175,6 +184,11 @@ class LocalCluster:
                 self.address = Address.parse(json.loads(line)["address"])
                 return True
         return False
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether its workers run, or are about to."""
+        return self._worker is not None and self._worker.poll() is None
 
     # -- watching --------------------------------------------------------------------------------
 

@@ -221,9 +221,9 @@ def active_children() -> list[BaseProcess]:
 
 def _start(remote: RemoteProcess, session: Session) -> tuple[str, int]:
     """Start it; say after a while that no worker host is there, and later give up."""
-    from mpshared.settings import WORKER_WAIT  # noqa: PLC0415 - most programs start no process
+    from mpclient.local import worker_wait_s  # noqa: PLC0415 - most programs start no process
 
-    wait_s = WORKER_WAIT.read()
+    wait_s = worker_wait_s(session)
     deadline_s = time.monotonic() + wait_s
     where = f"start one: mpworker --connect {session.advertise or session.address}"
     try:

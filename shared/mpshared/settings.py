@@ -299,7 +299,8 @@ WORKER_WAIT: Final[Setting[float]] = setting(
     parse=parse_duration,
     default=10.0,
     shown="10s",
-    help="How long a program that needs a worker waits for the first one.",
+    help="How long a program that needs a worker waits for the first one. Unset, it gives those of its own "
+    "embedded cluster a minute.",
 )
 PROCESSES: Final[Setting[int | None]] = setting(
     name="processes",

@@ -14,7 +14,7 @@ import pytest
 
 import mpclient
 from mpclient import testing
-from mpclient.local import LocalCluster
+from mpclient.local import LocalCluster, worker_wait_s
 from mpclient.testing import wait_until
 
 LOCAL = """\
@@ -168,6 +168,19 @@ def test_no_worker_is_told_with_what_to_type(monkeypatch):
     monkeypatch.setenv("MPSERVE_WORKER_WAIT", "50ms")
     with testing.running_cluster() as cluster, pytest.raises(mpclient.NoWorkers, match="mpworker --connect"):
         cluster.cpu_count()
+
+
+@pytest.mark.hosts
+def test_workers_of_its_own_may_take_a_minute_to_start(monkeypatch):
+    """A machine under load has taken that long; that none will ever come is not likely."""
+    monkeypatch.delenv("MPSERVE_WORKER_WAIT", raising=False)
+    with testing.running_cluster(processes=1) as cluster:
+        assert worker_wait_s(cluster.session) == 60
+        monkeypatch.setenv("MPSERVE_WORKER_WAIT", "2s")
+        assert worker_wait_s(cluster.session) == 2
+    monkeypatch.delenv("MPSERVE_WORKER_WAIT")
+    with testing.running_cluster() as cluster:
+        assert worker_wait_s(cluster.session) == 10
 
 
 POOL = """\
