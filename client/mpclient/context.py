@@ -10,6 +10,7 @@ RULES
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from multiprocessing import AuthenticationError, BufferTooShort, ProcessError, TimeoutError  # noqa: A004 - its name
 from typing import TYPE_CHECKING, Any, Final
 
@@ -189,6 +190,14 @@ class _OneMethod(BaseContext):
 
     _name = ""
 
+    @cached_property
+    def Process(self) -> type[Process]:  # noqa: N802
+        """The class of processes; they find this context's start method to be theirs."""
+        from mpclient.process import bound_to, kind_for  # noqa: PLC0415 - not every program has one
+
+        kind = kind_for(self._name)
+        return kind if self._cluster is None else bound_to(self._cluster, kind)
+
     def get_context(self, method: str | None = None) -> BaseContext:
         """Return this context, or that of another start method."""
         return self if method is None else super().get_context(method)
@@ -233,5 +242,7 @@ def __getattr__(name: str) -> Any:
     if name in {"ForkContext", "ForkProcess"}:
         check_method("fork")
     if name in {"Process", "SpawnProcess", "ForkServerProcess"}:
-        return default_context.Process
+        import mpclient.process  # noqa: PLC0415 - not every program has one
+
+        return getattr(mpclient.process, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -174,8 +174,7 @@ class _Pickler(pickle.Pickler):
 
 def _reduce_bound(obj: object) -> tuple[Any, ...] | None:
     """Write a class that is bound to a cluster of this program as the one that it was made from."""
-    travels_as = vars(obj).get("_travels_as") if isinstance(obj, type) else None
-    return None if travels_as is None else (travels_as, ())
+    return vars(obj).get("_travels_as") if isinstance(obj, type) else None
 
 
 _TextStream: Final[Any] = io.TextIOWrapper.__base__

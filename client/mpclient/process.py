@@ -43,7 +43,17 @@ if TYPE_CHECKING:
     from mpclient.session import Session
     from mpshared.values import Blob
 
-__all__ = ["Process", "active_children", "bound_to", "current_process", "parent_process", "unpack"]
+__all__ = [
+    "ForkServerProcess",
+    "Process",
+    "SpawnProcess",
+    "active_children",
+    "bound_to",
+    "current_process",
+    "kind_for",
+    "parent_process",
+    "unpack",
+]
 
 _standard: Final[Any] = import_module("multiprocessing.process")
 _util: Final[Any] = import_module("multiprocessing.util")
@@ -71,6 +81,8 @@ class Process(BaseProcess):
     _bootstrap: Callable[..., int]
     _cluster: ClassVar[Cluster | None] = None
     """Where it runs; None: on the default cluster."""
+    _method: ClassVar[str | None] = None
+    """The start method that it finds to be its own; None: its program's."""
 
     @property
     def host(self) -> str | None:
@@ -103,6 +115,23 @@ class Process(BaseProcess):
     @staticmethod
     def _after_fork() -> None:
         """Do nothing: it is not a fork of its program."""
+
+
+class SpawnProcess(Process):
+    """A Process of a context whose start method is "spawn"."""
+
+    _method = "spawn"
+
+
+class ForkServerProcess(Process):
+    """A Process of a context whose start method is "forkserver"."""
+
+    _method = "forkserver"
+
+
+_KINDS: Final[dict[str, type[Process]]] = {
+    kind.__name__: kind for kind in (Process, SpawnProcess, ForkServerProcess)
+}
 
 
 class _Remote:
@@ -255,7 +284,7 @@ class _Surroundings:
             "authkey": None if key == session.key else key,
             "log_level": None if _util._logger is None else _util._logger.getEffectiveLevel(),
             "log_to_stderr": _util._log_to_stderr,
-            "start_method": default_context.get_start_method(allow_none=True),
+            "start_method": process._method or default_context.get_start_method(allow_none=True),
             "shipped": _shipped_by(session),
         }
 
@@ -332,14 +361,19 @@ def unpack(blob: Blob, session: Session) -> Process:
 # -- of one cluster -------------------------------------------------------------------------------
 
 
-def bound_to(cluster: Cluster) -> type[Process]:
-    """Return the class whose processes run on `cluster`. Where they are, its subclasses have `Process`."""
-    names = {"_cluster": cluster, "_travels_as": _unbound, "__doc__": Process.__doc__}
-    return type("Process", (Process,), {**names, "__module__": __name__, "__qualname__": "Process"})
+def kind_for(method: str) -> type[Process]:
+    """Return the class of Processes of a start method."""
+    return next(kind for kind in _KINDS.values() if kind._method == method)
 
 
-def _unbound() -> type[Process]:
-    return Process
+def bound_to(cluster: Cluster, kind: type[Process] = Process) -> type[Process]:
+    """Return the class whose processes run on `cluster`. Where they are, its subclasses have `kind`."""
+    names = {"_cluster": cluster, "_travels_as": (_unbound, (kind.__name__,)), "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind,), {**names, "__module__": __name__, "__qualname__": kind.__name__})
+
+
+def _unbound(name: str) -> type[Process]:
+    return _KINDS[name]
 
 
 # -- the program's end ----------------------------------------------------------------------------

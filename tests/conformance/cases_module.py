@@ -93,7 +93,7 @@ def _logged(mp, *level):
         "Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, Manager, Pipe, Pool, Process, Queue, "
         "RLock, RawArray, RawValue, Semaphore, SimpleQueue, Value": "below, each by itself",
         "AuthenticationError, BufferTooShort, ProcessError, TimeoutError": "the standard library's own",
-        "SpawnProcess, ForkServerProcess": "the same as `Process`",
+        "SpawnProcess, ForkServerProcess": "as `Process`, with this start method",
         "DefaultContext": "the module's own context",
         "active_children(), allow_connection_pickling(), cpu_count(), current_process(), freeze_support(), "
         "get_logger(), log_to_stderr(), parent_process()": "as the module's",

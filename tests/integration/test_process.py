@@ -99,6 +99,10 @@ def told(call: Callable[[], Any]) -> Any:
         return kind, str(err)
 
 
+def tells_start_method(process: Any) -> None:
+    targets.start_method(*process._args)
+
+
 class TestExitCodes:
     @pytest.mark.parametrize(
         ("how", "value", "code"),
@@ -245,6 +249,23 @@ class TestInside:
         assert answer.get(timeout=20) == "forkserver"
         process.join(20)
 
+    @pytest.mark.parametrize("method", ["spawn", "forkserver"])
+    def test_its_start_method_is_its_contexts(self, cluster, monkeypatch, method):
+        monkeypatch.setattr(default._default, "explicit", [cluster])
+        monkeypatch.setattr(mpclient.context.default_context, "_start_method", "spawn")
+        for context in (mpclient.get_context(method), cluster.get_context(method)):
+            answer = context.SimpleQueue()
+            process = context.Process(target=targets.start_method, args=(answer,))
+            process.start()
+            assert answer.get() == method
+            process.join(20)
+            assert type(process).__name__ == type(multiprocessing.get_context(method).Process()).__name__
+            derived = type("Derived", (context.Process,), {"run": tells_start_method})()
+            derived._args = (answer,)
+            derived.start()
+            assert answer.get() == method
+            derived.join(20)
+
     def test_a_queue_of_a_derived_class_is_one_there(self, cluster, ours, monkeypatch):
         monkeypatch.setattr(default._default, "explicit", [cluster])
         queue = targets.CountingQueue(ctx=mpclient.get_context())
@@ -382,9 +403,13 @@ class TestAround:
         process.join(20)
 
     def test_names_for_it(self, cluster, ours):
-        assert mpclient.Process is mpclient.get_context("spawn").Process is Process
-        assert mpclient.context.SpawnProcess is Process
-        assert cluster.get_context("forkserver").Process is cluster.Process is ours.Process
+        assert mpclient.Process is Process
+        assert mpclient.get_context("spawn").Process is mpclient.context.SpawnProcess
+        assert mpclient.get_context("forkserver").Process is mpclient.context.ForkServerProcess
+        context = cluster.get_context("forkserver")
+        assert context.Process is context.Process
+        assert issubclass(context.Process, mpclient.context.ForkServerProcess)
+        assert cluster.Process is ours.Process
         assert issubclass(cluster.Process, Process)
 
     def test_the_module_uses_the_default_cluster(self, cluster, monkeypatch):
