@@ -26,6 +26,7 @@ from mpshared.errors import NotSupported
 from mpshared.text import shorten
 
 if TYPE_CHECKING:
+    from multiprocessing.managers import BaseManager, BaseProxy, Token
     from types import TracebackType
 
     from mpclient.cluster import Cluster
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ArrayProxy",
     "BarrierProxy",
+    "BaseManager",
+    "BaseProxy",
     "ConditionProxy",
     "DictProxy",
     "EventProxy",
@@ -58,6 +61,7 @@ __all__ = [
     "SetProxy",
     "SharedMemoryManager",
     "SyncManager",
+    "Token",
     "ValueProxy",
 ]
 
@@ -303,8 +307,10 @@ class SharedMemoryManager:
 
 
 def __getattr__(name: str) -> Any:
+    if name.startswith("__"):  # each `from … import` asks for `__path__`: it need not load what is heavy
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     standard = _standard()
-    if name not in __all__ and (name.startswith("__") or not hasattr(standard, name)):
+    if name not in __all__ and not hasattr(standard, name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from mpclient.proxies import proxy_class  # noqa: PLC0415 - heavy, and few programs ask for one
 

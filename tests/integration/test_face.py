@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -25,7 +26,11 @@ import mpclient.sharedctypes
 import mpclient.synchronize
 from mpclient import testing
 
-HEAVY = {"multiprocessing", "socket", "msgpack", "cloudpickle", "ctypes", "rich", "structlog", "logging"}
+HEAVY = {
+    *("asyncio", "cloudpickle", "ctypes", "logging", "msgpack", "multiprocessing", "rich", "socket"),
+    *("structlog", "typer"),
+}
+PACKAGES = "multiprocessing", "mpclient"
 
 
 class Point(ctypes.Structure):
@@ -58,9 +63,21 @@ class TestTheModule:
             assert (left.name, left.kind, left.default) == (right.name, right.kind, right.default)
         assert len(wanted) == len(offered)
 
-    def test_imports_little(self):
-        loaded = run_python("import sys, mpclient; print(' '.join(sys.modules))").split()
-        assert set(loaded) & HEAVY == set()
+    @pytest.mark.parametrize(
+        ("statement", "heavy"),
+        [
+            ("import mpclient", HEAVY),
+            ("from mpclient.managers import SyncManager", {"multiprocessing.managers", "mpclient.proxies"}),
+        ],
+    )
+    def test_imports_little(self, statement, heavy):
+        loaded = run_python(f"{statement}; import sys; print(*sys.modules)").split()
+        assert set(loaded) & heavy == set()
+
+    def test_a_star_gives_what_it_gives_there(self):
+        for name in ("connection", "context", "managers", "pool", "queues", "sharedctypes", "synchronize"):
+            standard, ours = (vars(import_module(f"{package}.{name}")) for package in PACKAGES)
+            assert set(standard["__all__"]) - set(ours["__all__"]) == set()
 
     def test_a_name_that_is_not_there(self):
         with pytest.raises(AttributeError, match="no attribute 'Pol'"):
