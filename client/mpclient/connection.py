@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.objects.t_pipe import Connection
-from mpclient.objects.waiting import event_timeout
+from mpclient.objects.waiting import join_timeout
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 
@@ -50,7 +50,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
         [] if time ran out.
     """
     objects = list(object_list)
-    timeout_s = event_timeout(timeout)
+    timeout_s = join_timeout(timeout)
     shared: dict[Session, dict[str, list[Any]]] = {}
     others: list[Any] = []
     for thing in objects:

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from mpclient.objects.base import Held, Proxy
 from mpclient.objects.readers import as_bool, nothing
-from mpclient.objects.waiting import event_timeout
+from mpclient.objects.waiting import join_timeout
 from mpclient.pickling import dumps, loads
 from mpshared.errors import ServerGone
 from mpshared.ops import BY_NAME
@@ -143,7 +143,7 @@ class Connection(Proxy):
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Return whether `recv` need not wait, waiting up to `timeout` seconds (None: for ever) until so."""
         self._check_readable()
-        return self._call(_POLL, event_timeout(timeout), read=as_bool)
+        return self._call(_POLL, join_timeout(timeout), read=as_bool)
 
     def _read_bytes(self, reply: Reply) -> bytes:
         blob = reply.blobs[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, NoReturn
 
 from mpclient.objects.base import Proxy
 from mpclient.objects.readers import as_bool, plain
-from mpclient.objects.waiting import event_timeout
+from mpclient.objects.waiting import join_timeout
 from mpshared.errors import NotSupported
 from mpshared.ops import BY_NAME
 
@@ -60,7 +60,7 @@ class RemoteProcess(Proxy):
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for its end; return the exit code, None if `timeout` seconds passed first."""
-        code: int | None = self._call(_WAIT, event_timeout(timeout), read=plain)
+        code: int | None = self._call(_WAIT, join_timeout(timeout), read=plain)
         return code
 
     def signal(self, number: int) -> bool:

@@ -1,6 +1,6 @@
 """What callers write as block and timeout, as the one number that travels: seconds; None: for ever; 0: not.
 
-The standard library has four conventions; each function here is one of them, exceptions included.
+The standard library has five conventions; each function here is one of them, exceptions included.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def lock_timeout(blocking: bool, timeout: float | None, block: bool | None) -> f
         ValueError: A timeout without blocking, or a negative one, where `threading` refuses it.
     """
     if block is not None:
-        return _seconds(timeout) if block else 0
+        return _or_for_ever(timeout) if block else 0
     if timeout is None or timeout == _FOREVER:
         return None if blocking else 0
     if not blocking:
@@ -43,7 +43,7 @@ def semaphore_timeout(blocking: bool, timeout: float | None, block: bool | None)
         ValueError: A timeout without blocking, as `threading` refuses it.
     """
     if block is not None:
-        return _seconds(timeout) if block else 0
+        return _or_for_ever(timeout) if block else 0
     if not blocking:
         if timeout is not None:
             raise ValueError("can't specify timeout for non-blocking acquire")
@@ -67,11 +67,18 @@ def queue_timeout(block: bool, timeout: float | None) -> float | None:
 
 
 def event_timeout(timeout: float | None) -> float | None:
-    """Read the timeout of `Event.wait` and `Condition.wait`; a negative one does not wait."""
+    """Read the timeout of `wait` for a signal, as an Event's; a negative one does not wait."""
+    return _or_for_ever(timeout)
+
+
+def join_timeout(timeout: float | None) -> float | None:
+    """Read the timeout of `join`, `poll` and `wait` for connections; a negative one does not wait."""
     return _seconds(timeout)
 
 
-join_timeout = event_timeout
+def _or_for_ever(timeout: float | None) -> float | None:
+    """Read a timeout of what `multiprocessing` makes of its semaphores, which wait for any time."""
+    return None if timeout is not None and timeout > TIMEOUT_MAX else _seconds(timeout)
 
 
 def _seconds(timeout: float | None) -> float | None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import queue
+import sys
 import threading
 
 import pytest
 
-from mpclient.objects.waiting import event_timeout, lock_timeout, queue_timeout, semaphore_timeout
+from mpclient.objects.waiting import (
+    event_timeout,
+    join_timeout,
+    lock_timeout,
+    queue_timeout,
+    semaphore_timeout,
+)
 
 
 def outcome(function, *args):
@@ -79,10 +87,18 @@ def test_what_threading_cannot_wait(timeout):
         with pytest.raises(OverflowError):
             function(True, timeout, *more)
     with pytest.raises(OverflowError):
-        event_timeout(timeout)
+        join_timeout(timeout)
     with pytest.raises(OverflowError):
         threading.Lock().acquire(timeout=timeout)
-    assert event_timeout(threading.TIMEOUT_MAX) == threading.TIMEOUT_MAX
+    assert join_timeout(threading.TIMEOUT_MAX) == threading.TIMEOUT_MAX
+
+
+@pytest.mark.parametrize("timeout", [1e12, float(sys.maxsize)])
+def test_what_multiprocessing_can_wait_all_the_same(timeout):
+    assert multiprocessing.get_context("spawn").Lock().acquire(timeout=timeout)
+    assert lock_timeout(True, timeout, True) is None
+    assert semaphore_timeout(True, timeout, True) is None
+    assert event_timeout(timeout) is None
 
 
 def test_event():
