@@ -1,10 +1,10 @@
-"""Runs one suite of `borrowed`: ``python -m tests.suites.child SUITE [all] [PATTERN …]``.
+"""Runs suites of `borrowed` on one server: ``python -m tests.suites.child SUITE[,SUITE…] [all] [NAME …]``.
 
-    {"test": "ManagerLockTests.test_with", "verdict": "passed", "text": "", "took_s": 0.01}
+    {"suite": "locks", "test": "ManagerLockTests.test_with", "verdict": "passed", "text": "", "took_s": 0.01}
 
 RULES
 * A line of JSON per test, as it ends: passed, skipped, failed, or left out (see `left_out`). A Python without
-  the suite's module tells "missing" of the suite.
+  a suite's module tells "missing" of the suite.
 * One that hangs ends the process, after it said on standard error where its threads were.
 * Without `all` those that take long are not run.
 """
@@ -34,10 +34,11 @@ _SLOW_LIMIT_S = 600.0
 
 
 class _Telling(unittest.TestResult):
-    """Tells of each test as it ends; one may take so long."""
+    """Tells of each test of a suite as it ends; one may take so long."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, suite: str, limit_s: float) -> None:
         super().__init__()
+        self._suite = suite
         self._limit_s = limit_s
 
     def startTest(self, test: unittest.TestCase) -> None:
@@ -66,13 +67,12 @@ class _Telling(unittest.TestResult):
             self.addError(test, err)
 
     def _tell(self, test: unittest.TestCase, verdict: str, text: str = "") -> None:
-        tell(name_of(test), verdict, text, time.monotonic() - self._started_s)
+        tell(self._suite, name_of(test), verdict, text, time.monotonic() - self._started_s)
 
 
-def tell(test: str, verdict: str, text: str = "", took_s: float = 0.0) -> None:
-    print(
-        json.dumps({"test": test, "verdict": verdict, "text": text, "took_s": round(took_s, 2)}), flush=True
-    )
+def tell(suite: str, test: str, verdict: str, text: str = "", took_s: float = 0.0) -> None:
+    told = {"suite": suite, "test": test, "verdict": verdict, "text": text, "took_s": round(took_s, 2)}
+    print(json.dumps(told), flush=True)
 
 
 def name_of(test: unittest.TestCase) -> str:
@@ -87,7 +87,7 @@ def chosen(suite: str, ground: Ground, patterns: list[str], *, slow: bool) -> It
             if patterns and not any(fnmatchcase(name, pattern) for pattern in patterns):
                 continue
             if (why := reason_for(suite, name, slow=slow)) is not None:
-                tell(name, "left out", why)
+                tell(suite, name, "left out", why)
             else:
                 yield kind(method)
 
@@ -99,19 +99,28 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def main(suite: str, *patterns: str) -> None:
-    if not _is_there(SUITES[suite].module):
-        version = "{}.{}".format(*sys.version_info[:2])
-        tell(suite, "missing", f"this Python {version} was installed without {SUITES[suite].module}")
+def is_there(suite: str) -> bool:
+    """Tell whether this Python has what a suite is made of; if not, say so."""
+    if _is_there(SUITES[suite].module):
+        return True
+    version = "{}.{}".format(*sys.version_info[:2])
+    tell(suite, "", "missing", f"this Python {version} was installed without {SUITES[suite].module}")
+    return False
+
+
+def main(suites: str, *patterns: str) -> None:
+    names = [name for name in suites.split(",") if is_there(name)]
+    if not names:
         return
     slow = "all" in patterns
     faulthandler.enable()
     vars(import_module("test.support"))["verbose"] = False  # some print how long they took
-    with testing.running_cluster(SUITES[suite].processes) as cluster:
+    with testing.running_cluster(max(SUITES[name].processes for name in names)) as cluster:
         os.environ.update(testing.environment(cluster))  # for the programs that tests start
         ground = Ground(cluster, cluster.Manager(), cluster.get_context("spawn"))
-        tests = chosen(suite, ground, [one for one in patterns if one != "all"], slow=slow)
-        unittest.TestSuite(tests).run(_Telling(_SLOW_LIMIT_S if slow else _LIMIT_S))
+        for name in names:
+            tests = chosen(name, ground, [one for one in patterns if one != "all"], slow=slow)
+            unittest.TestSuite(tests).run(_Telling(name, _SLOW_LIMIT_S if slow else _LIMIT_S))
 
 
 if __name__ == "__main__":

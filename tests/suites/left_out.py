@@ -131,16 +131,24 @@ BEFORE_3_12: Final = {
 """As `LEFT_OUT`, of older Pythons."""
 
 SLOW: Final = {
-    "queues": ("*_all_methods_in_many_threads",),
+    "locks": (
+        *("ManagerConditionTests.*", "ManagerBoundedSemaphoreTests.*"),
+        *("ModuleBarrierTests.*", "ModuleEventTests.*", "ModuleSemaphoreTests.*"),
+    ),
+    "queues": (
+        *("*_all_methods_in_many_threads", "*.test_many_threads_*", "SimpleBase*.test_many_threads"),
+        *("Joinable*", "Lifo*"),
+    ),
     "containers": ("Dict*.test_popitem", "Dict*.test_update", "List*.test_constructors"),
     "executors": (
-        "*.test_map_timeout",
-        "*.test_duplicate_futures",
-        "*.test_first_exception*",
-        "*.test_20369",
+        *("*.test_map_timeout", "*.test_duplicate_futures", "*.test_first_exception*", "*.test_20369"),
+        *("*.test_crash_big_data", "*.test_crash_at_task_unpickle", "*_during_result_pickle_on_worker"),
+        *("ProcessPoolExecutorTest.test_free_reference", "*.test_ressources_gced_in_workers"),
     ),
+    "asyncio": ("LifoQueue*", "PriorityQueue*"),
 }
-"""What takes long, and is run with `--suites all` only."""
+"""What takes long, or is done by another test with another class of much the same code; it is run with
+`--suites all` only."""
 
 
 def reason_for(suite: str, name: str, *, slow: bool) -> str | None:
@@ -150,5 +158,5 @@ def reason_for(suite: str, name: str, *, slow: bool) -> str | None:
         if fnmatchcase(name, pattern):
             return why
     if not slow and any(fnmatchcase(name, pattern) for pattern in SLOW.get(suite, ())):
-        return "takes long: --suites all"
+        return "--suites all"
     return None

@@ -24,13 +24,18 @@ PYTHONS = dict(
 )
 COMPLETE = "3.13"
 """The Python, or a later one, that has every test which is left out."""
+TOGETHER = [
+    ",".join(name for name, suite in SUITES.items() if bool(suite.processes) is busy)
+    for busy in (False, True)
+]
+"""Suites that are run on one server: each start of one takes longer than many tests."""
 SHOWN_CHARS = 4000
 
 
-def run(python: str, suite: str, *options: str) -> list[dict[str, Any]]:
-    """Run a suite by one Python; return what it tells of each test."""
+def run(python: str, suites: str, *options: str) -> list[dict[str, Any]]:
+    """Run suites by one Python; return what they tell of each test."""
     ran = subprocess.run(
-        [PYTHONS[python], "-m", "tests.suites.child", suite, *options],
+        [PYTHONS[python], "-m", "tests.suites.child", suites, *options],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
@@ -45,7 +50,8 @@ def check(outcomes: list[dict[str, Any]]) -> None:
     bad = [f"{one['test']}: {one['text']}" for one in outcomes if one["verdict"] == "failed"]
     if bad:
         pytest.fail("\n".join(bad), pytrace=False)
-    assert any(one["verdict"] == "passed" for one in outcomes)
+    suites = {one["suite"] for one in outcomes}
+    assert {one["suite"] for one in outcomes if one["verdict"] == "passed"} == suites
 
 
 def skip_if_missing(outcomes: list[dict[str, Any]]) -> None:
@@ -55,15 +61,20 @@ def skip_if_missing(outcomes: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_suite_by_the_newest_python(suite):
+@pytest.mark.parametrize("suites", TOGETHER)
+def test_suites_by_the_newest_python(suites):
     python = list(PYTHONS)[-1]
-    outcomes = run(python, suite)
+    outcomes = run(python, suites)
     skip_if_missing(outcomes)
     check(outcomes)
     if int(python.split(".")[1]) >= int(COMPLETE.split(".")[1]):
-        left = [one["test"] for one in outcomes if one["verdict"] == "left out"]
-        gone = [name for name in LEFT_OUT[suite] if not any(fnmatchcase(one, name) for one in left)]
+        left = [(one["suite"], one["test"]) for one in outcomes if one["verdict"] == "left out"]
+        gone = [
+            name
+            for suite in suites.split(",")
+            for name in LEFT_OUT[suite]
+            if not any(of == suite and fnmatchcase(one, name) for of, one in left)
+        ]
         assert not gone, "no test is called so"
 
 
