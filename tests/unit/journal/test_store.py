@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -112,6 +113,28 @@ def test_a_snapshot_replaces_what_came_before(folder):
     assert rows(folder) == [(b"short", 3), (b"new", 2)]
     store.adopt_snapshot(2)
     assert sorted(path.name for path in folder.glob("*.db")) == ["journal-000002.db", "snapshot-000002.db"]
+    store.close()
+
+
+def test_a_server_writes_nothing_into_a_folder_that_is_there_anew(folder):
+    first = Store(folder, "full", SERVER)
+    shutil.rmtree(folder)
+    second = Store(folder, "full", ("second", "epoch"))
+    before = sorted(folder.iterdir())
+    with pytest.raises(OSError, match="was removed or replaced"):
+        first.make_next()
+    assert sorted(folder.iterdir()) == before
+    second.close()
+    first.close()
+
+
+def test_a_next_file_that_was_removed_before_it_was_turned_to(folder):
+    store = Store(folder, "full", SERVER)
+    following = store.make_next()
+    shutil.rmtree(folder)
+    store.turn_to(following).close()
+    with pytest.raises(OSError, match="was removed or replaced"):
+        store.look()
     store.close()
 
 

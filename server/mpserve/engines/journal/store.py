@@ -133,7 +133,13 @@ class Store:
         return sum(path.stat().st_size for path in files if path.exists())
 
     def make_next(self) -> sqlite3.Connection:
-        """Make the next journal file, which is empty; in any thread: it takes syncs."""
+        """Make the next journal file, which is empty; in any thread: it takes syncs.
+
+        Raises:
+            OSError: See `look`: another server may have begun in a folder that is there anew.
+            sqlite3.Error: It cannot be made.
+        """
+        self.look()
         return self._open(self.number + 1, (self.server, self.epoch))
 
     def turn_to(self, following: sqlite3.Connection) -> sqlite3.Connection:
@@ -149,16 +155,16 @@ class Store:
         Raises:
             OSError: It was removed, moved or replaced: what is written now, no server would ever read.
         """
-        try:
-            found = self._identity_now()
-        except FileNotFoundError:
-            found = (0, 0)
-        if found != self._identity:
+        found = self._identity_now()
+        if found is None or found != self._identity:
             path = _path(self.folder, "journal", self.number)
             raise OSError(f"{path} was removed or replaced while it was written to")
 
-    def _identity_now(self) -> tuple[int, int]:
-        status = _path(self.folder, "journal", self.number).stat()
+    def _identity_now(self) -> tuple[int, int] | None:
+        try:
+            status = _path(self.folder, "journal", self.number).stat()
+        except FileNotFoundError:
+            return None
         return status.st_dev, status.st_ino
 
     def set_aside(self) -> None:
