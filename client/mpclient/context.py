@@ -19,8 +19,6 @@ from mpclient.offers import METHODS, Offers, check_method
 if TYPE_CHECKING:
     from mpclient.cluster import Cluster
     from mpclient.objects.t_array import Array
-    from mpclient.objects.t_barrier import Barrier
-    from mpclient.objects.t_event import Event
     from mpclient.objects.t_lock import Mutex
     from mpclient.objects.t_pipe import Connection
     from mpclient.objects.t_value import Value
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from mpclient.process import Process
     from mpclient.queues import JoinableQueue, Queue, SimpleQueue
     from mpclient.session import Session
-    from mpclient.synchronize import BoundedSemaphore, Condition, Lock, RLock, Semaphore
+    from mpclient.synchronize import Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore
 
 __all__ = [
     "AuthenticationError",
@@ -142,15 +140,16 @@ class BaseContext(Offers):
 
     def Event(self) -> Event:  # noqa: N802
         """Return a flag to wait for."""
-        self._settle()
-        return self._find_cluster().Event()
+        return self._make("event", "mp.Event", {})  # type: ignore[no-any-return]
 
     def Barrier(  # noqa: N802
         self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None
     ) -> Barrier:
         """Return a meeting point; see `Cluster.Barrier`."""
-        self._settle()
-        return self._find_cluster().Barrier(parties, action, timeout)
+        from mpclient.factories import barrier_settings  # noqa: PLC0415 - with the cluster
+
+        settings = barrier_settings(parties, action, timeout)
+        return self._make("barrier", "mp.Barrier", settings, action=action)  # type: ignore[no-any-return]
 
     # -- numbers ---------------------------------------------------------------------------------
 

@@ -296,9 +296,7 @@ class Factories(Opening):
             fresh: Delete a namesake first.
             ttl: Seconds after its last use at which a named one is deleted.
         """
-        given = given_of(
-            parties=whole(parties, "parties"), has_action=action is not None or None, timeout_s=timeout
-        )
+        given = barrier_settings(parties, action, timeout)
         return self._open("barrier", "", given, (), name, fresh, ttl, action=action)  # type: ignore[no-any-return]
 
     # -- containers ------------------------------------------------------------------------------
@@ -439,6 +437,12 @@ def _asked(value: int) -> int | None:
 def lock_setting(lock: Mutex | None) -> _dict[str, Any]:
     """Return the settings of a condition on `lock`; None: on one of its own."""
     return {} if lock is None else {"lock": _mutex(lock)._handle.ident}  # noqa: SLF001 - its own kind
+
+
+def barrier_settings(parties: int, action: object, timeout: float | None) -> _dict[str, Any]:
+    """Return the settings of a barrier; see `Factories.Barrier`."""
+    has_action = action is not None or None
+    return given_of(parties=whole(parties, "parties"), has_action=has_action, timeout_s=timeout)
 
 
 def _mutex(lock: Any) -> Mutex:

@@ -1,4 +1,4 @@
-"""`multiprocessing.synchronize`: locks, semaphores and conditions with the arguments of `multiprocessing`.
+"""`multiprocessing.synchronize`: locks, semaphores and their kin, with the arguments of `multiprocessing`.
 
 RULES
 * `multiprocessing` and `threading` read the same arguments differently: ``acquire(False, 1)`` is an error in
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mpclient.objects import t_condition, t_lock, t_rlock, t_semaphore
+from mpclient.objects import t_barrier, t_condition, t_event, t_lock, t_rlock, t_semaphore
 from mpclient.objects.made import Made
-from mpclient.objects.t_barrier import Barrier
-from mpclient.objects.t_event import Event
 
 if TYPE_CHECKING:
     from mpclient.objects.base import Proxy
@@ -85,6 +83,24 @@ class BoundedSemaphore(Semaphore):
     flavour: ClassVar[str] = "mp.BoundedSemaphore"
 
 
+class Event(Made, t_event.Event):
+    """A flag that any host sets and any host waits for."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.Event"
+    offered: ClassVar[bool] = True
+
+
+class Barrier(Made, t_barrier.Barrier):
+    """A meeting point of so many threads or processes, on any hosts."""
+
+    __slots__ = ()
+
+    flavour: ClassVar[str] = "mp.Barrier"
+    offered: ClassVar[bool] = True
+
+
 CLASSES: Final[dict[str, type[Proxy]]] = {
-    kind.flavour: kind for kind in (Lock, RLock, Condition, Semaphore, BoundedSemaphore)
+    kind.flavour: kind for kind in (Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier)
 }

@@ -62,7 +62,7 @@ What holds everywhere:
 - Shared lists, dicts and sets compare on the server, which runs no code of a program: objects are equal there
   when they are of one class and hold the same (`in`, `index`, `count`, `remove`), whatever `__eq__` says.
 - The classes in `multiprocessing.queues` and `multiprocessing.synchronize` may be called with `ctx=`, which
-  may be left out, and derived from, except for `Event` and `Barrier`, which are made by functions.
+  may be left out, and derived from.
 """
 
 

@@ -247,6 +247,18 @@ class TestClassesOfTheModules:
         with made:
             assert type(made) is kind
 
+    def test_events_and_barriers_called(self, cluster):
+        for ctx in (cluster, cluster.get_context()):
+            event = mpclient.synchronize.Event(ctx=ctx)
+            event.set()
+            for copy in (event, _through(cluster, event), pickle.loads(pickle.dumps(event))):
+                assert (type(copy), copy.wait(5)) == (mpclient.synchronize.Event, True)
+            barrier = mpclient.synchronize.Barrier(1, action=event.clear, timeout=5, ctx=ctx)
+            for copy in (barrier, _through(cluster, barrier), pickle.loads(pickle.dumps(barrier))):
+                event.set()
+                assert (type(copy), copy.wait()) == (mpclient.synchronize.Barrier, 0)
+                assert not event.is_set()
+
     def test_arguments(self, cluster):
         context = cluster.get_context()
         queue = mpclient.queues.Queue(1, ctx=context)

@@ -46,6 +46,7 @@ _NAMED_MODULES: Final = {
     "JoinableQueue": "mpclient.queues",
     "SimpleQueue": "mpclient.queues",
     **dict.fromkeys(("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"), "mpclient.synchronize"),
+    **dict.fromkeys(("Event", "Barrier"), "mpclient.synchronize"),
     **dict.fromkeys(("Value", "Array", "QueueProxy", "JoinableQueueProxy"), "mpclient.managed"),
 }
 """Where flavours ``mp.…`` are, by what follows."""
