@@ -31,5 +31,7 @@
 | shipped       | modules that a program brought along                              | a worker process  |
 | streams       | what jobs print, on its way to their program                      | worker, Process   |
 | nursery       | starts Processes, waits for them, sends them signals              | the nursery       |
+| orphans       | worker processes born there, and adopted by the supervisor        | nursery, supervisor |
+| kernel        | what Linux does for a process that asks for it                    | nursery, supervisor |
 | newborn       | a Process from its birth to its end                               | a Process         |
 """

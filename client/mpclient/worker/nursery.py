@@ -2,8 +2,7 @@
 
 It has loaded what a Process needs and nothing else, has one thread and no connection to the server: so it can
 be forked safely, and a fork is there in milliseconds. Worker processes that replace others are born here, too
-(`orphans`). Where forking is not safe (outside Linux) it executes a
-fresh interpreter instead.
+(`orphans`). Where forking is not safe (outside Linux) it executes a fresh interpreter instead.
 
 | from       | message                         | meaning                                                   |
 |------------|---------------------------------|-----------------------------------------------------------|
@@ -40,11 +39,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from mpclient.worker import newborn, orphans
+from mpclient.worker import kernel, newborn, orphans
 from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
 from mpclient.worker.interpreter import kill
@@ -54,7 +52,6 @@ from mpclient.worker.reports import Exit
 
 __all__ = ["Nursery", "main"]
 
-_PR_SET_PDEATHSIG: Final = 1
 _MOST_LEFT: Final = 64
 """How many Processes that have ended are listened to for what they have left behind."""
 
@@ -121,7 +118,6 @@ class Nursery:
         signal.signal(signal.SIGCHLD, _look_up)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
         signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
-        self._die_with_us = _death_signal() if fork else _nothing
         self._over = False
         if fork:
             channel.send("ready")
@@ -221,7 +217,7 @@ class Nursery:
         if pid:
             return pid
         try:
-            self._die_with_us()
+            kernel.ask(kernel.DIE_WITH_PARENT, int(signal.SIGKILL))
             if os.getppid() != parent:
                 os._exit(1)
             self._leave_home(born)
@@ -353,21 +349,6 @@ def _look_up(_number: int, _frame: object) -> None:
     """Do nothing: a handler, so that the wakeup descriptor is written."""
 
 
-def _nothing() -> None:
-    """Stand in for `_death_signal` where the kernel has none."""
-
-
-def _death_signal() -> Callable[[], object]:
-    """Return what has the kernel kill the calling process when its parent is gone."""
-    try:
-        import ctypes  # noqa: PLC0415 - not everywhere
-
-        prctl = ctypes.CDLL(None).prctl
-    except (ImportError, OSError, AttributeError):
-        return _nothing
-    return partial(prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-
-
 def main() -> None:
     """Serve the supervisor at the other end of the descriptor."""
     descriptor = int(sys.argv[1])
@@ -378,6 +359,7 @@ def main() -> None:
     if begin is None:
         return
     newborn.load()
+    kernel.find_prctl()
     gc.collect()
     gc.freeze()  # forks share this memory: no collection of theirs shall touch it
     try:

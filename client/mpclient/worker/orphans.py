@@ -28,27 +28,17 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from typing import Final
 
+from mpclient.worker import kernel
 from mpclient.worker.channel import Channel
 
 __all__ = ["HANDED", "Reborn", "adopt_all", "bear", "begun", "forget_strangers", "settle"]
 
 HANDED: Final = 8
 """How many descriptors come with an order: socket, mark, those of `Pipes.ends`, stdout and stderr."""
-_PR_SET_NAME: Final = 15
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _NAME: Final = b"mpworker"
 _PID_BYTES: Final = 8
 _BORN_S: Final = 5.0
 """How long the supervisor waits for a birth, which takes some milliseconds."""
-
-
-def _prctl(option: int, value: object) -> bool:
-    try:
-        import ctypes  # noqa: PLC0415 - not everywhere
-
-        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
-    except (ImportError, OSError, AttributeError):
-        return False
 
 
 # -- the supervisor's side ------------------------------------------------------------------------
@@ -56,7 +46,7 @@ def _prctl(option: int, value: object) -> bool:
 
 def adopt_all() -> bool:
     """Become the parent of all orphans from here on; return whether the system can do that."""
-    return sys.platform == "linux" and _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    return sys.platform == "linux" and kernel.ask(kernel.ADOPT_ORPHANS, 1)
 
 
 def begun(channel: Channel, nursery: Channel, hear: Callable[[], None]) -> int:
@@ -171,5 +161,5 @@ def settle(descriptors: Sequence[int]) -> tuple[int, int, list[int]]:
         os.dup2(descriptor, stream)
         os.close(descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _prctl(_PR_SET_NAME, _NAME)
+    kernel.ask(kernel.NAME, _NAME)
     return sock, mark, ends
