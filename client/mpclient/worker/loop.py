@@ -14,7 +14,6 @@ for the one after that.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from mpclient.worker.channel import Why
 from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
+from mpclient.worker.streams import flush_standard
 from mpshared.bunch import Bunch
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone
 from mpshared.memory import give_back
@@ -308,7 +308,7 @@ class Loop:
 
     def _report(self) -> None:
         """Flush what was printed without a line end, and log failures: one line a batch."""
-        _flush()
+        flush_standard()
         if self._pool is not None:  # else the next call looks for what was written, as it is nobody else's
             self._streams.flush()
         failures = self._failures
@@ -364,15 +364,7 @@ def _memory_check(limit_bytes: int) -> Callable[[], bool]:
     return is_full
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: BLE001, S112 - a job closed it, or put something of its own there
-            continue
-
-
 def _end_fork() -> Any:
     """End a process that a job forked and forgot to end: it must not go on as a second worker."""
-    _flush()
+    flush_standard()
     os._exit(0)

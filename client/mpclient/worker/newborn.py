@@ -27,7 +27,7 @@ from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import Descriptors
 from mpclient.worker.mark import Mark
 from mpclient.worker.process import OneTerm, key_of, prepare, tls_of
-from mpclient.worker.streams import install
+from mpclient.worker.streams import flush_standard, install
 from mpshared.address import Address
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
@@ -76,7 +76,7 @@ def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
         prepare(given)
         code = _live(sock, given, descriptors, mark)
     finally:
-        _flush()
+        flush_standard()
         os._exit(code & 0xFF)
 
 
@@ -100,7 +100,7 @@ def _live(sock: socket.socket, given: dict[str, Any], descriptors: Descriptors, 
         code = _run(reply.blobs[0], session, given["name"], sock.fileno())
         atexit._run_exitfuncs()  # noqa: SLF001 - what spawned children of the standard library do, too
     finally:
-        _flush()
+        flush_standard()
         streams.flush()  # also where the program has put something of its own in their place
         with suppress(MpserveError):
             session.leave()
@@ -125,12 +125,6 @@ def _run(payload: Blob, session: _OwnSession, name: str, parent_sentinel: int) -
         return _FAILED
     code: int = process._bootstrap(parent_sentinel=parent_sentinel)  # noqa: SLF001 - as its `Popen` does
     return code
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # somebody put something of his own there
-            stream.flush()
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from mpclient.worker.mark import Mark
 from mpclient.worker.pools import Pools
 from mpclient.worker.run import Runner
 from mpclient.worker.run_pool import PoolRunner
-from mpclient.worker.streams import Streams, install
+from mpclient.worker.streams import Streams, flush_standard, install
 from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
@@ -81,9 +81,7 @@ def live(descriptor: int, mark: int, ends: Sequence[int]) -> NoReturn:
         traceback.print_exc()
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as does a Process
     atexit._run_exitfuncs()  # noqa: SLF001
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # a job put something of its own there
-            stream.flush()
+    flush_standard()
     os._exit(code)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mpclient.worker.descriptors import Descriptors
     from mpclient.worker.mark import Mark
 
-__all__ = ["Stream", "Streams", "install", "program_output"]
+__all__ = ["Stream", "Streams", "flush_standard", "install", "program_output"]
 
 _NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
 _UTF8: Final = codecs.lookup("utf-8").name
@@ -380,6 +380,15 @@ class Streams:
 
 
 _installed: Streams | None = None
+
+
+def flush_standard() -> None:
+    """Flush `sys.stdout` and `sys.stderr`, whatever somebody has put there, closed or not."""
+    for stream in (sys.stdout, sys.stderr):
+        try:  # done after each batch of jobs: `suppress` takes longer than the flush
+            stream.flush()
+        except Exception:  # noqa: BLE001, S112 - whatever
+            continue
 
 
 def install(session: Session, descriptors: Descriptors | None = None, mark: Mark | None = None) -> Streams:
