@@ -33,19 +33,21 @@ def results(cluster, unique):
     return cluster.Queue(name=f"{unique} results")
 
 
-@pytest.fixture
-def born(mpworker, server, unique, tasks, results):
-    """Return a worker host whose one process is a fork, and that process."""
+def a_fork_replaces_it(tasks, results):
+    """Have the one worker process replaced; tell whether its successor is a fork."""
 
     def replaced():
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def is_fork():
-        tasks.put_many([replaced, os.getpid])
-        return workers.is_fork(results.get_many(2, timeout=20)[-1] or results.get(timeout=20))
+    tasks.put_many([replaced, os.getpid])
+    return workers.is_fork(results.get_many(2, timeout=20)[-1] or results.get(timeout=20))
 
+
+@pytest.fixture
+def born(mpworker, server, unique, tasks, results):
+    """Return a worker host whose one process is a fork, and that process."""
     host = mpworker(server, queue=unique).ready()
-    testing.wait_until(is_fork, 60)  # the nursery is there a moment later than the first processes
+    testing.wait_until(lambda: a_fork_replaces_it(tasks, results), 60)  # the nursery is there a moment later than the first processes
     (pid,) = workers.processes_of(host.process.pid)
     return host, pid
 
@@ -118,6 +120,14 @@ def test_a_killed_nursery_takes_no_worker_process_along(tasks, results, waits, b
     assert results.get(timeout=20) is None
     assert not workers.is_fork(results.get(timeout=20))
     assert not host.events("worker.died")
+
+
+def test_a_killed_nursery_has_a_successor(tasks, results, born):
+    host, _ = born
+    (nursery,) = workers.nursery_of(host.process.pid)
+    os.kill(nursery, signal.SIGKILL)
+    host.wait_for("worker.nursery_died")
+    testing.wait_until(lambda: a_fork_replaces_it(tasks, results), 60)
 
 
 def test_a_frozen_nursery_holds_nobody_up_for_ever(tasks, results, born):

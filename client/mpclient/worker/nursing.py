@@ -5,7 +5,8 @@
                          '--refused, nursery dead--> the server places it elsewhere
 
 RULES
-* The nursery is started when the worker processes are at work, or at the first order, and again when it died.
+* The nursery is started when the worker processes are at work, or at the first order; when it died, when the
+  next one is at work, or at the next order.
 * There are never more Processes than `--max-spawned` leaves room for; what cannot be started is refused at
   once, so that another host is tried.
 * When the server is lost, or when it has another session for this supervisor, nobody can join them any more:

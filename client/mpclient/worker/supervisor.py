@@ -361,10 +361,12 @@ class Supervisor:
         self._link.answer_for([*workers, *self._nursing.sessions])
 
     def _say_ready(self) -> None:
-        if self._said_ready or not all(slot.has_worked for slot in self._slots):
+        if not all(slot.has_worked for slot in self._slots):
+            return
+        self._warm_nursery()
+        if self._said_ready:
             return
         self._said_ready = True
-        self._warm_nursery()
         options = self._options
         self.log.info(
             "worker.ready",
@@ -377,7 +379,9 @@ class Supervisor:
         )
 
     def _warm_nursery(self) -> None:
-        """Have the first Process find a nursery. Not earlier: worker processes come first."""
+        """Have what is started next find a nursery, also after one that died. Not earlier: worker processes
+        come first.
+        """
         if self._options.max_spawned and not self._stopping:
             try:
                 self._nursing.warm()
