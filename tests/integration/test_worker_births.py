@@ -47,7 +47,8 @@ def a_fork_replaces_it(tasks, results):
 def born(mpworker, server, unique, tasks, results):
     """Return a worker host whose one process is a fork, and that process."""
     host = mpworker(server, queue=unique).ready()
-    testing.wait_until(lambda: a_fork_replaces_it(tasks, results), 60)  # the nursery is there a moment later than the first processes
+    # the nursery is there a moment later than the first processes
+    testing.wait_until(lambda: a_fork_replaces_it(tasks, results), 60)
     (pid,) = workers.processes_of(host.process.pid)
     return host, pid
 
