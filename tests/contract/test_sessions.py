@@ -266,6 +266,22 @@ class TestLanes:
         ending.end()
         assert isinstance(beside.fails("queue.get", queue, 0, False), Empty)
 
+    def test_a_thread_that_ended_while_it_was_away_does_not_expire_later(self, rig):
+        program = rig.program()
+        thread = program.thread()
+        thread.ask("cluster.count", "")
+        engine, session = rig.inner, rig.inner.find_session(program.id)
+        (lane,) = (lane for lane in session.lanes.values() if lane.number)
+        thread.lose()
+        rig.settle()
+        engine.close_lane(lane, rig.now_s)  # its program said so by the control
+        program.beat()
+        rig.advance(TIMEOUT_S * 0.9)
+        program.beat()
+        rig.advance(TIMEOUT_S * 0.2)
+        assert program.alive
+        assert not session.expired_lanes
+
 
 class TestSupervisors:
     def test_only_the_supervisor_of_a_worker_may_report_it(self, rig):

@@ -210,7 +210,8 @@ class Sessions:
             self.tell_supervisor(fx, session, session.over)
 
     def _check_suspended(self, fx: Effects, lane: Lane, since_s: float) -> None:
-        if not lane.suspended or lane.lost_s != since_s or lane.session.ended:
+        is_over = lane.session.ended or lane.session.lanes.get(lane.number) is not lane
+        if is_over or not lane.suspended or lane.lost_s != since_s:
             return
         if fx.now_s < self._patient_until_s:
             fx.timers.add(self._patient_until_s, self._check_suspended, lane, since_s)
