@@ -247,7 +247,8 @@ def served(side):
     notes={
         "BaseManager, MakeProxyType, Namespace, RemoteError, Server, State, Token, AutoProxy, "
         "IteratorProxy": "the standard library's own, as all else: with them a program serves classes from a process of its own "
-        "machine, also with the classes of proxies above, and those derived from them",
+        "machine, also with the classes of proxies above, and those derived from them. Such proxies open in its "
+        "Processes there; in jobs of its Pools once `current_process().authkey = cluster.session.key`",
         "SharedMemoryManager": "refused; see `multiprocessing.shared_memory`",
     },
 )

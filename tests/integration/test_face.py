@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from tests.conformance.bank import OurBank
 from tests.integration import targets
 
 import mpclient
@@ -356,6 +357,20 @@ class TestManager:
         assert mpclient.managers.BaseManager is multiprocessing.managers.BaseManager
         with pytest.raises(AttributeError):
             mpclient.managers.Nothing  # noqa: B018
+
+
+def money_of(account):
+    account.add(2)
+    return account.money
+
+
+def test_in_jobs_what_the_programs_own_manager_serves_opens_with_the_clusters_key(monkeypatch):
+    with testing.running_cluster(1) as cluster:
+        monkeypatch.setattr(mpclient.current_process(), "authkey", cluster.session.key)
+        spawn = multiprocessing.get_context("spawn")
+        with OurBank(ctx=spawn) as bank, cluster.Pool(1) as pool:
+            account = bank.Account()  # type: ignore[attr-defined]  # registered
+            assert pool.apply(money_of, (account,)) == 7
 
 
 # -- which cluster ---------------------------------------------------------------------------------
