@@ -78,19 +78,19 @@ def join_timeout(timeout: float | None) -> float | None:
 
 def _or_for_ever(timeout: float | None) -> float | None:
     """Read a timeout of what `multiprocessing` makes of its semaphores, which wait for any time."""
-    return None if timeout is not None and timeout > TIMEOUT_MAX else _seconds(timeout)
+    return _seconds(timeout, most_s=math.inf)
 
 
-def _seconds(timeout: float | None) -> float | None:
-    """Return a plain number >= 0, or None for ever.
+def _seconds(timeout: float | None, most_s: float = TIMEOUT_MAX) -> float | None:
+    """Return a plain number >= 0, or None for ever: what is longer than `threading` can wait.
 
     Raises:
-        OverflowError: It is longer than `threading` can wait; infinity is for ever.
+        OverflowError: It is longer than `most_s`; infinity is for ever.
     """
     if timeout is None or timeout == math.inf:
         return None
     if math.isnan(timeout):
         raise ValueError("Invalid value NaN (not a number)")
-    if timeout > TIMEOUT_MAX:
+    if timeout > most_s:
         raise OverflowError("timeout value is too large")
-    return max(0.0, float(timeout))
+    return None if timeout > TIMEOUT_MAX else max(0.0, float(timeout))
