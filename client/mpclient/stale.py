@@ -41,6 +41,8 @@ _RELEASES: Final = {
 }
 """Operations that give something back; where among their arguments stands how much."""
 _OWN_ONLY: Final = BY_NAME["rlock.release"].code
+_NOT_AT_THE_END: Final = "undo_put"
+"""Takes a call back that is cancelled, not one whose session has ended."""
 _TAKES: Final = frozenset({"undo_acquire", "undo_recover", "undo_get"})
 
 
@@ -133,7 +135,8 @@ def unless_done(error: SessionExpired, op: Op) -> None:
     """Raise unless a call that heard of the end can be made again: it was not done, or does no harm twice."""
     lane, number = error.fields.get("at", (0, 0))
     done = _done(error, lane)
-    if number and number <= done and op.writes and not (op.idempotent or op.undo):
+    undone = bool(op.undo) and op.undo != _NOT_AT_THE_END
+    if number and number <= done and op.writes and not (op.idempotent or undone):
         raise SessionExpired(f"{error.text}. Before that it had done {op.name}, whose answer is lost")
 
 

@@ -291,6 +291,7 @@ _op(0x010F, "queue", "dead_drop", Arg("numbers", _few), role="admin")
 _read(0x0110, "queue", "unfinished")
 _op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
 _op(0x0112, "queue", "exchange_ahead", *ROUND, POOL, blobs="*", undo="undo_get", room="enter")
+_op(0x0113, "queue", "put_revocably", TIMEOUT, blobs=1, wait=True, undo="undo_put", room="wait")
 
 # dict
 _read(0x0201, "dict", "get", KEY)

@@ -60,6 +60,7 @@ STANDING: Any = {"settings": {"name": "standing", "standing": True}}
 CASES = [
     Case("queue", "put", [None], [A]),
     Case("queue", "put_many", [None], [A, B]),
+    Case("queue", "put_revocably", [None], [A]),
     Case("queue", "get", [None, False], out=[A], before=puts(A, B)),
     Case("queue", "get_many", [5, None, True], result=[[1, 2, 1]], out=[A, B], before=puts(A, B)),
     Case("queue", "task_done", [1], before=LEASED),

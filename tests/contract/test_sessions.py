@@ -105,6 +105,15 @@ class TestTheEnd:
         assert other.out("queue.get_many", queue, 9, 0, False) == [B, C]
         assert other.ask("lock.acquire", lock, 0) is True
 
+    def test_what_it_put_stays(self, rig, dying, end):
+        other = rig.thread()
+        queue = rig.open(other, "queue")
+        thread = dying.thread()
+        thread.acks = False
+        assert thread.call("queue.put_revocably", queue, None, blobs=[A]).answered
+        end(dying)
+        assert other.out("queue.get", queue, 0, False) == [A]
+
     def test_its_references_are_dropped(self, rig, dying, end):
         other = rig.thread()
         thread = dying.thread()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from tests.integration.in_loop import loop, until, waiters
@@ -48,6 +49,39 @@ async def test_cancelled_gets_lose_no_item(connect, unique):
         while await queue.qsize():
             taken.append(await queue.get())
         assert sorted(taken) == list(range(2000))
+
+
+@loop
+async def test_a_cancelled_put_may_be_made_again(connect):
+    """Cancelled at any moment: whoever waited for room, or has just got it, has put nothing."""
+    async with connect() as cluster:
+        queue = await cluster.Queue(1)
+        for steps in range(20):
+            await queue.put(0)
+            task = asyncio.create_task(queue.put(1))
+            await queue.qsize()
+            taking = asyncio.create_task(queue.get())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert await taking == 0
+            assert await queue.qsize() == (not task.cancelled())
+            if not task.cancelled():
+                await queue.get()
+
+
+@loop
+async def test_what_a_task_put_stays_when_it_ends_and_when_its_program_does(connect, unique):
+    async with connect() as cluster:
+        queue = await cluster.Queue(name=unique)
+        async with connect() as other:
+            same = await other.Queue(name=unique)
+            await asyncio.gather(*[asyncio.create_task(same.put(n)) for n in range(20)])
+            assert await queue.qsize() == 20
+            await same.put(20)
+        assert await queue.qsize() == 21
 
 
 @loop

@@ -119,7 +119,6 @@ LEFT_OUT: Final[dict[str, dict[str, str]]] = {
         "QueuePutTests.test_float_maxsize": "a `maxsize` of 1.3 is refused",
         "QueuePutTests.test_get_cancel_drop_many_pending_readers": "cancels what here is done by then",
         "QueuePutTests.test_put_cancelled": _FIRST,
-        "QueuePutTests.test_put_cancel_drop": "puts anew what a cancelled `put` may have put already",
         "*.test_format": _PRIVATE,
     },
 }

@@ -34,6 +34,7 @@ class Queue(AsyncProxy):
     __slots__ = ("_closed",)
 
     kind: ClassVar[str] = "queue"
+    _PUT: ClassVar[Op] = BY_NAME["queue.put_revocably"]
     leases: ClassVar[bool] = False
     _buffer: ClassVar[None] = None
 

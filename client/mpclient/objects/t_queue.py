@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSES", "DeadItems", "JoinableQueue", "LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
 
-_PUT: Final[Op] = BY_NAME["queue.put"]
 _PUT_MANY: Final[Op] = BY_NAME["queue.put_many"]
 _GET: Final[Op] = BY_NAME["queue.get"]
 _GET_MANY: Final[Op] = BY_NAME["queue.get_many"]
@@ -59,6 +58,7 @@ class Queue(Proxy):
     __slots__ = ("_buffer", "_closed")
 
     kind: ClassVar[str] = "queue"
+    _PUT: ClassVar[Op] = BY_NAME["queue.put"]
     leases: ClassVar[bool] = False
     """Whether what `get` takes stays the server's to give again until `task_done`."""
 
@@ -91,7 +91,7 @@ class Queue(Proxy):
             self._check_open()
         if self._buffer is not None:
             return self._buffer.put(blob)
-        return self._call(_PUT, timeout_s, blobs=(blob,), read=nothing)
+        return self._call(self._PUT, timeout_s, blobs=(blob,), read=nothing)
 
     def put_later(
         self,

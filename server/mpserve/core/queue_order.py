@@ -141,7 +141,7 @@ class Ready:
         return self.skip()
 
     def has(self, number: int) -> bool:
-        """Tell whether an item is here that stands apart, or lies on a shelf. Cost: a search."""
+        """Tell whether an item is here. Cost: a search."""
         rank = self.rank_of(number)
         return any(shelf.has(rank, number) for shelf in self.shelves.values())
 
@@ -325,6 +325,11 @@ class Fifo(Ready):
                 self.plain.put_back(first, blobs)
             else:
                 self._shelve(first, deaths, blobs)
+
+    def has(self, number: int) -> bool:
+        """Tell whether an item is here. Cost: O(runs), and a search."""
+        runs = chain.from_iterable(line.runs for line in self.lines.values())
+        return any(first <= number < first + len(blobs) for first, blobs in runs) or super().has(number)
 
     def _stretches(self) -> Iterator[Range]:
         runs = chain.from_iterable(line.runs for line in self.lines.values())

@@ -53,9 +53,9 @@ class Ranked(Fifo):
         self.ranks.pop(number, None)
 
     def has(self, number: int) -> bool:
-        """Tell whether an item is here that stands apart."""
+        """Tell whether an item is here."""
         rank = self.ranks.get(number, 0)
-        return any(shelf.has(rank, number) for shelf in self.apart.values())
+        return any(shelf.has(rank, number) for shelf in self.apart.values()) or super().has(number)
 
     # -- moves -----------------------------------------------------------------------------------
 

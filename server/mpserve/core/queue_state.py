@@ -126,6 +126,11 @@ class QueueState(Machine):
         self._lose(fx, runs)
         return runs
 
+    def on_revoke(self, fx: Effects, number: int) -> None:
+        """Delete a READY item, as if it had not been put."""
+        self._lose(fx, self.ready.take([(number, number)]))
+        self.open_items = max(0, self.open_items - 1)
+
     def on_restore(self, fx: Effects, runs: Sequence[Run]) -> None:
         """Store items again that were given away."""
         for _, _, blobs in runs:

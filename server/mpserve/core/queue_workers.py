@@ -83,6 +83,17 @@ class QueueWorkers(QueueTerms):
             self.change(fx, "back", session.id, ranges)
         self.settle(fx)
 
+    def undo_put(self, fx: Effects, call: Call) -> None:
+        """Delete what a cancelled call has put, unless somebody has it, or had.
+
+        Who ends has cancelled nothing: what it put stays, whether it read the answer or not.
+        """
+        number, ends = call.took, call.lane.suspended or call.session.ended
+        if number is None or ends or number in self.suspects or not self.ready.has(number):
+            return
+        self.change(fx, "revoke", number)
+        self.settle(fx)
+
     def check_numbers(self, ranges: list[Range]) -> None:
         """Raise `BadValue` for numbers of items that never existed."""
         highest = ranges[0][1] if len(ranges) == 1 else max([hi for _, hi in ranges], default=0)

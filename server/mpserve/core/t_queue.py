@@ -98,6 +98,14 @@ class Queue(QueueGetters):
 
     put_many = put
 
+    def put_revocably(self, fx: Effects, call: Call, timeout_s: float | None) -> None:
+        """Store one value as `put` does, for a caller that may be cancelled; see `undo_put`."""
+        number = self.ready.next
+        self.put(fx, call, timeout_s)
+        if call.answered:
+            call.took = number
+            call.blobs = ()  # they are stored, or given away; the answer is kept
+
     def _put_for_one(self, fx: Effects, call: Call) -> None:
         """Put one value that somebody waits for; answer after him: a worker is at the job meanwhile."""
         first = self.ready.next
@@ -165,6 +173,8 @@ class Queue(QueueGetters):
         except MpserveError as err:
             fx.fail(call, err)
             return
+        if call.op.undo:
+            call.took = self.ready.next
         self.add(fx, call.blobs)
         fx.reply(call)
 

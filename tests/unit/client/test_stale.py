@@ -119,6 +119,7 @@ class TestClaims:
         ("queue.put", 0, True),  # never sent
         ("queue.put", 6, True),  # never seen, or waited
         ("queue.put", 5, False),
+        ("queue.put_revocably", 5, False),  # the end of a session takes none back
         ("dict.incr", 4, False),
         ("queue.get", 5, True),  # undone
         ("dict.len", 5, True),

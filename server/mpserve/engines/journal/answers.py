@@ -45,7 +45,7 @@ def answer_of(call: Call, before: Record | None = None) -> Answer:
             leased, runs, origin = took
             source = origin.ident
             took = (leased, runs, source)
-        if before is not None and before[0] == source and before[1] in _GIVE:
+        if out is not None and before is not None and before[0] == source and before[1] in _GIVE:
             took, out = GIVEN, None
     session, number, ack, code = lane.session.id, call.number, lane.settled, call.op.code
     return _new(Answer, (session, lane.number, number, ack, code, ident, took, result, out, error))
