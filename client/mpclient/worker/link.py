@@ -47,6 +47,8 @@ _DIAL_S: Final = 5.0
 _COMMAND_S: Final = 600.0
 _FIRST_DELAY_S: Final = 0.25
 _MOST_DELAY_S: Final = 8.0
+_LAST_S: Final = 2.0
+"""How long the goodbye waits for the last reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +148,13 @@ class Link:
             *(options.address, options.key, describes), tls=options.tls, connect_timeout_s=_DIAL_S
         )
         self._session.tell = post
+        self._reporter = threading.Thread(target=self._report_all, name="mpworker-reports", daemon=True)
         self._outgoing = self._session.outgoing = Outgoing(self._session)
 
     def start(self) -> None:
         """Begin to look for the server."""
-        for target, name in ((self._run, "mpworker-link"), (self._report_all, "mpworker-reports")):
-            threading.Thread(target=target, name=name, daemon=True).start()
+        threading.Thread(target=self._run, name="mpworker-link", daemon=True).start()
+        self._reporter.start()
 
     def answer_for(self, sessions: list[str]) -> None:
         """Say which worker processes' sessions this supervisor's heartbeat speaks for."""
@@ -177,9 +180,10 @@ class Link:
         return not outgoing.full and outgoing.add(program, stream, data)
 
     def close(self) -> None:
-        """Say goodbye. Returns within seconds, also when the server is gone."""
+        """Say goodbye, after what is to be reported. Returns within seconds, also when the server is gone."""
         self._closing.set()
         self._reports.put(None)
+        self._reporter.join(_LAST_S)
         self._session.close()
 
     # -- the link's thread -----------------------------------------------------------------------
