@@ -154,11 +154,6 @@ LINES: Final = (
         "a manager raises the error itself",
     ),
     Line("multiprocessing.set_forkserver_preload(PRELOAD)", "pass", "refused"),
-    Line(
-        "ctx.Process.__name__.lower().startswith(method))",
-        "ctx.Process.__name__ == 'Process')",
-        "there is one class of Processes",
-    ),
 )
 
 
