@@ -86,10 +86,6 @@ LEFT_OUT: Final = (
         ),
     ),
     Left(
-        "a Process of a context has the start method of its program there: both mean the same",
-        ("TestStartMethod.test_context",),
-    ),
-    Left(
         "a process ends without giving back what it took: what it held is handed on, an item that it had not "
         "finished returns to its queue",
         (
