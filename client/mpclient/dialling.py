@@ -473,6 +473,10 @@ def let_pass(err: OSError) -> None:
 def _send_vectored(sock: socket.socket, pieces: Sequence[bytes]) -> None:
     """Write pieces without joining them."""
     views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    if not hasattr(sock, "sendmsg"):  # Windows
+        for view in views:
+            sock.sendall(view)
+        return
     while views:
         sent = sock.sendmsg(views[:_IOVECS_MAX])
         done = 0

@@ -15,7 +15,7 @@ RULES
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import threading
 import time
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper"]
 
+_Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""`select` alone knows no descriptors above 1023, and Windows has nothing else."""
 _OUTPUT_S: Final = 0.1
 """How long what is printed waits for a call that takes it along."""
 _STOP_S: Final = 2.0
@@ -146,10 +148,10 @@ class Keeper(threading.Thread):
 
     def _listen(self, seconds: float) -> bool:
         """Sleep until somebody wakes this thread; return whether the server has said something."""
-        poll = select.poll()
-        poll.register(self._control.fileno(), select.POLLIN)
-        poll.register(self._ear.fileno(), select.POLLIN)
-        ready = dict(poll.poll(seconds * 1000 + 1))
+        with _Selector() as selector:
+            selector.register(self._control.fileno(), selectors.EVENT_READ)
+            selector.register(self._ear.fileno(), selectors.EVENT_READ)
+            ready = {key.fd for key, _ in selector.select(seconds)}
         if self._ear.fileno() in ready:
             self._ear.recv(4096)
         return self._control.fileno() in ready
