@@ -117,12 +117,16 @@ class QueueWorkers(QueueTerms):
         python = session.info.python
         return [v for v in self.ready.versions if v != python and v in self.versions]
 
+    def stop_serving(self, session: Session) -> None:
+        """Keep no items for the Python of a worker that is gone, unless another one has it."""
+        if self.servers.pop(session.id, None) is not None:
+            self.versions = sorted(set(self.servers.values()))
+
     # -- death -----------------------------------------------------------------------------------
 
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Return what the dead session held, count its attempts, set aside what has had its last one."""
-        if self.servers.pop(session.id, None) is not None:
-            self.versions = sorted(set(self.servers.values()))
+        self.stop_serving(session)
         counted, spared, last = self._verdict(session.id, running_job(session.report, self.address))
         for number, attempts, results in last:
             self._bury(fx, session, number, attempts, results)

@@ -447,6 +447,8 @@ class Queue(QueueGetters):
     def forget_waiter(self, fx: Effects, call: Call) -> None:
         """Drop a parked call; those behind it may need less room."""
         super().forget_waiter(fx, call)
+        if call.session.ended:
+            self.stop_serving(call.session)  # what was kept for it is older than what comes in now
         self.retry(fx)
 
     def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:

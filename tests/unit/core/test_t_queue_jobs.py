@@ -332,6 +332,20 @@ def test_code_of_a_version_that_no_worker_has(world, lane, tasks):
     assert exchange(world, worker(world), tasks)[1] == [CODE_312]
 
 
+def test_code_of_a_version_whose_last_worker_dies_goes_before_what_it_made_room_for(world, lane):
+    tasks = world.add(Queue, maxsize=2)
+    old, new = worker(world), worker(world, (3, 12))
+    for w in (old, new):
+        exchange(world, w, tasks)
+    put(world, lane, tasks, CODE_312)
+    world.call(new, tasks, "put_many", None, blobs=[b"of", b"the dead"])  # waits for room, as the next does
+    world.call(lane, tasks, "put", None, blobs=[b"later"])
+    waiting = world.call(old, tasks, "exchange", None, [], 1, None, None)
+    assert not waiting.answered
+    world.end_session(new.session)
+    assert waiting.out == [CODE_312]
+
+
 @pytest.mark.parametrize("order", ["fifo", "lifo"])
 def test_passed_over_items_keep_their_place(world, lane, order):
     tasks = world.add(Queue, order=order)
