@@ -216,7 +216,7 @@ def test_it_is_counted_and_freed_like_all_others(server, m):
     assert str(twin) == "Till(7.0)"
     del twin
     assert m._number_of_objects() == before
-    server.wait_until(lambda _: watch.ended_ones() == ended + 1)
+    server.wait_until(lambda _: watch.ended_ones() > ended)  # those of other tests end when they like
 
 
 def test_it_can_be_put_into_other_objects(m):
