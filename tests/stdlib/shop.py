@@ -1,8 +1,10 @@
 """An operator's module, for `--register tests.stdlib.shop:Till`."""
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from os import system
+from typing import ClassVar
 
 __all__ = ["Item", "NotForSale", "Tag", "Till", "only_till", "system"]
 
@@ -35,7 +37,7 @@ class Till:
     """Kept on the server; used by clients."""
 
     kinds = ("till",)
-    ended = 0
+    ended: ClassVar = Counter()
 
     def __init__(self, total=0.0):
         if total < 0:
@@ -44,7 +46,7 @@ class Till:
         self.items = []
 
     def __del__(self):
-        Till.ended += 1
+        Till.ended[getattr(self, "total", None)] += 1
 
     def __repr__(self):
         return f"Till({self.total})"
@@ -84,9 +86,9 @@ class Till:
         with open(fifo, "rb"):  # noqa: PTH123
             return True
 
-    def ended_ones(self):
-        """Return how many were freed, and not in which thread."""
-        return Till.ended
+    def ended_ones(self, total):
+        """Return how many that had so much were freed, and not in which thread."""
+        return Till.ended[total]
 
     def thread(self):
         """Return where it runs."""
