@@ -232,9 +232,10 @@ class JournalEngine(MemoryEngine):
 
     def _tell_of_disk(self, why: str) -> None:
         """Tell the log; in the commit thread."""
-        event, fields = ("journal.failed", {"why": why, "changes": "refused until it can be written"})
-        if not why:
-            event, fields = ("journal.recovered", {"changes": "accepted again"})
+        if why:
+            event, fields = "journal.failed", {"why": why, "changes": "refused until it can be written"}
+        else:
+            event, fields = "journal.recovered", {"changes": "accepted again"}
         self._call_soon(lambda: self.tell(event, fields))
 
     # -- sessions --------------------------------------------------------------------------------
