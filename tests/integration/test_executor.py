@@ -184,8 +184,8 @@ def test_an_answer_is_held_by_nobody_but_who_took_it(executor):
         assert seen() is None
 
 
-@pytest.mark.parametrize("name", ["mpserve-feeder", "mpserve-sender", "mpserve-collector"])
-def test_where_the_system_gives_no_thread_nothing_waits_for_it(crew, monkeypatch, name):
+def refuse_threads(monkeypatch, name):
+    """Have the system give no thread of this name."""
     start = threading.Thread.start
 
     def refuse(thread):
@@ -193,8 +193,13 @@ def test_where_the_system_gives_no_thread_nothing_waits_for_it(crew, monkeypatch
             raise RuntimeError("can't start new thread")
         start(thread)
 
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("name", ["mpserve-feeder", "mpserve-sender", "mpserve-collector"])
+def test_where_the_system_gives_no_thread_nothing_waits_for_it(crew, monkeypatch, name):
     with crew.executor(1) as executor:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
+        refuse_threads(monkeypatch, name)
         with pytest.raises(BrokenProcessPool, match="can't start new thread"):
             list(executor.map(square, range(10)))
         with pytest.raises(BrokenProcessPool, match="can't start new thread"):
@@ -206,15 +211,8 @@ def test_where_the_system_gives_no_thread_nothing_waits_for_it(crew, monkeypatch
 
 @pytest.mark.parametrize("name", ["mpserve-sender", "mpserve-collector"])
 def test_an_executor_without_threads_is_broken(crew, monkeypatch, name):
-    start = threading.Thread.start
-
-    def refuse(thread):
-        if thread.name == name:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
     with crew.executor(1) as executor:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
+        refuse_threads(monkeypatch, name)
         for _ in range(2):
             with pytest.raises(BrokenProcessPool, match="can't start new thread"):
                 executor.submit(square, 3)

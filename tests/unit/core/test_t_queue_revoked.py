@@ -1,21 +1,10 @@
 """Queue: what a cancelled put leaves behind: nothing, or an item that somebody has."""
 
 import pytest
-from tests.unit.core.harness import World
 
 from mpserve.core.t_queue import Queue
 
 A, B = b"\x80\x05K\x01.", b"\x80\x05K\x02."
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def lane(world):
-    return world.lane()
 
 
 def put(world, lane, queue, blob=A, timeout_s=None):
