@@ -2,18 +2,18 @@
 
 RULES
 * They are kept until they are answered, and sent again after a reconnect.
-* What tells of a lane's end went over the lane's own connection, if there was one, and nobody answers that.
-  So it is told again over this one, until an answer to a later call says that it has arrived.
+* What nobody answers (a lane has ended, a call was abandoned) is told again until it is sure to have
+  arrived: see `unsure`.
 * References come in swarms: one message for all that come within `GATHER_S`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.references import DROP, LEND
+from mpclient.unsure import Unsure
 from mpshared.errors import make
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Failed, Reply, encode_call
@@ -29,6 +29,8 @@ GATHER_S: Final = 0.05
 _COUNT: Final = BY_NAME["cluster.count"]
 _OPEN_MAX: Final = 32
 """Under way at once; the server takes 64."""
+_UNSURE_MAX: Final = 64
+"""So much may be uncertain before a call is made only to have an answer."""
 
 
 class Errands:
@@ -45,12 +47,7 @@ class Errands:
         self._sent = 0
         self._open: dict[int, tuple[Op, list[Any]]] = {}
         """Those that are not answered, by number."""
-        self.ended: deque[list[bytes]] = deque()
-        """What tells of the ends of lanes, since it was last looked at."""
-        self._unsure: list[list[bytes]] = []
-        """The same, told again, and not known to have arrived."""
-        self._asked: tuple[int, int] | None = None
-        """A call that makes sure, and of how many of those."""
+        self.unsure = Unsure()
         self.named = 0
         """The number of the last output that the server has for this program, as it said last."""
 
@@ -85,25 +82,33 @@ class Errands:
         """Note an answer."""
         self._open.pop(answer.number, None)
         self.named = answer.ack
-        if self._asked is not None and self._asked[0] == answer.number:
-            del self._unsure[: self._asked[1]]
-            self._asked = None
+        self.unsure.answered(answer.number)
+
+    def tell(self, frame: list[bytes], lane: int, abandoned: int = 0) -> None:
+        """Tell that a lane has ended, or (its number) that a call was abandoned: by this connection."""
+        self.send(frame)
+        self.unsure.note(frame, lane, abandoned)
+        if len(self.unsure) >= _UNSURE_MAX and not self.unsure.asked:
+            self.unsure.gather()
+            self._ask_whether_sure()
 
     def make_sure(self) -> None:
-        """Tell again which lanes have ended, and make a call only to have an answer behind that."""
-        if self._asked is None and (self.ended or self._unsure):
+        """Tell again which lanes have ended (that went by connections of their own), and have it answered."""
+        if self.unsure and not self.unsure.asked:
             self.tell_ended()
-            self._asked = self.call(_COUNT, []), len(self._unsure)
+            self._ask_whether_sure()
+
+    def _ask_whether_sure(self) -> None:
+        self.unsure.asked = self.call(_COUNT, [])
 
     def tell_ended(self) -> None:
         """Tell again which lanes have ended."""
-        while self.ended:
-            self._unsure.append(self.ended.popleft())
-        for pieces in self._unsure:
-            self.send(pieces)
+        for frame in self.unsure.ends():
+            self.send(frame)
 
     def send_again(self) -> None:
-        """Send, by a new connection, what has no answer."""
+        """Send, by a new connection, what may not have arrived, and what has no answer."""
+        self.unsure.asked = 0  # its answer may come before calls are abandoned again
         self.tell_ended()
         for number in list(self._open):
             self._send_call(number)

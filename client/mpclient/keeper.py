@@ -80,7 +80,7 @@ class Keeper(threading.Thread):
 
     def lane_ended(self, pieces: list[bytes]) -> None:
         """Make sure, sooner or later, that the server hears what tells of the end of a lane."""
-        self._errands.ended.append(pieces)
+        self._errands.unsure.note(pieces)
 
     def stop(self) -> None:
         """Wait until the goodbye is said, while lines are printed and `_STOP_S` longer; the term must be

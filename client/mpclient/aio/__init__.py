@@ -11,9 +11,9 @@ RULES
 * Cancelling a task takes back what its call took: no item is lost, no lock stays taken.
 * A connection belongs to the event loop in which it was made.
 
-`session` and `line` are the connection, `tasks` and `lane` who calls over it, `unsure` what it may have lost,
-`threads` what waits beside the loop; `cluster` makes objects, `kinds` finds their classes: `containers`,
-`locks`, `numbers`, `pipes`, `queues`, on `base`.
+`session` and `line` are the connection, `tasks` and `lane` who calls over it, `threads` what waits beside the
+loop; `cluster` makes objects, `kinds` finds their classes: `containers`, `locks`, `numbers`, `pipes`,
+`queues`, on `base`.
 """
 
 from mpclient.aio.cluster import Cluster, connect

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mpclient.lane import TIMEOUT_AT, Numbered, deadline_of, note_call
 from mpclient.terms import again
 from mpshared.errors import MpserveError, ServerGone, SessionExpired, make
-from mpshared.wire.own.frames import Failed, Type, encode_control
+from mpshared.wire.own.frames import Failed
 
 if TYPE_CHECKING:
     from mpclient.aio.session import Session
@@ -204,7 +204,7 @@ class Lane(Numbered):
         """
         for number in abandoned:
             if number <= last:
-                self._session.send(encode_control(Type.ABANDON, self.number, number))
+                self._session.abandoned(self, number)
         seen = {number: asked for number, asked in self._asked.items() if number <= last}
         unseen = [asked for number, asked in self._asked.items() if number > last]
         self._asked = seen

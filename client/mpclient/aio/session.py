@@ -6,8 +6,8 @@
 RULES
 * Everything runs in the loop that it was made in, except dialling, which waits in a thread of its own.
 * The end of a task is the end of its lane: what belongs to the task alone is handed on.
-* What must not be lost with the connection (abandoned calls, ended lanes) is told again after a reconnect,
-  until an answer to a later call says that it has arrived.
+* What must not be lost with the connection (abandoned calls, ended lanes) is told again after a reconnect;
+  see `mpclient.unsure`.
 * A loop that is blocked for longer than the server's session timeout is a silent one: the server then takes
   this program for dead.
 """
@@ -24,7 +24,6 @@ from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
 from mpclient.aio.tasks import TaskLanes, this_task
 from mpclient.aio.threads import in_thread
-from mpclient.aio.unsure import Unsure
 from mpclient.dialling import HANDSHAKE_S, Connection, Lost, Refusing, check_attached
 from mpclient.errands import GATHER_S, Errands
 from mpclient.patience import Patience
@@ -79,7 +78,6 @@ class Session(SessionBase):
         self._mending: asyncio.Task[None] | None = None
         self._attaching: deque[int] = deque()
         """Lanes whose ATTACH has no answer yet, in order; 0: one that is not interesting."""
-        self._unsure = Unsure()
         self._beat: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._readers: list[tuple[int, asyncio.Future[None]]] = []
@@ -228,7 +226,6 @@ class Session(SessionBase):
         self._printer = term.printer
         self._server_id = term.server
         self._errands = errands
-        self._unsure.clear()
         self._attaching.clear()
         self._term = term
         self._line.begin()
@@ -296,7 +293,6 @@ class Session(SessionBase):
             self._errands.answered(answer)
             if self._last_asked is not None and self._last_asked[0] == answer.number:
                 self._last_asked[1].set_result(None)
-            self._unsure.answered(answer.number)
 
     def _lane(self, number: int) -> Lane | None:
         found = self._term.lanes.get(number) if self._term is not None else None
@@ -307,22 +303,22 @@ class Session(SessionBase):
 
     def abandoned(self, lane: Lane, number: int) -> None:
         """Tell the server that nobody waits for the answer to a call."""
-        self._tell(lane.number, number, 0)
+        self._tell(encode_control(Type.ABANDON, lane.number, number), lane, number)
 
     def lane_closed(self, lane: Lane) -> None:
         """Tell the server that a task has ended."""
         self._ending.discard(lane)
         if lane.term.over is None:
-            self._tell(lane.number, 0, lane.settled)
+            self._tell(encode_control(Type.LANE_CLOSED, lane.number, ack=lane.settled), lane)
 
-    def _tell(self, lane: int, abandoned: int, settled: int) -> None:
-        self.send(self._unsure.tell(lane, abandoned, settled))
-        if self._unsure.is_much and self._line is not None and self._errands is not None:
-            self._unsure.ask(self._errands.ask_output())
+    def _tell(self, frame: list[bytes], lane: Lane, abandoned: int = 0) -> None:
+        assert self._errands is not None
+        self._errands.tell(frame, lane.number, abandoned)
 
     def _agree(self, lane: Lane, last: int) -> None:
         """Go on with a lane."""
-        lane.agree(last, self._unsure.abandoned(lane.number, last))
+        assert self._errands is not None
+        lane.agree(last, self._errands.unsure.take_abandoned(lane.number))
 
     def _heartbeat(self, term: Term) -> None:
         if term.over is not None:
@@ -405,8 +401,6 @@ class Session(SessionBase):
         assert self._errands is not None
         term.printer.resume(attached.get("run", ""))
         self._errands.send_again()
-        for pieces in self._unsure.ends():
-            self.send(pieces)
 
     def _go_on(self, term: Term, attached: dict[str, Any]) -> None:
         assert self._line is not None

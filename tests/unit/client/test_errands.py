@@ -44,15 +44,19 @@ def answer(number):
     return Reply(0, number, 0, None, ())
 
 
+def note_ends(errands, *lanes):
+    """Note that lanes have ended: that was told by connections of their own."""
+    for lane in lanes:
+        errands.unsure.note(ended(lane))
+
+
 def test_an_end_of_a_lane_is_told_until_a_later_call_is_answered(errands, wire):
-    errands.ended.extend([ended(1), ended(2)])
+    note_ends(errands, 1, 2)
     errands.make_sure()
     assert wire.told() == [(Type.LANE_CLOSED, 1), (Type.LANE_CLOSED, 2), ("call", 1)]
+    note_ends(errands, 3)
     errands.make_sure()
     assert wire.told() == []
-    errands.ended.append(ended(3))
-    errands.send_again()  # the connection was lost
-    assert wire.told() == [(Type.LANE_CLOSED, n) for n in (1, 2, 3)] + [("call", 1)]
     errands.answered(answer(1))
     errands.make_sure()
     assert wire.told() == [(Type.LANE_CLOSED, 3), ("call", 2)]
@@ -62,8 +66,48 @@ def test_an_end_of_a_lane_is_told_until_a_later_call_is_answered(errands, wire):
     assert wire.told() == []
 
 
+def test_what_is_unsure_when_the_connection_is_lost_is_told_until_a_call_is_answered_that_was_made_since(
+    errands, wire
+):
+    note_ends(errands, 1)
+    errands.make_sure()
+    note_ends(errands, 2)
+    wire.told()
+    errands.send_again()
+    assert wire.told() == [(Type.LANE_CLOSED, 1), (Type.LANE_CLOSED, 2), ("call", 1)]
+    errands.answered(answer(1))
+    errands.make_sure()
+    assert wire.told() == [(Type.LANE_CLOSED, 1), (Type.LANE_CLOSED, 2), ("call", 2)]
+    errands.answered(answer(2))
+    errands.send_again()
+    assert wire.told() == []
+
+
+def test_much_that_is_told_by_the_same_connection_is_made_sure_of_once(errands, wire):
+    for number in range(1, 100):
+        errands.tell(encode_control(Type.ABANDON, 1, number), 1, number)
+    told = wire.told()
+    assert told.count(("call", 1)) == 1
+    assert len(told) == 100
+    sure = told.index(("call", 1))
+    errands.answered(answer(1))
+    assert errands.unsure.take_abandoned(1) == list(range(sure + 1, 100))
+
+
+def test_abandoned_calls_are_told_again_with_their_lane_only(errands, wire):
+    errands.tell(encode_control(Type.ABANDON, 1, 7), 1, 7)
+    errands.tell(encode_control(Type.ABANDON, 2, 8), 2, 8)
+    errands.tell(ended(3), 3)
+    wire.told()
+    errands.send_again()
+    assert wire.told() == [(Type.LANE_CLOSED, 3)]
+    assert errands.unsure.take_abandoned(1) == [7]
+    assert errands.unsure.take_abandoned(1) == []
+    assert errands.unsure.take_abandoned(2) == [8]
+
+
 def test_a_call_that_cannot_be_sent_is_made_anew(errands, wire):
-    errands.ended.append(ended(1))
+    note_ends(errands, 1)
     wire.lost = True
     with pytest.raises(ConnectionError):
         errands.make_sure()
