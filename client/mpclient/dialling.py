@@ -19,6 +19,7 @@ import socket
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mpclient.awake import CAN_LOOK, RECV_BYTES, Sleep, poll_at, receive, share_one_processor
@@ -423,6 +424,11 @@ class Connection:
         except OSError:
             return True
         return True
+
+    def limit(self, timeout_s: float) -> None:
+        """Have what is sent from now on break the connection if it takes longer: nobody may read it."""
+        with suppress(OSError):  # it is closed: who sends hears that
+            self._sock.settimeout(timeout_s)
 
     def interrupt(self) -> None:
         """End the connection for a thread that waits on it: it gets `Lost`."""

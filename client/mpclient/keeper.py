@@ -9,8 +9,8 @@ RULES
   in signal handlers, where a lock is not.
 * What must not be lost with a connection (acknowledgements, ends of lanes) is told again after a reconnect.
 * It says goodbye last, after the acknowledgements: what was received must not be given to somebody else. If
-  the connection breaks before the server has answered, it is opened again and all of that is repeated, for as
-  long as `stop` waits.
+  the connection breaks before the server has answered, it is opened again and all of that is repeated: see
+  `Parting`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.dialling import HANDSHAKE_S, Connection, Goodbye, Lost, Refusing
+from mpclient.dialling import HANDSHAKE_S, Connection, Goodbye, Lost
 from mpclient.errands import GATHER_S, Errands
-from mpclient.patience import Patience
+from mpclient.patience import AGAIN_S, STOP_S, Parting, Patience
+from mpclient.printer import WAIT_S
 from mpshared.errors import MpserveError, ServerGone, make
 from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
 
@@ -42,11 +43,6 @@ _Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """`select` alone knows no descriptors above 1023, and Windows has nothing else."""
 _OUTPUT_S: Final = 0.1
 """How long what is printed waits for a call that takes it along."""
-_STOP_S: Final = 2.0
-_AGAIN_S: Final = 0.05
-"""Between two attempts to say goodbye."""
-_HELD_UP_S: Final = 1.0
-"""How long the goodbye waits for the next line to be printed."""
 
 
 class Keeper(threading.Thread):
@@ -83,7 +79,7 @@ class Keeper(threading.Thread):
         self._errands.unsure.note(pieces)
 
     def stop(self) -> None:
-        """Wait until the goodbye is said, while lines are printed and `_STOP_S` longer; the term must be
+        """Wait until the goodbye is said, while lines are printed and `STOP_S` longer; the term must be
         over.
         """
         self.wake()
@@ -91,7 +87,7 @@ class Keeper(threading.Thread):
             printed = -1
             while self.is_alive() and printed != self._term.printer.printed:
                 printed = self._term.printer.printed
-                self.join(_STOP_S)
+                self.join(STOP_S)
 
     def disown(self) -> None:
         """Close this process's copies of the sockets: it is a fork, and the keeper's thread is not in it."""
@@ -261,7 +257,7 @@ class Keeper(threading.Thread):
         Raises:
             Lost: There is no use in another attempt.
         """
-        deadline_s = time.monotonic() + _STOP_S
+        parting = Parting(self._term)
         while True:
             try:
                 self._say_goodbye()
@@ -269,29 +265,27 @@ class Keeper(threading.Thread):
                 if told.reason != "restarting":
                     return
             except Lost:
-                if time.monotonic() > deadline_s:
+                if parting.is_vain():
                     raise
-            self._attach_again(deadline_s)
+            self._attach_again(parting)
 
-    def _attach_again(self, deadline_s: float) -> None:
-        """Attach before the deadline, unless the server is gone for good."""
+    def _attach_again(self, parting: Parting) -> None:
         while True:
             self._control.close()
             try:
-                self._attach(max(_AGAIN_S, deadline_s - time.monotonic()))
-                return
+                return self._attach(parting.left_s)
             except Lost as lost:
-                is_gone = isinstance(lost, Refusing) and not self._term.durable
-                if is_gone or time.monotonic() > deadline_s:
+                if parting.is_vain(lost):
                     raise
-            time.sleep(_AGAIN_S)
+            time.sleep(AGAIN_S)
 
     def _say_goodbye(self) -> None:
         """Leave in order: the server frees what we held.
 
         Raises:
-            Lost: It breaks off; a `Goodbye` that says "bye" is the answer.
+            Lost: It breaks off, or takes longer than `STOP_S`; a `Goodbye` that says "bye" is the answer.
         """
+        self._control.limit(STOP_S)
         self._acknowledge()
         self._errands.tell_ended()
         if self._session.outgoing is not None and (pieces := self._session.outgoing.ahead(self._control)):
@@ -300,8 +294,11 @@ class Keeper(threading.Thread):
         if self._term.printer.used:
             self._print_rest()
         self._control.send(encode_control(Type.GOODBYE, body="bye"))
-        while True:
-            self._heed(self._control.next_event())
+        deadline_s = time.monotonic() + STOP_S
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            if self._listen(left_s):
+                self._hear()
+        raise Lost("the server does not answer")
 
     def _print_rest(self) -> None:
         """Have everything printed that workers have printed for this program, for as long as that goes on."""
@@ -310,7 +307,7 @@ class Keeper(threading.Thread):
         printed, deadline_s = -1, 0.0
         while errands.is_open(number) or printer.printed < errands.named:
             if printer.printed != printed:
-                printed, deadline_s = printer.printed, time.monotonic() + _HELD_UP_S
+                printed, deadline_s = printer.printed, time.monotonic() + WAIT_S
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return

@@ -11,6 +11,8 @@
 |                                                |   this call: the session and its other threads go on     |
 | the call's own timeout is over                 | `ServerGone` for this call                               |
 
+A program that ends says goodbye again while that breaks off, for `STOP_S` (`Parting`).
+
 A program whose session waits for longer than `SAY_S` says so on standard error, and when it goes on: once,
 whatever the number of its calls that wait. A worker host has it in its log.
 """
@@ -28,12 +30,16 @@ from mpshared.errors import MpserveError, NoRoom, ServerGone
 if TYPE_CHECKING:
     from mpclient.terms import SessionBase, Term
 
-__all__ = ["REFUSED_S", "Patience"]
+__all__ = ["AGAIN_S", "REFUSED_S", "STOP_S", "Parting", "Patience"]
 
 REFUSED_S: Final = 1.5
 """A server without a state on disk that was away this long has lost its objects: no use in waiting."""
 _FIRST_S: Final = 0.01
 _MOST_S: Final = 1.0
+STOP_S: Final = 2.0
+"""How long a program that ends waits for a server that is silent or away."""
+AGAIN_S: Final = 0.05
+"""Between two attempts to say goodbye."""
 
 
 class Patience:
@@ -89,9 +95,8 @@ class Patience:
             self._term.restarting = lost.reason == "restarting"
             if lost.reason == "gone":
                 raise self._session.end(self._term, self._gone("it was stopped"))
-        durable = self._term.durable or self._term.restarting
         limit_s = self._session.reconnect_timeout_s
-        if isinstance(lost, Refusing) and not durable:
+        if _has_lost_its_state(lost, self._term):
             limit_s = min(limit_s, REFUSED_S)
         left_s = self._since_s + limit_s - time.monotonic()
         if left_s <= 0:
@@ -125,3 +130,27 @@ class Patience:
             f"the server at {self._session.address} is gone: {why}. What it held is lost unless it keeps its "
             f"state; start it again (mpserve start), then open the objects again"
         )
+
+
+class Parting:
+    """How long a program that ends tries to say goodbye."""
+
+    __slots__ = ("_deadline_s", "_term")
+
+    def __init__(self, term: Term) -> None:
+        self._term = term
+        self._deadline_s = time.monotonic() + STOP_S
+
+    @property
+    def left_s(self) -> float:
+        """How long an attempt may take."""
+        return max(AGAIN_S, self._deadline_s - time.monotonic())
+
+    def is_vain(self, lost: Lost | None = None) -> bool:
+        """Return whether there is no use in another attempt, after one that failed."""
+        return time.monotonic() > self._deadline_s or _has_lost_its_state(lost, self._term)
+
+
+def _has_lost_its_state(lost: Lost | None, term: Term) -> bool:
+    """Return whether the server is down, and keeps nothing for the time when it is there again."""
+    return isinstance(lost, Refusing) and not (term.durable or term.restarting)

@@ -8,7 +8,7 @@ RULES
 * An entry without bytes asks for a line end if an unfinished line stands where it is to be printed: that is
   the line printed last, on either stream, where both lead to one screen or file.
 * An entry is printed once: what comes again after a reconnect is known by its number.
-* An answer that names an entry waits until that is printed, for `_WAIT_S` at most; while the printer is held
+* An answer that names an entry waits until that is printed, for `WAIT_S` at most; while the printer is held
   up, later answers do not wait at all.
 """
 
@@ -27,14 +27,15 @@ from typing import Any, Final, TextIO, TypeAlias
 from mpshared.errors import ProtocolViolation
 from mpshared.wire.own.frames import Type, encode_control
 
-__all__ = ["Printer"]
+__all__ = ["WAIT_S", "Printer"]
 
 Entry: TypeAlias = Sequence[Any]
 """[stream, bytes]"""
 _Page: TypeAlias = tuple[str, int, list[Entry]]
 """Run of the server, number of the last entry, entries."""
 
-_WAIT_S: Final = 1.0
+WAIT_S: Final = 1.0
+"""How long others wait for the next line to be printed."""
 _STDOUT: Final = 1
 _IDLE_S: Final = 60.0
 
@@ -113,14 +114,14 @@ class Printer:
         return self.printed < number and not self.held_up
 
     def drain(self) -> None:
-        """Wait until what had come by `stop` is printed, `_WAIT_S` at most."""
+        """Wait until what had come by `stop` is printed, `WAIT_S` at most."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_WAIT_S)
+            thread.join(WAIT_S)
 
     def _wait(self, number: int) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self.printed >= number or self._over, _WAIT_S)
+            return self._changed.wait_for(lambda: self.printed >= number or self._over, WAIT_S)
 
     def stop(self) -> None:
         """Print what has come, and no more; nobody waits any longer."""

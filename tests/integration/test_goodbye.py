@@ -6,6 +6,8 @@ The grace period is longer than any wait here, so nothing is free because of tha
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 
 import pytest
 from tests.integration.conftest import Server
@@ -130,3 +132,23 @@ def test_a_program_that_ends_while_its_connection_is_lost(patient, behind, other
     program.end()
     assert other.Lock(name="l").acquire(timeout=10)
     assert other.Queue(name="q").qsize() == 0
+
+
+@pytest.mark.parametrize("kind", [Blocking, Awaited])
+def test_a_program_that_ends_while_the_server_is_stopped(patient, behind, other, kind):
+    """It ends, no thread of it waits on, and what it said is heard when the server goes on."""
+    other.Queue(name="q").put("item")
+    before = set(threading.enumerate())
+    program = kind(patient, behind)
+    program.begin()
+    patient.send_signal(signal.SIGSTOP)
+    try:
+        program.end()
+        wait_until(lambda: not ours_since(before))
+    finally:
+        patient.send_signal(signal.SIGCONT)
+    assert other.Lock(name="l").acquire(timeout=10)
+
+
+def ours_since(before):
+    return [t for t in threading.enumerate() if t not in before and t.name.startswith("mpserve-")]

@@ -17,17 +17,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
 from mpclient.aio.tasks import TaskLanes, this_task
 from mpclient.aio.threads import in_thread
-from mpclient.dialling import HANDSHAKE_S, Connection, Lost, Refusing, check_attached
+from mpclient.dialling import HANDSHAKE_S, Connection, Lost, check_attached
 from mpclient.errands import GATHER_S, Errands
-from mpclient.patience import Patience
-from mpclient.printer import Printer
+from mpclient.patience import AGAIN_S, STOP_S, Parting, Patience
+from mpclient.printer import WAIT_S, Printer
 from mpclient.stale import unless_done
 from mpclient.terms import Describes, SessionBase, Term, again
 from mpshared.errors import MpserveError, NotSupported, ProtocolViolation, ServerGone, SessionExpired, make
@@ -44,11 +45,6 @@ if TYPE_CHECKING:
     from mpshared.wire.own.frames import Event
 
 __all__ = ["Session"]
-
-_STOP_S: Final = 2.0
-_AGAIN_S: Final = 0.05
-"""Between two attempts to say goodbye."""
-_PRINT_S: Final = 1.0
 
 
 class Session(SessionBase):
@@ -221,7 +217,7 @@ class Session(SessionBase):
 
     async def _begin(self) -> Term:
         control, term, errands = await in_thread(self._begin_blocking, _close_first)
-        self._line = await Line(control, self._hear, self._lost).open()
+        self._line = await self._open(control)
         errands.send = self.send
         self._printer = term.printer
         self._server_id = term.server
@@ -340,7 +336,7 @@ class Session(SessionBase):
         reader = self._loop.create_future()
         self._readers.append((number, reader))
         try:
-            async with asyncio.timeout(_PRINT_S):
+            async with asyncio.timeout(WAIT_S):
                 await reader
         except TimeoutError:
             printer.held_up = True
@@ -376,8 +372,7 @@ class Session(SessionBase):
             while term.over is None:
                 await asyncio.sleep(patience.delay_s(lost))
                 try:
-                    control, attached = await in_thread(partial(self._attach, term), _close_first)
-                    self._line = await Line(control, self._hear, self._lost).open()
+                    attached = await self._reopen(term, HANDSHAKE_S)
                     patience.over()
                     break
                 except Lost as err:
@@ -392,26 +387,37 @@ class Session(SessionBase):
         if term.over is None:
             self._go_on(term, attached)
 
-    def _attach(self, term: Term, limit_s: float = HANDSHAKE_S) -> tuple[Connection, dict[str, Any]]:
-        control = self.dial(limit_s)
-        return control, control.attach(term.body(0), limit_s)
+    async def _reopen(self, term: Term, limit_s: float) -> dict[str, Any]:
+        """Open a new connection; return what the server says of it."""
 
-    def _tell_again(self, term: Term, attached: dict[str, Any]) -> None:
-        """Tell what may have been lost with the connection before."""
+        def attach() -> tuple[Connection, dict[str, Any]]:
+            control = self.dial(limit_s)
+            return control, control.attach(term.body(0), limit_s)
+
+        control, attached = await in_thread(attach, _close_first)
+        self._line = await self._open(control)
+        return attached
+
+    async def _open(self, control: Connection) -> Line:
+        return await Line(control, self._hear, self._lost).open()
+
+    def _tell_again(self, term: Term, attached: dict[str, Any]) -> Line:
+        """Tell what may have been lost with the connection before; return the new one."""
         assert self._errands is not None
+        assert self._line is not None
         term.printer.resume(attached.get("run", ""))
         self._errands.send_again()
+        return self._line
 
     def _go_on(self, term: Term, attached: dict[str, Any]) -> None:
-        assert self._line is not None
-        self._tell_again(term, attached)
+        line = self._tell_again(term, attached)
         for lane in term.living_lanes():
             lane.told = 0
             if lane.closed:
                 continue
             self._attaching.append(lane.number)
             self.send(encode_control(Type.ATTACH, body=term.body(lane.number)))
-        self._line.begin()
+        line.begin()
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -434,29 +440,29 @@ class Session(SessionBase):
 
     async def _part(self, term: Term, lanes: list[Lane], printer: Printer) -> None:
         """Say goodbye until the server has heard it, or there is no use in another attempt."""
-        deadline_s = self._loop.time() + _STOP_S
-        while True:
-            if (line := self._line) is not None:
-                told = await self._say_goodbye(line, lanes, printer)
-                self._line = None
-                if told or self._loop.time() > deadline_s:
-                    return
-            try:
-                control, attached = await in_thread(partial(self._attach, term, _STOP_S), _close_first)
-                self._line = await Line(control, self._hear, self._lost).open()
-            except Lost as lost:
-                is_gone = isinstance(lost, Refusing) and not term.durable
-                if is_gone or self._loop.time() > deadline_s:
-                    return
-                await asyncio.sleep(_AGAIN_S)
-            except MpserveError:
-                return  # it has ended
-            else:
-                self._tell_again(term, attached)
-                self._line.begin()
+        parting = Parting(term)
+        with suppress(Lost, MpserveError):  # the server is gone, or takes the session no more
+            if self._line is None:
+                await self._attach_again(term, parting)
+            while not (await self._say_goodbye(lanes, printer) or parting.is_vain()):
+                await self._attach_again(term, parting)
+        self._line = None
 
-    async def _say_goodbye(self, line: Line, lanes: list[Lane], printer: Printer) -> bool:
-        """Leave in order; return whether there is no use in another attempt."""
+    async def _attach_again(self, term: Term, parting: Parting) -> None:
+        while True:
+            try:
+                attached = await self._reopen(term, parting.left_s)
+                break
+            except Lost as lost:
+                if parting.is_vain(lost):
+                    raise
+            await asyncio.sleep(AGAIN_S)
+        self._tell_again(term, attached).begin()
+
+    async def _say_goodbye(self, lanes: list[Lane], printer: Printer) -> bool:
+        """Leave in order; return whether the server has heard that."""
+        line = self._line
+        assert line is not None
         try:
             for lane in lanes:
                 line.send(encode_control(Type.ACK, lane.number, ack=lane.settled))
@@ -465,7 +471,7 @@ class Session(SessionBase):
                 if printer.used:
                     await self._print_rest(self._errands, printer)
             line.send(encode_control(Type.GOODBYE, body="bye"))
-            await asyncio.wait([line.closed], timeout=_STOP_S)
+            await asyncio.wait([line.closed], timeout=STOP_S)
         finally:
             line.close()
         return line.is_answered
@@ -473,7 +479,7 @@ class Session(SessionBase):
     async def _print_rest(self, errands: Errands, printer: Printer) -> None:
         """Have everything printed that workers have printed for this program, for as long as that goes on."""
         self._last_asked = errands.ask_output(), self._loop.create_future()
-        await asyncio.wait([self._last_asked[1]], timeout=_PRINT_S)
+        await asyncio.wait([self._last_asked[1]], timeout=WAIT_S)
         printed = -1
         while printer.printed < errands.named and printed != printer.printed:
             printed = printer.printed

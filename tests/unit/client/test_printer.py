@@ -107,10 +107,10 @@ class Slow(io.StringIO):
 
 def test_nobody_waits_long_for_a_stream_that_is_held_up(home, call, session, monkeypatch):
     monkeypatch.setattr(sys, "stdout", slow := Slow())
-    monkeypatch.setattr(printer_module, "_WAIT_S", 0.05)
+    monkeypatch.setattr(printer_module, "WAIT_S", 0.05)
     home.say(1, (1, b"one\n"))
     call()
-    monkeypatch.setattr(printer_module, "_WAIT_S", 10.0)  # nobody waits a second time
+    monkeypatch.setattr(printer_module, "WAIT_S", 10.0)  # nobody waits a second time
     home.say(2, (1, b"two\n"))
     for _ in range(3):
         call()
