@@ -5,7 +5,8 @@ What goes wrong is one line on standard error and an exit code of `mpshared.exit
 """
 
 # No `from __future__ import annotations`: typer evaluates the annotations.
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ __all__ = ["app"]
 
 ANSWER_S = 10.0
 """For each step of asking a server."""
+WATCH = "Show it anew each second, with what goes in and out, until Ctrl-C; with --json, a line each."
 
 app = make_app("mpserve", "Serve multiprocessing's objects to every machine you have.")
 Connect = Annotated[Any, option(settings.ADDRESS)]
@@ -123,6 +125,7 @@ def status(
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    watching: Annotated[bool, typer.Option("--watch", help=WATCH)] = False,
 ) -> None:
     """Show what a running server holds, and who uses it.
 
@@ -132,7 +135,16 @@ def status(
     def question(asked: Inquiry) -> dict[str, Any]:
         return {"server": asked.greeting, **asked.call("cluster.status")}
 
-    show(_ask(connect, authkey_file, (tls_cert, tls_key, tls_ca), question), as_json=as_json)
+    def ask() -> Any:
+        return asking.ask(connect, authkey_file, ANSWER_S, question, (tls_cert, tls_key, tls_ca))
+
+    with _answered("mpserve status"):
+        if watching:
+            from mpserve.watch import watch  # noqa: PLC0415
+
+            watch(ask, as_json=as_json)
+        else:
+            show(ask(), as_json=as_json)
 
 
 @app.command()
@@ -152,6 +164,7 @@ def rm(
     if problem := why_no_name(name):
         fail("mpserve rm", ExitCode.USAGE, problem)
     if not _ask(
+        "mpserve rm",
         connect,
         authkey_file,
         (tls_cert, tls_key, tls_ca),
@@ -187,6 +200,7 @@ def why(
     With a name: who waits for that lock, whom its holder waits for, and so on.
     """
     told = _ask(
+        "mpserve why",
         connect,
         authkey_file,
         (tls_cert, tls_key, tls_ca),
@@ -221,6 +235,7 @@ def release(
     holder is alive is not released.
     """
     _ask(
+        "mpserve release",
         connect,
         authkey_file,
         (tls_cert, tls_key, tls_ca),
@@ -308,9 +323,20 @@ def import_(
 
 
 def _ask(
-    address: Address | None, key_file: str | None, tls: asking.TlsGiven, question: Callable[[Inquiry], Any]
+    command: str,
+    address: Address | None,
+    key_file: str | None,
+    tls: asking.TlsGiven,
+    question: Callable[[Inquiry], Any],
 ) -> Any:
-    try:
+    with _answered(command):
         return asking.ask(address, key_file, ANSWER_S, question, tls)
+
+
+@contextmanager
+def _answered(command: str) -> Iterator[None]:
+    """End the command where the server gave no answer; say why."""
+    try:
+        yield
     except asking.Unanswered as err:
-        fail("mpserve", err.code, str(err))
+        fail(command, err.code, str(err))

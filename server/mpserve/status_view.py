@@ -15,7 +15,7 @@ from mpserve.tables import Column, Row, draw, field, plural, process_of, thread_
 from mpshared.command import say
 from mpshared.units import format_size, shown_size
 
-__all__ = ["resolve", "show", "tables"]
+__all__ = ["heading", "resolve", "show", "tables"]
 
 _PUBLIC: Final = frozenset({"server", "epoch", "version", "limits", "advertise"})
 """Of the greeting; the rest is the asking session's own."""
@@ -24,7 +24,9 @@ _PUBLIC: Final = frozenset({"server", "epoch", "version", "limits", "advertise"}
 def show(status: Row, *, as_json: bool) -> None:
     """Print what the server said."""
     resolved = resolve(status)
-    say(json.dumps(resolved, indent=2, default=repr) if as_json else _drawn(resolved))
+    say(
+        json.dumps(resolved, indent=2, default=repr) if as_json else draw(heading(resolved), tables(resolved))
+    )
 
 
 def resolve(status: Row) -> Row:
@@ -70,8 +72,8 @@ def _jobs(row: Row) -> str:
     return ", ".join(f"{n} of {name}" for name, n in row["leased"].items())
 
 
-def _silent(row: Row) -> str:
-    return f"{row['silent_s']:.0f} s"
+def _heard(row: Row) -> str:
+    return f"{row['silent_s']:.0f} s ago"
 
 
 def _holder(row: Row) -> str:
@@ -108,13 +110,13 @@ _QUEUE_COUNTS = ("ready", "leased", "delayed", "dead", "unfinished", "getters", 
 _REFERENCES: Final[Column] = ("references", field("references"))
 _SESSION: Final[list[Column]] = [
     ("session", field("id")), ("role", field("role")), ("name", field("name")), ("host", field("host")),
-    ("pid", lambda row: row["pid"] or ""), ("Python", _python), ("silent", _silent),
+    ("pid", lambda row: row["pid"] or ""), ("Python", _python), ("last heard", _heard),
     ("waiting calls", field("waiting")),
 ]  # fmt: skip
 _WORKER: Final[list[Column]] = [
     ("host", field("host")), ("name", field("name")), ("role", field("role")), ("pid", field("pid")),
     ("Python", _python), ("slots", field("slots")), ("queue", field("queue")), ("has", _jobs),
-    ("silent", _silent), ("session", field("id")),
+    ("last heard", _heard), ("session", field("id")),
 ]  # fmt: skip
 _QUEUE: Final[list[Column]] = [
     ("name", _name), *((name, field(name)) for name in _QUEUE_COUNTS), _REFERENCES,
@@ -158,19 +160,30 @@ def tables(status: Row) -> Iterable[tuple[str, list[Column], list[Row]]]:
     yield "other objects", _OTHER, [o for o in objects if o["kind"] not in _LOCKS | _OWN_TABLE]
 
 
-def _drawn(status: Row) -> str:
+def heading(status: Row) -> list[str]:
+    """Return the lines above the tables: what there is in all, and what is wrong."""
     server, more = status["server"], status["more"]
     counts = [len(status[what]) + more[what] for what in ("sessions", "objects")]
-    heading = f"mpserve {server['version']}, server {server['server']}"
+    who = f"mpserve {server['version']}, server {server['server']}"
     counted = f"{plural(counts[0], 'session')}, {plural(counts[1], 'object')}"
-    lines = [heading, f"{counted}, {_memory(status['memory'])}", _connections(status["connections"])]
+    lines = [who, f"{counted}, {_memory(status['memory'])}", _connections(status["connections"])]
+    lines.append(_hosts(status["sessions"]))
     if status["journal"]:
         lines.append(f"changes are refused: the journal cannot be written ({status['journal']})")
     if status["refused"]:
         lines.append(_refused(status["refused"]))
     if any(more.values()):
         lines.append(f"not listed below: {more['sessions']} sessions, {more['objects']} objects")
-    return draw(lines, tables(status))
+    return lines
+
+
+def _hosts(sessions: list[Row]) -> str:
+    hosts = sum(session["role"] == "supervisor" for session in sessions)
+    workers = [session for session in sessions if session["role"] == "worker"]
+    if not hosts and not workers:
+        return "no worker hosts"
+    busy = sum(bool(session["leased"]) for session in workers)
+    return f"{plural(hosts, 'worker host')}, {busy} of {plural(len(workers), 'process')} at work"
 
 
 def _connections(counts: Row) -> str:

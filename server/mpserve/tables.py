@@ -47,7 +47,7 @@ def where(holder: Row) -> str:
 
 def plural(n: int, word: str) -> str:
     """Return a count in words."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+    return f"{n} {word}" if n == 1 else f"{n} {word}{'es' if word.endswith('s') else 's'}"
 
 
 def draw(heading: Iterable[str], tables: Iterable[tuple[str, list[Column], list[Row]]]) -> str:

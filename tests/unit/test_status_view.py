@@ -134,10 +134,10 @@ def test_workers_stand_under_their_host(shown):
 
 
 def test_workers_are_shown_with_the_jobs_that_they_have(shown):
-    assert row(shown, "host")[6:9] == ["queue", "has", "silent"]
+    assert row(shown, "host")[6:9] == ["queue", "has", "last"]
     idle, busy = (line.split() for line in shown if line.startswith("two "))
     assert idle[6:9] == ["tasks", "0", "s"]
-    assert " ".join(busy[6:]) == "tasks 3 of pool-ident, 1 of tasks 0 s w1"
+    assert " ".join(busy[6:]) == "tasks 3 of pool-ident, 1 of tasks 0 s ago w1"
 
 
 def test_processes(shown):
@@ -185,7 +185,13 @@ def test_nothing_there(capsys):
         {"server": server, "memory": memory, **NOTHING_REFUSED, "sessions": [], "objects": []}, as_json=False
     )
     counted = "0 sessions, 0 objects, 0 bytes of values held"
-    assert capsys.readouterr().out.splitlines() == ["mpserve 1, server a", counted, "1 connection of 100"]
+    printed = ["mpserve 1, server a", counted, "1 connection of 100", "no worker hosts"]
+    assert capsys.readouterr().out.splitlines() == printed
+
+
+def test_how_many_workers_are_at_work(told, shown):
+    assert "1 worker host, 1 of 1 process at work" in shown
+    assert "1 of 1 process at work" not in "\n".join(shown[4:])
 
 
 def test_a_journal_that_cannot_be_written(told, capsys):

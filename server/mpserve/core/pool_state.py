@@ -301,8 +301,9 @@ class PoolState(QueueWorkers, JobPool):
             yield self.equipment
 
     def statistics(self) -> dict[str, Any]:
-        """Return how many jobs are in each state, and whose they are."""
+        """Return how many jobs there were ever, how many are in each state, and whose they are."""
         return {
+            "put": self.ready.next - 1,
             "ready": self.ready.size,
             "leased": self.leases.count,
             "delayed": len(self.delayed),

@@ -305,8 +305,9 @@ class QueueState(Machine):
             yield item.blob
 
     def statistics(self) -> dict[str, Any]:
-        """Return how many items are in each state."""
+        """Return how many items there were ever, and how many are in each state."""
         return {
+            "put": self.ready.next - 1,
             "ready": self.ready.size,
             "leased": self.leases.count,
             "delayed": len(self.delayed),

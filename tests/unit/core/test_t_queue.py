@@ -385,6 +385,7 @@ def test_statistics(world, lane):
     world.ask(lane, q, "get", 0, True)
     world.call(world.lane(), q, "join", None)
     assert q.statistics() == {
+        "put": 3,
         "ready": 2,
         "leased": 1,
         "delayed": 0,
