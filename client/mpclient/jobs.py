@@ -296,12 +296,12 @@ class Jobs:
             self._receive(*self._next_results())
             self.check_done()
 
-    def _next_results(self) -> tuple[list[list[int]], list[Any]]:
+    def _next_results(self) -> tuple[list[list[int]], Sequence[Any]]:
         reply = self.session.call(_COLLECT, self.ident, [_COLLECT_MOST, None])
         self._vigil.heard()
         return reply.result[0], open_all(reply.blobs, self.session)
 
-    def _receive(self, ranges: Sequence[Sequence[int]], outcomes: list[Any]) -> None:
+    def _receive(self, ranges: Sequence[Sequence[int]], outcomes: Sequence[Any]) -> None:
         start = 0
         for first, last in ranges:
             with self.lock:

@@ -23,22 +23,34 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from copyreg import dispatch_table
 from functools import partial
-from io import BytesIO
 from itertools import chain, repeat
 from operator import is_
-from pickle import Pickler
 from types import BuiltinFunctionType, FunctionType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mpshared.bunch import Bunch
+from mpclient.rows import (
+    BETWEEN,
+    MOST_BYTES,
+    NUMBERS,
+    PLAIN,
+    STRINGS,
+    are_plain,
+    are_short,
+    bunch_of,
+    dump_apart,
+    parts_of,
+)
 from mpshared.values import PICKLE_PROTOCOL
+
+if TYPE_CHECKING:
+    from mpshared.bunch import Bunch
 
 __all__ = ["MAIN", "Call", "Place", "dump", "dump_all", "load", "load_all"]
 
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 """Function and arguments."""
 Place: TypeAlias = tuple[str, str]
-"""Module and name of a function."""
+"""Module and name of a function; nothing and its digest, where a pool keeps it."""
 
 _BEGIN: Final = b"\x80\x04\x8c\x09functools\x8c\x07partial\x93("
 _END: Final = b"tR."
@@ -51,21 +63,9 @@ _TUPLES: Final = 3
 """Tuples up to this length are written without a mark before them."""
 _NAME_MOST: Final = 0xFF
 _REDUCE: Final[Callable[[Any], Any]] = partial.__reduce__
-_UNFRAMED: Final = 3
-_ROW: Final = b"\x80\x03("
-_ROW_END: Final = b"t."
-_BETWEEN: Final = b"next in the row."
-_CUT: Final = b"C\x10" + _BETWEEN
-"""How that is written. Its first byte is nowhere else in it, so two of them never overlap: where an argument
-has the same bytes there is one more."""
-_MOST_BYTES: Final = 1 << 10
-"""Longer arguments cost more than the way to them."""
 _KEPT: Final = 256
 MAIN: Final = frozenset({"__main__", "__mp_main__"})
 """Modules that are another program's elsewhere: what is in them travels by value."""
-_NUMBERS: Final = frozenset({int, float, bool, type(None)})
-_STRINGS: Final = frozenset({str, bytes})
-_PLAIN: Final = _NUMBERS | _STRINGS
 _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, type})
 
 _heads: dict[Any, tuple[str, str, bytes]] = {}
@@ -81,13 +81,13 @@ def dump(job: partial[Any]) -> bytes | None:
     if keywords or attributes:
         return None
     kinds = {*map(type, args)}
-    if not (kinds <= _NUMBERS or (kinds <= _PLAIN and _are_short(args) and _are_apart(args))):
+    if not (kinds <= NUMBERS or (kinds <= PLAIN and are_short(args) and _are_apart(args))):
         return None
     head = _head_of(function)
     if head is None:
         return None
     data = pickle.dumps(args, PICKLE_PROTOCOL)
-    if len(data) > _MOST_BYTES:
+    if len(data) > MOST_BYTES:
         return None
     start = _ELEMENTS_AT if data[_FRAME_AT] == _FRAME else _FRAME_AT
     if len(args) > _TUPLES:
@@ -95,13 +95,9 @@ def dump(job: partial[Any]) -> bytes | None:
     return head + data[start:-3] + _END if args else head + _END
 
 
-def _are_short(args: Iterable[Any]) -> bool:
-    return all(len(arg) <= _MOST_BYTES for arg in args if type(arg) in _STRINGS)
-
-
 def _are_apart(args: Iterable[Any]) -> bool:
     """Tell whether no text is there twice: the second would be written as a reference to the first."""
-    texts = [id(arg) for arg in args if type(arg) in _STRINGS]
+    texts = [id(arg) for arg in args if type(arg) in STRINGS]
     return len({*texts}) == len(texts)
 
 
@@ -145,46 +141,28 @@ def dump_all(jobs: Sequence[Any]) -> Bunch | None:
     parts = None if head is None else _dumped_apart(arguments)
     if head is None or parts is None:
         return None
-    around = len(head) + len(_END)
-    return Bunch(head + (_END + head).join(parts) + _END, [len(part) + around for part in parts])
+    return bunch_of(head, parts, _END)
 
 
 def _dumped_apart(arguments: Sequence[tuple[Any, ...]]) -> list[bytes] | None:
-    """Return each job's arguments, pickled: all of them in one row, which is cut where `_BETWEEN` stands.
-
-    None: they are not plain, or have that among them, or are long, and may not all go into one message.
-    """
-    kinds = {*map(type, chain.from_iterable(arguments))}
-    if not kinds <= _NUMBERS and not (kinds <= _PLAIN and _are_short(chain.from_iterable(arguments))):
+    """Return each job's arguments, pickled as the parts of a row; None: they are not plain, or long."""
+    everything = [*chain.from_iterable(arguments)]
+    if not are_plain(everything, {*map(type, everything)}):
         return None
     row: list[Any] = []
     for args in arguments:
-        row.append(_BETWEEN)
+        row.append(BETWEEN)
         row += args
-    most_bytes = _MOST_BYTES * len(arguments)
-    if not _TUPLES < len(row) <= most_bytes:  # each takes a byte at least
-        return None
-    file = BytesIO()
-    pickler = Pickler(file, _UNFRAMED)
-    pickler.fast = True  # nothing refers back
-    pickler.dump(tuple(row))
-    if file.tell() > most_bytes:
-        return None
-    parts = file.getvalue()[len(_ROW) : -len(_ROW_END)].split(_CUT)
-    return parts[1:] if len(parts) == len(arguments) + 1 else None
+    return dump_apart(row, len(arguments))
 
 
 def load_all(bunch: Bunch) -> tuple[Place, list[tuple[Any, ...]]] | None:
     """Return where the function of many jobs is, and the arguments of each; None: open them one by one."""
-    data = bunch.data
-    if not data.startswith(_last[0]):
+    if not bunch.data.startswith(_last[0]):
         load(bunch[0])
     head, module, name = _last
-    if not (data.startswith(head) and data.endswith(_END)):
-        return None
-    around = len(head) + len(_END)
-    parts = data[len(head) : -len(_END)].split(_END + head)
-    if [len(part) + around for part in parts] != bunch.sizes:  # cut at other places, or within an argument
+    parts = parts_of(bunch, head, _END)
+    if parts is None:
         return None
     try:
         arguments = pickle.loads(b"((" + b"t(".join(parts) + b"tl.")

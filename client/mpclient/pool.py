@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from mpclient.jobs import Jobs
 from mpclient.jobs_format import ITEM, MAP, STAR
-from mpclient.pooling.flow import WINDOW, Flow
+from mpclient.pooling.flow import WINDOW, Flow, Ready
 from mpclient.pooling.outcomes import JobCancelled
 from mpclient.pooling.progress import progress_of
 from mpclient.pooling.results import (
@@ -64,6 +64,8 @@ _SLOTS_S: Final = 1.0
 _CHUNK_BYTES: Final = 8 << 20
 """About what a chunk has at most, where nobody says how large it is to be."""
 _SLOTS_UNKNOWN: Final = 16
+_READY: Final = frozenset({range, list, tuple, str, bytes, frozenset})
+"""Iterables whose next item is there at once, and never an exception."""
 """What chunks are cut for while no worker is connected: some may come."""
 
 
@@ -337,7 +339,11 @@ class Pool:
             ordered=ordered, chunk=chunksize, progress=progress_of(progress, iterable, _name_of(func))
         )
         digest, lent = self._jobs.functions.lend(func)
-        made = jobs_of(ITEM if chunksize == 1 else MAP, digest, iterable, chunksize)
+        made: Iterable[tuple[Any, ...]] | Ready = (
+            Ready(digest, iterable)
+            if chunksize == 1 and type(iterable) in _READY
+            else jobs_of(ITEM if chunksize == 1 else MAP, digest, iterable, chunksize)
+        )
         flow = Flow(self._jobs, stream, made, items=chunksize, window=window, bounded=True, lent=lent)
         results = (IMapIterator if ordered else IMapUnorderedIterator)(self, self._jobs, flow, stream)
         flow.start()

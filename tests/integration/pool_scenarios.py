@@ -199,6 +199,19 @@ def imap(pool):
     ] + [sorted(pool.imap_unordered(str, source(), size)) for source in sources for size in (1, 2, 3, 100)]
 
 
+def imap_many(pool):
+    mixed = [n if n % 300 else [n, None] for n in range(700)]
+    return [
+        list(pool.imap(str, range(700))),
+        list(pool.imap(int, [*map(str, range(700))])),
+        list(pool.imap(str, mixed)),
+        list(pool.imap(square, tuple(n / 3 for n in range(100)))),
+        sorted(pool.imap_unordered(square, range(700))),
+        taken(pool.imap(fail_twice, [0] * 300 + [*range(8)])),
+        list(pool.imap(add, range(0))),
+    ]
+
+
 def imap_failures(pool):
     return [
         taken(pool.imap(fail_twice, range(8))),
@@ -256,6 +269,7 @@ POOL = [
     map_async,
     starmap,
     imap,
+    imap_many,
     imap_failures,
     imap_sizes,
     imap_order,

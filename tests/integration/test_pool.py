@@ -90,6 +90,23 @@ def test_a_buffer_of_one_is_enough(pool):
     assert sorted(pool.imap_unordered(square, range(30), 4, buffersize=1)) == [n * n for n in range(30)]
 
 
+def test_in_the_middle_of_many_one_that_cannot_be_pickled_fails_alone(pool):
+    items = [*range(300), threading.Lock(), *range(301, 600)]
+    results = pool.imap(square, items)
+    assert [next(results) for _ in range(300)] == [n * n for n in range(300)]
+    with pytest.raises(TypeError, match="cannot pickle"):
+        next(results)
+    assert list(results) == [n * n for n in range(301, 600)]
+
+
+def test_many_that_nobody_takes_are_taken_from_a_list_as_far_as_the_buffer_reaches(pool, tmp_path):
+    results = pool.imap(os.mkdir, [str(tmp_path / str(n)) for n in range(2000)], buffersize=500)
+    assert next(results) is None
+    testing.wait_until(lambda: len([*tmp_path.iterdir()]) >= 500, LIMIT_S)
+    assert len([*tmp_path.iterdir()]) <= 502
+    assert sum(1 for _ in results) == 1999
+
+
 @pytest.mark.parametrize(
     ("size", "error"),
     [

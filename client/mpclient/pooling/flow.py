@@ -20,28 +20,38 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from mpclient.jobs_format import ITEM
+from mpclient.jobs_format import ITEM, dump_items
 from mpclient.pickling import PLAIN, SHORT, dumps, is_long, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
 from mpclient.pooling.threads import NoThreads
+from mpshared.bunch import BUNCH_LEAST, Bunch, joined
 from mpshared.values import PICKLE_PROTOCOL, size_bytes
 
 if TYPE_CHECKING:
     from mpclient.jobs import Jobs
     from mpshared.values import Blob
 
-__all__ = ["Flow", "Outlet"]
+__all__ = ["Flow", "Outlet", "Ready"]
 
 WINDOW: Final = 8192
 """Jobs made ahead, where nobody asks for another number."""
 _WINDOW_BYTES: Final = 256 << 20
 """Jobs made ahead have about this many bytes together, at most."""
+_NO_BLOBS: Final = frozenset({Failure, Bunch})
 _STEP: Final = 256
 """Between two looks at the window."""
+
+
+class Ready(NamedTuple):
+    """Jobs of one item each, whose items nobody has to wait for: many are pickled at once."""
+
+    digest: str
+    """Of their function."""
+    items: Iterable[Any]
 
 
 class Outlet(Protocol):
@@ -69,7 +79,7 @@ class Flow:
     Args:
         jobs: Whose.
         outlet: Who gets the outcomes.
-        made: The jobs (see `jobs_format`), lazily.
+        made: The jobs (see `jobs_format`), lazily; or the items of jobs that are all there already.
         lent: What to give back when all of them are over (see `Functions.lend`).
         items: How many items each job has; for messages.
         window: Most jobs made ahead.
@@ -80,7 +90,7 @@ class Flow:
         self,
         jobs: Jobs,
         outlet: Outlet,
-        made: Iterable[tuple[Any, ...]],
+        made: Iterable[tuple[Any, ...]] | Ready,
         *,
         lent: str | None = None,
         items: int = 1,
@@ -94,7 +104,7 @@ class Flow:
         self._items = items
         self._window = window
         self._bounded = bounded
-        self._waiting: deque[Blob | Failure] = deque()
+        self._waiting: deque[Blob | Bunch | Failure] = deque()
         self._base = 0
         """Which job waits first."""
         self.rung = False
@@ -138,6 +148,9 @@ class Flow:
             self._finish()
 
     def _feed(self) -> None:
+        if type(self._made) is Ready:
+            self._feed_rows(*self._made)
+            return
         source = iter(self._made)
         offer, pickled = self._offer, self._pickled
         while room := self._await_room():
@@ -146,6 +159,21 @@ class Flow:
                 offer(pickled(job))
                 made += 1
             if made < asked:
+                return
+
+    def _feed_rows(self, digest: str, items: Iterable[Any]) -> None:
+        """Feed what need not be waited for: many jobs at once."""
+        source = iter(items)
+        while room := self._await_room():
+            row = [*islice(source, min(room, _STEP))]
+            bunch = dump_items(digest, row) if len(row) >= BUNCH_LEAST else None
+            if bunch is not None:
+                self._offered_bytes += len(bunch.data)
+                self._offer(bunch, len(row))
+            else:
+                for item in row:
+                    self._offer(self._pickled((ITEM, digest, item)))
+            if not row:
                 return
 
     def _pickled(self, job: Any) -> Blob | Failure:
@@ -164,9 +192,9 @@ class Flow:
         self._offered_bytes += size_bytes(blob)
         return own_buffers(blob)
 
-    def _offer(self, made: Blob | Failure) -> None:
+    def _offer(self, made: Blob | Bunch | Failure, n: int = 1) -> None:
         self._waiting.append(made)
-        self._offered += 1
+        self._offered += n
         if not self.rung:
             self._jobs.ring(self)
 
@@ -242,14 +270,30 @@ class Flow:
         while waiting and type(waiting[0]) is Failure:
             self._base += 1
             self.deliver(self._base - 1, (waiting.popleft(),))
+        blobs = self._take_rows() or self._take_singly()
+        base, self._base = self._base, self._base + len(blobs)
+        return Parcel(self, base, blobs) if blobs else None
+
+    def _take_rows(self) -> Sequence[Blob]:
+        waiting = self._waiting
+        rows: list[Bunch] = []
+        n = size = 0
+        while waiting and type(waiting[0]) is Bunch and n < MOST_JOBS and size < MOST_BYTES:
+            row: Bunch = waiting.popleft()  # type: ignore[assignment]
+            rows.append(row)
+            n += len(row)
+            size += len(row.data)
+        return joined(rows) if rows else ()
+
+    def _take_singly(self) -> Sequence[Blob]:
+        waiting = self._waiting
         blobs: list[Blob] = []
         size = 0
-        while waiting and type(waiting[0]) is not Failure and len(blobs) < MOST_JOBS and size < MOST_BYTES:
+        while waiting and type(waiting[0]) not in _NO_BLOBS and len(blobs) < MOST_JOBS and size < MOST_BYTES:
             blob: Blob = waiting.popleft()  # type: ignore[assignment]
             blobs.append(blob)
             size += len(blob) if type(blob) is bytes else size_bytes(blob)
-        base, self._base = self._base, self._base + len(blobs)
-        return Parcel(self, base, blobs) if blobs else None
+        return blobs
 
     # -- outcomes --------------------------------------------------------------------------------
 
@@ -273,7 +317,7 @@ class Flow:
     def cancel(self, error: BaseException) -> None:
         """Ask the iterable no more, and drop what waits; its outcome is `error`. For the sender."""
         self._ended = True
-        dropped = len(self._waiting)
+        dropped = sum(len(made) if type(made) is Bunch else 1 for made in self._waiting)
         self._waiting.clear()
         self._outlet.fail(error)
         self._base += dropped

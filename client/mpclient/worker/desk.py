@@ -15,6 +15,7 @@ RULES
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections import deque
@@ -24,15 +25,37 @@ from itertools import chain
 from operator import eq
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from mpclient.jobs_format import dump_answers
 from mpclient.partials import Place
-from mpshared.bunch import message_bytes
-from mpshared.values import NONE, Blob, size_bytes
+from mpshared.bunch import BUNCH_LEAST, message_bytes
+from mpshared.values import NONE, PICKLE_PROTOCOL, Blob, size_bytes
 
-__all__ = ["NOTHING", "Desk", "Finished", "Job", "Range", "ranges_of"]
+__all__ = [
+    "NOTHING",
+    "Desk",
+    "Finished",
+    "Job",
+    "Opened",
+    "Range",
+    "Result",
+    "is_answer",
+    "ranges_of",
+    "result_bytes",
+]
 
 Range: TypeAlias = tuple[int, int]
 Job: TypeAlias = "Blob | tuple[Any, ...]"
-"""A value, or, if all of the batch have been opened together, arguments."""
+"""A value, or, if all of the batch have been opened together, arguments; of a pool's, the one argument."""
+Opened: TypeAlias = tuple[Place, Sequence[Any]]
+"""Jobs that have been opened together: where their function is, and their arguments."""
+Result: TypeAlias = Blob | int | float | str
+"""A value, or an answer that is pickled together with others when results are collected."""
+_ANSWERS: Final = frozenset({int, float, bool, str})
+"""Types of such answers."""
+_ANSWER_BYTES: Final = 64
+"""None of them is larger than about this."""
+_WIDE: Final = 1 << 64
+_SHORT: Final = 64
 T = TypeVar("T")
 
 
@@ -80,10 +103,10 @@ class Desk:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: deque[tuple[int, Job]] = deque()
-        self._done: deque[tuple[int, Blob, Any]] = deque()
+        self._done: deque[tuple[int, Result, Any]] = deque()
         self.next_job: Callable[[], tuple[int, Job]] = self._jobs.popleft
         """Takes the next job; raises `IndexError` when there is none."""
-        self.finish: Callable[[tuple[int, Blob, Any]], None] = self._done.append
+        self.finish: Callable[[tuple[int, Result, Any]], None] = self._done.append
         """Puts down (number, result, what must not be dropped before the server has it, or None)."""
         self.leased: list[Range] = []
         self._batch: list[Range] = []
@@ -106,12 +129,12 @@ class Desk:
         spec_version: int = 0,
         *,
         ahead: bool = False,
-        opened: tuple[Place, Sequence[tuple[Any, ...]]] | None = None,
+        opened: Opened | None = None,
     ) -> int:
         """Put a batch on the desk: [[first, last, attempt], …] and the values; return the size of these.
 
         `ahead`: results of the batch before it, of the same pool, may lie here. `opened`: its jobs, if they
-        could be opened together: where their function is, and arguments.
+        could be opened together.
         """
         before = self._batch if ahead else []
         self.pool, self.spec_version = pool, spec_version
@@ -140,10 +163,12 @@ class Desk:
         except IndexError:
             return NOTHING
         if not self._done:
-            return Finished((number,), (result,), [] if thing is None else [thing], self.pool)
+            return Finished((number,), _pickled((result,)), [] if thing is None else [thing], self.pool)
         done = [first, *_emptied(take)]
         numbers, results, alive = zip(*done, strict=True)
-        return Finished(numbers, results, [thing for thing in alive if thing is not None], self.pool)
+        return Finished(
+            numbers, _pickled(results), [thing for thing in alive if thing is not None], self.pool
+        )
 
     def put_back(self, finished: Finished) -> None:
         """Put what was collected, and could not be sent, on the desk again: before all that is there."""
@@ -193,6 +218,33 @@ class Desk:
     def to_tend(self) -> bool:
         """Whether there is more than the one job that is running."""
         return bool(self._jobs or self._done)
+
+
+def is_answer(answer: Any) -> bool:
+    """Tell whether what a job returned is such an answer."""
+    kind = type(answer)
+    if kind is int:
+        return bool(-_WIDE < answer < _WIDE)
+    if kind is str:
+        return len(answer) <= _SHORT
+    return kind is float or kind is bool
+
+
+def result_bytes(result: Result) -> int:
+    """Return about how much of a message a result takes."""
+    if type(result) is bytes:
+        return len(result)
+    return _ANSWER_BYTES if type(result) in _ANSWERS else size_bytes(result)  # type: ignore[arg-type]
+
+
+def _pickled(results: Sequence[Result]) -> Sequence[Blob]:
+    """Return results as values."""
+    kinds: set[type] = {*map(type, results)}
+    if kinds <= _ANSWERS and len(results) >= BUNCH_LEAST and (row := dump_answers(results)) is not None:
+        return row
+    if kinds.isdisjoint(_ANSWERS):
+        return results  # type: ignore[return-value]
+    return [pickle.dumps(one, PICKLE_PROTOCOL) if type(one) in _ANSWERS else one for one in results]  # type: ignore[misc]
 
 
 def _emptied(take: Callable[[], T]) -> Iterator[T]:

@@ -19,9 +19,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from mpclient.jobs_format import load_items
 from mpclient.partials import load_all
 from mpclient.pickling import own_buffers
 from mpclient.worker.channel import Why
+from mpclient.worker.desk import result_bytes
 from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
@@ -29,10 +31,10 @@ from mpclient.worker.streams import flush_standard
 from mpshared.bunch import Bunch
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone
 from mpshared.memory import give_back
-from mpshared.values import size_bytes
+from mpshared.values import Value
 
 if TYPE_CHECKING:
-    from mpclient.worker.desk import Desk
+    from mpclient.worker.desk import Desk, Opened
     from mpclient.worker.exchange import Exchange, Tell
     from mpclient.worker.failures import Failures
     from mpclient.worker.mark import Mark
@@ -171,7 +173,9 @@ class Loop:
     def _receive(self, reply: Reply, *, ahead: bool = False) -> bool:
         runs, ended, versions, lost, pool, spec_version = reply.result
         self._runner.versions = self._pool_runner.versions = versions
-        opened = load_all(reply.blobs) if pool is None and type(reply.blobs) is Bunch else None
+        opened: Opened | None = None
+        if type(reply.blobs) is Bunch:
+            opened = load_all(reply.blobs) if pool is None else load_items(reply.blobs)
         self._brought_bytes = self._desk.receive(
             runs, reply.blobs, pool, spec_version, ahead=ahead, opened=opened
         )
@@ -237,7 +241,7 @@ class Loop:
             self._breaker.leave()
         self._pool_runner.enter(self._pool)
         self._streams.route(self._pool.program)
-        return self._pool_runner.run
+        return self._pool_runner.runs(self._desk.place)
 
     def _work(self) -> None:
         """Run the jobs on the desk; stop early for whatever `_why_end` will name."""
@@ -277,12 +281,9 @@ class Loop:
             result, alive = run(at, what)
             if breaker.forked:
                 _end_fork()
-            if type(result) is bytes:
-                here_bytes += len(result)
-            else:
-                if self._asked or not self._desk.is_empty:
-                    result = own_buffers(result)  # the jobs behind it may use that memory again
-                here_bytes += size_bytes(result)
+            if type(result) is Value and (self._asked or not self._desk.is_empty):
+                result = own_buffers(result)  # the jobs behind it may use that memory again
+            here_bytes += result_bytes(result)
             finish((at, result, alive))
             count += 1
             if is_full is not None and is_full():

@@ -16,6 +16,7 @@ from mpshared.values import PICKLE_PROTOCOL, Blob, needs_python
 if TYPE_CHECKING:
     from mpclient.partials import Place
     from mpclient.session import Session
+    from mpclient.worker.desk import Result
     from mpclient.worker.failures import Failures
 
 __all__ = ["Run", "Runner"]
@@ -23,7 +24,7 @@ __all__ = ["Run", "Runner"]
 _HERE: Final = sys.version_info[:2]
 _UNKNOWN: Final[Any] = object()
 
-Run: TypeAlias = "Callable[[int, Any], tuple[Blob, Any]]"
+Run: TypeAlias = "Callable[[int, Any], tuple[Result, Any]]"
 """Runs a job, by number and what is known of it; returns as `Runner.run`."""
 
 

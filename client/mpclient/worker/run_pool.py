@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs_format import ITEM, MAP, ONCE, STAR
 from mpclient.pickling import PLAIN, SHORT, dumps, is_long
+from mpclient.worker.desk import is_answer
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.values import NONE, PICKLE_PROTOCOL, Blob, needs_python
 
 if TYPE_CHECKING:
+    from mpclient.partials import Place
     from mpclient.session import Session
+    from mpclient.worker.desk import Result
     from mpclient.worker.failures import Failures
     from mpclient.worker.pools import Pool, Pools
+    from mpclient.worker.run import Run
     from mpclient.worker.signals import Breaker
 
 __all__ = ["PoolRunner"]
@@ -60,6 +64,10 @@ class PoolRunner:
             pool.ready = True
             pool.failure = self._failures.taken(self._pools.taken)
 
+    def runs(self, place: Place | None) -> Run:
+        """Return what runs a job: a value (None), or an item for the function that is at `place` then."""
+        return self.run if place is None else self._opened(place[1])
+
     def run(self, number: int, blob: Blob) -> tuple[Blob, Any]:
         """Run one job.
 
@@ -70,12 +78,8 @@ class PoolRunner:
             ServerGone: The session is over.
             Interrupted: A stop broke the fetching of a function.
         """
-        pool = self._pool
         try:
-            if not pool.ready:
-                self._initialize(number, pool)
-            if pool.failure is not None:
-                return pool.failure, None
+            self._prepare(number)
             if type(blob) is bytes:
                 try:
                     job = pickle.loads(blob)
@@ -110,6 +114,29 @@ class PoolRunner:
             return pickle.dumps(answer, PICKLE_PROTOCOL), None
         return self._pickled(function, answer)
 
+    def _opened(self, digest: str) -> Run:
+        """Return what runs jobs of one item each, by one function. The hot path: few calls."""
+
+        def run(number: int, item: Any) -> tuple[Result, Any]:
+            function = self._known.get(digest)
+            try:
+                self._prepare(number)
+                if function is None:
+                    function = self._learn(number, digest)
+            except _Failed as failed:
+                return failed.result, None
+            try:
+                try:
+                    self._at = number
+                    answer = function(item)
+                finally:
+                    self._at = 0
+            except BaseException as err:  # noqa: BLE001 - as in `run`
+                return _kept(self._failures.passed_on(function, err, self._session), err)
+            return (answer, None) if is_answer(answer) else self._pickled(function, answer)
+
+        return run
+
     def interruption(self, pool: str, number: int, why: str) -> BaseException | None:
         """Return what is to be raised in a job, once; None: it does not run. In the thread that runs jobs."""
         if self._at != number or self._pool.ident != pool:
@@ -120,6 +147,18 @@ class PoolRunner:
         return KeyboardInterrupt("this job was cancelled")
 
     # -- its parts -------------------------------------------------------------------------------
+
+    def _prepare(self, number: int) -> None:
+        """See that the pool's initializer has run.
+
+        Raises:
+            _Failed: It failed, here or before.
+        """
+        pool = self._pool
+        if not pool.ready:
+            self._initialize(number, pool)
+        if pool.failure is not None:
+            raise _Failed(pool.failure)
 
     def _pickled(self, function: object, answer: object) -> tuple[Blob, Any]:
         try:

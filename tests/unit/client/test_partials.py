@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient import partials
+from mpclient import partials, rows
 from mpclient.pickling import dumps
 from mpserve.dispatch.stock_forms import pair_around
 from mpshared.bunch import Bunch
@@ -221,8 +221,8 @@ class TestMany:
             partial(int, "8"),
             partial(len, [1]),
             partial(len, "x" * 2000),
-            partial(len, partials._BETWEEN),
-            partial(len, b"..." + partials._CUT),
+            partial(len, rows.BETWEEN),
+            partial(len, b"..." + rows._CUT),
             partial(int, "8", base=8),
             with_attribute(),
         ],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient.worker.desk import NOTHING, Desk, Finished, ranges_of
+from mpclient.worker.desk import NOTHING, Desk, Finished, is_answer, ranges_of, result_bytes
 from mpshared.values import NONE, Value
 
 
@@ -119,3 +120,38 @@ def test_a_job_that_runs_alone_needs_no_tending():
     desk.receive([[1, 1, 1]], [b"a"])
     desk.next_job()
     assert not desk.to_tend
+
+
+def test_answers_are_pickled_when_they_are_collected():
+    desk = Desk()
+    answers = [3, "four", 5.0, True] * 10
+    desk.receive([[1, len(answers), 1]], [b"x"] * len(answers), "pool")
+    for number, answer in enumerate(answers, 1):
+        assert is_answer(answer)
+        desk.finish((number, answer, None))
+    finished = desk.collect()
+    assert finished.numbers == (*range(1, len(answers) + 1),)
+    assert [*map(pickle.loads, finished.results)] == answers
+    desk.put_back(finished)
+    assert [*map(pickle.loads, desk.collect().results)] == answers
+
+
+@pytest.mark.parametrize("others", [[], [b"pickled"], [b"pickled", Value(1, b"more")]])
+def test_answers_beside_values(others):
+    desk = Desk()
+    desk.receive([[1, 1 + len(others), 1]], [b"x"] * (1 + len(others)), "pool")
+    for number, result in enumerate([*others, 7], 1):
+        desk.finish((number, result, None))
+    *first, last = desk.collect().results
+    assert first == others
+    assert pickle.loads(last) == 7
+
+
+@pytest.mark.parametrize("other", [None, b"bytes", [1], 1j, 1 << 80, -1 << 80, "long" * 100])
+def test_what_is_no_answer(other):
+    assert not is_answer(other)
+
+
+@pytest.mark.parametrize("result", [b"12345", 7, "text", Value(1, b"12", (b"345",))])
+def test_how_large_a_result_is(result):
+    assert 5 <= result_bytes(result) <= 64

@@ -16,7 +16,7 @@ from mpclient.worker.pools import Functions, Pool, Pools
 from mpclient.worker.run_pool import PoolRunner
 from mpshared.address import Address
 from mpshared.errors import TaskError
-from mpshared.values import Value, by_value_tag
+from mpshared.values import NONE, TASK_ERROR, Value, by_value_tag
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +103,43 @@ def test_the_functions_learned_first_are_forgotten_first(functions, monkeypatch)
     assert list(functions.known) == ["large"]
     functions.add("small", 0, 1)
     assert list(functions.known) == ["small"]
+
+
+class TestItemsThatWereOpenedTogether:
+    @pytest.fixture
+    def run_items(self, session, functions):
+        failures = Failures("host/1", "queue 'tasks'")
+        runner = PoolRunner(session, Pools(session), failures, None)
+        runner.enter(Pool("p1", "s1", 0, 0, Spec("Pool-1"), functions))
+
+        def run_items(function, items):
+            functions.add("d", function, 1)
+            run = runner.runs(("", "d"))
+            return [run(number, item)[0] for number, item in enumerate(items, 1)]
+
+        return run_items
+
+    def test_plain_answers_are_not_pickled_yet(self, run_items):
+        assert run_items(operator.neg, [1, 2.5, True]) == [-1, -2.5, -1]
+        assert run_items(str, [1, 2]) == ["1", "2"]
+
+    def test_others_are(self, run_items, session):
+        results = run_items(lambda n: [n] if n else None, [1, 0])
+        assert [read_result(result, session) for result in results] == [[1], None]
+        assert results[1] == NONE
+
+    def test_one_fails_alone(self, run_items, session):
+        one, failed, three = run_items(lambda n: 6 // n, [1, 0, 3])
+        assert (one, three) == (6, 2)
+        with pytest.raises(ZeroDivisionError):
+            read_result(failed, session)
+
+    def test_after_the_initializer_failed_all_do(self, session, functions):
+        failures = Failures("host/1", "queue 'tasks'")
+        runner = PoolRunner(session, Pools(session), failures, None)
+        pool = Pool("p1", "s1", 0, 0, Spec("Pool-1"), functions)
+        runner.enter(pool)
+        pool.failure = Value(TASK_ERROR, b"")
+        functions.add("d", operator.neg, 1)
+        run = runner.runs(("", "d"))
+        assert [run(number, number) for number in (1, 2)] == [(pool.failure, None)] * 2
