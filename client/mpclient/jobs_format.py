@@ -3,7 +3,7 @@
 | value     | what is pickled                                                                         |
 |-----------|-----------------------------------------------------------------------------------------|
 | job       | ``(CALL, digest, args, kwargs)``, ``(MAP, digest, items)`` or ``(STAR, digest, items)`` |
-| job of one item | ``(ITEM, digest, item)``; many of plain items, and their answers, as `rows`       |
+| job of one item | ``(ITEM, digest, item)``; many of plain items as a row of `rows`                  |
 | job of a standing pool | ``(ONCE, "", args, kwargs, function)``                                     |
 | function  | itself; kept by the pool under its digest (`pool.teach`), once                           |
 | source    | ``(bytes, where from)`` of a shipped module; kept in the same way                        |
@@ -25,7 +25,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpclient.pickling import dumps, loads
-from mpclient.rows import PROTOCOL, dump_row, load_row
+from mpclient.rows import MARK, dump_row, load_row
 from mpshared.errors import TaskError
 from mpshared.values import (
     PICKLE,
@@ -57,12 +57,10 @@ __all__ = [
     "Shipped",
     "Spec",
     "digest_of",
-    "dump_answers",
     "dump_items",
     "dump_raised",
     "dump_source",
     "dump_spec",
-    "load_answers",
     "load_items",
     "load_source",
     "load_spec",
@@ -86,11 +84,10 @@ UNSENT: Final = "why_unsent"
 """Under this name a `MaybeEncodingError` holds why the answer could not be pickled: executors raise that."""
 
 _DIGEST_BYTES: Final = 16
-_ITEM: Final = PROTOCOL + b"K" + bytes((ITEM,)) + b"\x8c" + bytes((2 * _DIGEST_BYTES,))
+_ITEM: Final = MARK + b"K" + bytes((ITEM,)) + b"\x8c" + bytes((2 * _DIGEST_BYTES,))
 """How a job of one item in a row begins, before its digest."""
 _ITEM_HEAD_BYTES: Final = len(_ITEM) + 2 * _DIGEST_BYTES
 _ITEM_END: Final = b"\x87."
-_ANSWER_END: Final = b"."
 
 
 class Shipped(NamedTuple):
@@ -165,16 +162,6 @@ def load_items(bunch: Bunch) -> tuple[Place, Sequence[Any]] | None:
         return None
     items = load_row(bunch, head, _ITEM_END)
     return None if items is None else (("", head[len(_ITEM) :].decode(errors="replace")), items)
-
-
-def dump_answers(answers: Sequence[Any]) -> Bunch | None:
-    """Return the results of jobs; None: they have to be pickled one by one."""
-    return dump_row(PROTOCOL, answers, _ANSWER_END)
-
-
-def load_answers(bunch: Bunch) -> Sequence[Any] | None:
-    """Return what jobs answered; None: their results have to be opened one by one."""
-    return load_row(bunch, PROTOCOL, _ANSWER_END)
 
 
 # -- failures -------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient import partials
+from mpclient.rows import load_values
 from mpshared.bunch import Bunch
 from mpshared.errors import BadValue
 from mpshared.memory import keep_freed
@@ -379,7 +380,8 @@ def loads_all(blobs: Sequence[Blob], session: SessionBase, load: Load = pickle.l
     _reading.session = session
     try:
         if type(blobs) is Bunch:
-            return [load(blob) for blob in blobs.cut()]
+            row = load_values(blobs)
+            return [load(blob) for blob in blobs.cut()] if row is None else row
         return [load(blob) if type(blob) is bytes else _open_value(blob, load) for blob in blobs]
     finally:
         _reading.session = before

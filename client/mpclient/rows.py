@@ -7,7 +7,7 @@ RULES
 * Nothing in a row refers to another part of it: values are numbers, or short texts, each of which is
   written out.
 * Whoever knows nothing of this opens each value by the usual ways. Only what was written as a row is opened
-  as one: its head begins with protocol 4, which picklers of ours do not write otherwise.
+  as one: its head says twice which protocol it is, as nobody else does.
 
 Cost: 0.1 µs for each value to write and 0.05 to open; alone 0.3 and 0.25.
 """
@@ -23,21 +23,23 @@ from mpshared.bunch import Bunch
 
 __all__ = [
     "BETWEEN",
+    "MARK",
     "MOST_BYTES",
     "NUMBERS",
     "PLAIN",
-    "PROTOCOL",
     "STRINGS",
     "are_plain",
     "are_short",
     "bunch_of",
     "dump_apart",
     "dump_row",
+    "dump_values",
     "load_row",
+    "load_values",
     "parts_of",
 ]
 
-PROTOCOL: Final = b"\x80\x04"
+MARK: Final = b"\x80\x04\x80\x04"
 """How the head of a row begins."""
 NUMBERS: Final = frozenset({int, float, bool, type(None)})
 STRINGS: Final = frozenset({str, bytes})
@@ -48,6 +50,7 @@ MOST_BYTES: Final = 1 << 10
 _CUT: Final = b"C\x10" + BETWEEN
 """How that is pickled. Its first byte is nowhere else in it, so two of them never overlap: where a value has
 the same bytes there is one cut more."""
+_END: Final = b"."
 _UNFRAMED: Final = 3
 _ROW: Final = b"\x80\x03("
 _ROW_END: Final = b"t."
@@ -55,8 +58,9 @@ _TUPLES: Final = 3
 """Tuples up to this length are pickled in other ways."""
 
 
-def are_plain(values: Iterable[Any], kinds: set[type]) -> bool:
-    """Tell whether values of these types may be in a row."""
+def are_plain(values: Sequence[Any]) -> bool:
+    """Tell whether values may be in a row."""
+    kinds = {*map(type, values)}
     return kinds <= NUMBERS or (kinds <= PLAIN and are_short(values))
 
 
@@ -67,7 +71,7 @@ def are_short(values: Iterable[Any]) -> bool:
 
 def dump_row(head: bytes, values: Sequence[Any], end: bytes) -> Bunch | None:
     """Return values, each as the pickle `head`, value, `end`; None: they have to be pickled one by one."""
-    if not are_plain(values, {*map(type, values)}):
+    if not are_plain(values):
         return None
     row: list[Any] = [BETWEEN] * (2 * len(values))
     row[1::2] = values
@@ -111,13 +115,23 @@ def parts_of(bunch: Bunch, head: bytes, end: bytes) -> list[bytes] | None:
     return parts
 
 
-def load_row(bunch: Bunch, head: bytes, end: bytes) -> Sequence[Any] | None:
+def load_row(bunch: Bunch, head: bytes, end: bytes) -> list[Any] | None:
     """Return the values of a row; None: they have to be opened one by one."""
     parts = parts_of(bunch, head, end)
     if parts is None:
         return None
     try:
-        values: tuple[Any, ...] = pickle.loads(b"(" + b"".join(parts) + b"t.")
+        values: list[Any] = pickle.loads(b"(" + b"".join(parts) + b"l.")
     except Exception:  # noqa: BLE001 - it was not written here; whichever it is says so, when it is opened
         return None
     return values if len(values) == len(parts) else None
+
+
+def dump_values(values: Sequence[Any]) -> Bunch | None:
+    """Return values; None: they have to be pickled one by one. So has None, which is always `NONE`."""
+    return None if type(None) in {*map(type, values)} else dump_row(MARK, values, _END)
+
+
+def load_values(bunch: Bunch) -> list[Any] | None:
+    """Return what `dump_values` was given; None: they have to be opened one by one."""
+    return load_row(bunch, MARK, _END)

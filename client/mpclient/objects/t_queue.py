@@ -19,6 +19,7 @@ from mpclient.objects.readers import as_bool, as_int, is_zero, nothing
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpclient.partials import dump_all
 from mpclient.pickling import dumps, loads_all, own_buffers
+from mpclient.rows import dump_values
 from mpshared.bunch import BUNCH_LEAST
 from mpshared.errors import BadValue, Full
 from mpshared.ops import BY_NAME
@@ -157,7 +158,7 @@ class Queue(Proxy):
             return
         for start in range(0, len(items), _BATCH_ITEMS):
             part = items[start : start + _BATCH_ITEMS]
-            bunch = dump_all(part) if len(part) >= BUNCH_LEAST else None
+            bunch = dump_all(part) or dump_values(part) if len(part) >= BUNCH_LEAST else None
             if bunch is None:
                 yield from self._batches_of(part)
             else:

@@ -7,9 +7,9 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mpclient.jobs_format import load_answers, read_result
+from mpclient.jobs_format import read_result
 from mpclient.pickling import loads_all
-from mpshared.bunch import Bunch, odd_ones
+from mpshared.bunch import odd_ones
 from mpshared.errors import JobStopped, MpserveError
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ def failures(error: BaseException, n: int) -> list[Failure]:
 
 def open_all(blobs: Sequence[Blob], session: Session) -> Sequence[Any]:
     """Return the outcomes of a batch. Cost: one look-up and the unpickling per plain answer, or a row."""
-    if type(blobs) is Bunch and (answers := load_answers(blobs)) is not None:
-        return answers
     if not odd_ones(blobs):
         with suppress(BaseException):  # somebody's __setstate__: found again below, and told alone
             return loads_all(blobs, session)

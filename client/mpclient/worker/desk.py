@@ -25,8 +25,8 @@ from itertools import chain
 from operator import eq
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from mpclient.jobs_format import dump_answers
 from mpclient.partials import Place
+from mpclient.rows import dump_values
 from mpshared.bunch import BUNCH_LEAST, message_bytes
 from mpshared.values import NONE, PICKLE_PROTOCOL, Blob, size_bytes
 
@@ -240,7 +240,7 @@ def result_bytes(result: Result) -> int:
 def _pickled(results: Sequence[Result]) -> Sequence[Blob]:
     """Return results as values."""
     kinds: set[type] = {*map(type, results)}
-    if kinds <= _ANSWERS and len(results) >= BUNCH_LEAST and (row := dump_answers(results)) is not None:
+    if kinds <= _ANSWERS and len(results) >= BUNCH_LEAST and (row := dump_values(results)) is not None:
         return row
     if kinds.isdisjoint(_ANSWERS):
         return results  # type: ignore[return-value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient import partials
-from mpclient.pickling import SHORT, dumps, loads
-from mpshared.values import PICKLE_PROTOCOL, Blob, needs_python
+from mpclient.pickling import dumps, loads
+from mpclient.worker.desk import is_answer
+from mpshared.values import Blob, needs_python
 
 if TYPE_CHECKING:
     from mpclient.partials import Place
@@ -86,8 +86,8 @@ class Runner:
             answer = function(*args)
         except BaseException as err:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the job's, not ours
             return self._failures.raised(partial(function, *args), err), None
-        if type(answer) in SHORT and answer is not None:
-            return pickle.dumps(answer, PICKLE_PROTOCOL), None
+        if is_answer(answer):
+            return answer, None
         return self._pickled(partial(function, *args), answer)
 
     def _pickled(self, task: object, answer: object) -> tuple[Blob, Any]:

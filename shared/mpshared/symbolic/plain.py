@@ -48,7 +48,7 @@ def _run_of(*opcodes: bytes) -> re.Pattern[bytes]:
 
 
 _ALL: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE, _HASH)
-_WHOLE: Final = re.compile(b"(?s:(?:\x80[\x04\x05])?+" + _ALL.pattern[4:-1] + rb"\.\Z)").match
+_WHOLE: Final = re.compile(b"(?s:(?:\x80[\x04\x05]){0,2}+" + _ALL.pattern[4:-1] + rb"\.\Z)").match
 """Tells in one step that a whole pickle is such a run without long payloads, as nearly all requests are."""
 _HASHLESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE)
 _TUPLELESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _HASH)
@@ -60,6 +60,7 @@ _AFTER_LONG: Final = re.compile(rb"(?s:(?:\x95.{8})?+\x94?+)")
 _WIDTHS: Final = {0x8C: 1, 0x43: 1, 0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}
 _TUPLE_OPCODES: Final = b"t\x85\x86\x87"
 _MEMOIZE: Final = 0x94
+_PROTOCOLS: Final = (b"\x80\x04", b"\x80\x05")
 
 
 def is_plain(data: bytes) -> bool:
@@ -89,8 +90,10 @@ def _is_run_of(run: re.Pattern[bytes], data: bytes) -> bool:
 
 
 def _head(data: bytes) -> int:
-    """Return the length of the protocol's opcode; one that is older than 4 is not on the list."""
-    return 2 if data.startswith((b"\x80\x04", b"\x80\x05")) else 0
+    """Return the length of the protocol's opcode, or of two: 4 and 5 are on the list."""
+    if not data.startswith(_PROTOCOLS):
+        return 0
+    return 4 if data.startswith(_PROTOCOLS, 2) else 2
 
 
 def _shares_no_tuple(data: bytes) -> bool:
