@@ -80,9 +80,10 @@ def test_a_key_that_is_none(tmp_path):
     assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
 
 
-def test_an_interrupt_while_it_loads_is_no_traceback(tmp_path):
-    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
-    done = run(PYTHONPATH=str(tmp_path))
+@pytest.mark.parametrize(("words", "loaded"), [([], "msgpack"), (["--help"], "typer")])
+def test_an_interrupt_while_it_loads_is_no_traceback(tmp_path, words, loaded):
+    (tmp_path / f"{loaded}.py").write_text("raise KeyboardInterrupt")
+    done = run(*words, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (1, "mpworker: interrupted\n")
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpclient.worker import commands as worker_commands
+from mpclient.worker import working
 from mpserve import commands, starting
 from mpshared import settings
 from mpshared.address import Address
@@ -125,11 +127,25 @@ def test_what_is_read_means_the_same_to_typer(words):
         assert plain == by_typer(words)
 
 
-def test_the_plain_start_has_every_option_that_typer_has():
-    """Both know the hidden one; neither knows one that the other does not."""
+def options_of(command: Any) -> set[str]:
+    return {word for parameter in command.params for word in parameter.opts} - {"--help", "-h", "--version"}
+
+
+def test_the_plain_commands_have_every_option_that_typer_has():
+    """Both know the hidden ones; neither knows one that the other does not."""
     import typer
 
-    command: Any = typer.main.get_command(commands.app)
-    options = {word for parameter in command.commands["start"].params for word in parameter.opts}
-    assert {setting.option for setting in starting.SETTINGS} == options - {"--help", "-h"}
-    assert set(os.environ) & {setting.env for setting in starting.SETTINGS} == set()
+    server: Any = typer.main.get_command(commands.app)
+    worker: Any = typer.main.get_command(worker_commands.app)
+    for command, plain in ((server.commands["start"], starting), (worker, working)):
+        assert {setting.option for setting in plain.SETTINGS} == options_of(command)
+        assert set(os.environ) & {setting.env for setting in plain.SETTINGS} == set()
+
+
+def test_a_worker_host_is_told_the_same_by_typer(monkeypatch):
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(working, "work", lambda **given: told.append(given))
+    words = "--connect h:1 --processes 3 --pythonpath a --pythonpath=b --max-memory 1G --respawn --lifeline 5"
+    for line in ([], words.split()):
+        run(worker_commands.app, "mpworker", line)
+        assert told.pop() == read_plain(line, working.SETTINGS)
