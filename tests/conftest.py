@@ -2,6 +2,7 @@
 
 * Hypothesis never fails one for the time it took; speed is the bench's matter.
 * `--cuts all` has `integration/test_exactly_once.py` cut each request and each reply at every byte.
+* `--examples all` has Hypothesis try all the examples that tests name, not a quarter of them.
 * `--suites all` has `suites/test_suites.py` run all of them by each Python.
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
 """
@@ -12,6 +13,7 @@ import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.examples import try_all
 
 settings.register_profile(
     "mpserve",
@@ -23,7 +25,13 @@ settings.load_profile("mpserve")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", choices=("some", "all"), default="some", help="where calls are cut")
+    parser.addoption("--examples", choices=("some", "all"), default="some", help="how many of Hypothesis's")
     parser.addoption("--suites", choices=("some", "all"), default="some", help="of the standard library's")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--examples") == "all":
+        try_all()
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

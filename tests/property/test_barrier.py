@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 from tests.unit.core.harness import World
 
 from mpserve.core.t_barrier import Barrier
@@ -227,7 +228,7 @@ def outcome(call):
 
 def case_of(machine):
     case = machine.TestCase
-    case.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+    case.settings = settings(max_examples=examples(60), stateful_step_count=60, deadline=None)
     return case
 
 

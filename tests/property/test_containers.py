@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from tests.examples import examples
 from tests.property.containers import (
     INDEXES,
     KEYS,
@@ -465,7 +466,7 @@ class ArrayRules(Container):
         self.plain(expected, "incr", index, by)
 
 
-SETTINGS = settings(max_examples=60, stateful_step_count=30, deadline=None)
+SETTINGS = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("rules", [DictRules, ListRules, SetRules, NamespaceRules, ValueRules])
@@ -476,4 +477,4 @@ def test_does_what_pythons_own_does(rules):
 @pytest.mark.parametrize("typecode", TYPECODES)
 def test_array_does_what_pythons_own_does(typecode):
     rules = type(f"ArrayRules_{typecode}", (ArrayRules,), {"TYPECODE": typecode})
-    run_state_machine_as_test(rules, settings=settings(SETTINGS, max_examples=15))
+    run_state_machine_as_test(rules, settings=settings(SETTINGS, max_examples=examples(15)))

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.property.containers import VALUES
 from tests.unit.core.harness import World
 
@@ -69,7 +70,7 @@ class Peer:
                 self.world.ask(self.lane, machine, method, *args, blobs=blobs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(BYTES, BYTES)
 def test_keys(one, other):
     peer, key, second = Peer(), PickledKey(one), PickledKey(other)
@@ -92,7 +93,7 @@ def test_keys(one, other):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(BLOBS, BLOBS)
 def test_values(one, other):
     peer = Peer()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.examples import examples
 
 from mpserve.core import output
 from mpserve.core.output import Output
@@ -121,5 +122,5 @@ class Way(RuleBasedStateMachine):
             assert not mark or before in {(b"", b""), (source, b"")}, "a line is torn"
 
 
-Way.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Way.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 test_output = Way.TestCase

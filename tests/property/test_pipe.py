@@ -10,6 +10,7 @@ from itertools import count
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 from tests.unit.core.harness import World
 
 from mpserve.core.calls import Lane
@@ -155,5 +156,5 @@ class Pipes(RuleBasedStateMachine):
             assert not (awake and (self.lying[side] or self.closed[1 - side]))
 
 
-Pipes.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Pipes.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 TestPipes = Pipes.TestCase

@@ -7,6 +7,7 @@ worker waits for what is there, the hall checks itself.
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 from tests.property.pool_model import COLLECTED, DELAYED, PoolModel, seen
 from tests.unit.core.harness import World
 
@@ -329,4 +330,4 @@ def collected(pool, call):
 
 
 TestPool = PoolMachine.TestCase
-TestPool.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestPool.settings = settings(max_examples=examples(80), stateful_step_count=60, deadline=None)

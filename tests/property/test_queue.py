@@ -10,6 +10,7 @@ from dataclasses import replace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.examples import examples
 from tests.property.queue_model import TAKEN, Model, seen
 from tests.unit.core.harness import World
 
@@ -321,5 +322,5 @@ TestBounded = Bounded.TestCase
 TestLifo = Lifo.TestCase
 TestPriority = Priority.TestCase
 TestQueue.settings = TestBounded.settings = TestLifo.settings = TestPriority.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None
+    max_examples=examples(60), stateful_step_count=50, deadline=None
 )

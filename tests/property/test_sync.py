@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 from tests.property.sync_model import (
     PARKED,
     REFUSED,
@@ -342,7 +343,7 @@ class OnEvents(Sync):
 
 def case_of(machine):
     case = machine.TestCase
-    case.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+    case.settings = settings(max_examples=examples(60), stateful_step_count=60, deadline=None)
     return case
 
 

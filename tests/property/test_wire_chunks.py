@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from mpshared.values import PickledKey, Value
 from mpshared.wire.errors import ProtocolError
@@ -19,7 +20,7 @@ from mpshared.wire.stock.server import ServerHandshake as StockServer
 
 HEADER = frames._HEADER
 KEY = b"a key of the tests, 128 bits"
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=examples(150), deadline=None)
 
 u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 text = st.text(max_size=20)

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from mpshared.values import PickledKey, Value
 from mpshared.wire.auth import derive_key, prove
@@ -20,7 +21,7 @@ from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 
 KEY = b"a key of the tests, 128 bits"
-quick = settings(max_examples=400, deadline=None)
+quick = settings(max_examples=examples(400), deadline=None)
 
 STREAM = b"".join(
     [

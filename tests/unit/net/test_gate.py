@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.contract.wired_rig import Log
+from tests.examples import examples
 
 from mpserve.net import gate as gates
 from mpserve.net.gate import HELD_MAX, SLOW_S, THIS_MACHINE, Gate, GateLimits, TurnedAway, origin_of
@@ -220,7 +221,7 @@ class Machine(RuleBasedStateMachine):
         assert len(self.open) - len(self.known) <= 4
 
 
-Machine.TestCase.settings = hypothesis_settings(max_examples=50, stateful_step_count=40)
+Machine.TestCase.settings = hypothesis_settings(max_examples=examples(50), stateful_step_count=40)
 TestMachine = Machine.TestCase
 
 
