@@ -19,7 +19,7 @@ import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
 from operator import eq
@@ -31,6 +31,8 @@ from mpshared.bunch import BUNCH_LEAST, message_bytes
 from mpshared.values import NONE, PICKLE_PROTOCOL, Blob, size_bytes
 
 __all__ = [
+    "ANSWERS",
+    "ANSWER_BYTES",
     "NOTHING",
     "Desk",
     "Finished",
@@ -50,9 +52,9 @@ Opened: TypeAlias = tuple[Place, Sequence[Any]]
 """Jobs that have been opened together: where their function is, and their arguments."""
 Result: TypeAlias = Blob | int | float | str
 """A value, or an answer that is pickled together with others when results are collected."""
-_ANSWERS: Final = frozenset({int, float, bool, str})
+ANSWERS: Final = frozenset({int, float, bool, str})
 """Types of such answers."""
-_ANSWER_BYTES: Final = 64
+ANSWER_BYTES: Final = 64
 """None of them is larger than about this."""
 _WIDE: Final = 1 << 64
 _SHORT: Final = 64
@@ -232,23 +234,23 @@ def is_answer(answer: Any) -> bool:
 
 def result_bytes(result: Result) -> int:
     """Return about how much of a message a result takes."""
-    if type(result) is bytes:
-        return len(result)
-    return _ANSWER_BYTES if type(result) in _ANSWERS else size_bytes(result)  # type: ignore[arg-type]
+    return ANSWER_BYTES if type(result) in ANSWERS else size_bytes(result)  # type: ignore[arg-type]
 
 
 def _pickled(results: Sequence[Result]) -> Sequence[Blob]:
     """Return results as values."""
     kinds: set[type] = {*map(type, results)}
-    if kinds <= _ANSWERS and len(results) >= BUNCH_LEAST and (row := dump_values(results)) is not None:
+    if kinds <= ANSWERS and len(results) >= BUNCH_LEAST and (row := dump_values(results)) is not None:
         return row
-    if kinds.isdisjoint(_ANSWERS):
+    if kinds.isdisjoint(ANSWERS):
         return results  # type: ignore[return-value]
-    return [pickle.dumps(one, PICKLE_PROTOCOL) if type(one) in _ANSWERS else one for one in results]  # type: ignore[misc]
+    return [pickle.dumps(one, PICKLE_PROTOCOL) if type(one) in ANSWERS else one for one in results]  # type: ignore[misc]
 
 
-def _emptied(take: Callable[[], T]) -> Iterator[T]:
-    """Yield what `take` returns until it raises IndexError."""
+def _emptied(take: Callable[[], T]) -> list[T]:
+    """Return what `take` returns until it raises IndexError."""
+    taken: list[T] = []
     with suppress(IndexError):
         while True:
-            yield take()
+            taken.append(take())
+    return taken

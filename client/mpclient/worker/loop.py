@@ -23,7 +23,7 @@ from mpclient.jobs_format import load_items
 from mpclient.partials import load_all
 from mpclient.pickling import own_buffers
 from mpclient.worker.channel import Why
-from mpclient.worker.desk import result_bytes
+from mpclient.worker.desk import ANSWER_BYTES, ANSWERS, result_bytes
 from mpclient.worker.pace import BATCH_BYTES, LEAD, Pace
 from mpclient.worker.pools import Unfit
 from mpclient.worker.signals import Interrupted
@@ -283,7 +283,7 @@ class Loop:
                 _end_fork()
             if type(result) is Value and (self._asked or not self._desk.is_empty):
                 result = own_buffers(result)  # the jobs behind it may use that memory again
-            here_bytes += result_bytes(result)
+            here_bytes += ANSWER_BYTES if type(result) in ANSWERS else result_bytes(result)
             finish((at, result, alive))
             count += 1
             if is_full is not None and is_full():

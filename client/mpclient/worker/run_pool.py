@@ -116,15 +116,16 @@ class PoolRunner:
 
     def _opened(self, digest: str) -> Run:
         """Return what runs jobs of one item each, by one function. The hot path: few calls."""
+        pool, known = self._pool, self._known
 
         def run(number: int, item: Any) -> tuple[Result, Any]:
-            function = self._known.get(digest)
-            try:
-                self._prepare(number)
-                if function is None:
-                    function = self._learn(number, digest)
-            except _Failed as failed:
-                return failed.result, None
+            function = known.get(digest)
+            if function is None or not pool.ready or pool.failure is not None:
+                try:
+                    self._prepare(number)
+                    function = self._learn(number, digest) if function is None else function
+                except _Failed as failed:
+                    return failed.result, None
             try:
                 try:
                     self._at = number
