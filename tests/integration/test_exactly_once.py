@@ -9,7 +9,9 @@ object, who holds it, how many objects and references there are.
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from contextlib import suppress
 
 import pytest
 from tests.integration.conftest import Server
@@ -17,6 +19,7 @@ from tests.integration.cut_cases import CASES
 from tests.integration.cut_world import World
 from tests.integration.relay import Relay
 
+from mpclient import aio
 from mpshared.ops import BY_NAME
 
 CUTS = 7
@@ -70,6 +73,44 @@ def test_a_call_that_is_cut_anywhere(world, name, pytestconfig):
             assert world.play(name, case, cut) == expected, cut
     finally:
         world.end()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_cancelled_put_that_is_cut_anywhere_leaves_nothing(fresh_server, pytestconfig, is_full):
+    """Whether its item was in the queue, or waited for room: nobody has it, and it may be put again."""
+    server = fresh_server(*GRACE)
+    host, port = server.address.rsplit(":", 1)
+    relay = Relay((host, int(port)))
+    try:
+        asyncio.run(cancel_puts(server, relay, pytestconfig.getoption("cuts"), is_full=is_full))
+    finally:
+        relay.close()
+
+
+async def cancel_puts(server: Server, relay: Relay, which: str, *, is_full: bool) -> None:
+    async with aio.connect(relay.address, server.key, reconnect_timeout=20.0) as cluster:
+        queue = await cluster.Queue(1)
+        await cancel_one_put(queue, is_full=is_full)
+        relay.disarm()
+        await cancel_one_put(queue, is_full=is_full)
+        sizes = dict(relay.passed)
+        for way in ("up", "down"):
+            for place in places(sizes[way], 0, which):
+                relay.arm(way, place)
+                await cancel_one_put(queue, is_full=is_full)
+
+
+async def cancel_one_put(queue: aio.Queue, *, is_full: bool) -> None:
+    if is_full:
+        await queue.put("first")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            await queue.put("cancelled")
+    if is_full:
+        assert await queue.get() == "first"
+    await queue.put("again", timeout=10)
+    assert await queue.get() == "again"
+    assert await queue.empty()
 
 
 @pytest.mark.chaos
