@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects import t_queue
 from mpclient.objects.made import Made
+from mpclient.objects.waiting import event_timeout, join_timeout, unused_timeout
 
 if TYPE_CHECKING:
     from mpclient.objects.base import Proxy
@@ -36,7 +37,9 @@ class Queue(Made, t_queue.Queue):
                 `block`.
             ValueError: This program closed the queue.
         """
-        super().put(obj, bool(block), _not_below_0(timeout) if block else None)
+        if timeout is not None:
+            timeout = event_timeout(timeout) if block else unused_timeout(timeout)
+        super().put(obj, bool(block), timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the next item, waiting for one if need be.
@@ -47,7 +50,9 @@ class Queue(Made, t_queue.Queue):
             ValueError: This program closed the queue.
         """
         self._check_open()
-        return super().get(bool(block), _not_below_0(timeout) if block else None)
+        if timeout is not None:
+            timeout = join_timeout(timeout) if block else unused_timeout(timeout)
+        return super().get(bool(block), timeout)
 
     def join_thread(self) -> None:
         """Wait until everything put is with the server. Only after `close`."""
@@ -79,7 +84,9 @@ class SimpleQueue(Made, t_queue.SimpleQueue):
             OSError: This program closed the queue.
         """
         self._check_open()
-        return super().get(bool(block), _not_below_0(timeout) if block else None)
+        if timeout is not None:
+            timeout = join_timeout(timeout) if block else unused_timeout(timeout)
+        return super().get(bool(block), timeout)
 
     def empty(self) -> bool:
         """Return whether there is nothing to be taken.
@@ -93,10 +100,6 @@ class SimpleQueue(Made, t_queue.SimpleQueue):
     def _check_open(self) -> None:
         if self._closed:
             raise OSError("handle is closed")
-
-
-def _not_below_0(timeout: float | None) -> float | None:
-    return timeout if timeout is None else max(0, timeout)
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {kind.flavour: kind for kind in (Queue, JoinableQueue, SimpleQueue)}

@@ -8,7 +8,14 @@ from __future__ import annotations
 import math
 from threading import TIMEOUT_MAX
 
-__all__ = ["event_timeout", "join_timeout", "lock_timeout", "queue_timeout", "semaphore_timeout"]
+__all__ = [
+    "event_timeout",
+    "join_timeout",
+    "lock_timeout",
+    "queue_timeout",
+    "semaphore_timeout",
+    "unused_timeout",
+]
 
 _FOREVER = -1
 
@@ -26,7 +33,7 @@ def lock_timeout(blocking: bool, timeout: float | None, block: bool | None) -> f
         ValueError: A timeout without blocking, or a negative one, where `threading` refuses it.
     """
     if block is not None:
-        return _or_for_ever(timeout) if block else 0
+        return _acquire_timeout(block, timeout)
     if timeout is None or timeout == _FOREVER:
         return None if blocking else 0
     if not blocking:
@@ -43,7 +50,7 @@ def semaphore_timeout(blocking: bool, timeout: float | None, block: bool | None)
         ValueError: A timeout without blocking, as `threading` refuses it.
     """
     if block is not None:
-        return _or_for_ever(timeout) if block else 0
+        return _acquire_timeout(block, timeout)
     if not blocking:
         if timeout is not None:
             raise ValueError("can't specify timeout for non-blocking acquire")
@@ -67,13 +74,30 @@ def queue_timeout(block: bool, timeout: float | None) -> float | None:
 
 
 def event_timeout(timeout: float | None) -> float | None:
-    """Read the timeout of `wait` for a signal, as an Event's; a negative one does not wait."""
+    """Read the timeout of `wait` for a signal, as an Event's, and of a `put` of `multiprocessing`; a negative
+    one does not wait.
+    """
     return _or_for_ever(timeout)
 
 
 def join_timeout(timeout: float | None) -> float | None:
-    """Read the timeout of `join`, `poll` and `wait` for connections; a negative one does not wait."""
+    """Read the timeout of `join`, `poll`, `wait` for connections, results, and of a `get` of
+    `multiprocessing`; a negative one does not wait.
+    """
     return _seconds(timeout)
+
+
+def _acquire_timeout(block: bool, timeout: float | None) -> float | None:
+    """Read the arguments of `acquire` as `multiprocessing` has them."""
+    if timeout is None:
+        return None if block else 0
+    return _or_for_ever(timeout) if block else unused_timeout(timeout)
+
+
+def unused_timeout(timeout: float) -> int:
+    """Read the timeout of what does not wait: `multiprocessing` wants a number there all the same."""
+    math.isnan(timeout)
+    return 0
 
 
 def _or_for_ever(timeout: float | None) -> float | None:

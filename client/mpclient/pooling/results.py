@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mpclient.objects.waiting import join_timeout
 from mpclient.pooling.outcomes import Failure, JobCancelled
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class ApplyResult:
         if self._done:
             return
         self._jobs.check_may_wait()
-        limit_s = -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
-        if self._gate.acquire(timeout=limit_s):
+        limit_s = join_timeout(timeout)
+        if self._gate.acquire(timeout=-1 if limit_s is None else limit_s):
             self._gate.release()  # for the next who waits
 
     def get(self, timeout: float | None = None) -> Any:
@@ -373,7 +374,7 @@ class IMapIterator:
         """
         if timeout is None or self._items:
             return self.__next__()
-        outcome = self._wait(timeout)
+        outcome = self._wait(join_timeout(timeout))
         if type(outcome) is Failure:
             raise outcome.error
         return outcome
