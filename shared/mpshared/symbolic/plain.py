@@ -24,6 +24,8 @@ pickle is plain only if
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 __all__ = ["LENGTHS", "is_plain", "is_short_plain"]
@@ -42,14 +44,19 @@ _TUPLE: Final = rb"[t\x85-\x87]\x94?+"
 _HASH: Final = rb"[su\x90]"  # SETITEM, SETITEMS, ADDITEMS
 
 
-def _run_of(*opcodes: bytes) -> re.Pattern[bytes]:
-    """Return an expression for any run of `opcodes`, none of which is given back."""
-    return re.compile(b"(?s:(?:" + b"|".join(opcodes) + b")*+)")
+def _run_of(*opcodes: bytes) -> Callable[[], re.Pattern[bytes]]:
+    """Return what gives an expression for any run of `opcodes`, none of which is given back."""
+    return cache(lambda: re.compile(b"(?s:" + _run(*opcodes) + b")"))  # it takes milliseconds to make
 
 
-_ALL: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE, _HASH)
-_WHOLE: Final = re.compile(b"(?s:(?:\x80[\x04\x05]){0,2}+" + _ALL.pattern[4:-1] + rb"\.\Z)").match
+def _run(*opcodes: bytes) -> bytes:
+    return b"(?:" + b"|".join(opcodes) + b")*+"
+
+
+_OPCODES: Final = (_ATOM, _MADE, _GET, _FILL, _TUPLE, _HASH)
+_WHOLE: Final = re.compile(b"(?s:(?:\x80[\x04\x05]){0,2}+" + _run(*_OPCODES) + rb"\.\Z)").match
 """Tells in one step that a whole pickle is such a run without long payloads, as nearly all requests are."""
+_ALL: Final = _run_of(*_OPCODES)
 _HASHLESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _TUPLE)
 _TUPLELESS: Final = _run_of(_ATOM, _MADE, _GET, _FILL, _HASH)
 _GETLESS_TUPLELESS: Final = _run_of(_ATOM, _MADE, _FILL, _HASH)
@@ -71,13 +78,13 @@ def is_plain(data: bytes) -> bool:
     if not data.endswith(b"."):
         return False
     if _is_short(data):
-        return _WHOLE(data) is not None or _is_run_of(_ALL, data)
-    return _is_run_of(_HASHLESS, data) or _shares_no_tuple(data)
+        return _WHOLE(data) is not None or _is_run_of(_ALL(), data)
+    return _is_run_of(_HASHLESS(), data) or _shares_no_tuple(data)
 
 
 def is_short_plain(data: bytes) -> bool:
     """Tell whether `data` is plain, and so short that all it shares may as well be written out."""
-    return data.endswith(b".") and _is_short(data) and (_WHOLE(data) is not None or _is_run_of(_ALL, data))
+    return data.endswith(b".") and _is_short(data) and (_WHOLE(data) is not None or _is_run_of(_ALL(), data))
 
 
 def _is_short(data: bytes) -> bool:
@@ -99,13 +106,13 @@ def _head(data: bytes) -> int:
 def _shares_no_tuple(data: bytes) -> bool:
     """Tell whether a pickle is plain, has few tuples, and refers to nothing from the first of them on."""
     last = len(data) - 1
-    at = _past(_TUPLELESS, data, _head(data))
+    at, getless = _past(_TUPLELESS(), data, _head(data)), _GETLESS_TUPLELESS()
     for _ in range(_FEW_TUPLES):
         if at == last:
             return True
         if data[at] not in _TUPLE_OPCODES:
             return False
-        at = _past(_GETLESS_TUPLELESS, data, at + 1 + (data[at + 1] == _MEMOIZE))
+        at = _past(getless, data, at + 1 + (data[at + 1] == _MEMOIZE))
     return False
 
 
