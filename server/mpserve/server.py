@@ -1,19 +1,15 @@
-"""The server as a whole, and the `BaseManager` subclass around it.
+"""The server as a whole.
 
-`Server` wires the rooms: loop and listener (net), the two protocols (dispatch), the state (engines).
-`Manager` is a `multiprocessing.managers.SyncManager` whose server is that one, so `Manager(address, authkey)`
-can be `start()`ed, asked for its `get_server()`, or `connect()`ed like any other manager.
+It wires the rooms: loop and listener (net), the two protocols (dispatch), the state (engines).
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +22,6 @@ from mpserve.dispatch.registered import (
     BadRegistration,
     Registered,
     Registration,
-    from_registry,
     load_registrations,
 )
 from mpserve.dispatch.stock import StockSide
@@ -39,9 +34,7 @@ from mpshared import __version__ as VERSION
 from mpshared import limits, settings
 from mpshared.address import Address
 from mpshared.keys import KeyProblem
-from mpshared.log import make_logger
 from mpshared.spinning import can_spin
-from mpshared.wire.auth import check_key
 
 if TYPE_CHECKING:
     from mpserve.engines.journal.engine import JournalEngine
@@ -49,7 +42,7 @@ if TYPE_CHECKING:
     from mpshared.log import Logger
     from mpshared.tls import ServerTls
 
-__all__ = ["BadRegistration", "Manager", "Options", "Server"]
+__all__ = ["BadRegistration", "Options", "Server"]
 
 SOON_S = 30 * 86400.0
 """A certificate that expires before that is told of at the start."""
@@ -346,64 +339,3 @@ class _Lifeline:
 
     def broken(self, error: Exception) -> None:
         self._server.stop(f"the lifeline broke: {error!r}")
-
-
-class _Server:
-    """What `BaseManager` expects of a server, around `Server`."""
-
-    public = (
-        "shutdown",
-        "create",
-        "accept_connection",
-        "get_methods",
-        "debug_info",
-        "number_of_objects",
-        "dummy",
-        "incref",
-        "decref",
-    )
-
-    def __init__(self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str) -> None:
-        if serializer != "pickle":
-            raise ValueError(
-                f"mpserve speaks the serializer 'pickle' only, not {serializer!r}; leave the argument out"
-            )
-        self.registry = registry
-        where = Address.tcp("127.0.0.1", 0) if address is None else Address.from_sockaddr(address)
-        options = Options(where, allow_shutdown=True)  # a manager's own process is stopped through its socket
-        log = make_logger("mpserve", level="warning")
-        self._server = Server(options, bytes(authkey), log, from_registry(registry))
-        self.address = self._server.listen().sockaddr
-        self.listener = self._server
-        """Whose `close` frees the address, and all there is besides."""
-
-    def serve_forever(self) -> None:
-        """Serve until `shutdown` is called over the wire."""
-        self._server.serve()
-        sys.exit(0)
-
-
-class Manager(SyncManager):
-    """A manager whose server is mpserve: objects outlive their holders, nobody waits for the dead, no thread
-    per client.
-    """
-
-    _Server = _Server
-
-    def start(self, initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = ()) -> None:
-        """Start the server in a process of its own.
-
-        Raises:
-            WeakKey: The key is shorter than 16 bytes.
-        """
-        check_key(bytes(self._authkey))  # type: ignore[attr-defined]  # here: in the other process nobody would see it
-        super().start(initializer, initargs)
-
-    def get_server(self) -> Any:
-        """Return a server that serves in this process when `serve_forever` is called.
-
-        Raises:
-            WeakKey: The key is shorter than 16 bytes.
-        """
-        check_key(bytes(self._authkey))  # type: ignore[attr-defined]
-        return _Server(self._registry, self._address, bytes(self._authkey), self._serializer)  # type: ignore[attr-defined]

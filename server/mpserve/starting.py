@@ -23,8 +23,8 @@ from mpshared.settings import ADMIN_KEY_FILE, OBSERVE_KEY_FILE, for_user
 from mpshared.units import parse_count
 
 if TYPE_CHECKING:
-    from mpserve.manager import Options, Server
     from mpserve.net.keyring import Keyring
+    from mpserve.server import Options, Server
     from mpshared.log import Logger
     from mpshared.ops import Role
     from mpshared.tls import ServerTls
@@ -162,8 +162,8 @@ def _find_keys(clients: str | None, admins: str | None, observers: str | None, o
 def _options(address: Address, tls: ServerTls | None, given: dict[str, Any]) -> Options:
     """Return how the server is to run; `given` are the settings by their names."""
     from mpserve.core.bounds import HeldLimits  # noqa: PLC0415 - slow: mistakes of the command line first
-    from mpserve.manager import Options  # noqa: PLC0415
     from mpserve.net.gate import GateLimits  # noqa: PLC0415
+    from mpserve.server import Options  # noqa: PLC0415
 
     for name in ("grace", "session_timeout", "auth_timeout", "spin"):
         given[f"{name}_s"] = given.pop(name)
@@ -174,7 +174,7 @@ def _options(address: Address, tls: ServerTls | None, given: dict[str, Any]) -> 
 
 def _make_server(options: Options, keys: Keyring, log: Logger) -> Server:
     from mpserve.engines.base import StoreError  # noqa: PLC0415 - slow: mistakes of the command line first
-    from mpserve.manager import BadRegistration, Server  # noqa: PLC0415
+    from mpserve.server import BadRegistration, Server  # noqa: PLC0415
 
     try:
         return Server(options, keys, log)

@@ -27,8 +27,6 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.managers import SyncManager, public_methods  # type: ignore[attr-defined]  # not in typeshed
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final, TypeAlias
 
 from mpserve.dispatch.faces.base import Plan
@@ -93,6 +91,8 @@ def from_registry(registry: Mapping[str, tuple[Any, ...]]) -> dict[str, Registra
     Args:
         registry: `BaseManager._registry`: typeid -> (callable, exposed, method_to_typeid, proxytype).
     """
+    from multiprocessing.managers import SyncManager  # noqa: PLC0415 - slow, and few register anything
+
     known = SyncManager._registry  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to see it
     found = {}
     for typeid, (make, exposed, method_to_typeid, _proxytype) in registry.items():
@@ -279,6 +279,8 @@ class Registered:
         Raises:
             NotSupported, BadValue: The arguments must not be opened.
         """
+        from multiprocessing.managers import public_methods  # type: ignore[attr-defined]  # noqa: PLC0415
+
         data = _written(arguments)
         registration = self._registrations[typeid]
 
@@ -417,6 +419,8 @@ def _refusal(err: NotSupported) -> bytes:
 
 def _dumps(kind: str, payload: Any) -> bytes:
     """Pickle a reply for any Python from 3.8, as the standard library's server would."""
+    from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415 - slow, and few register anything
+
     try:
         return bytes(ForkingPickler.dumps((kind, payload), 4))
     except Exception:  # noqa: BLE001 - the operator's classes decide what it raises

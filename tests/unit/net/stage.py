@@ -16,8 +16,8 @@ from typing import Any
 
 from tests.contract.wired_rig import Log
 
-from mpserve.manager import Options, Server
 from mpserve.net.loop import Loop
+from mpserve.server import Options, Server
 from mpshared.address import Address
 from mpshared.ops import BY_NAME
 from mpshared.values import Blob
