@@ -26,17 +26,29 @@ Results = Sequence[tuple[Section, Sequence[Result]]]
 
 def report(results: Results, command: str) -> str:
     """Return all tables as Markdown."""
-    machine = f"{os.cpu_count()} cores, {platform.system()}, CPython {platform.python_version()}"
     parts = [
         f"    {command}",
         "",
-        f"{machine}; medians of interleaved rounds. A ratio is that to the standard",
-        "library's server; a stock client is the standard library's client of our server.",
+        f"{os.cpu_count()} cores ({_processor()}), {platform.system()}, CPython {platform.python_version()};",
+        "medians of interleaved rounds. A ratio is that to the standard library's server; a stock client is",
+        "the standard library's client of our server.",
     ]
     for section, found in results:
         if found:
             parts += ["", f"### {section.title}", "", *section.tables(found)]
     return "\n".join([*parts, *_targets(results), *_failures(results), ""])
+
+
+def _processor() -> str:
+    """Return what the processor calls itself; names that say nothing have its family and model beside."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    name = facts.get("model name", platform.machine())
+    numbers = [f"{key.removeprefix('cpu ')} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+    return ", ".join([name, *numbers])
 
 
 def write(text: str, page: Path = PAGE) -> None:
