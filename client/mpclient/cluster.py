@@ -18,7 +18,6 @@ from mpclient.offers import Offers
 from mpclient.pickling import ProxyBase
 from mpclient.session import Describes, Session
 from mpshared.address import Address
-from mpshared.errors import NoWorkers
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -362,16 +361,14 @@ class Cluster(Factories, Offers, ClusterBase):
             NoWorkers: None came within ``MPSERVE_WORKER_WAIT`` (10 s; those of its own: a minute).
         """
         from mpclient.local import worker_wait_s  # noqa: PLC0415 - not every program asks
+        from mpclient.no_worker import none_came  # noqa: PLC0415
         from mpclient.pooling.vigil import slots_of  # noqa: PLC0415
 
         wait_s = worker_wait_s(self.session)
         deadline_s = time.monotonic() + wait_s
         while not (slots := slots_of(self.session)):
             if time.monotonic() >= deadline_s:
-                raise NoWorkers(
-                    f"no worker came to {self.address} within {wait_s:g} s, so nothing can run; start one: "
-                    f"mpworker --connect {self.session.advertise or self.address}"
-                )
+                raise none_came(self.session, wait_s)
             self.session.pause(0.1)
         return slots
 

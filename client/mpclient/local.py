@@ -30,6 +30,7 @@ from typing import Final
 
 from mpclient.cluster import Cluster
 from mpclient.session import Describes, Session
+from mpclient.terms import SessionBase
 from mpshared.address import Address, AddressError
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.keys import BESIDE_SOCKET
@@ -76,10 +77,14 @@ def start_local(name: str = "", **limits: float) -> Cluster:
 
 def worker_wait_s(session: Session) -> float:
     """Return how long a program waits for its first worker; its own are started, and may take their time."""
-    has_own = any(local.session is session and local.has_workers for local in list(_running))
-    if has_own and not os.environ.get(WORKER_WAIT.env):
+    if has_own_workers(session) and not os.environ.get(WORKER_WAIT.env):
         return _READY_S
     return WORKER_WAIT.read()
+
+
+def has_own_workers(session: SessionBase) -> bool:
+    """Tell whether a session's server is this program's own, with workers that run or are about to."""
+    return any(local.address == session.address and local.has_workers for local in list(_running))
 
 
 class LocalCluster:

@@ -32,6 +32,7 @@ from multiprocessing.process import (
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.context import default_context
+from mpclient.no_worker import none_came, say_no_worker
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.pickling import dumps, loads
 from mpclient.remarks import remark
@@ -254,21 +255,19 @@ def _start(remote: RemoteProcess, session: Session) -> tuple[str, int]:
 
     wait_s = worker_wait_s(session)
     deadline_s = time.monotonic() + wait_s
-    where = f"start one: mpworker --connect {session.advertise or session.address}"
     try:
         return remote.start(min(_SAY_S, wait_s))
     except NoWorkers as err:
         if "versions" in err.fields:
             raise
     if wait_s > _SAY_S:
-        remark(f"a process is to be started, and no worker is connected to {session.address}; {where}")
+        say_no_worker(session, "a process is not started yet")
     try:
         return remote.start(max(0.0, deadline_s - time.monotonic()))
     except NoWorkers as err:
         if "versions" in err.fields:
             raise
-        came = f"no worker came to {session.address} within {wait_s:g} s, so nothing can run"
-        raise NoWorkers(f"{came}; {where}") from None
+        raise none_came(session, wait_s) from None
 
 
 # -- on the way -----------------------------------------------------------------------------------

@@ -222,6 +222,28 @@ def test_waiting_for_jobs_without_a_worker_is_told_once_with_what_to_type(progra
     assert "mpworker --connect unix:/" in line
 
 
+OWN_WORKERS = """\
+import os, signal
+from mpclient import testing
+from mpclient.local import has_own_workers
+from mpclient.no_worker import say_no_worker
+with testing.running_cluster(processes=1) as cluster:
+    assert has_own_workers(cluster.session)
+    say_no_worker(cluster.session, "something waits")
+with testing.running_cluster(processes=0) as cluster:
+    assert not has_own_workers(cluster.session)
+    say_no_worker(cluster.session, "something else waits")
+"""
+
+
+def test_nobody_is_told_to_start_what_is_started_anyway(program):
+    run = program(OWN_WORKERS, connected=False)
+    _, err = run.process.communicate(timeout=60)
+    assert run.process.returncode == 0, err
+    (line,) = err.splitlines()
+    assert "so something else waits; start one: mpworker --connect unix:/" in line
+
+
 IMPORTS = """\
 import sys
 from pathlib import Path

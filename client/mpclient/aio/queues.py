@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
+from mpclient.no_worker import DESCRIBE, PATIENCE_S, SERVED, STATUS, say_of
 from mpclient.objects import t_queue
-from mpclient.objects.no_worker import DESCRIBE, PATIENCE_S, SERVED, STATUS, say_of
 from mpclient.objects.readers import as_bool, nothing, plain
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpshared.errors import BadValue, Full, ShutDown
@@ -109,7 +109,7 @@ class Queue(AsyncProxy):
         session = self._own_session
         status = await session.call(STATUS, "", [], read=plain)
         queue = await session.call(DESCRIBE, "", [self._handle.ident], read=plain)
-        say_of(session.advertise or str(session.address), status, queue)
+        say_of(session, status, queue)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         while True:

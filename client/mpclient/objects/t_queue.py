@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from mpclient.no_worker import PATIENCE_S, SERVED, say_if_no_worker
 from mpclient.objects.base import Proxy
 from mpclient.objects.buffer import Buffer
-from mpclient.objects.no_worker import PATIENCE_S, SERVED, say_if_no_worker
 from mpclient.objects.readers import as_bool, as_int, is_zero, nothing
 from mpclient.objects.waiting import join_timeout, queue_timeout
 from mpclient.partials import dump_all

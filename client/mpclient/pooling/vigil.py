@@ -11,7 +11,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from mpclient.remarks import remark
+from mpclient.no_worker import say_no_worker
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 
@@ -61,12 +61,4 @@ class Vigil:
                 _told.discard(self._session)
             elif self._session not in _told:
                 _told.add(self._session)
-                self._tell()
-
-    def _tell(self) -> None:
-        session = self._session
-        address = session.advertise or session.address
-        remark(
-            f"no worker is connected to {session.address}, so the jobs of this program wait; "
-            f"start one: mpworker --connect {address}"
-        )
+                say_no_worker(self._session, "the jobs of this program wait")
