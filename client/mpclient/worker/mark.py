@@ -20,7 +20,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 import threading
 from typing import Final
 
@@ -45,6 +44,8 @@ def new_mark() -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("mpworker-mark")
     else:
+        import tempfile  # noqa: PLC0415 - a twentieth of the start, and Linux does without
+
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, _SIZE_BYTES)
