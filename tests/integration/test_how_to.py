@@ -18,7 +18,8 @@ home, start, mpworker = commands.home, commands.start, workers.mpworker
 pytestmark = pytest.mark.hosts
 
 ROOT = Path(__file__).parents[2]
-JOBS, OPERATE = ((ROOT / "docs" / "how-to" / name).read_text("utf-8") for name in ("jobs.md", "operate.md"))
+PAGES = ("jobs.md", "operate.md", "coming-from.md")
+JOBS, OPERATE, COMING = ((ROOT / "docs" / "how-to" / name).read_text("utf-8") for name in PAGES)
 BIN = Path(sys.executable).parent
 PRINTED = [
     ["125250"],
@@ -35,6 +36,9 @@ PRINTED = [
     ["[9, 900, 90000]"],
     ["1024"],
     ["0 put back"],
+    ["True invoice 7 is written"],
+    ["30"],
+    ["1024"],
 ]
 
 
@@ -50,7 +54,7 @@ def typed(page: str, prompt: str) -> list[str]:
 
 @pytest.mark.parametrize(("number", "printed"), list(enumerate(PRINTED)))
 def test_a_program(number, printed, fresh_server, mpworker):
-    source = blocks(JOBS, "python")
+    source = blocks(JOBS, "python") + blocks(COMING, "python")
     assert len(source) == len(PRINTED)
     server = fresh_server()
     mpworker(server, "--results", "gpu-results", queue="gpu", processes=2).ready()
@@ -70,7 +74,7 @@ def test_a_program(number, printed, fresh_server, mpworker):
 def test_how_a_running_server_is_asked(start, home):
     address = start("--port", "0").address
     lines = [line for line in typed(JOBS, "$") + typed(OPERATE, "$") if line.startswith("mpserve status")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     lines.remove("mpserve status --watch")  # which has no end: see test_watch
     for line in lines:
         done = home.type(line, environment={"MPSERVE_ADDRESS": address})
