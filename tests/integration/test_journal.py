@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from tests.integration.conftest import Server
@@ -539,6 +540,49 @@ def test_an_export_makes_the_same_server_elsewhere(durable, tmp_path):
     with connect(again) as cluster:
         assert cluster.dict(name="d").copy() == {"a": 1, (1, 2): b"bytes"}
         assert cluster.JoinableQueue(name="tasks").get_many(20) == list(range(10))
+
+
+def test_a_disk_that_was_full_before_the_start(durable, small_disk):
+    """Who starts a server again because its disk is full is told so, and finds all that there was."""
+    server = durable(folder=small_disk / "data")
+    with connect(server) as cluster:
+        cluster.dict(name="kept")["before"] = 1
+    server.stop()
+    (small_disk / "data" / "ballast").unlink()
+    filler = small_disk / "filler"
+    room = os.statvfs(small_disk)
+    with filler.open("wb") as file:
+        file.write(bytes(room.f_bavail * room.f_frsize - (2 << 20)))
+    server.start()
+    with connect(server) as cluster:
+        with pytest.raises(mpclient.NoRoom, match="less than 16M are free"):
+            cluster.dict(name="kept")
+        assert "less than 16M" in cluster.status()["journal"]
+        filler.unlink()
+        wait_until(lambda: _opens(cluster), 20)
+        assert cluster.status()["journal"] == ""
+        assert cluster.dict(name="kept")["before"] == 1
+
+
+def _opens(cluster: mpclient.Cluster) -> bool:
+    try:
+        cluster.dict(name="kept")
+    except mpclient.NoRoom:
+        return False
+    return True
+
+
+def test_a_server_whose_disk_has_no_room_at_all_does_not_call_its_journal_damaged(durable, small_disk):
+    server = durable(folder=small_disk / "data")
+    server.stop()
+    (small_disk / "data" / "ballast").unlink()
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    done = run_mpserve("start", "--port", "0", "--data", str(small_disk / "data"))
+    assert done.returncode == 8
+    assert "full" in done.stderr or "make room" in done.stderr
+    assert "damaged" not in done.stderr
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])

@@ -110,7 +110,8 @@ class Committer(threading.Thread):
         """What was written since the last snapshot."""
         self.failing = ""
         """Why nothing can be written at the moment."""
-        self._fill_ballast()
+        if not self._fill_ballast():
+            self._begin_failing(f"less than {BALLAST_BYTES >> 20}M are free on its disk")
 
     @property
     def is_quick(self) -> bool:

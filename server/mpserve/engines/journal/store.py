@@ -22,6 +22,7 @@ Sources: SQLite's pages on WAL, on `synchronous`, and on atomic commit.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -56,6 +57,7 @@ PIECE_BYTES: Final = 64 << 20
 CONTINUES: Final = -1
 CHECKPOINT_PAGES: Final = 256
 """1 MiB. Answers wait for a checkpoint; SQLite's usual 1000 pages take up to tens of milliseconds."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 DAMAGED: Final = "damaged-"
 """How the names of files begin that could not be read to their end."""
 _SUFFIXES: Final = ("", "-wal", "-shm")
@@ -106,9 +108,8 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(folder)
         except OSError as err:
-            raise StoreError(
-                f"{folder} cannot be used for data: {err.strerror}; name another --data"
-            ) from None
+            way_out = "make room there" if err.errno in _FULL else "name another --data"
+            raise StoreError(f"{folder} cannot be used for data: {err.strerror}; {way_out}") from None
         try:
             self._clear_leftovers()
             numbers = self.journals()
@@ -227,6 +228,7 @@ def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connec
 
     Raises:
         NotAJournal: It is something else.
+        StoreError: The disk does not let it be opened.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would leave the mode to the umask
@@ -238,6 +240,11 @@ def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connec
             file.execute(statement)
         known = {"format": str(FORMAT), "server": server[0], "epoch": server[1]}
         file.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", known.items())
+    except (sqlite3.OperationalError, OSError) as err:
+        raise StoreError(
+            f"{path} cannot be opened to be written ({err}): see whether its disk is full, or may only be "
+            "read; what it holds is untouched"
+        ) from None
     except sqlite3.DatabaseError as err:
         raise NotAJournal(
             f"{path} is no journal of mpserve's, or damaged all over ({err}); put a copy of the folder "
