@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.contract.rigs import GRACE_S, TIMEOUT_S, Pending, Program, Rig, Thread
 from tests.contract.wired_rig import Log
+from tests.examples import examples
 
 from mpshared.errors import BadValue, NoSuchObject, NoWorkers, WorkerDied
 from mpshared.values import Blob, Value, by_value_tag
@@ -343,7 +344,7 @@ class Factory:
         assert self.rig.machine(self.pool).open_items == 0
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(examples(8)))
 def test_each_job_has_one_result(rig, seed):
     factory = Factory(rig, seed)
     for _ in range(200):
