@@ -42,8 +42,8 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     """Wait until one of several can be read, or has ended; return those, in the order given.
 
     Args:
-        object_list: Connections, a Process's `sentinel`, and what `multiprocessing.connection.wait` takes:
-            sockets, descriptors, connections of the standard library.
+        object_list: Connections, a Process's `sentinel`, a queue's `_reader`, and what the standard library's
+            `wait` takes: sockets, descriptors, connections of its own.
         timeout: Seconds; None waits for ever; 0 or less not at all.
 
     Returns:

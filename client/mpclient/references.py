@@ -23,6 +23,7 @@ from mpshared.errors import NoSuchObject
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
+    from mpclient.objects.bell import Bell
     from mpclient.session import Session
     from mpclient.terms import SessionBase
     from mpshared.ops import Op
@@ -39,7 +40,7 @@ AT_ONCE: Final = 10_000
 class Handle:
     """This process's hold on one shared object; all its proxies here share it."""
 
-    __slots__ = ("__weakref__", "_references", "count", "epoch", "ident", "lent", "session")
+    __slots__ = ("__weakref__", "_references", "bell", "count", "epoch", "ident", "lent", "session")
 
     def __init__(self, references: References, session: Session, ident: str, epoch: str) -> None:
         self._references = references
@@ -49,6 +50,8 @@ class Handle:
         """The epoch of the server that the ident belongs to."""
         self.count = 0
         self.lent = False
+        self.bell: Bell | None = None
+        """What rings while the object is ready, once somebody has asked for its number."""
 
     def __repr__(self) -> str:
         return f"<Handle {self.ident}: {self.count}>"
@@ -64,6 +67,8 @@ class Handle:
         self._references.give_back(self)
 
     def __del__(self) -> None:
+        if self.bell is not None:
+            self.bell.close()
         if self.count:
             self._references.let_go(self.ident, self.count)
 

@@ -88,6 +88,7 @@ def queue(side):
     yield "Queue(-1)", lambda: side.mp.Queue(-1).full()
     abandoned = side.mp.Queue()
     yield "cancel_join_thread()", abandoned.cancel_join_thread
+    yield from _reading(side, side.mp.Queue())
     yield "get() of many, in order", lambda: [put_all(abandoned, *range(50)).get() for _ in range(50)]
 
 
@@ -115,6 +116,17 @@ def joinable_queue(side):
     yield "join() when all is done", queue.join
 
 
+def _reading(side, queue):
+    """Steps of a queue's `_reader`, which programs wait for together with others."""
+    wait, reader = side.modules["connection"].wait, queue._reader
+    yield "_reader", lambda: queue._reader is reader
+    yield "_reader.poll(0.01)", lambda: reader.poll(0.01)
+    yield "_reader.fileno()", lambda: type(reader.fileno())
+    yield "_reader, waited for", lambda: (queue.put(1), wait([reader], LIMIT_S) == [reader])
+    yield "_reader.poll()", reader.poll
+    yield "_reader.recv()", reader.recv
+
+
 @case("multiprocessing.SimpleQueue()", of="queues.SimpleQueue")
 def simple_queue(side):
     queue = side.mp.SimpleQueue()
@@ -125,6 +137,7 @@ def simple_queue(side):
     yield "put(obj=None)", lambda: queue.put(obj=None)
     yield "get() of None", queue.get
     yield "SimpleQueue(1)", lambda: side.mp.SimpleQueue(1)
+    yield from _reading(side, queue)
     yield "close()", queue.close
     yield "close() again", queue.close
     yield "empty() when it is closed", queue.empty

@@ -1,4 +1,4 @@
-"""Pipes and `cluster.wait`: ends live as file descriptors do, and one call waits for many of them."""
+"""Pipes and `cluster.wait`: ends live as descriptors do; one call waits for many of them, and for queues."""
 
 from __future__ import annotations
 
@@ -154,3 +154,65 @@ class TestWaiting:
         assert isinstance(error, Conflict)
         assert "cannot be waited for" in str(error)
         assert isinstance(alice.fails("cluster.wait", "", [5], 0), BadType)
+
+
+class TestWaitingForQueues:
+    @pytest.fixture
+    def queue(self, rig, alice):
+        return rig.open(alice, "queue")
+
+    @pytest.fixture
+    def wait(self, rig, queue):
+        return lambda: rig.thread().call("cluster.wait", "", [queue], None)
+
+    def test_an_item_counts_and_stays(self, alice, queue, wait):
+        waiting = wait()
+        assert not waiting.answered
+        alice.ask("queue.put", queue, None, blobs=[A])
+        assert waiting.value == [queue]
+        assert wait().value == [queue]
+        assert alice.out("queue.get", queue, None, False) == [A]
+        assert not wait().answered
+
+    def test_what_somebody_gets_at_once_wakes_nobody(self, alice, bob, queue, wait):
+        waiting, getting = wait(), bob.call("queue.get", queue, None, False)
+        alice.ask("queue.put", queue, None, blobs=[A])
+        assert getting.out == [A]
+        assert not waiting.answered
+
+    def test_what_its_taker_leaves_counts_again(self, alice, bob, queue, wait):
+        alice.ask("queue.put", queue, None, blobs=[A])
+        bob.ask("queue.get", queue, None, True)
+        waiting = wait()
+        assert not waiting.answered
+        bob.program.die()
+        assert waiting.value == [queue]
+
+    def test_what_becomes_due_counts(self, rig, alice, queue, wait):
+        alice.ask("queue.put_later", queue, None, {"delay_s": 2.0}, blobs=[A])
+        waiting = wait()
+        assert not waiting.answered
+        rig.advance(2.1)
+        assert waiting.value == [queue]
+
+    def test_who_is_let_in_counts(self, rig, alice, bob):
+        queue = rig.open(alice, "queue", maxsize=1)
+        alice.ask("queue.put", queue, None, blobs=[A])
+        putting = rig.thread().call("queue.put", queue, None, blobs=[B])
+        alice.ask("queue.get", queue, None, False)
+        assert putting.answered
+        assert bob.ask("cluster.wait", "", [queue], None) == [queue]
+
+    def test_results_count(self, rig, alice, bob, queue, wait):
+        jobs = rig.open(alice, "queue")
+        alice.ask("queue.put", jobs, None, blobs=[A])
+        [[number, *_]] = bob.ask("queue.exchange", jobs, queue, [], 1, None, None)[0]
+        waiting = wait()
+        bob.ask("queue.exchange", jobs, queue, [[number, number]], 0, 0, None, blobs=[B])
+        assert waiting.value == [queue]
+
+    def test_the_end_counts(self, alice, queue, wait):
+        waiting = wait()
+        alice.ask("queue.shutdown", queue, False)
+        assert waiting.value == [queue]
+        assert wait().value == [queue]

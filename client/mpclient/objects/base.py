@@ -157,6 +157,9 @@ class Proxy(Held):
             return handle.session.call(op, handle.ident, list(args), blobs, read)  # type: ignore[no-any-return]
         except NoSuchObject as err:
             raise self._gone(err) from None
+        finally:
+            if handle.bell is not None:
+                handle.bell.quiet()
 
     def _take(self, op: Op, *args: Any, read: Callable[[Reply], T]) -> T:
         """Make a call that takes something: the server takes it back if the caller is interrupted."""
@@ -171,6 +174,9 @@ class Proxy(Held):
         except BaseException:
             self._take_back(before)
             raise
+        finally:
+            if handle.bell is not None:
+                handle.bell.quiet()
 
     _finish = _call
     """Makes a call that gives something up: who is cancelled (see `aio`) has given it up all the same."""

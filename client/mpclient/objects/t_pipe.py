@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 from weakref import WeakKeyDictionary, WeakSet
 
 from mpclient.objects.base import Held, Proxy
+from mpclient.objects.bell import Watched
 from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import join_timeout
 from mpclient.pickling import dumps, loads
@@ -44,7 +45,7 @@ _POLL: Final[Op] = BY_NAME["pipe.poll"]
 _BOTH: Final = "rw"
 
 
-class Connection(Proxy):
+class Connection(Watched):
     """One end of a pipe; `mpclient.Pipe` makes two."""
 
     __slots__ = ("_readable", "_writable")
@@ -194,14 +195,6 @@ class Connection(Proxy):
         """Whether one can send here."""
         return self._writable
 
-    def fileno(self) -> int:
-        """Refuse: there is no file descriptor."""
-        self._check()
-        raise OSError(
-            "a shared pipe has no file descriptor, its other end may be on another machine: use poll(), or "
-            "mpclient.connection.wait() for several"
-        )
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} closed>" if self.closed else super().__repr__()
 
@@ -209,7 +202,6 @@ class Connection(Proxy):
     __hash__ = object.__hash__
 
     def _watch(self) -> Handle:
-        """Return what `connection.wait` waits for."""
         self._check()
         return self._handle
 

@@ -6,16 +6,15 @@ then can wait for its end, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.bell import Watched
 from mpclient.objects.readers import as_bool, plain
 from mpclient.objects.waiting import join_timeout
-from mpshared.errors import NotSupported
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.objects.base import Proxy
     from mpshared.ops import Op
 
 __all__ = ["CLASSES", "Look", "RemoteProcess"]
@@ -38,7 +37,7 @@ class Look(NamedTuple):
     """Why nobody saw its end, else empty."""
 
 
-class RemoteProcess(Proxy):
+class RemoteProcess(Watched):
     """One process on one of the worker hosts."""
 
     __slots__ = ()
@@ -70,21 +69,6 @@ class RemoteProcess(Proxy):
     def look(self) -> Look:
         """Return what the server knows of it."""
         return Look(*self._call(_LOOK, read=plain))
-
-    def fileno(self) -> NoReturn:
-        """Refuse: it is no descriptor.
-
-        Raises:
-            NotSupported: Always.
-        """
-        raise NotSupported(
-            "a Process on another host has no file descriptor: wait for its sentinel with "
-            "mpclient.connection.wait, not with select or selectors"
-        )
-
-    def _watch(self) -> Handle:
-        """Return what `mpclient.connection.wait` asks the server about."""
-        return self._handle
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"RemoteProcess": RemoteProcess}

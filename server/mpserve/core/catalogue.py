@@ -205,7 +205,7 @@ class Catalogue(CatalogueState):
             raise NoSuchObject(f"the server has no object {ident:.80} to wait for: it was freed", ident=ident)
         if not isinstance(machine, Watched):
             raise Conflict(
-                f"{machine.label} cannot be waited for together with others; pipes and processes can"
+                f"{machine.label} cannot be waited for together with others; pipes, queues and processes can"
             )
         return machine
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from mpserve.core.machine import Change, Machine
 from mpserve.core.queue_leases import Leases
 from mpserve.core.queue_order import Range, Ready, Run
 from mpserve.core.queue_ranked import ORDERS
 from mpserve.core.queue_special import Delayed, Special
 from mpserve.core.room import VALUE_BYTES, plain_bytes
+from mpserve.core.watching import Watched
 from mpshared.bunch import odd_ones
 from mpshared.errors import BadType, BadValue
 
 if TYPE_CHECKING:
     from mpserve.core.effects import Effects
+    from mpserve.core.machine import Change
     from mpshared.values import Blob
 
 __all__ = ["Dead", "QueueState"]
@@ -35,7 +36,7 @@ class Dead(NamedTuple):
     report: dict[str, Any]
 
 
-class QueueState(Machine):
+class QueueState(Watched):
     """Items that are READY, LEASED, DELAYED or DEAD, and the count of the unfinished."""
 
     SETTINGS: ClassVar[dict[str, Any]] = {"order": "fifo", "maxsize": 0, "max_attempts": 0}

@@ -93,7 +93,7 @@ class Queue(QueueGetters):
         if call.blobs:
             self.change(fx, "put", call.blobs)
         fx.reply(call)  # before those who waited for them: the next ones are made meanwhile
-        if at_once:
+        if at_once or self.watchers:
             self.settle(fx)
 
     put_many = put
@@ -326,7 +326,7 @@ class Queue(QueueGetters):
         if self.getters.line and self.hand_over(fx, blobs):
             return False
         self.add(fx, blobs)
-        return bool(self.getters.line or self.joiners.line)
+        return bool(self.getters.line or self.joiners.line or self.watchers)
 
     def _results_of(self, call: Call, done: list[Range]) -> Sequence[Blob]:
         """Return the results of jobs that are leased to the caller; those of others come from who has them.
@@ -393,6 +393,10 @@ class Queue(QueueGetters):
 
     # -- looking ---------------------------------------------------------------------------------
 
+    def is_ready(self) -> bool:
+        """Tell whether `get` need not wait: there is an item, or none will come."""
+        return bool(self.ready.size) or self._is_over
+
     def qsize(self, fx: Effects, call: Call) -> None:
         """Answer the number of READY items."""
         fx.reply(call, self.ready.size)
@@ -424,6 +428,7 @@ class Queue(QueueGetters):
         if not self.open_items and self.joiners.line:
             for call in self.joiners.drain():
                 fx.reply(call, True)
+        self.stir(fx)
 
     def _admit(self, fx: Effects) -> bool:
         """Let putters in; return whether any came."""
