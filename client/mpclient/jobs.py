@@ -176,6 +176,11 @@ class Jobs:
         """Return the streams that are still fed, sent, or worked on. Under the lock."""
         return self.flows | {span.sink for span in self.spans if isinstance(span.sink, Flow)}
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether jobs are on their way from where they waited to where they are noted as sent."""
+        return self._moving
+
     def _start(self) -> None:
         try:
             with self.lock:

@@ -139,6 +139,20 @@ class Pool:
         """How many jobs can run at once: what programs read who choose their own chunks."""
         return self._given_processes or self._slots.number()
 
+    @property
+    def _cache(self) -> dict[int, Any]:
+        """What has no outcome yet; see `pooling.backlog`."""
+        from mpclient.pooling.backlog import under_way  # noqa: PLC0415 - for few programs
+
+        return under_way(self._jobs)
+
+    @property
+    def _taskqueue(self) -> Any:
+        """Who waits for a worker; see `pooling.backlog`."""
+        from mpclient.pooling.backlog import Backlog  # noqa: PLC0415 - for few programs
+
+        return Backlog(self._jobs, lambda: self._processes)
+
     # -- one call --------------------------------------------------------------------------------
 
     def apply(

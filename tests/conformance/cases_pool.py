@@ -32,6 +32,8 @@ def called_back(submit):
     of="pool.Pool",
     notes={
         "Process()": "not there: worker processes belong to their hosts",
+        "_cache, _taskqueue.qsize()": "what has no result yet, and how much of that more than can run at once: for "
+        "programs that hold back, or show how far they are",
     },
 )
 def pool(side):
@@ -41,6 +43,11 @@ def pool(side):
         yield from _streams(pool)
         yield "apply() of what cannot be pickled", lambda: pool.apply(work.double, (threading.Lock(),))
         yield "join() of a running one", pool.join
+        yield "_cache when all is done", lambda: len(pool._cache)
+        yield (
+            "_taskqueue.qsize() when all is done",
+            lambda: (pool._taskqueue.qsize(), pool._taskqueue.empty()),
+        )
         yield "close()", pool.close
         yield "apply_async() when it is closed", lambda: pool.apply_async(work.double, (1,))
         yield "map() when it is closed", lambda: pool.map(work.double, [1])

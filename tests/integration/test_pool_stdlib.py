@@ -6,7 +6,10 @@ import concurrent.futures
 import multiprocessing
 
 import pytest
+from tests.integration import pool_jobs
 from tests.integration import pool_scenarios as scenarios
+
+from mpclient.testing import wait_until
 
 pytestmark = pytest.mark.hosts
 
@@ -39,6 +42,35 @@ def test_a_pool(scenario, pools):
 def test_a_pool_whose_results_are_not_there_yet(scenario, pools, tmp_path):
     theirs, ours = pools
     assert scenario(ours, tmp_path / "ours") == scenario(theirs, tmp_path / "theirs")
+
+
+def begin(pool, path):
+    """Have a pool of two be at work, until the file at `path` is there: four results are not ready."""
+    calls = [pool.apply_async(pool_jobs.wait_for_file, (str(path),)) for _ in range(3)]
+    return [*calls, pool.map_async(pool_jobs.square, range(10), chunksize=3)]
+
+
+def test_how_much_has_no_result_yet(pools, tmp_path):
+    for number, pool in enumerate(pools):
+        path = tmp_path / str(number)
+        results = begin(pool, path)
+        assert len(pool._cache) == 4
+        assert (results[-1]._number_left, results[-1]._chunksize) == (4, 3)
+        path.write_text("go")
+        for result in results:
+            result.wait(scenarios.LIMIT_S)
+        wait_until(lambda pool=pool: not pool._cache)
+
+
+def test_how_much_waits_for_a_worker(pools, tmp_path):
+    """The standard library's hands all of it on to a pipe, soon."""
+    _, ours = pools
+    results = begin(ours, tmp_path / "go")
+    assert (ours._taskqueue.qsize(), ours._taskqueue.empty()) == (2, False)
+    (tmp_path / "go").write_text("go")
+    for result in results:
+        result.wait(scenarios.LIMIT_S)
+    wait_until(ours._taskqueue.empty)
 
 
 @pytest.mark.parametrize("scenario", scenarios.LIFE, ids=name_of)

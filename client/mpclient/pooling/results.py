@@ -144,7 +144,7 @@ class ApplyResult:
 class MapResult(ApplyResult):
     """The results of many calls, in their order."""
 
-    __slots__ = ("_chunk", "_chunks", "_lock", "_number_left", "_progress", "_values")
+    __slots__ = ("_chunks", "_chunksize", "_lock", "_number_left", "_progress", "_values")
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class MapResult(ApplyResult):
         progress: Progress | None = None,
     ) -> None:
         super().__init__(pool, jobs, callback, error_callback)
-        self._chunk = chunk
+        self._chunksize = chunk
         self._values: list[Any] = [None] * length
         self._chunks = -(-length // chunk) if chunk > 0 else 0
         self._number_left = self._chunks
@@ -176,7 +176,7 @@ class MapResult(ApplyResult):
         """Take the answers of chunks; see `flow.Outlet`."""
         if self._done:
             return
-        chunk, values = self._chunk, self._values
+        chunk, values = self._chunksize, self._values
         for at, outcome in enumerate(outcomes, index):
             if type(outcome) is not Failure:
                 values[at * chunk : (at + 1) * chunk] = outcome
@@ -190,7 +190,7 @@ class MapResult(ApplyResult):
         assert self._progress is not None
         done = failed = 0
         for at, outcome in enumerate(outcomes, index):
-            size = max(1, min(self._chunk, len(self._values) - at * self._chunk))
+            size = max(1, min(self._chunksize, len(self._values) - at * self._chunksize))
             done += size
             failed += size if type(outcome) is Failure else 0
         self._progress.note(done, failed)

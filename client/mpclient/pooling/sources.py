@@ -149,6 +149,10 @@ class Tickets:
         for ticket in self._tickets.values():
             ticket.forked(error)
 
+    def left(self) -> list[Ticket]:
+        """Return those that have no outcome yet."""
+        return list(self._tickets.values())
+
     def forget(self, index: int) -> None:
         """Forget a ticket: who holds it knows its outcome."""
         self._tickets.pop(index, None)
