@@ -261,8 +261,16 @@ class SyncManager:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
     ) -> Pool:
-        """Return the cluster's workers as a Pool; see `mpclient.pool.Pool`."""
-        return self._made_on.Pool(processes, initializer, initargs, maxtasksperchild)
+        """Return the cluster's workers as a Pool, which may be sent to others; see `managed_pool`."""
+        from mpclient.managed_pool import ManagedPool  # noqa: PLC0415 - heavy, and few programs have one
+
+        return ManagedPool(
+            self._made_on,
+            processes=processes,
+            initializer=initializer,
+            initargs=tuple(initargs),
+            maxtasksperchild=maxtasksperchild,
+        )
 
     def Value(self, typecode: Any, value: Any, lock: bool = True) -> ValueProxy:  # noqa: N802
         """Return one shared value of any type; as in the standard library the type code is only shown.

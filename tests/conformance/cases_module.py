@@ -174,6 +174,8 @@ NO_SERVER = "a manager's objects are on the cluster's server, not in a process o
         "Array(), Barrier(), BoundedSemaphore(), Condition(), Event(), JoinableQueue(), Lock(), Namespace(), Queue(), "
         "RLock(), Semaphore(), Value(), dict(), list()": "below, each by itself",
         "connect()": "to `mpserve start`, with its key; without an address as `mpclient.connect()`",
+        "Pool(), in another process": "who is sent one has a pool of its own with the same settings; `close` and "
+        "`terminate` are for that one",
     },
 )
 def sync_manager(side):

@@ -120,10 +120,6 @@ LEFT_OUT: Final = (
         ),
     ),
     Left(
-        "a Pool belongs to the program that made it, also that of a manager: another makes its own",
-        ("TestSyncManagerTypes.test_pool",),
-    ),
-    Left(
         "iterating over a dict goes over the keys that there were; the standard library's fails when it "
         "changes",
         ("WithManagerTestContainers.test_dict_iter",),

@@ -373,6 +373,23 @@ def test_in_jobs_what_the_programs_own_manager_serves_opens_with_the_clusters_ke
             assert pool.apply(money_of, (account,)) == 7
 
 
+def pooled(pool, numbers):
+    numbers.append(pool.map(abs, [-1, -2]))
+    pool.close()
+    pool.join()
+
+
+def test_a_managers_pool_may_be_sent_to_others():
+    with testing.running_cluster(2) as cluster, cluster.Manager() as manager:
+        pool, numbers = manager.Pool(1), manager.list()
+        process = cluster.Process(target=pooled, args=(pool, numbers))
+        process.start()
+        process.join()
+        assert numbers[:] == [[1, 2]]
+        assert pool.apply(abs, (-3,)) == 3  # closed there, not here
+        pool.terminate()
+
+
 # -- which cluster ---------------------------------------------------------------------------------
 
 
