@@ -66,6 +66,7 @@ __all__ = [
     "loads_all",
     "loads_key",
     "own_buffers",
+    "write_by",
 ]
 
 BUFFER_BYTES: Final = 32 * 1024
@@ -132,6 +133,10 @@ class _Writer:
         self.refs += idents
         return reduced
 
+    def other(self, obj: Any) -> Any:
+        """Say how to write what is one of `_others`."""
+        return next(write for kind, write in _writers.items() if isinstance(obj, kind))(obj, self.session)
+
     def blob(self, tag: int, data: bytes) -> Blob:
         if tag == PICKLE and not self.refs and not self.buffers:
             return data
@@ -158,6 +163,7 @@ class _Pickler(pickle.Pickler):
     """The C pickler, which stops where code would be sent by a name that means nothing elsewhere."""
 
     def __init__(self, session: SessionBase) -> None:
+        _look_for_managers()
         self.pieces = _Pieces()
         self.writer = _Writer(session)
         super().__init__(self.pieces, PICKLE_PROTOCOL, buffer_callback=self.writer.keep_inside)
@@ -170,7 +176,7 @@ class _Pickler(pickle.Pickler):
             if (reduced := _reduce_bound(obj)) is not None:
                 return reduced
             raise _CodeInside
-        return _reduce_stream(obj) if isinstance(obj, _TextStream) else NotImplemented
+        return self.writer.other(obj) if isinstance(obj, _others) else NotImplemented
 
 
 def _reduce_bound(obj: object) -> tuple[Any, ...] | None:
@@ -182,7 +188,7 @@ _TextStream: Final[Any] = io.TextIOWrapper.__base__
 """What all text streams are; unlike `io.TextIOBase` it has no metaclass that makes the look costly."""
 
 
-def _reduce_stream(obj: object) -> Any:
+def _reduce_stream(obj: object, _session: SessionBase) -> Any:
     """Write `sys.stdout` and `sys.stderr` so that the receiver has its own; refuse other open files."""
     for name in ("stdout", "stderr"):
         if obj is getattr(sys, name) or obj is getattr(sys, f"__{name}__"):
@@ -190,6 +196,24 @@ def _reduce_stream(obj: object) -> Any:
     if type(obj) is io.TextIOWrapper:
         raise TypeError("cannot pickle '_io.TextIOWrapper' object")
     return NotImplemented
+
+
+_writers: Final[dict[Any, Callable[[Any, SessionBase], Any]]] = {_TextStream: _reduce_stream}
+"""How instances of some classes are written, also of what is derived from them."""
+_others: tuple[Any, ...] = tuple(_writers)
+
+
+def write_by(kind: type, write: Callable[[Any, SessionBase], Any]) -> None:
+    """Have what is of a class written by ``write(it, session)``: NotImplemented leaves it to itself."""
+    global _others  # noqa: PLW0603 - asked for with each object
+    _writers[kind] = write
+    _others = tuple(_writers)
+
+
+def _look_for_managers() -> None:
+    """Know how to write the proxies of a program's own managers, once there can be some."""
+    if "multiprocessing.managers" in sys.modules:
+        import mpclient.proxies  # noqa: F401, PLC0415 - heavy, and the import would be circular
 
 
 def standard_stream(name: str) -> Any:
@@ -299,6 +323,7 @@ _CodePickler: Any = None
 
 def _code_pickler() -> Any:
     """Return our cloudpickle pickler; imports cloudpickle the first time."""
+    _look_for_managers()
     global _CodePickler  # noqa: PLW0603 - made once
     if _CodePickler is None:
         import cloudpickle  # noqa: PLC0415 - heavy, and most values do not need it
@@ -315,7 +340,7 @@ def _code_pickler() -> Any:
                     return _with_file_name(self.dispatch_table[CodeType](obj), obj.co_filename)
                 if (bound := _reduce_bound(obj)) is not None:
                     return bound
-                reduced = _reduce_stream(obj) if isinstance(obj, _TextStream) else NotImplemented
+                reduced = self._writer.other(obj) if isinstance(obj, _others) else NotImplemented
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
         _CodePickler = CodePickler

@@ -4,14 +4,16 @@ RULES
 * Each is derived from the standard library's class of its name, so a `BaseManager` of the program's own makes
   proxies of it, and of classes that are derived from it.
 * What our managers make is of classes of our own, and an instance of these all the same.
+* The proxies of a program's own manager travel with the key that opens them: workers serve many programs, and
+  do not have each one's, as the processes of a Pool of the standard library do.
 """
 
 from __future__ import annotations
 
-import multiprocessing.managers
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from mpclient import managed
+from mpclient import managed, pickling
 from mpclient.objects.base import Proxy
 from mpclient.objects.t_barrier import Barrier
 from mpclient.objects.t_condition import Condition
@@ -24,8 +26,12 @@ from mpclient.objects.t_semaphore import Semaphore
 from mpclient.objects.t_set import Set
 from mpclient.pool import Pool
 
+if TYPE_CHECKING:
+    from mpclient.terms import SessionBase
+
 __all__ = ["proxy_class"]
 
+_standard: Final[Any] = import_module("multiprocessing.managers")
 _OURS: Final[dict[str, tuple[type, ...]]] = {
     "AcquirerProxy": (Mutex, Semaphore),
     "ArrayProxy": (managed.Array,),
@@ -56,7 +62,7 @@ class _Both(type):
 
 def proxy_class(name: str) -> Any:
     """Return the class of this name; None: nothing of ours is an instance of it."""
-    ours, theirs = _OURS.get(name), getattr(multiprocessing.managers, name, None)
+    ours, theirs = _OURS.get(name), getattr(_standard, name, None)
     if ours is None or theirs is None:
         return ours and ours[0]
     others = *ours, theirs
@@ -67,3 +73,15 @@ def proxy_class(name: str) -> Any:
         "__doc__": theirs.__doc__,
     }
     return _Both(name, (theirs,), about)
+
+
+def _with_key(proxy: Any, session: SessionBase) -> Any:
+    """Write a proxy of a program's own manager with its key; see `BaseProxy.__reduce__`."""
+    key, reduced = bytes(proxy._authkey), proxy.__reduce__()  # noqa: SLF001 - theirs does so for a child
+    given = reduced[1][-1] if isinstance(reduced, tuple) and reduced[1] else None
+    if not isinstance(given, dict) or key == getattr(session, "key", None):
+        return reduced
+    return reduced[0], (*reduced[1][:-1], {**given, "authkey": key}), *reduced[2:]
+
+
+pickling.write_by(_standard.BaseProxy, _with_key)

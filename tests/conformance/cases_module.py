@@ -249,8 +249,8 @@ def served(side):
     notes={
         "BaseManager, MakeProxyType, Namespace, RemoteError, Server, State, Token, AutoProxy, "
         "IteratorProxy": "the standard library's own, as all else: with them a program serves classes from a process of its own "
-        "machine, also with the classes of proxies above, and those derived from them. Such proxies open in its "
-        "Processes there; in jobs of its Pools once `current_process().authkey = cluster.session.key`",
+        "machine, also with the classes of proxies above, and those derived from them. Such proxies open there in "
+        "its Processes, in jobs of its Pools, and with whom else it sends them to: the key goes along",
         "SharedMemoryManager": "refused; see `multiprocessing.shared_memory`",
     },
 )

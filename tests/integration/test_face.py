@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from tests.conformance.bank import OurBank
+from tests.conformance.bank import OurBank, TheirBank
 from tests.integration import targets
 
 import mpclient
@@ -364,13 +364,22 @@ def money_of(account):
     return account.money
 
 
-def test_in_jobs_what_the_programs_own_manager_serves_opens_with_the_clusters_key(monkeypatch):
+@pytest.mark.parametrize("bank", [OurBank, TheirBank])
+def test_what_a_programs_own_manager_serves_opens_wherever_it_is_sent(bank):
     with testing.running_cluster(1) as cluster:
-        monkeypatch.setattr(mpclient.current_process(), "authkey", cluster.session.key)
         spawn = multiprocessing.get_context("spawn")
-        with OurBank(ctx=spawn) as bank, cluster.Pool(1) as pool:
-            account = bank.Account()  # type: ignore[attr-defined]  # registered
+        with bank(ctx=spawn) as opened, cluster.Pool(1) as pool:
+            account, queue = opened.Account(), cluster.get_context().Queue()
             assert pool.apply(money_of, (account,)) == 7
+            assert pool.map(money_of, [account]) == [9]
+            process = cluster.Process(target=money_of, args=(account,))
+            process.start()
+            process.join()
+            assert account.money == 11
+            queue.put({"of": [account]})
+            assert money_of(queue.get()["of"][0]) == 13
+            with cluster.Pool(1, initializer=money_of, initargs=(account,)) as other:
+                assert other.apply(money_of, (account,)) == 17
 
 
 def pooled(pool, numbers):
