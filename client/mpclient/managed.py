@@ -1,4 +1,4 @@
-"""What a `SyncManager` makes that is not as a `Cluster` has it: values, arrays and queues."""
+"""What a `Manager` makes that is not as a `Cluster` has it: values, arrays and queues."""
 
 from __future__ import annotations
 

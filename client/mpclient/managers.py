@@ -1,4 +1,4 @@
-"""`multiprocessing.managers`: `SyncManager` on a cluster.
+"""`multiprocessing.managers`: what `mpclient.Manager()` returns, a manager on a cluster.
 
 RULES
 * A manager has no process of its own: what it makes lives on the cluster's server, until nobody refers to it.
@@ -6,8 +6,9 @@ RULES
 * The arguments of `dict`, `Namespace` and the others are the standard library's alone: there is no `name=`
   here, which would be a key, or an attribute.
 * Locks, semaphores and queues follow `threading` and `queue`, as a manager's do in the standard library.
-* `BaseManager`, with which programs serve classes of their own, is the standard library's, and so is all
-  else that is not here: its server is a process of this machine. Classes of proxies are `mpclient.proxies`'.
+* A manager that serves a program's own classes is the standard library's: its server is a process of this
+  machine. That is `BaseManager`, and what is derived from `SyncManager`. These two and the classes of proxies
+  are `mpclient.proxies`'; all else that is not here is the standard library's own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mpshared.errors import NotSupported
 from mpshared.text import shorten
 
 if TYPE_CHECKING:
-    from multiprocessing.managers import BaseManager, BaseProxy, Token
+    from multiprocessing.managers import BaseManager, BaseProxy, SyncManager, Token
     from types import TracebackType
 
     from mpclient.cluster import Cluster
@@ -69,7 +70,7 @@ _INITIAL, _STARTED, _SHUTDOWN = range(3)
 _CALLED_CHARS: Final = 100
 
 
-class SyncManager:
+class Manager:
     """Makes shared objects on a cluster's server, with the methods of the standard library's manager.
 
     Args:
@@ -151,15 +152,6 @@ class SyncManager:
     def get_server(self) -> NoReturn:
         """Refuse: the server is a program of its own."""
         raise NotSupported("get_server(): run 'mpserve start', and connect() a manager to it")
-
-    @classmethod
-    def register(cls, typeid: str, *_args: Any, **_more: Any) -> NoReturn:
-        """Refuse: the server never runs a program's own classes."""
-        raise NotSupported(
-            f"register({typeid!r:.40}): what a {cls.__name__} makes lives on the mpserve server, which never "
-            f"runs a program's own classes. Derive from multiprocessing.managers.BaseManager, whose server "
-            f"is a process of this machine, or have it served: mpserve start --register package.module:Class"
-        )
 
     @property
     def address(self) -> Any:

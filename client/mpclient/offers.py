@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mpclient.cluster import Cluster
     from mpclient.context import BaseContext
-    from mpclient.managers import SyncManager
+    from mpclient.managers import Manager
     from mpclient.objects.t_array import RawArray
     from mpclient.objects.t_value import RawValue
 
@@ -58,11 +58,11 @@ class Offers:
 
     # -- of the cluster --------------------------------------------------------------------------
 
-    def Manager(self) -> SyncManager:  # noqa: N802 - the standard library's name
+    def Manager(self) -> Manager:  # noqa: N802 - the standard library's name
         """Return a started manager: what makes shared dicts, lists, namespaces, queues and locks."""
-        from mpclient.managers import SyncManager  # noqa: PLC0415 - not every program has one
+        from mpclient.managers import Manager  # noqa: PLC0415 - not every program has one
 
-        manager = SyncManager(ctx=self)
+        manager = Manager(ctx=self)
         manager.start()
         return manager
 

@@ -1,9 +1,10 @@
-"""The classes of proxies in `multiprocessing.managers`: to derive from, to register, and for `isinstance`.
+"""The classes of `multiprocessing.managers`: to derive from, to register, and for `isinstance`.
 
 RULES
-* Each is derived from the standard library's class of its name, so a `BaseManager` of the program's own makes
-  proxies of it, and of classes that are derived from it.
-* What our managers make is of classes of our own, and an instance of these all the same.
+* Each is derived from the standard library's class of its name, so a manager of the program's own makes
+  proxies of it, and of classes that are derived from it. What is derived from `SyncManager` is such a one;
+  `SyncManager()` itself is one of ours.
+* Our managers, and what they make, are of classes of our own, and instances of these all the same.
 * The proxies of a program's own manager travel with the key that opens them: workers serve many programs, and
   do not have each one's, as the processes of a Pool of the standard library do.
 """
@@ -11,9 +12,10 @@ RULES
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpclient import managed, pickling
+from mpclient.managers import Manager
 from mpclient.objects.base import Proxy
 from mpclient.objects.t_barrier import Barrier
 from mpclient.objects.t_condition import Condition
@@ -25,6 +27,7 @@ from mpclient.objects.t_namespace import Namespace
 from mpclient.objects.t_semaphore import Semaphore
 from mpclient.objects.t_set import Set
 from mpclient.pool import Pool
+from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
     from mpclient.terms import SessionBase
@@ -36,6 +39,7 @@ _OURS: Final[dict[str, tuple[type, ...]]] = {
     "AcquirerProxy": (Mutex, Semaphore),
     "ArrayProxy": (managed.Array,),
     "BarrierProxy": (Barrier,),
+    "BaseManager": (Manager,),
     "BaseProxy": (Proxy,),
     "ConditionProxy": (Condition,),
     "DictProxy": (Dict,),
@@ -46,12 +50,16 @@ _OURS: Final[dict[str, tuple[type, ...]]] = {
     "PoolProxy": (Pool,),
     "QueueProxy": (managed.Queue,),
     "SetProxy": (Set,),
+    "SyncManager": (Manager,),
     "ValueProxy": (managed.Value,),
 }
 
 
 class _Both(type):
     """A class that stands for others, of ours and of theirs; what is derived from it does not."""
+
+    def __call__(cls, *args: Any, **more: Any) -> Any:
+        return vars(cls).get("_made", super().__call__)(*args, **more)
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, vars(cls).get("_others", ())) or super().__instancecheck__(instance)
@@ -72,7 +80,24 @@ def proxy_class(name: str) -> Any:
         "__qualname__": name,
         "__doc__": theirs.__doc__,
     }
+    if name == "SyncManager":
+        about |= {"_made": Manager, "register": classmethod(_register)}
     return _Both(name, (theirs,), about)
+
+
+def _register(cls: type, typeid: str, *args: Any, **more: Any) -> None:
+    """Register a class with a program's own manager; see `BaseManager.register`."""
+    if "_made" in vars(cls):
+        _refuse(typeid)
+    _standard.BaseManager.register.__func__(cls, typeid, *args, **more)
+
+
+def _refuse(typeid: str) -> NoReturn:
+    raise NotSupported(
+        f"SyncManager.register({typeid!r:.40}): what a SyncManager makes lives on the mpserve server, which "
+        f"never runs a program's own classes. Derive a class from it, and register with that: its server is "
+        f"a process of this machine. Or have it served: mpserve start --register package.module:Class"
+    )
 
 
 def _with_key(proxy: Any, session: SessionBase) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
-from typing import Any
 
 from tests.conformance import bank, work
 from tests.conformance.harness import case
@@ -163,7 +162,8 @@ NO_SERVER = "a manager's objects are on the cluster's server, not in a process o
     refused={
         "start(initializer)": NO_SERVER,
         "get_server()": "`mpserve start` is the server",
-        "register()": "the server never runs a program's classes; `BaseManager`, or `mpserve start --register`",
+        "register() with itself": "the server never runs a program's classes: derive from it or from `BaseManager`, "
+        "or `mpserve start --register`",
         "SyncManager(serializer='xmlrpclib')": "values are pickled",
         "SharedMemoryManager": "see `multiprocessing.shared_memory`",
     },
@@ -176,6 +176,8 @@ NO_SERVER = "a manager's objects are on the cluster's server, not in a process o
         "connect()": "to `mpserve start`, with its key; without an address as `mpclient.connect()`",
         "Pool(), in another process": "who is sent one has a pool of its own with the same settings; `close` and "
         "`terminate` are for that one",
+        "class Derived(SyncManager)": "the standard library's: what is registered with it, and its dicts, lists and all "
+        "else, are served by a process of the program's own machine",
     },
 )
 def sync_manager(side):
@@ -205,7 +207,9 @@ def sync_manager(side):
     yield "start('x')", lambda: make().start("x")
     yield "start(initializer)", lambda: _started(make(ctx=side.mp), work.note)
     yield "get_server()", lambda: _served(make(("127.0.0.1", 0)).get_server())
-    yield "register()", lambda: _registered(make)
+    yield "register() with itself", lambda: _registered_for_all(make)
+    yield "register() with a derived class", lambda: _registered(type("Derived", (make,), {}))
+    yield "register() with a derived class, called", lambda: _derived(make)
     yield "SharedMemoryManager", lambda: side.find("managers.SharedMemoryManager")().__class__.__name__
 
 
@@ -224,10 +228,28 @@ def _served(server):
     return "a server"
 
 
-def _registered(make):
-    derived: Any = type("Derived", (make,), {})
+def _registered(derived):
     derived.register("Thing", list)
     return hasattr(derived, "Thing")
+
+
+def _registered_for_all(make):
+    """Register with a manager that others use, too; leave no trace."""
+    make.register("Thing", list)
+    del make.Thing, make._registry["Thing"]
+
+
+def _derived(make):
+    """Serve by a class that is derived from a manager's, which calls its base as it is written there."""
+
+    class Derived(make):  # type: ignore[misc, valid-type]  # whichever side it is
+        def __init__(self):
+            make.__init__(self, ctx=multiprocessing.get_context("spawn"))
+            self.start()
+
+    _registered(Derived)
+    with Derived() as manager:
+        return str(manager.Thing("ab")), manager.dict(x=1).copy(), isinstance(manager, make)
 
 
 def served(side):

@@ -53,7 +53,7 @@ def _prepare() -> None:
         setattr(
             import_module("mpclient.process"), name, getattr(import_module("multiprocessing.process"), name)
         )
-    manager: Any = import_module("mpclient.managers").SyncManager
+    manager: Any = import_module("mpclient.managers").Manager
     manager._number_of_objects = lambda _self: 0
     condition: Any = import_module("mpclient.synchronize").Condition
     condition._sleeping_count = property(_not_kept)

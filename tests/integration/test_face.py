@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from tests.conformance.bank import OurBank, TheirBank
+from tests.conformance.bank import Account, OurBank, OurProxy, TheirBank
 from tests.integration import targets
 
 import mpclient
@@ -68,7 +68,7 @@ class TestTheModule:
         ("statement", "heavy"),
         [
             ("import mpclient", HEAVY),
-            ("from mpclient.managers import SyncManager", {"multiprocessing.managers", "mpclient.proxies"}),
+            ("from mpclient.managers import Manager", {"multiprocessing.managers", "mpclient.proxies"}),
         ],
     )
     def test_imports_little(self, statement, heavy):
@@ -353,8 +353,14 @@ class TestManager:
         with pytest.raises(mpclient.NotSupported, match="no copy"):
             manager.Lock()._getvalue()
 
-    def test_base_manager_is_the_standard_one(self):
-        assert mpclient.managers.BaseManager is multiprocessing.managers.BaseManager
+    def test_what_can_be_derived_from_is_the_standard_ones(self, cluster):
+        for name in ("BaseManager", "SyncManager"):
+            theirs, ours = (getattr(import_module(f"{package}.managers"), name) for package in PACKAGES)
+            assert issubclass(ours, theirs)
+            assert isinstance(cluster.Manager(), ours)
+            assert not isinstance(cluster.Manager(), type("Derived", (ours,), {}))
+
+    def test_a_name_that_is_not_there(self):
         with pytest.raises(AttributeError):
             mpclient.managers.Nothing  # noqa: B018
 
@@ -380,6 +386,40 @@ def test_what_a_programs_own_manager_serves_opens_wherever_it_is_sent(bank):
             assert money_of(queue.get()["of"][0]) == 13
             with cluster.Pool(1, initializer=money_of, initargs=(account,)) as other:
                 assert other.apply(money_of, (account,)) == 17
+
+
+class Served(mpclient.managers.SyncManager):
+    """What a program derives to serve classes of its own, at an address that others know."""
+
+
+Served.register("Account", Account, OurProxy)
+
+
+class Visiting(mpclient.managers.SyncManager):
+    """What others derive who have only the address and the key."""
+
+
+Visiting.register("Account", proxytype=OurProxy)
+
+
+def visit(address, key):
+    visitor = Visiting(address, key)
+    visitor.connect()
+    return money_of(visitor.Account())  # type: ignore[attr-defined]  # registered
+
+
+def test_what_is_derived_from_a_manager_serves_a_programs_own_classes():
+    spawn, key = multiprocessing.get_context("spawn"), b"k" * 20
+    with (
+        testing.running_cluster(1) as cluster,
+        Served(("127.0.0.1", 0), key, ctx=spawn) as served,
+        cluster.Pool(1) as pool,
+    ):
+        account = served.Account()  # type: ignore[attr-defined]  # registered
+        assert pool.apply(money_of, (account,)) == 7
+        assert pool.apply(visit, (served.address, key)) == 7
+        shared = served.dict(a=1)
+        assert pool.apply(dict, (shared,)) == {"a": 1}
 
 
 def pooled(pool, numbers):
