@@ -89,8 +89,8 @@ class Keeper(threading.Thread):
                 printed = self._term.printer.printed
                 self.join(STOP_S)
 
-    def disown(self) -> None:
-        """Close this process's copies of the sockets: it is a fork, and the keeper's thread is not in it."""
+    def close(self) -> None:
+        """Close the sockets of this process. In a fork, which has copies, that leaves its parent's alone."""
         for end in (self._control, self._ear, self._bell):
             end.close()
 
@@ -117,7 +117,7 @@ class Keeper(threading.Thread):
             self._session.end(self._term, ServerGone(text))
             raise
         finally:
-            self.disown()
+            self.close()
 
     def _live(self) -> None:
         """Keep the session until its term is over."""
@@ -270,6 +270,7 @@ class Keeper(threading.Thread):
             self._attach_again(parting)
 
     def _attach_again(self, parting: Parting) -> None:
+        """Attach, as often as that takes; raise `Lost` when it is vain."""
         while True:
             self._control.close()
             try:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mpclient.dialling import Connection, Lost
+from mpclient.dialling import HANDSHAKE_S, Connection, Lost
 from mpclient.patience import Patience
 from mpshared.errors import (
     BadValue,
@@ -293,7 +293,7 @@ class Lane(Numbered):
             except Lost as err:
                 patience.wait(err)
 
-    def _attach(self, timeout_s: float | None = None) -> Connection:
+    def _attach(self, timeout_s: float = HANDSHAKE_S) -> Connection:
         """Open the lane's connection.
 
         Raises:

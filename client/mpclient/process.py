@@ -139,13 +139,7 @@ class _Remote:
     """A started Process: what `BaseProcess` calls its popen."""
 
     def __init__(self, process: Process) -> None:
-        if getattr(getattr(process, "_target", None), "__module__", "") == _EXECUTOR:
-            raise NotSupported(
-                "a ProcessPoolExecutor of concurrent.futures speaks with its processes through pipes of this "
-                "machine, so they cannot run on other hosts (mp_context=mpclient.get_context()). Use "
-                "mpclient.connect().executor(), which has the same methods and runs on the cluster's "
-                "workers; without mp_context the standard library's runs on this machine"
-            )
+        _refuse_executors(process)
         _ending.arrange()
         cluster = process._find_cluster()
         self.session = cluster.session
@@ -205,6 +199,16 @@ class _Remote:
 
     def close(self) -> None:
         """Do nothing: the server frees what nothing refers to any more."""
+
+
+def _refuse_executors(process: Process) -> None:
+    if getattr(getattr(process, "_target", None), "__module__", "") == _EXECUTOR:
+        raise NotSupported(
+            "a ProcessPoolExecutor of concurrent.futures speaks with its processes through pipes of this "
+            "machine, so they cannot run on other hosts (mp_context=mpclient.get_context()). Use "
+            "mpclient.connect().executor(), which has the same methods and runs on the cluster's "
+            "workers; without mp_context the standard library's runs on this machine"
+        )
 
 
 class _Sweep(threading.local):

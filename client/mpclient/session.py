@@ -313,7 +313,7 @@ class Session(SessionBase):
         """Begin anew: this process is a fresh fork. What other processes can see is left alone."""
         term, keeper = self._term, self._keeper
         if keeper is not None:
-            keeper.disown()
+            keeper.close()
         for lane in term.living_lanes() if term is not None else ():
             lane.disown()
         self._begin_anew()

@@ -39,7 +39,7 @@ _RELEASES: Final = {
         ("queue.task_done", 0),
     )
 }
-"""Operations that give something back; where among their arguments stands how much."""
+"""Operations that give something back; where among their arguments stands how much (None: always one)."""
 _OWN_ONLY: Final = BY_NAME["rlock.release"].code
 _NOT_AT_THE_END: Final = "undo_put"
 """Takes a call back that is cancelled, not one whose session has ended."""
@@ -145,10 +145,11 @@ def _done(error: MpserveError, lane: int) -> int:
 
 
 def _released(op: Op, args: list[Any]) -> int:
-    at = _RELEASES.get(op.code, -1)
-    if at is None:
-        return 1
-    return int(args[at]) if at >= 0 else 0
+    """Return how much a call gives back."""
+    if op.code not in _RELEASES:
+        return 0
+    at = _RELEASES[op.code]
+    return 1 if at is None else int(args[at])
 
 
 def _error(claim: _Claim, own: list[_Claim]) -> StaleOwner:

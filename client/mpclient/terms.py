@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.dialling import Busy, Connection, Lost, dial
+from mpclient.dialling import HANDSHAKE_S, Busy, Connection, Lost, dial
 from mpclient.references import References
 from mpclient.remarks import remark
 from mpclient.stale import Stale, is_told
@@ -275,10 +275,8 @@ class SessionBase:
         """
         if self.closed:
             raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
-        body: dict[str, Any] = {"new": self.describes.as_body(), "control": True}
         before = self._unsettled
-        if before is not None:
-            body["before"] = {"session": before.id, "secret": before.secret}
+        body = self._introduction(before)
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
         deadline_s = time.monotonic() + limit_s
         say_s = SAY_S if self.describes.role == "program" else limit_s
@@ -294,12 +292,19 @@ class SessionBase:
                 if left_s <= delay_s:
                     raise ServerGone(self._in_vain(lost)) from None
                 if left_s < limit_s - say_s:
-                    say_s = limit_s
+                    say_s = limit_s  # once
                     todo = "" if isinstance(lost, Busy) else " Is `mpserve start` running there?"
                     remark(f"{lost}; trying for {left_s:.0f} s more.{todo}")
                 most_s = _BUSY_S if isinstance(lost, Busy) else 0.5
             self.pause(delay_s)
             delay_s = min(most_s, delay_s * 2)
+
+    def _introduction(self, before: Term | None) -> dict[str, Any]:
+        """Return what begins a new term, and asks what became of the one before."""
+        body: dict[str, Any] = {"new": self.describes.as_body(), "control": True}
+        if before is not None:
+            body["before"] = {"session": before.id, "secret": before.secret}
+        return body
 
     def _in_vain(self, lost: Lost) -> str:
         """Return why this program has no server."""
@@ -319,19 +324,19 @@ class SessionBase:
         """Whether threads may go on in a new session and need not know: others count on one session."""
         return self.describes.role == "program"
 
-    def dial(self, timeout_s: float | None = None) -> Connection:
+    def dial(self, timeout_s: float = HANDSHAKE_S) -> Connection:
         """Open an authenticated connection to the server, by the shortcut if there is one; see
         `dialling.dial`.
         """
         term = self._term
         if term is not None and term.shortcut is not None:
             try:
-                return self._dial(term.shortcut, timeout_s or 10.0)
+                return self._dial(term.shortcut, timeout_s)
             except Busy:
                 pass  # it leads there all the same; there may be room for who comes by the address
             except (Lost, NotAllowed, ProtocolViolation):
                 term.shortcut = None  # another network namespace, or the server is gone: the address tells
-        return self._dial(self.address, timeout_s or 10.0, self.tls)
+        return self._dial(self.address, timeout_s, self.tls)
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond `close`.

@@ -65,10 +65,10 @@ class Lane(Numbered):
         "_agreed",
         "_asked",
         "_ending",
-        "_sent",
         "_session",
         "abandoned",
         "number",
+        "sent",
         "settled",
         "term",
         "told",
@@ -78,7 +78,8 @@ class Lane(Numbered):
         self._session = session
         self.term = term
         self.number = term.new_lane(self)
-        self._sent = 0
+        self.sent = 0
+        """The number of the last call."""
         self._acked = 0
         self.settled = 0
         self.told = 0
@@ -135,11 +136,11 @@ class Lane(Numbered):
         return result
 
     def _ask(self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob], *, finish: bool) -> _Asked:
-        number = self._sent + 1
+        number = self.sent + 1
         pieces = self._encode(op, number, target, args, blobs)
         answer = asyncio.get_running_loop().create_future()
         asked = _Asked(op, target, args, blobs, number, deadline_of(op, args), answer, finish)
-        self._sent = number
+        self.sent = number
         self._asked[number] = asked
         if self._agreed is None:
             self._session.send(pieces)
@@ -150,7 +151,7 @@ class Lane(Numbered):
     def _settle(self) -> None:
         """Note that all answers so far have arrived and are taken."""
         if not self._asked:
-            self._acked = self.settled = self._sent
+            self._acked = self.settled = self.sent
 
     def _abandon(self, asked: _Asked) -> None:
         """Give up a call, whatever became of it."""
@@ -181,11 +182,6 @@ class Lane(Numbered):
         for number in list(self._asked):
             self.answered(answer._replace(number=number))
 
-    @property
-    def sent(self) -> int:
-        """The number of the last call."""
-        return self._sent
-
     # -- when the connection is lost -------------------------------------------------------------
 
     def suspend(self) -> None:
@@ -212,7 +208,7 @@ class Lane(Numbered):
             last += 1
             asked.number = last
             seen[last] = asked
-        self._sent = last
+        self.sent = last
         self._acked, self.settled = min(self._acked, last), min(self.settled, last)
         self._resume()
         for asked in list(seen.values()):

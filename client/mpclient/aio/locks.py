@@ -14,7 +14,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
-from mpclient.objects import t_barrier, t_condition, t_event, t_lock, t_rlock, t_semaphore
+from mpclient.objects import t_barrier, t_condition, t_event, t_lock, t_semaphore
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
 from mpclient.objects.waiting import event_timeout
 from mpshared.errors import BrokenBarrierError, DeadlockError, LockAbandoned, MpserveError, NotHeld
@@ -38,16 +38,10 @@ T = TypeVar("T")
 Action = Callable[[], Any]
 
 
-class Mutex(AsyncProxy):
+class Mutex(t_lock.HasLockOps, AsyncProxy):
     """What Lock, RLock and Condition share."""
 
     __slots__ = ()
-
-    _ACQUIRE: ClassVar[Op]
-    _RELEASE: ClassVar[Op]
-    _LOCKED: ClassVar[Op]
-    _RECOVER: ClassVar[Op]
-    _FENCE: ClassVar[Op]
 
     acquire = awaited(t_lock.Mutex.acquire)
     release = awaited(t_lock.Mutex.release)
@@ -85,11 +79,6 @@ class Lock(Mutex):
     __slots__ = ()
 
     kind: ClassVar[str] = "lock"
-    _ACQUIRE: ClassVar[Op] = t_lock.Lock._ACQUIRE
-    _RELEASE: ClassVar[Op] = t_lock.Lock._RELEASE
-    _LOCKED: ClassVar[Op] = t_lock.Lock._LOCKED
-    _RECOVER: ClassVar[Op] = t_lock.Lock._RECOVER
-    _FENCE: ClassVar[Op] = t_lock.Lock._FENCE
 
 
 class RLock(Mutex):
@@ -98,11 +87,6 @@ class RLock(Mutex):
     __slots__ = ()
 
     kind: ClassVar[str] = "rlock"
-    _ACQUIRE: ClassVar[Op] = t_rlock.RLock._ACQUIRE
-    _RELEASE: ClassVar[Op] = t_rlock.RLock._RELEASE
-    _LOCKED: ClassVar[Op] = t_rlock.RLock._LOCKED
-    _RECOVER: ClassVar[Op] = t_rlock.RLock._RECOVER
-    _FENCE: ClassVar[Op] = t_rlock.RLock._FENCE
 
 
 class Condition(Mutex):
@@ -111,11 +95,6 @@ class Condition(Mutex):
     __slots__ = ()
 
     kind: ClassVar[str] = "condition"
-    _ACQUIRE: ClassVar[Op] = t_condition.Condition._ACQUIRE
-    _RELEASE: ClassVar[Op] = t_condition.Condition._RELEASE
-    _LOCKED: ClassVar[Op] = t_condition.Condition._LOCKED
-    _RECOVER: ClassVar[Op] = t_condition.Condition._RECOVER
-    _FENCE: ClassVar[Op] = t_condition.Condition._FENCE
 
     notify = awaited(t_condition.Condition.notify)
     notify_all = awaited(t_condition.Condition.notify_all)

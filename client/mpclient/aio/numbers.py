@@ -97,7 +97,6 @@ class RawArray(_Typed):
 
     _joined = shared(t_array.RawArray._joined)
     _number = shared(t_array.RawArray._number)
-    _items = awaited(t_array.RawArray._items)
     _read_one = shared(t_array.RawArray._read_one)
     _read_items = shared(t_array.RawArray._read_items)
     _read_joined = shared(t_array.RawArray._read_joined)

@@ -15,6 +15,7 @@ RULES
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -69,7 +70,7 @@ class Session(SessionBase):
         self._line: Line | None = None
         self._errands: Errands | None = None
         self._printer: Printer | None = None
-        self._last_asked: tuple[int, asyncio.Future[None]] | None = None
+        self._output_asked: tuple[int, asyncio.Future[None]] | None = None
         """Before the goodbye: the call that tells how much is still to be printed."""
         self._mending: asyncio.Task[None] | None = None
         self._attaching: deque[int] = deque()
@@ -247,9 +248,7 @@ class Session(SessionBase):
             assert term.over is not None
             lane.fail(term.over)
         self._ending.clear()
-        for _, reader in self._readers:
-            if not reader.done():
-                reader.set_result(None)
+        self._let_readers_go(math.inf)
         if self._line is not None and not self.closed:
             self._line.close()
             self._line = None
@@ -272,23 +271,28 @@ class Session(SessionBase):
                 self._agree(lane, check_attached(event.body).get("last", 0))
 
     def _answered(self, answer: Reply | Failed) -> None:
-        if answer.lane:
+        if isinstance(answer, Failed) and answer.number == 0:
+            self._refused(answer)
+        elif answer.lane:
             lane = self._lane(answer.lane)
-            if isinstance(answer, Failed) and answer.number == 0:
-                if not self._attaching:
-                    raise ProtocolViolation(f"the server refused lane {answer.lane}, which it had taken")
-                self._attaching.popleft()
-                if lane is not None:
-                    lane.refused(answer)
-            elif lane is not None:
+            if lane is not None:
                 lane.answered(answer)
-        elif isinstance(answer, Failed) and answer.number == 0:
-            if self._term is not None:
-                self.refused(self._term, make(answer.code, answer.text, answer.fields))
         elif self._errands is not None:
             self._errands.answered(answer)
-            if self._last_asked is not None and self._last_asked[0] == answer.number:
-                self._last_asked[1].set_result(None)
+            if self._output_asked is not None and self._output_asked[0] == answer.number:
+                self._output_asked[1].set_result(None)
+
+    def _refused(self, answer: Failed) -> None:
+        """Hear that the server does not take a lane, or (lane 0) the session any more."""
+        if answer.lane:
+            if not self._attaching:
+                raise ProtocolViolation(f"the server refused lane {answer.lane}, which it had taken")
+            self._attaching.popleft()
+            lane = self._lane(answer.lane)
+            if lane is not None:
+                lane.refused(answer)
+        elif self._term is not None:
+            self.refused(self._term, make(answer.code, answer.text, answer.fields))
 
     def _lane(self, number: int) -> Lane | None:
         found = self._term.lanes.get(number) if self._term is not None else None
@@ -344,7 +348,9 @@ class Session(SessionBase):
     def _printed_more(self, pieces: list[bytes]) -> None:
         """Tell the server, and callers, how far the printer is."""
         self.send(pieces)
-        printed = self._printer.printed if self._printer is not None else 0
+        self._let_readers_go(self._printer.printed if self._printer is not None else 0)
+
+    def _let_readers_go(self, printed: float) -> None:
         for number, reader in self._readers:
             if number <= printed and not reader.done():
                 reader.set_result(None)
@@ -449,6 +455,7 @@ class Session(SessionBase):
         self._line = None
 
     async def _attach_again(self, term: Term, parting: Parting) -> None:
+        """Attach, as often as that takes; raise `Lost` when it is vain."""
         while True:
             try:
                 attached = await self._reopen(term, parting.left_s)
@@ -478,8 +485,8 @@ class Session(SessionBase):
 
     async def _print_rest(self, errands: Errands, printer: Printer) -> None:
         """Have everything printed that workers have printed for this program, for as long as that goes on."""
-        self._last_asked = errands.ask_output(), self._loop.create_future()
-        await asyncio.wait([self._last_asked[1]], timeout=WAIT_S)
+        self._output_asked = errands.ask_output(), self._loop.create_future()
+        await asyncio.wait([self._output_asked[1]], timeout=WAIT_S)
         printed = -1
         while printer.printed < errands.named and printed != printer.printed:
             printed = printer.printed

@@ -54,14 +54,14 @@ class RawArray(Typed):
         return self._call(_SET, wire_index(index, "array"), self._number(value), read=nothing)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._items())
+        return iter(self.tolist())
 
     def __contains__(self, value: object) -> bool:
-        return value in self._items()
+        return value in self.tolist()
 
     def tolist(self) -> list[Any]:
         """Return a plain list of the moment."""
-        return self._items()
+        return self._call(_GET_SLICE, wire_slice(slice(None)), read=self._read_items)
 
     def incr(self, index: int, n: float = 1) -> Any:
         """Add `n` to the number at `index`; return the sum. One step on the server."""
@@ -121,9 +121,6 @@ class RawArray(Typed):
         self._call(_SET_SLICE, wire_slice(slice(0, len(numbers))), numbers, read=nothing)
 
     # -- what travels ----------------------------------------------------------------------------
-
-    def _items(self, part: slice = slice(None)) -> list[Any]:
-        return self._call(_GET_SLICE, wire_slice(part), read=self._read_items)
 
     def _read_one(self, reply: Reply) -> Any:
         return shown(self._typecode, reply.result)

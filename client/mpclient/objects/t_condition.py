@@ -32,11 +32,6 @@ class Condition(Mutex):
     __slots__ = ()
 
     kind: ClassVar[str] = "condition"
-    _ACQUIRE: ClassVar[Op] = BY_NAME["condition.acquire"]
-    _RELEASE: ClassVar[Op] = BY_NAME["condition.release"]
-    _LOCKED: ClassVar[Op] = BY_NAME["condition.locked"]
-    _RECOVER: ClassVar[Op] = BY_NAME["condition.recover"]
-    _FENCE: ClassVar[Op] = BY_NAME["condition.get_fence"]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give the lock up, wait for a notify, take the lock again.

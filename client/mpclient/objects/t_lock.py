@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import Held, Proxy
 from mpclient.objects.readers import as_bool, as_int, nothing
 from mpclient.objects.waiting import lock_timeout
 from mpshared.errors import DeadlockError, LockAbandoned, NotHeld
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from mpshared.ops import Op
 
-__all__ = ["CLASSES", "Lock", "Mutex"]
+__all__ = ["CLASSES", "HasLockOps", "Lock", "Mutex"]
 
 
-class Mutex(Proxy):
-    """What Lock, RLock and Condition share: acquire, release, recover, and the `with` statement."""
+class HasLockOps(Held):
+    """A lock, whoever drives its calls: which operations are its kind's."""
 
     __slots__ = ()
 
@@ -28,6 +28,19 @@ class Mutex(Proxy):
     _LOCKED: ClassVar[Op]
     _RECOVER: ClassVar[Op]
     _FENCE: ClassVar[Op]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kind" in vars(cls):
+            names = "acquire", "release", "locked", "recover", "get_fence"
+            ops = [BY_NAME[f"{cls.kind}.{name}"] for name in names]
+            cls._ACQUIRE, cls._RELEASE, cls._LOCKED, cls._RECOVER, cls._FENCE = ops
+
+
+class Mutex(HasLockOps, Proxy):
+    """What Lock, RLock and Condition share: acquire, release, recover, and the `with` statement."""
+
+    __slots__ = ()
 
     def acquire(
         self, blocking: bool = True, timeout: float | None = None, *, block: bool | None = None
@@ -107,11 +120,6 @@ class Lock(Mutex):
     __slots__ = ()
 
     kind: ClassVar[str] = "lock"
-    _ACQUIRE: ClassVar[Op] = BY_NAME["lock.acquire"]
-    _RELEASE: ClassVar[Op] = BY_NAME["lock.release"]
-    _LOCKED: ClassVar[Op] = BY_NAME["lock.locked"]
-    _RECOVER: ClassVar[Op] = BY_NAME["lock.recover"]
-    _FENCE: ClassVar[Op] = BY_NAME["lock.get_fence"]
 
 
 CLASSES: Final[dict[str, type[Proxy]]] = {"Lock": Lock}
