@@ -48,6 +48,11 @@ What holds everywhere:
 
 - Values are pickled and sent, never shared as memory: who changes a copy changes that copy. Code of
   `__main__`, lambdas and local classes travel along.
+- `__main__` is never run again elsewhere, as `spawn` does under the name `__mp_main__`: its functions and
+  classes travel with the globals that they name, as these are then. What else its top level does
+  (`logging.basicConfig`, `os.environ`, `sys.path`, seeds) holds in the program alone: do it in the function,
+  or in an initializer. So code of an interactive Python, of `python -c` and of notebooks runs as well, and
+  needs no `if __name__ == "__main__"`.
 - An exception of ours is of more than one class: an `Empty` is a `queue.Empty`, a lock that is not held
   a `RuntimeError` and a `ValueError`.
 - The names below have the standard library's arguments and no others. `name=`, `fresh=`, `ttl=` and such
