@@ -143,6 +143,7 @@ class Held(Handle):
         self.session = cast("Any", self)
         self.ident = "1"
         self.count = 0
+        self.bell = None
 
     def before_call(self):
         return 0
