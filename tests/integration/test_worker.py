@@ -18,17 +18,8 @@ from mpclient import TaskError, testing
 from mpshared.errors import ShutDown
 
 mpworker = workers.mpworker
+tasks, results = workers.tasks, workers.results
 pytestmark = pytest.mark.hosts
-
-
-@pytest.fixture
-def tasks(cluster, unique):
-    return cluster.JoinableQueue(name=unique)
-
-
-@pytest.fixture
-def results(cluster, unique):
-    return cluster.Queue(name=f"{unique} results")
 
 
 @pytest.fixture

@@ -16,21 +16,12 @@ from tests.integration import workers
 from mpclient import testing
 
 mpworker = workers.mpworker
+tasks, results = workers.tasks, workers.results
 begun, gate, waits = workers.begun, workers.gate, workers.waits
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked"),
 ]
-
-
-@pytest.fixture
-def tasks(cluster, unique):
-    return cluster.JoinableQueue(name=unique)
-
-
-@pytest.fixture
-def results(cluster, unique):
-    return cluster.Queue(name=f"{unique} results")
 
 
 def a_fork_replaces_it(tasks, results):

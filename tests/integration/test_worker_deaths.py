@@ -17,22 +17,13 @@ from tests.integration import workers
 from mpclient import WorkerDied, testing
 
 mpworker = workers.mpworker
+tasks, results = workers.tasks, workers.results
 begun, gate, waits = workers.begun, workers.gate, workers.waits
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.chaos,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc"),
 ]
-
-
-@pytest.fixture
-def tasks(cluster, unique):
-    return cluster.JoinableQueue(name=unique)
-
-
-@pytest.fixture
-def results(cluster, unique):
-    return cluster.Queue(name=f"{unique} results")
 
 
 def test_a_killed_worker_loses_nothing(mpworker, server, unique, tasks, results, waits, begun, gate):

@@ -30,7 +30,9 @@ __all__ = [
     "nursery_of",
     "other_pythons",
     "processes_of",
+    "results",
     "starting_in",
+    "tasks",
     "waits",
 ]
 
@@ -149,6 +151,18 @@ def mpworker(tmp_path) -> Iterator[Callable[..., WorkerHost]]:
     """Start worker hosts: ``mpworker(server, "--processes", "2", queue=…)``."""
     with starting_in(tmp_path) as start:
         yield start
+
+
+@pytest.fixture
+def tasks(cluster: Any, unique: str) -> Any:
+    """The recipe queue of worker hosts that are started with ``queue=unique``."""
+    return cluster.JoinableQueue(name=unique)
+
+
+@pytest.fixture
+def results(cluster: Any, unique: str) -> Any:
+    """Where these put their results."""
+    return cluster.Queue(name=f"{unique} results")
 
 
 @pytest.fixture
