@@ -13,14 +13,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.worker.descriptors import NAMES, Pieces, Pipes
+from mpclient.worker.descriptors import NAMES
 from mpclient.worker.interpreter import Interpreter, kill
-from mpclient.worker.mark import Mark, new_mark
 from mpclient.worker.reports import Exit
+from mpclient.worker.traces import Traces
 
 if TYPE_CHECKING:
     import socket
 
+    from mpclient.worker.descriptors import Pieces
     from mpclient.worker.nursing import Bears
     from mpclient.worker.options import Options
 
@@ -86,19 +87,14 @@ class Child(Interpreter):
         self.channel.send("begin", **options.for_process(worker, supervisor, serves_queue=serves_queue))
 
     def _start(self, options: Options) -> None:
-        mark, pipes = new_mark(), Pipes()
-        give = mark, *pipes.ends
+        self.traces = Traces()
         try:
-            super().__init__(options, _MODULE, *map(str, give), give=give)
+            super().__init__(options, _MODULE, *map(str, self.traces.ends), give=self.traces.ends)
         except BaseException:
-            os.close(mark)
-            pipes.close()
+            self.traces.close()
             raise
         finally:
-            pipes.begun()
-        self.mark = Mark(mark)
-        self.descriptors = pipes
-        """What is written past its streams; it is read here when the process does not."""
+            self.traces.given()
 
     def _begin(
         self, options: Options, command: Sequence[str], theirs: socket.socket, give: Sequence[int]
@@ -131,17 +127,13 @@ class Child(Interpreter):
             found += [(name, line) for line in lines.finish()]
         return found
 
-    def overdue(self) -> Pieces:
-        """Return what was written past its streams and lies unread for long."""
-        return self.descriptors.overdue(self.mark)
-
     def rest(self) -> Pieces:
-        """Return what a process that has ended did not send: what it noted, and what is in its pipes."""
-        found = self.descriptors.rest()
+        """Return what a process that has ended did not send; the lines among it are its last ones."""
+        found = self.traces.pipes.rest()
         for stream in NAMES:
             text = b"".join(data for of, data in found if of == stream).decode("utf-8", "backslashreplace")
-            (self.printed if self.mark.program() else self.last).extend(text.splitlines())
-        return [*self.mark.notes(), *found]
+            (self.printed if self.traces.mark.program() else self.last).extend(text.splitlines())
+        return [*self.traces.mark.notes(), *found]
 
     # -- its end ---------------------------------------------------------------------------------
 
@@ -164,11 +156,11 @@ class Child(Interpreter):
         if not pid:
             return None
         ended = Exit.from_wait(status, usage)
-        self.job, self.pool, self.printed = self.mark.number[0], self.mark.pool(), self.mark.last_lines()
+        mark = self.traces.mark
+        self.job, self.pool, self.printed = mark.number[0], mark.pool(), mark.last_lines()
         return ended
 
     def close(self) -> None:
         """Close this side of everything that the two share."""
         super().close()
-        self.descriptors.close()
-        self.mark.close()
+        self.traces.close()

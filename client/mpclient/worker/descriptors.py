@@ -28,7 +28,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mpclient.outgoing import ENTRY_BYTES, STDERR, STDOUT
-from mpclient.worker.output import Lines
 
 if TYPE_CHECKING:
     from mpclient.outgoing import Outgoing
@@ -73,8 +72,6 @@ class Pipes:
             self.begun()
             self.close()
             raise
-        self.lines = {stream: Lines() for stream in NAMES}
-        """Cut into lines what is for the log."""
         self._look_at_s = time.monotonic() + LOOK_S
         self._lay: int | None = None
         """How much the process had read when something lay there at the last look; None: nothing did."""

@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Channel
 from mpclient.worker.output import Lines
@@ -26,7 +26,7 @@ from mpshared.reports import MAX_LINES
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
 
-__all__ = ["Interpreter", "kill"]
+__all__ = ["Interpreter", "execute", "kill"]
 
 _READ_BYTES: Final = 1 << 16
 
@@ -82,16 +82,9 @@ class Interpreter:
         """
         *passed, stdout, stderr = give
         module, *words = command
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=options.chdir,
-            env=_environment(options),
-            pass_fds=(theirs.fileno(), *passed),
-            start_new_session=True,
-        )
+        output = {"stdout": stdout, "stderr": stderr}
+        about = {"cwd": options.chdir, "env": _environment(options)}
+        self._process = execute(module, theirs, words, passed, **output, **about)
         return self._process.pid
 
     def read(self, reading: int) -> list[tuple[str, str]] | None:
@@ -111,6 +104,27 @@ class Interpreter:
         for reading in self.streams:
             os.close(reading)
         self.streams.clear()
+
+
+def execute(
+    module: str, theirs: socket.socket, words: Sequence[str] = (), give: Sequence[int] = (), **more: Any
+) -> subprocess.Popen[bytes]:
+    """Start a fresh interpreter that leads a session of its own and reads nothing from a terminal.
+
+    Args:
+        module: What it runs.
+        theirs: Its end of a socket pair, whose descriptor is the first word of its command line.
+        words: The other words.
+        give: Further descriptors that it inherits.
+        more: As for `Popen`.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(theirs.fileno(), *give),
+        start_new_session=True,
+        **more,
+    )
 
 
 def kill(pid: int) -> None:

@@ -66,13 +66,14 @@ def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
 
     Args:
         sock: One end of a pair; the other is the nursery's, until the program is gone.
-        given: As for a worker process, and `process`, `name`, `supervisor`, `mark`.
+        given: As for a worker process, and `process`, `name`, `supervisor`, `traces`.
     """
     code = _FAILED
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        mark = Mark(given["mark"])
-        descriptors = Descriptors(given["descriptors"], mark)
+        memory, *ends = given["traces"]
+        mark = Mark(memory)
+        descriptors = Descriptors(ends, mark)
         prepare(given)
         code = _live(sock, given, descriptors, mark)
     finally:

@@ -35,7 +35,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
@@ -45,10 +44,10 @@ from typing import Any, Final, NoReturn
 from mpclient.worker import kernel, newborn, orphans
 from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
-from mpclient.worker.interpreter import kill
-from mpclient.worker.mark import Mark, new_mark
+from mpclient.worker.interpreter import execute, kill
 from mpclient.worker.process import live
 from mpclient.worker.reports import Exit
+from mpclient.worker.traces import Traces
 
 __all__ = ["Nursery", "main"]
 
@@ -68,27 +67,10 @@ class _Born:
         self.pid = 0
         self.channel: Channel | None = Channel(sock)
         """None once its program is gone."""
-        self.memory = new_mark()
-        """The mark's descriptor, for it."""
-        try:
-            self.mark = Mark(os.dup(self.memory))
-            self.descriptors = Pipes()
-        except OSError:
-            os.close(self.memory)
-            raise
+        self.traces = Traces()
         self.kill_at_s: float | None = None
         self.refused = False
         """It said that it never had its payload."""
-
-    def begun(self) -> None:
-        """Close what is its own now."""
-        self.descriptors.begun()
-        os.close(self.memory)
-
-    def close(self) -> None:
-        """Close everything of it here."""
-        self.descriptors.close()
-        self.mark.close()
 
 
 class Nursery:
@@ -131,7 +113,7 @@ class Nursery:
             self._reap()
             self._kill_due()
             for born in self._born.values():
-                self._pass_on(born.process, born.mark.program(), born.descriptors.overdue(born.mark))
+                self._pass_on(born.process, born.traces.mark.program(), born.traces.overdue())
         for born in self._born.values():
             kill(born.pid)
 
@@ -202,14 +184,14 @@ class Nursery:
         return born
 
     def _begin(self, born: _Born, theirs: socket.socket, order: dict[str, Any]) -> None:
-        given = {**self._given, **order, "descriptors": born.descriptors.ends, "mark": born.memory}
+        given = {**self._given, **order, "traces": born.traces.ends}
         try:
             born.pid = self._bear(theirs, born, given)
         except BaseException:
-            born.close()
+            born.traces.close()
             raise
         finally:
-            born.begun()
+            born.traces.given()
 
     def _fork(self, theirs: socket.socket, born: _Born, given: dict[str, Any]) -> int:
         parent = os.getpid()
@@ -244,7 +226,7 @@ class Nursery:
         self._selector.close()
         for born in self._born.values():
             self._close(born)
-            born.close()
+            born.traces.close()
         for pipes in self._left:
             pipes.close()
         for end in (self._channel, self._ear, self._bell):
@@ -260,12 +242,7 @@ class Nursery:
 
     def _execute(self, theirs: socket.socket, born: _Born, given: dict[str, Any]) -> int:
         """Start a fresh interpreter, which reads what it is told from its socket."""
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mpclient.worker.newborn", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(), given["mark"], *given["descriptors"]),
-            start_new_session=True,
-        )
+        process = execute("mpclient.worker.newborn", theirs, give=born.traces.ends)
         process.returncode = 0  # it is waited for by pid
         assert born.channel is not None
         born.channel.send("begin", **given)
@@ -318,9 +295,9 @@ class Nursery:
 
     def _take_rest(self, born: _Born) -> None:
         """Pass on what is left in the pipes of one that has ended, and from now on what comes into them."""
-        program, pipes = born.mark.program(), born.descriptors
-        self._pass_on(born.process, program, [*born.mark.notes(), *pipes.rest()])
-        born.mark.close()
+        program, pipes = born.traces.mark.program(), born.traces.pipes
+        self._pass_on(born.process, program, born.traces.rest())
+        born.traces.mark.close()
         for reading in pipes.readings:
             listen = partial(self._listen_to_left, pipes, reading, born.process, program)
             self._selector.register(reading, selectors.EVENT_READ, listen)

@@ -402,7 +402,7 @@ class Supervisor:
     def _bring(self, slot: Slot, child: Child, pieces: Pieces) -> None:
         """Send home what a process has written past its streams and not read itself; or log it."""
         for stream, data in pieces:
-            program = child.mark.program()
+            program = child.traces.mark.program()
             if not (program and self._link.bring(program, stream, data)):
                 lines = data.decode("utf-8", "backslashreplace").splitlines()
                 self._log_output(slot, child, [(NAMES[stream], line) for line in lines])
@@ -412,7 +412,7 @@ class Supervisor:
     def _look_after(self, slot: Slot, child: Child) -> None:
         ended = child.wait()
         if ended is None:
-            self._bring(slot, child, child.overdue())
+            self._bring(slot, child, child.traces.overdue())
             if child.kill_at_s is not None and time.monotonic() >= child.kill_at_s:
                 child.kill_at_s = None
                 child.kill()
