@@ -132,6 +132,8 @@ def test_a_frozen_nursery_holds_nobody_up_for_ever(tasks, results, born):
     os.kill(nursery, signal.SIGCONT)
     # what the nursery gives birth to now has been given up, and ends by itself
     testing.wait_until(lambda: len(workers.processes_of(host.process.pid)) == 1)
+    # and it is used again, once it has answered
+    testing.wait_until(lambda: a_fork_replaces_it(tasks, results), 60)
 
 
 def test_a_fork_outlives_its_supervisor_for_one_job(tasks, results, waits, begun, gate, born):

@@ -22,13 +22,14 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
 
-__all__ = ["Channel", "Why"]
+__all__ = ["Channel", "Why", "packed"]
 
 _RECV_BYTES: Final = 1 << 16
 _MOST_HANDED: Final = 16
@@ -56,6 +57,16 @@ class Why:
     """It cannot work: the server, or this host, refuses something; the text says what."""
 
 
+def packed(kind: str, fields: Mapping[str, Any]) -> bytes:
+    """Return a message as it is sent."""
+    data: bytes = msgpack.packb({"kind": kind, **fields}, use_bin_type=True)
+    return data
+
+
+def _ancillary(descriptors: Sequence[int]) -> list[tuple[int, int, array[int]]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+
+
 class Channel:
     """One end of the socket pair. Any thread may send; one receives.
 
@@ -78,24 +89,28 @@ class Channel:
 
     def send(self, kind: str, **fields: Any) -> bool:
         """Send a message; False: the other side is gone."""
-        data = msgpack.packb({"kind": kind, **fields}, use_bin_type=True)
         with self._sending:
             try:
-                self._sock.sendall(data)
+                self._sock.sendall(packed(kind, fields))
             except OSError:
                 return False
         return True
 
-    def hand_over(self, descriptors: Sequence[int], kind: str, **fields: Any) -> bool:
-        """Send a message together with descriptors; False: the other side is gone."""
-        data = msgpack.packb({"kind": kind, **fields}, use_bin_type=True)
-        with self._sending:
-            try:
-                sent = socket.send_fds(self._sock, [data], descriptors)
-                self._sock.sendall(data[sent:])
-            except OSError:
-                return False
-        return True
+    def send_part(self, data: bytes, descriptors: Sequence[int] = ()) -> bytes:
+        """Send what the other side has room for, without waiting; return the rest.
+
+        Args:
+            data: One or more `packed` messages.
+            descriptors: What goes along with the first byte.
+        """
+        try:
+            # not `send_fds`, which waits all the same
+            sent = self._sock.sendmsg([data], _ancillary(descriptors), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return data
+        except OSError:  # the other side is gone, which the end of its stream tells
+            return b""
+        return data[sent:]
 
     def receive(self) -> list[dict[str, Any]] | None:
         """Read once and return the messages that are whole; None at the end of the stream."""

@@ -11,6 +11,7 @@ be forked safely, and a fork is there in milliseconds. Worker processes that rep
 | supervisor | `signal`, process, number       | send it a signal                                          |
 | supervisor | `dismiss`, process, kill_s      | SIGTERM now, SIGKILL after `kill_s` seconds               |
 | supervisor | `worker`, with descriptors      | start a worker process, see `orphans`                     |
+| supervisor | `answer`                        | say that you are `ready`: you were silent for long        |
 | nursery    | `ready`                         | it forks, and has loaded what is needed                   |
 | nursery    | `born`, process, pid            | it is there                                               |
 | nursery    | `session`, process, session     | it has this session                                       |
@@ -137,6 +138,8 @@ class Nursery:
             kind, process = message.pop("kind"), message.get("process", "")
             if kind == "worker":
                 self._bear_worker()
+            elif kind == "answer":
+                self._channel.send("ready")
             elif kind == "start":
                 self._start(process, message)
             elif (born := self._born.get(process)) is None:

@@ -7,6 +7,8 @@
 RULES
 * The nursery is started when the worker processes are at work, or at the first order; when it died, when the
   next one is at work, or at the next order.
+* It is never waited for, but for a birth, and then for seconds at most; one that let these pass gives birth
+  again once it has answered.
 * There are never more Processes than `--max-spawned` leaves room for; what cannot be started is refused at
   once, so that another host is tried.
 * When the server is lost, or when it has another session for this supervisor, nobody can join them any more:
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mpclient.worker.descriptors import NAMES
 from mpclient.worker.interpreter import Interpreter
+from mpclient.worker.orders import Orders
 from mpclient.worker.orphans import adopt_all, begun, forget_strangers
 from mpclient.worker.reports import Exit, ended_report
 
@@ -77,8 +80,10 @@ class _NurseryProcess(Interpreter):
     def __init__(self, options: Options) -> None:
         super().__init__(options, "mpclient.worker.nursery")
         self.ready = False
-        """Whether it has loaded what its forks need."""
-        self.channel.send("begin", given=options.for_spawned(), fork=options.fork)
+        """Whether it has loaded what its forks need, and has not been found silent since."""
+        self.channel.set_blocking(False)
+        self.orders = Orders(self.channel)
+        self.orders.give("begin", given=options.for_spawned(), fork=options.fork)
 
     def close(self) -> None:
         """Have it kill all Processes and end, and wait for it."""
@@ -137,17 +142,20 @@ class Nursing:
     @property
     def bears(self) -> Bears | None:
         """What orders a worker process from the nursery; None: it cannot have any."""
-        return self._bear if self._nursery is not None and self._nursery.ready and self._adopts else None
+        nursery = self._nursery
+        able = nursery is not None and nursery.ready and not nursery.orders and self._adopts
+        return self._bear if able else None
 
     def _bear(self, ours: Channel, theirs: socket.socket, give: Sequence[int]) -> int:
         nursery = self._nursery
         assert nursery is not None
-        nursery.channel.hand_over([theirs.fileno(), *give], "worker")
+        nursery.orders.hand_over([theirs.fileno(), *give], "worker")
         theirs.close()  # or we would not hear that the nursery has died with it
         try:
             return begun(ours, nursery.channel, self._hear)
         except TimeoutError:
             nursery.ready = False  # who waits for it once more hears nothing else meanwhile
+            self._order("answer")
             raise
 
     def forget_strangers(self, known: set[int]) -> None:
@@ -167,11 +175,13 @@ class Nursing:
             return
         nursery = self._nursery = _NurseryProcess(self._options)
         self._selector.register(nursery.channel, selectors.EVENT_READ, self._hear)
+        self._send_orders(nursery)
         for reading in nursery.streams:
             self._selector.register(reading, selectors.EVENT_READ, partial(self._read, nursery, reading))
 
     def _hear(self) -> None:
         assert self._nursery is not None
+        self._send_orders(self._nursery)
         messages = self._nursery.channel.receive()
         for message in messages or ():
             if message["kind"] == "ready":
@@ -250,7 +260,7 @@ class Nursing:
             self._refuse(ident, f"its nursery cannot be started: {err}")
             return
         self._processes[ident] = _Process(name)
-        self._order("start", ident, name=name, supervisor=supervisor)
+        self._order("start", process=ident, name=name, supervisor=supervisor)
 
     def _refuse(self, ident: str, why: str) -> None:
         self._log().warning("process.refused", process=ident, why=why)
@@ -258,20 +268,29 @@ class Nursing:
 
     def signal(self, ident: str, number: int) -> None:
         """Send a signal to a Process."""
-        self._order("signal", ident, number=number)
+        if ident in self._processes:
+            self._order("signal", process=ident, number=number)
 
     def dismiss(self, ident: str) -> None:
         """End a Process that nobody can join any more."""
-        self._order("dismiss", ident, kill_s=KILL_S)
+        if ident in self._processes:
+            self._order("dismiss", process=ident, kill_s=KILL_S)
 
     def dismiss_all(self) -> None:
         """End all of them."""
         for ident in self._processes:
             self.dismiss(ident)
 
-    def _order(self, kind: str, ident: str, **fields: Any) -> None:
-        if self._nursery is not None and ident in self._processes:
-            self._nursery.channel.send(kind, process=ident, **fields)
+    def _order(self, kind: str, **fields: Any) -> None:
+        if self._nursery is not None:
+            self._nursery.orders.give(kind, **fields)
+            self._send_orders(self._nursery)
+
+    def _send_orders(self, nursery: _NurseryProcess) -> None:
+        """Send what the nursery takes now, and look after the rest once it takes more."""
+        nursery.orders.send()
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if nursery.orders else 0)
+        self._selector.modify(nursery.channel, events, self._hear)
 
     def close(self) -> None:
         """Kill all of them, and the nursery."""

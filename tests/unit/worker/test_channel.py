@@ -6,7 +6,7 @@ import os
 import socket
 from collections import deque
 
-from mpclient.worker.channel import Channel
+from mpclient.worker.channel import Channel, packed
 
 
 def pair() -> tuple[Channel, Channel]:
@@ -31,7 +31,7 @@ def test_descriptors_come_with_their_message():
     handed: deque[int] = deque()
     left, right = Channel(ours), Channel(theirs, handed)
     reading, writing = os.pipe()
-    assert left.hand_over([writing], "worker")
+    assert left.send_part(packed("worker", {}), [writing]) == b""
     os.close(writing)
     assert right.receive() == [{"kind": "worker"}]
     (got,) = handed
@@ -40,8 +40,22 @@ def test_descriptors_come_with_their_message():
     assert os.read(reading, 1) == b""  # there was no other
     os.close(reading)
     right.close()
-    assert left.hand_over([left.fileno()], "worker") is False
+    assert left.send_part(b"nobody reads this", [left.fileno()]) == b""
     left.close()
+
+
+def test_nothing_waits_for_room():
+    left, right = pair()
+    data = packed("wrote", {"data": bytes(1 << 22)})
+    rest = left.send_part(data)
+    assert 0 < len(rest) < len(data)
+    assert left.send_part(rest) == rest
+    while rest:
+        assert right.receive() == []
+        rest = left.send_part(rest)
+    assert right.receive_first() == {"kind": "wrote", "data": bytes(1 << 22)}
+    left.close()
+    right.close()
 
 
 def test_the_end_of_the_other_side():

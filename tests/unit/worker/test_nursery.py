@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mpclient.worker.channel import Channel
+from mpclient.worker.channel import Channel, packed
 from mpclient.worker.descriptors import Pipes
 from mpclient.worker.mark import new_mark
 
@@ -49,7 +49,7 @@ class Nursery:
         ours, theirs = socket.socketpair()
         pipes, mark = Pipes(), new_mark()
         given = [theirs.fileno(), mark, *pipes.ends, 1, 2]
-        assert self.channel.hand_over(given, "worker")
+        assert self.channel.send_part(packed("worker", {}), given) == b""
         theirs.close()
         os.close(mark)
         pipes.begun()
