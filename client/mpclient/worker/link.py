@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 from mpclient.dialling import Lost
 from mpclient.outgoing import Outgoing
 from mpclient.session import Describes, Session
-from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, ServerGone
+from mpshared.errors import MpserveError, NoSuchObject, NotAllowed, ProtocolViolation, ServerGone
 from mpshared.exit_codes import ExitCode
 from mpshared.ops import BY_NAME
 
@@ -170,9 +170,7 @@ class Link:
 
     def tell_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
         """Have the server told how a Process ended; its session is over, whether somebody joins it or not."""
-        self._reports.put(partial(self._session.call, _ENDED, process, [exitcode, report]))
-        if session:
-            self.report(session, report)
+        self._reports.put(partial(self._report_end, process, session, exitcode, report))
 
     def bring(self, program: str, stream: int, data: bytes) -> bool:
         """Have a program print something, ahead of what is reported after this; False: it cannot."""
@@ -236,6 +234,13 @@ class Link:
         return session
 
     # -- the reports' thread ---------------------------------------------------------------------
+
+    def _report_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
+        with suppress(NoSuchObject):  # nobody refers to it any more
+            if self._session.call(_ENDED, process, [exitcode, report]).result:
+                return  # its session has ended in the same step
+        if session:
+            self._session.call(_REPORT_DEATH, "", [session, report])
 
     def _report_all(self) -> None:
         while (report := self._reports.get()) is not None:
