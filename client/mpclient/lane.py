@@ -173,6 +173,12 @@ class Lane(Numbered):
             finally:
                 self._busy = False
 
+    def connect(self) -> None:
+        """Open the connection, if there is none."""
+        with self._lock:
+            if self._connection is None:
+                self._attach_patiently(None)
+
     def _second(self) -> Lane:
         if self._beside is None or self._beside.is_over:
             self._beside = Lane(self._session, self.term)

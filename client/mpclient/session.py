@@ -193,6 +193,10 @@ class Session(SessionBase):
         """The server's own id; the same for all addresses it has."""
         return self.start().server
 
+    def connect_lane(self) -> None:
+        """Connect this thread's lane before its first call, which then needs one round trip only."""
+        (self._own.lane or self._new_lane()).connect()
+
     def _open_lane(self, op: Op, target: str, args: list[Any]) -> Lane:
         """Return a lane of this thread's own; raise `StaleOwner` if it may not make the call."""
         lane = self._new_lane()

@@ -96,6 +96,7 @@ class TestStarting:
         assert (take.value, take.out) == (thread.program.id, [PAYLOAD])
         assert start.value == ["far", 77]
         assert look(thread, process) == ["running", "far", 77, None, ""]
+        assert rig.engine.find_session(process.program.id).info.name == "Process-1"
 
     def test_what_it_mentions_lives_until_it_has_it(self, rig, thread, host):
         lock = rig.open(thread, "lock")

@@ -81,7 +81,7 @@ class Channel:
         self._sending = threading.Lock()
         self._unpacker = msgpack.Unpacker(raw=False, max_buffer_size=16 << 20)
         self.early: list[dict[str, Any]] = []
-        """What came together with the first message; whoever receives looks here once."""
+        """What came together with that of `receive_first`; whoever receives looks here once."""
 
     def fileno(self) -> int:
         """Return the descriptor, for select and poll."""
@@ -133,12 +133,13 @@ class Channel:
         return data
 
     def receive_first(self) -> dict[str, Any] | None:
-        """Wait for the first message; None: the other side is gone."""
-        while (messages := self.receive()) is not None:
-            if messages:
-                self.early = messages[1:]
-                return messages[0]
-        return None
+        """Wait for the first message, or the next one after that; None: the other side is gone."""
+        while not self.early:
+            messages = self.receive()
+            if messages is None:
+                return None
+            self.early = messages
+        return self.early.pop(0)
 
     def set_blocking(self, blocking: bool) -> None:
         """Say whether `receive` (and `send`) may wait."""

@@ -1,6 +1,7 @@
 """A Process from its birth to its end: a fork of the nursery, or ``python -m mpclient.worker.newborn FD``.
 
-    session begun --take--> its payload is here, `start()` returns --run--> exit code --flush, goodbye--> end
+    session begun --told which it is, take--> its payload is here, `start()` returns --run--> exit code
+                                                                                  end <--goodbye, flush--'
 
 RULES
 * Its session is its own, is never renewed, and outlives what its program closes: its last words (a traceback)
@@ -8,6 +9,8 @@ RULES
 * How it ends is the standard library's affair (`BaseProcess._bootstrap`): SystemExit, tracebacks, its own
   children, threads that are not daemons. Then exit handlers run, and the process leaves without tearing down
   what its modules hold.
+* It may be there before it is asked for: then it waits for `start`. When the nursery closes the channel
+  instead, it says goodbye.
 * A payload that never came is told to the nursery: another host may start it.
 """
 
@@ -61,12 +64,12 @@ def load() -> None:
         import_module(name)
 
 
-def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
+def live(channel: Channel, given: dict[str, Any]) -> NoReturn:
     """Be a Process, to the end.
 
     Args:
-        sock: One end of a pair; the other is the nursery's, until the program is gone.
-        given: As for a worker process, and `process`, `name`, `supervisor`, `traces`.
+        channel: To the nursery, until the program is gone.
+        given: As for a worker process, and `supervisor`, `traces`.
     """
     code = _FAILED
     try:
@@ -75,30 +78,34 @@ def live(sock: socket.socket, given: dict[str, Any]) -> NoReturn:
         mark = Mark(memory)
         descriptors = Descriptors(ends, mark)
         prepare(given)
-        code = _live(sock, given, descriptors, mark)
+        code = _live(channel, given, descriptors, mark)
     finally:
         flush_standard()
         os._exit(code & 0xFF)
 
 
-def _live(sock: socket.socket, given: dict[str, Any], descriptors: Descriptors, mark: Mark) -> int:
-    describes = Describes("process", given["name"], given["supervisor"])
+def _live(channel: Channel, given: dict[str, Any], descriptors: Descriptors, mark: Mark) -> int:
+    describes = Describes("process", supervisor=given["supervisor"])  # the server knows its name
     session = _OwnSession(
         *(Address.parse(given["address"]), key_of(given), describes),
         tls=tls_of(given),
         connect_timeout_s=_CONNECT_S,
     )
-    channel = Channel(sock)
     streams = install(session, descriptors, mark)
     try:
+        session.connect_lane()
+        start = channel.receive_first()
+        if start is None:
+            session.leave()
+            return 0
         channel.send("session", session=session.id)
-        reply: Reply = session.call(_TAKE, given["process"], [])
+        reply: Reply = session.call(_TAKE, start["process"], [])
     except MpserveError as err:
         channel.send("refused", why=str(err))
         return _FAILED
     streams.route(reply.result)
     try:
-        code = _run(reply.blobs[0], session, given["name"], sock.fileno())
+        code = _run(reply.blobs[0], session, start["name"], channel.fileno())
         atexit._run_exitfuncs()  # noqa: SLF001 - what spawned children of the standard library do, too
     finally:
         flush_standard()
@@ -132,10 +139,10 @@ def main() -> None:
     """Begin in a fresh interpreter: what to do comes over the socket."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
-    sock = socket.socket(fileno=descriptor)
-    given = Channel(sock).receive_first()
+    channel = Channel(socket.socket(fileno=descriptor))
+    given = channel.receive_first()
     if given is not None:
-        live(sock, given)
+        live(channel, given)
 
 
 if __name__ == "__main__":

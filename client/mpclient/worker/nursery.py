@@ -7,7 +7,7 @@ be forked safely, and a fork is there in milliseconds. Worker processes that rep
 | from       | message                         | meaning                                                   |
 |------------|---------------------------------|-----------------------------------------------------------|
 | supervisor | `begin`, given, fork            | the first message: what each Process is told              |
-| supervisor | `start`, process, name, supervisor | start one                                              |
+| supervisor | `start`, process, name, supervisor, more | start one; whether there may be another one, too |
 | supervisor | `signal`, process, number       | send it a signal                                          |
 | supervisor | `dismiss`, process, kill_s      | SIGTERM now, SIGKILL after `kill_s` seconds               |
 | supervisor | `worker`, with descriptors      | start a worker process, see `orphans`                     |
@@ -27,11 +27,14 @@ RULES
 * Each has pipes for its descriptors 1 and 2, which it reads itself; what is left in them at its end, and what
   programs write that it has left behind, is passed on from here.
 * They are waited for here, by whoever started them; so a signal never meets a stranger with the same pid.
+* While Processes are being started there is one in stock: it has a session, and waits to be told which one
+  it is. When it cannot become one after all (its session is over, it was killed) another takes its place.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import selectors
 import signal
@@ -39,6 +42,7 @@ import socket
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -52,19 +56,28 @@ from mpclient.worker.traces import Traces
 
 __all__ = ["Nursery", "main"]
 
+_STOCK_S: Final = 3.0
+"""How long after the last start one is kept in stock."""
+_LEAVE_S: Final = 2.0
+"""How long one that is not needed may take to say goodbye."""
 _MOST_LEFT: Final = 64
 """How many Processes that have ended are listened to for what they have left behind."""
 
 
 class _Born:
-    """A Process that lives.
+    """A Process that lives, or is in stock.
 
     Raises:
         OSError: Too many files are open.
     """
 
-    def __init__(self, process: str, sock: socket.socket) -> None:
-        self.process = process
+    def __init__(self, supervisor: str, sock: socket.socket) -> None:
+        self.supervisor = supervisor
+        """The supervisor's session, which its own names."""
+        self.process = ""
+        """Which one it is; empty in stock."""
+        self.order: dict[str, Any] | None = None
+        """Which order to obey again if it never begins; None: none."""
         self.pid = 0
         self.channel: Channel | None = Channel(sock)
         """None once its program is gone."""
@@ -89,7 +102,12 @@ class Nursery:
         self._handed = handed
         self._given = given
         self._bear = self._fork if fork else self._execute
-        self._born: dict[str, _Born] = {}
+        self._born: dict[int, _Born] = {}
+        """All that live, by pid."""
+        self._known: dict[str, _Born] = {}
+        """Those that are not in stock, by Process."""
+        self._stock_until_s = math.inf
+        """When what is in stock is not needed any more."""
         self._left: list[Pipes] = []
         """Those of Processes that have ended; what these have left behind still writes there."""
         self._selector = selectors.DefaultSelector()
@@ -113,15 +131,18 @@ class Nursery:
                 key.data()
             self._reap()
             self._kill_due()
+            if time.monotonic() >= self._stock_until_s:
+                self._clear_stock()
             for born in self._born.values():
                 self._pass_on(born.process, born.traces.mark.program(), born.traces.overdue())
         for born in self._born.values():
             kill(born.pid)
 
     def _sleep_s(self) -> float | None:
-        due = [born.kill_at_s for born in self._born.values() if born.kill_at_s is not None]
         if not self._born:
             return None
+        due = [born.kill_at_s for born in self._born.values() if born.kill_at_s is not None]
+        due.append(self._stock_until_s)
         return max(0.0, min([LOOK_S, *(at_s - time.monotonic() for at_s in due)]))
 
     # -- the supervisor --------------------------------------------------------------------------
@@ -142,7 +163,7 @@ class Nursery:
                 self._channel.send("ready")
             elif kind == "start":
                 self._start(process, message)
-            elif (born := self._born.get(process)) is None:
+            elif (born := self._known.get(process)) is None:
                 continue
             elif kind == "signal":
                 os.kill(born.pid, message["number"])
@@ -151,6 +172,7 @@ class Nursery:
 
     def _dismiss(self, born: _Born, kill_s: float) -> None:
         if born.kill_at_s is None:
+            born.order = None
             self._part(born)
             os.kill(born.pid, signal.SIGTERM)
             born.kill_at_s = time.monotonic() + kill_s
@@ -165,29 +187,60 @@ class Nursery:
     # -- births ----------------------------------------------------------------------------------
 
     def _start(self, process: str, order: dict[str, Any]) -> None:
+        """Start a Process: what is in stock, or a new one."""
+        supervisor = order["supervisor"]
+        born = next((one for one in self._stock() if one.supervisor == supervisor), None)
         try:
-            born = self._give_birth(process, order)
+            if born is None:
+                born = self._give_birth(supervisor)
+            else:
+                born.order = order
         except OSError as err:
             self._channel.send("refused", process=process, why=f"it cannot be started: {err}")
             return
-        self._born[process] = born
-        assert born.channel is not None
-        self._selector.register(born.channel, selectors.EVENT_READ, partial(self._listen, born))
+        self._name(born, process, order["name"])
+        if order["more"]:
+            self._fill_stock(supervisor)
+
+    def _name(self, born: _Born, process: str, name: str) -> None:
+        """Tell one which Process it is."""
+        born.process = process
+        self._known[process] = born
+        if born.channel is not None:
+            born.channel.send("start", process=process, name=name)
         self._channel.send("born", process=process, pid=born.pid)
 
-    def _give_birth(self, process: str, order: dict[str, Any]) -> _Born:
+    def _stock(self) -> list[_Born]:
+        """Return those that wait to be told which Process they are."""
+        return [born for born in self._born.values() if not born.process and born.channel is not None]
+
+    def _fill_stock(self, supervisor: str) -> None:
+        self._stock_until_s = time.monotonic() + _STOCK_S
+        if not self._stock():
+            with suppress(OSError):
+                self._give_birth(supervisor)
+
+    def _clear_stock(self) -> None:
+        self._stock_until_s = math.inf
+        for born in self._stock():
+            self._part(born)
+            born.kill_at_s = time.monotonic() + _LEAVE_S
+
+    def _give_birth(self, supervisor: str) -> _Born:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                born = _Born(process, ours)
-                self._begin(born, theirs, order)
+                born = _Born(supervisor, ours)
+                self._begin(born, theirs)
             except BaseException:
                 ours.close()
                 raise
+        self._born[born.pid] = born
+        self._selector.register(ours, selectors.EVENT_READ, partial(self._listen, born))
         return born
 
-    def _begin(self, born: _Born, theirs: socket.socket, order: dict[str, Any]) -> None:
-        given = {**self._given, **order, "traces": born.traces.ends}
+    def _begin(self, born: _Born, theirs: socket.socket) -> None:
+        given = {**self._given, "supervisor": born.supervisor, "traces": born.traces.ends}
         try:
             born.pid = self._bear(theirs, born, given)
         except BaseException:
@@ -241,7 +294,8 @@ class Nursery:
 
     def _become(self, theirs: socket.socket, given: dict[str, Any]) -> NoReturn:
         self._born.clear()
-        newborn.live(theirs, given)
+        self._known.clear()
+        newborn.live(Channel(theirs), given)
 
     def _execute(self, theirs: socket.socket, born: _Born, given: dict[str, Any]) -> int:
         """Start a fresh interpreter, which reads what it is told from its socket."""
@@ -260,8 +314,12 @@ class Nursery:
             self._part(born)
             return
         for message in messages:
-            born.refused = born.refused or message["kind"] == "refused"
-            self._channel.send(message.pop("kind"), process=born.process, **message)
+            kind = message.pop("kind")
+            born.refused = born.refused or kind == "refused"
+            if kind == "session":
+                born.order = None
+            if born.process and born.order is None:
+                self._channel.send(kind, process=born.process, **message)
 
     def _part(self, born: _Born) -> None:
         """Close our end: it hears that its program is gone."""
@@ -283,12 +341,19 @@ class Nursery:
             if born.channel is not None:
                 self._listen(born)
                 self._part(born)
-            del self._born[born.process]
-            ended = Exit.from_wait(status, usage)
+            del self._born[pid]
             self._take_rest(born)
-            if not born.refused:
-                peak = ended.peak_memory_bytes
-                self._channel.send("ended", process=born.process, code=ended.code, peak=peak)
+            if born.process:
+                self._tell_end(born, Exit.from_wait(status, usage))
+
+    def _tell_end(self, born: _Born, ended: Exit) -> None:
+        """Tell the end of a Process; or have it start all the same, if it cannot have begun."""
+        del self._known[born.process]
+        if born.order is not None:
+            self._start(born.process, born.order)
+        elif not born.refused:
+            peak = ended.peak_memory_bytes
+            self._channel.send("ended", process=born.process, code=ended.code, peak=peak)
 
     # -- what they write -------------------------------------------------------------------------
 

@@ -260,7 +260,8 @@ class Nursing:
             self._refuse(ident, f"its nursery cannot be started: {err}")
             return
         self._processes[ident] = _Process(name)
-        self._order("start", process=ident, name=name, supervisor=supervisor)
+        more = self.count + others < self._options.max_spawned
+        self._order("start", process=ident, name=name, supervisor=supervisor, more=more)
 
     def _refuse(self, ident: str, why: str) -> None:
         self._log().warning("process.refused", process=ident, why=why)

@@ -16,6 +16,7 @@ RULES
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -206,9 +207,15 @@ class Process(Watched):
         out = (self.payload,)
         self.change(fx, "taken", call.session.id, info.host, info.pid)
         call.session.may_own_in(self)
+        self._name_session(call.session)
         fx.reply(call, self.owner, out)
         for starter in self.starters.drain():
             fx.reply(starter, list(self.place))
+
+    def _name_session(self, session: Session | None) -> None:
+        """Have its session named as it is: who began that did not know yet which Process it would be."""
+        if session is not None:
+            session.info = replace(session.info, name=self.settings["name"])
 
     # -- its supervisor --------------------------------------------------------------------------
 
@@ -278,6 +285,7 @@ class Process(Watched):
 
     def revive(self, fx: Effects) -> None:
         """Go on after a restart: commands were lost with it, and ends of sessions may have been."""
+        self._name_session(self.hosts.sessions.find(self.session))
         if self.stage is Stage.PLACED and self.hosts.is_alive(self.supervisor):
             self._order_start(fx)  # a host that had it passes over it
         elif self.stage is Stage.PLACED:

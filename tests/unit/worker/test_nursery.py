@@ -106,7 +106,7 @@ def test_just_enough_room_for_a_worker_process(nursery):
 def test_no_room_for_a_process(nursery, files):
     nursery.leave_room(files)
     for _ in range(3):
-        nursery.channel.send("start", process="p", name="p", supervisor="s")
+        nursery.channel.send("start", process="p", name="p", supervisor="s", more=False)
         told = nursery.news()
         assert (told["kind"], told["process"]) == ("refused", "p")
         assert "Too many open files" in told["why"]
