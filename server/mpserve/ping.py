@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.net.ask import Inquiry, inquire
@@ -12,9 +13,8 @@ from mpshared.address import DEFAULT_PORT, Address
 from mpshared.errors import MpserveError
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import KeyProblem, find_key
-from mpshared.setting import Setting, setting
+from mpshared.setting import Setting, positive_duration, setting
 from mpshared.text import printable
-from mpshared.units import parse_duration
 from mpshared.wire.errors import (
     AuthenticationRefused,
     CertificateRefused,
@@ -33,7 +33,7 @@ TIMEOUT: Final[Setting[float]] = setting(
     users=(),
     env="",
     metavar="DURATION",
-    parse=parse_duration,
+    parse=partial(positive_duration, least_s=0.001, example="1ms"),
     default=5.0,
     shown="5s",
     help="How long to wait for the answer.",

@@ -208,7 +208,8 @@ def _why_not(address: Address, err: OSError | UnicodeError) -> str:
     if err.errno == errno.EADDRINUSE and address.is_unix:
         return "a server listens there already, or the path is somebody's file; take another path"
     reasons = {
-        errno.EADDRINUSE: "the port is taken; stop who uses it, or take another: --port (0: any free one)",
+        errno.EADDRINUSE: "the port is taken, perhaps by another mpserve (ask it: mpserve ping); stop it, "
+        "or take another: --port (0: any free one)",
         errno.EADDRNOTAVAIL: "this machine has no such address; see `ip addr`, or use --host 0.0.0.0 for all",
         errno.EACCES: "this user may not; take a port over 1023, or a folder you may write to",
         errno.ENOENT: "there is no such folder; make it first",

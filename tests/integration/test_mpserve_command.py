@@ -118,6 +118,7 @@ def test_what_cannot_be_is_one_line_and_a_documented_code(home, words, environme
         (["ping", "--connect", "a..b:1"], 1, ["a..b"]),
         (["ping", "--connect", "unix:/no/such"], 1, ["unix:/no/such"]),
         (["ping", "--timeout", "soon"], 2, ["--timeout", "duration"]),
+        (["ping", "--timeout", "0"], 2, ["--timeout", "1ms or more"]),
         (["ping", "extra"], 2, ["extra"]),
         (["rm"], 2, ["NAME"]),
         (["rm", ""], 2, ["mpserve rm: a name is 1 to 200"]),

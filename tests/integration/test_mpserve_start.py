@@ -90,7 +90,7 @@ def test_a_second_server_on_the_same_port(start, home):
     port = running.address.rpartition(":")[2]
     done = home.run("start", "--port", port)
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
-    assert "the port is taken" in done.stderr
+    assert "the port is taken, perhaps by another mpserve" in done.stderr
     assert running.address in done.stderr
     assert done.stdout == ""
 
