@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpserve.core.bounds import HeldLimits
-from mpserve.core.t_queue import Queue
 from mpserve.dispatch.beside import Beside
 from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
@@ -110,7 +109,6 @@ class Server:
         self.engine = self._make_engine()
         self.engine.bounds.limits = options.held
         self.engine.handed_over = self.loop.handed_over
-        Queue.DEFAULT_MAX_ATTEMPTS = options.max_attempts
         self.dispatcher = self._make_dispatcher(spin_s)
         self.dispatcher.beside = Beside(self.loop.call_soon_threadsafe)
         self._revive()
@@ -166,6 +164,7 @@ class Server:
             "grace_s": self.options.grace_s,
             "session_timeout_s": self.options.session_timeout_s,
             "max_bytes": self.options.max_memory or 0,
+            "max_attempts": self.options.max_attempts,
             "wall_offset_s": time.time() - self.loop.clock(),
         }
         if self.store is None:

@@ -114,6 +114,15 @@ def test_the_neighbours_in_a_batch_are_not_blamed(mpworker, fresh_server):
         assert [report["number"] for report in tasks.dead.list()] == [2011]
 
 
+def test_the_servers_number_of_attempts_is_that_of_its_pools(mpworker, fresh_server):
+    server = fresh_server("--max-attempts", "1")
+    mpworker(server)
+    with server.connect() as cluster, cluster.executor() as executor:
+        error = executor.submit(os._exit, 3).exception(20)
+    assert isinstance(error, WorkerDied)
+    assert error.fields["attempts"] == 1
+
+
 def test_a_crash_of_the_interpreter_says_where(mpworker, server, unique, tasks):
     mpworker(server, queue=unique)
 

@@ -27,6 +27,7 @@ from mpserve.core.t_array import array_bytes
 from mpserve.core.watching import Watched, Watching
 from mpserve.core.why import explain
 from mpshared.errors import BadValue, Conflict, NoSuchObject
+from mpshared.settings import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -43,8 +44,13 @@ class Catalogue(CatalogueState):
 
     kind: ClassVar[str] = "cluster"
 
-    def __init__(self, new_ident: Callable[[], str], sessions: Sessions) -> None:
-        super().__init__(sessions)
+    def __init__(
+        self,
+        new_ident: Callable[[], str],
+        sessions: Sessions,
+        max_attempts: int = MAX_ATTEMPTS.default,
+    ) -> None:
+        super().__init__(sessions, max_attempts)
         self._new_ident = new_ident
         self.watching = Watching()
 

@@ -32,10 +32,10 @@ TIDY_EVERY = 1024
 class CatalogueState(References):
     """All objects of an engine, and their names."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, max_attempts: int) -> None:
         super().__init__()
         self.sessions = sessions
-        self.house = House(hosts=Hosts(sessions), hall=Hall(sessions), deadlocks=Deadlocks(sessions))
+        self.house = House(Hosts(sessions), Hall(sessions), Deadlocks(sessions), max_attempts)
         self.names: dict[tuple[str, str], str] = {}
         self.pools: dict[str, Machine] = {}
         """By ident."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mpshared.settings import MAX_ATTEMPTS
+
 if TYPE_CHECKING:
     from mpserve.core.deadlocks import Deadlocks
     from mpserve.core.hall import Hall
@@ -24,3 +26,5 @@ class House(NamedTuple):
     """Pools that have jobs, and workers that wait for some."""
     deadlocks: Deadlocks
     """Who waits for whom."""
+    max_attempts: int = MAX_ATTEMPTS.default
+    """How often an item of a queue or pool that says nothing else is handed out before it is set aside."""

@@ -83,6 +83,7 @@ class PoolState(QueueWorkers, JobPool):
 
     def enter(self, house: House) -> None:
         """Find where the workers are."""
+        super().enter(house)
         self.hall = house.hall
 
     def leave(self) -> None:

@@ -22,6 +22,7 @@ from mpshared.errors import BadType, BadValue
 
 if TYPE_CHECKING:
     from mpserve.core.effects import Effects
+    from mpserve.core.house import House
     from mpserve.core.machine import Change
     from mpshared.values import Blob
 
@@ -41,8 +42,7 @@ class QueueState(Watched):
 
     SETTINGS: ClassVar[dict[str, Any]] = {"order": "fifo", "maxsize": 0, "max_attempts": 0}
     """order: fifo, lifo or priority. maxsize: of READY items, 0: any. max_attempts: 0: the server's."""
-    DEFAULT_MAX_ATTEMPTS: ClassVar[int] = 3
-    """Set from ``--max-attempts``."""
+    _usual_attempts: int
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
@@ -71,6 +71,10 @@ class QueueState(Watched):
             what = "maxsize and max_attempts are whole numbers (0: no limit, and the server's)"
             raise BadType(f"{what}, got {numbers!r:.80}")
 
+    def enter(self, house: House) -> None:
+        """Find how often an item is handed out where the settings do not say."""
+        self._usual_attempts = house.max_attempts
+
     def configure(self) -> None:
         """Follow settings that arrived when items were here already."""
         self.maxsize = max(0, self.settings["maxsize"])
@@ -84,7 +88,7 @@ class QueueState(Watched):
     @property
     def max_attempts(self) -> int:
         """How often an item is handed out before it is set aside."""
-        return max(1, self.settings["max_attempts"] or self.DEFAULT_MAX_ATTEMPTS)
+        return max(1, self.settings["max_attempts"] or self._usual_attempts)
 
     # -- changes ---------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ class QueueStream(QueueWorkers):
 
     def enter(self, house: House) -> None:
         """Find where jobs of pools are, for workers that wait here."""
+        super().enter(house)
         self.hall = house.hall
 
     def leave(self) -> None:

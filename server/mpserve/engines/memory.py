@@ -28,6 +28,7 @@ from mpserve.engines.base import Deliver, Engine, HandedOver, SessionEnded, Tell
 from mpshared.bunch import Bunch
 from mpshared.errors import BadValue, Conflict, InternalError, MpserveError
 from mpshared.ops import Op, check_args
+from mpshared.settings import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from mpserve.core.machine import Machine
@@ -53,6 +54,7 @@ class MemoryEngine(Engine):
         wall_offset_s: float = 0.0,
         recording: bool = False,
         max_bytes: int = 0,
+        max_attempts: int = MAX_ATTEMPTS.default,
     ) -> None:
         self.deliver: Deliver = _nobody
         self.session_ended: SessionEnded = _nobody
@@ -64,7 +66,7 @@ class MemoryEngine(Engine):
         self.room = self.fx.room
         self.room.limit_bytes = max_bytes
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
-        self.catalogue = Catalogue(new_ident, self.sessions)
+        self.catalogue = Catalogue(new_ident, self.sessions, max_attempts)
         self.bounds = self.fx.bounds
         self.next_deadline_s = self.fx.timers.next_s  # type: ignore[method-assign]  # asked in every turn
 

@@ -86,8 +86,9 @@ def test_the_job_that_the_supervisor_names_is_blamed(world, lane, tasks, told):
     assert pool.suspects == {1, 2, 3, 4, 5} - {blamed}
 
 
-def test_the_servers_number_of_attempts(world, lane, pool, tasks, monkeypatch):
-    monkeypatch.setattr(Pool, "DEFAULT_MAX_ATTEMPTS", 2)
+def test_the_servers_number_of_attempts(world, lane, tasks):
+    world.house = world.house._replace(max_attempts=2)
+    pool = world.add(Pool)
     submit(world, lane, pool, b"a")
     for _ in range(2):
         w = worker(world)

@@ -118,8 +118,9 @@ def test_the_last_attempt_sets_the_job_aside_with_a_report(world, lane, results)
     assert exchange(world, worker(world), tasks)[0] == [[2, 2, 1]]
 
 
-def test_the_servers_number_of_attempts(world, lane, tasks, monkeypatch):
-    monkeypatch.setattr(Queue, "DEFAULT_MAX_ATTEMPTS", 2)
+def test_the_servers_number_of_attempts(world, lane):
+    world.house = world.house._replace(max_attempts=2)
+    tasks = world.add(Queue)
     put(world, lane, tasks, b"a")
     for _ in range(2):
         w = worker(world)
