@@ -49,8 +49,10 @@ class JobPool(Protocol):
         """Whether it has jobs, and may have one more worker."""
 
     settings: dict[str, Any]
-    places: dict[str, None] | None
-    """Sessions that have a place in it; None: it may have any number of workers."""
+    bounded: bool
+    """Whether it may have so many workers only, who take places; else any number."""
+    places: dict[str, None]
+    """Sessions that have a place in it."""
 
     @property
     def is_full(self) -> bool:
@@ -237,7 +239,7 @@ class Hall:
         if pool.is_full:
             return self._idle_with_place(pool)
         idle: Iterable[Idle] = chain.from_iterable(self._idle_at(queue) for queue in list(self.queues))
-        if self.seats and pool.places is not None:
+        if self.seats and pool.bounded:
             idle = sorted(idle, key=lambda one: one[0].session.id in self.seats)
         if not self.bonds:
             return idle
@@ -246,7 +248,7 @@ class Hall:
 
     def _idle_with_place(self, pool: JobPool) -> Iterator[Idle]:
         """Yield those that have a place in a pool. Cost: O(places), however many others wait."""
-        for session_id in list(pool.places or ()):
+        for session_id in list(pool.places):
             session = self.workers.get(session_id)
             for lane in [] if session is None else list(session.lanes.values()):
                 if (call := lane.running) is None or lane.suspended:
@@ -316,7 +318,7 @@ class Hall:
         assert self.crew == sum(info.role == "worker" for info in infos)
         assert all(not session.ended for session in self.workers.values())
         assert self.bonds.keys() <= self.workers.keys()
-        assert all(session_id in (pool.places or ()) for session_id, at in self.seats.items() for pool in at)
+        assert all(session_id in pool.places for session_id, at in self.seats.items() for pool in at)
         for pool in self.pools:
             assert pool.is_open
             for queue in self.queues:

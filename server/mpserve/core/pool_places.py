@@ -39,12 +39,12 @@ class PoolPlaces(PoolKeeping):
 
     def is_closed_to(self, session_id: str) -> bool:
         """Tell whether the places of a bounded pool are all taken by others."""
-        return self.is_full and session_id not in (self.places or ())
+        return self.is_full and session_id not in self.places
 
     def offer(self, fx: Effects) -> None:
         """Give jobs to workers that wait."""
         self.hall.feed(fx, self)
-        if self.places is not None:
+        if self.bounded:
             self.watch(fx)
 
     # -- who does not come -----------------------------------------------------------------------
@@ -57,7 +57,7 @@ class PoolPlaces(PoolKeeping):
     def watch(self, fx: Effects) -> None:
         """Begin to wait for those who have a place, or stop it. Cost: O(places) when it begins."""
         if self._patience is None and self._is_held_up:
-            self.missed = {*(self.places or ())}.difference(self.leases.holders)
+            self.missed = {*self.places}.difference(self.leases.holders)
             self._patience = fx.timers.add(fx.now_s + PATIENCE_S, self._lose_patience)
         elif self._patience is not None and not self._is_held_up:
             self._stop_watching()
@@ -85,7 +85,7 @@ class PoolPlaces(PoolKeeping):
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Take its jobs back, and make its place free."""
         super().forget_session(fx, session)
-        if session.id in (self.places or ()):
+        if session.id in self.places:
             self.leave_place(fx, session.id)
 
     def stop(self, fx: Effects, call: Call, ranges: list[Range], grace_s: float) -> None:

@@ -55,8 +55,10 @@ class PoolState(QueueWorkers, JobPool):
         self.python: Python | None = None
         """The only Python that may open what was taught; None: any."""
         self.hall = Hall()
-        self.places: dict[str, None] | None = {} if self.settings["processes"] else None
-        """The sessions that have a place; None: whoever comes is given jobs."""
+        self.bounded = self.settings["processes"] > 0
+        """Whether it has places; where it has none, whoever comes is given jobs, and nobody need look."""
+        self.places: dict[str, None] = {}
+        """The sessions that have a place."""
         self.missed: set[str] = set()
         """Those among them that have not come since jobs wait for them; no state."""
 
@@ -90,7 +92,7 @@ class PoolState(QueueWorkers, JobPool):
         """Offer nothing any more: it is deleted."""
         super().leave()
         self.hall.forget(self)
-        for session_id in self.places or ():
+        for session_id in self.places:
             self.hall.unseat(self, session_id)
 
     # -- what the hall asks ----------------------------------------------------------------------
@@ -104,7 +106,8 @@ class PoolState(QueueWorkers, JobPool):
     @property
     def is_full(self) -> bool:
         """Whether only those who have a place may have its jobs."""
-        return self.places is not None and len(self.places) >= self.settings["processes"]
+        most: int = self.settings["processes"]
+        return self.bounded and len(self.places) >= most
 
     @property
     def owner(self) -> str | None:
@@ -149,7 +152,7 @@ class PoolState(QueueWorkers, JobPool):
     ) -> list[Run]:
         """Move READY jobs to a session."""
         runs = super().on_lease(fx, session_id, lane, results, ranges)
-        if self.places is not None:
+        if self.bounded:
             self._seat(session_id)
         self.hall.note(self)
         return runs
@@ -157,7 +160,7 @@ class PoolState(QueueWorkers, JobPool):
     def _seat(self, session_id: str) -> None:
         """Have a session that was given jobs take a place, or show that it comes."""
         self.missed.discard(session_id)
-        if self.places is None or session_id in self.places:
+        if session_id in self.places:
             return
         if self.is_full:  # the record is of a version without places
             self._unseat(next(one for one in self.places if one not in self.leases.holders))
@@ -165,7 +168,7 @@ class PoolState(QueueWorkers, JobPool):
         self.hall.seat(self, session_id)
 
     def _unseat(self, session_id: str) -> None:
-        if self.places is not None and session_id in self.places:
+        if session_id in self.places:
             del self.places[session_id]
             self.hall.unseat(self, session_id)
 
@@ -262,7 +265,7 @@ class PoolState(QueueWorkers, JobPool):
     def on_out(self, fx: Effects, session_id: str, *lease: Any) -> None:
         """Lease jobs; who has them has a place, also in a journal of a version without."""
         super().on_out(fx, session_id, *lease)
-        if self.places is not None:
+        if self.bounded:
             self._seat(session_id)
 
     def on_result(self, fx: Effects, first: int, blobs: Sequence[Blob]) -> None:
@@ -290,7 +293,7 @@ class PoolState(QueueWorkers, JobPool):
 
     def owners(self) -> Iterable[str]:
         """Return the ids of the sessions that have jobs, or a place."""
-        return {*super().owners(), *(self.places or ())}
+        return {*super().owners(), *self.places}
 
     def stored(self) -> Iterator[Blob]:
         """Yield the values of jobs, results, functions and the spec."""
@@ -322,7 +325,7 @@ class PoolState(QueueWorkers, JobPool):
             "results": list(self.results),
             "functions": dict(self.functions),
             "spec": (self.spec_version, self.equipment),
-            "places": [*(self.places or ())],
+            "places": [*self.places],
         }
 
     def validate(self) -> None:
@@ -335,8 +338,8 @@ class PoolState(QueueWorkers, JobPool):
         waiting |= self.delayed.keys()
         assert not waiting & {number for number, _ in self.results}
         most = self.settings["processes"]
-        assert (self.places is None) == (not most)
-        if self.places is not None:
+        assert self.bounded or not self.places
+        if self.bounded:
             assert self.places.keys() >= {*self.leases.holders}
             assert len(self.places) <= most
         assert (self in self.hall.pools) == self.is_open

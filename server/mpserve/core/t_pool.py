@@ -175,7 +175,7 @@ class Pool(PoolPlaces):
         session.may_own_in(self)
         if self.specials:
             self.note_begun(fx, runs)
-        if self.places is not None:
+        if self.bounded:
             self.watch(fx)
         call.took = (True, runs, self)
         version = self.spec_version
@@ -185,7 +185,7 @@ class Pool(PoolPlaces):
     def next_for(self, session: Session, n: int) -> list[Range]:
         """Say which jobs a worker would get that asks for `n`."""
         python = session.info.python
-        if self.places is not None and self.is_closed_to(session.id):
+        if self.bounded and self.is_closed_to(session.id):
             return []
         if self._is_barred(python, self.python):
             return []
