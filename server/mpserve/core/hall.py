@@ -108,7 +108,7 @@ class Bond(NamedTuple):
 class Hall:
     """See the file's beginning."""
 
-    def __init__(self, sessions: Sessions | None = None) -> None:
+    def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self.pools: OrderedDict[JobPool, None] = OrderedDict()
         """Those that are open, in turn."""
@@ -297,7 +297,7 @@ class Hall:
         The session goes first: until the process is dead it is given nothing that would die with it.
         """
         session = self.workers.get(session_id)
-        if session is not None and self._sessions is not None and not session.ended:
+        if session is not None and not session.ended:
             session.meant = True
             self._sessions.end(fx, session, why)
             self._sessions.tell_supervisor(fx, session, why)
@@ -305,7 +305,7 @@ class Hall:
     def interrupt(self, fx: Effects, session_id: str, pool: JobPool, number: int, why: str) -> None:
         """Have an exception raised in a job that runs, by its worker's supervisor."""
         session = self.workers.get(session_id)
-        if session is not None and self._sessions is not None:
+        if session is not None:
             about = {"session": session_id, "pool": pool.ident, "number": number, "why": why}
             self._sessions.post_command(fx, session.info.supervisor, {"command": "interrupt_job", **about})
 

@@ -61,6 +61,7 @@ class Mutex(Machine):
 
     is_lock: ClassVar[bool] = True
     SETTINGS: ClassVar[dict[str, Any]] = {name: choices[0] for name, choices in _CHOICES.items()}
+    _house: House
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
@@ -77,7 +78,6 @@ class Mutex(Machine):
         self.is_signal = False
         """Another than its holder has released it; no state: for people to see who waits for whom."""
         self.acquirers = ParkingLot()
-        self._house: House | None = None
 
     def _check_settings(self) -> None:
         for name, choices in _CHOICES.items():
@@ -169,7 +169,7 @@ class Mutex(Machine):
         """
         if self.holder is None:
             raise NotHeld(f"nobody holds {self.label}: there is nothing to release")
-        holder = None if self._house is None else self._house.hosts.sessions.find(self.holder.session)
+        holder = self._house.hosts.sessions.find(self.holder.session)
         if holder is not None and not self.abandoned:
             where = f"{self.holder} (process {holder.info.pid} on {holder.info.host})"
             raise NotAllowed(
@@ -346,7 +346,7 @@ class Mutex(Machine):
     # -- looking ---------------------------------------------------------------------------------
 
     def _find_deadlock(self, fx: Effects, call: Call) -> DeadlockError | None:
-        return None if self._house is None else self._house.deadlocks.check(fx, self, call)
+        return self._house.deadlocks.check(fx, self, call)
 
     def awaited(self, call: Call) -> Machine | None:
         """Return itself: it has one line."""

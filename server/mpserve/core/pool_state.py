@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpserve.core.hall import Hall, JobPool
+from mpserve.core.hall import JobPool
 from mpserve.core.pool_results import Finished, Results, those_of
 from mpserve.core.queue_leases import count_of, without
 from mpserve.core.queue_order import Python, Range, Run
@@ -23,6 +23,7 @@ from mpshared.values import needs_python
 
 if TYPE_CHECKING:
     from mpserve.core.effects import Effects
+    from mpserve.core.hall import Hall
     from mpserve.core.house import House
     from mpserve.core.machine import Change
     from mpshared.values import Blob
@@ -43,6 +44,7 @@ class PoolState(QueueWorkers, JobPool):
     """processes: so many sessions may work for it at once, 0: any. max_tasks: jobs in a batch, 0: any.
     max_attempts: 0: the server's. program: session id of who opened it; the server fills it in. standing: it
     belongs to no program (`pool_keeping`)."""
+    hall: Hall
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
@@ -54,7 +56,6 @@ class PoolState(QueueWorkers, JobPool):
         self.spec_version = 0
         self.python: Python | None = None
         """The only Python that may open what was taught; None: any."""
-        self.hall = Hall()
         self.bounded = self.settings["processes"] > 0
         """Whether it has places; where it has none, whoever comes is given jobs, and nobody need look."""
         self.places: dict[str, None] = {}

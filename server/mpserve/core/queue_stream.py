@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.core.hall import Hall
 from mpserve.core.parking import ParkingLot
 from mpserve.core.queue_wants import JOBS, Want
 from mpserve.core.queue_workers import QueueWorkers
@@ -28,6 +27,7 @@ from mpserve.core.queue_workers import QueueWorkers
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane
     from mpserve.core.effects import Effects
+    from mpserve.core.hall import Hall
     from mpserve.core.house import House
     from mpserve.core.parking import Waiter
     from mpserve.core.timers import Timer
@@ -44,10 +44,11 @@ _FLOOR_S: Final = 1e-6
 class QueueStream(QueueWorkers):
     """A queue as it is fed by those who put one job after the other."""
 
+    hall: Hall
+
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
         self.getters = ParkingLot()
-        self.hall = Hall()
         self.mixed = False
         """Others than workers may wait as well."""
         self.gathering: Timer | None = None

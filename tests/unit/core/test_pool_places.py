@@ -180,14 +180,15 @@ def test_jobs_that_waited_through_a_restart_go_to_others_in_the_end(world, lane,
     assert other.result[4] == one.ident
 
 
-def test_records_of_a_version_without_places():
-    pool = Pool("ident", settings={"processes": 1})
+def test_records_of_a_version_without_places(world):
+    pool, out = (Pool(ident, settings={"processes": 1}) for ident in ("one", "other"))
+    pool.enter(world.house)
+    out.enter(world.house)
     fx = Effects()
     pool.on_put(fx, [b"a", b"b"])
     pool.on_lease(fx, "s1", 1, "", [(1, 1)])
     pool.on_back(fx, "s1", [(1, 1)])
     pool.on_lease(fx, "s2", 1, "", [(1, 1)])
     assert list(pool.places) == ["s2"]
-    out = Pool("ident", settings={"processes": 1})
     out.on_out(fx, "s1", 1, "", 1, 0, [b"a"])
     assert list(out.places) == list(out.owners()) == ["s1"]
