@@ -23,6 +23,7 @@ from mpshared.errors import DeadlockError
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
+    from mpserve.core.parking import Waiter
     from mpserve.core.sessions import Sessions
 
 __all__ = ["Deadlocks", "Wait"]
@@ -65,23 +66,24 @@ class Deadlocks:
 
     def awaited_by(self, owner: Owner) -> Mutex | None:
         """Return the lock that a thread waits for."""
-        call = self.call_of(owner)
+        waiter = self.waiter_of(owner)
+        call = None if waiter is None else waiter.call
         found = None if call is None or call.machine is None else call.machine.awaited(call)
         return found if isinstance(found, Mutex) else None
 
-    def call_of(self, owner: Owner) -> Call | None:
-        """Return the call with which a thread waits for anything."""
+    def waiter_of(self, owner: Owner) -> Waiter | None:
+        """Return as what a thread waits for anything."""
         session = self._sessions.find(owner.session)
         lane = None if session is None else session.lanes.get(owner.lane)
         call = None if lane is None else lane.running
-        return call if call is not None and call.waiter is not None else None
+        return None if call is None else call.waiter
 
     # -- a circle --------------------------------------------------------------------------------
 
     def check(self, fx: Effects, lock: Mutex, call: Call) -> DeadlockError | None:
         """Report the circle that would be closed if `call` waited for `lock`; return why it must not."""
         waiter, holder = Owner.of(call), lock.holder
-        if holder is not None and holder != waiter and self.call_of(holder) is None:
+        if holder is not None and holder != waiter and self.waiter_of(holder) is None:
             return None  # who holds it waits for nothing
         waits, is_circle = self.way(waiter, lock)
         if not is_circle:

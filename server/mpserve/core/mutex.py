@@ -256,7 +256,7 @@ class Mutex(Machine):
     def _pass_on(self, fx: Effects) -> None:
         heir = self.acquirers.first()
         if heir is not None:
-            self._hand_to(fx, heir)
+            self._hand_to(fx, heir.call)
             fx.handed_over = fx.handed_over or bool(self.acquirers.line)
         elif self.holder is not None:
             self.change(fx, "freed")
@@ -360,13 +360,12 @@ class Mutex(Machine):
     def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:
         """Fail everybody in the line; a condition's waiter through its condition, which keeps books."""
         why = error or NoSuchObject(f"{self.label} was deleted while this call waited for it")
-        for call in self.acquirers:
-            claim = None if call.waiter is None else call.waiter.note
-            self.acquirers.forget(call)
-            if claim is None:
-                fx.fail(call, why)
+        for waiter in self.acquirers.waiters():
+            self.acquirers.forget(waiter.call)
+            if waiter.note is None:
+                fx.fail(waiter.call, why)
             else:
-                claim.claimant.lock_lost(fx, call, why)
+                waiter.note.claimant.lock_lost(fx, waiter.call, why)
 
     def state(self) -> tuple[Owner | None, int, bool, int]:
         """Return holder, levels, whether it is abandoned, and fence."""

@@ -41,7 +41,7 @@ class Waiter:
         self.lot = lot
         self.on_expiry = on_expiry
         self.note = note
-        """The kind's own remark: recursion depth to restore, a barrier seat, …"""
+        """The kind's own remark: what a getter wants, whose claim on a lock it is, …"""
         self.since_s = since_s
         self.timer: Timer | None = None
         self.size_bytes = 0
@@ -78,7 +78,7 @@ class ParkingLot:
         return len(self.line)
 
     def __iter__(self) -> Iterator[Call]:
-        return iter([waiter.call for waiter in self._in_order()])
+        return iter([waiter.call for waiter in self.waiters()])
 
     def park(
         self, fx: Effects, call: Call, timeout_s: float | None, on_expiry: OnExpiry, note: Any = None
@@ -118,23 +118,28 @@ class ParkingLot:
                 self.line.move_to_end(id(waiter.call), last=False)
         return self.line.values()
 
-    def first(self) -> Call | None:
+    def first(self) -> Waiter | None:
         """Return the first awake waiter without removing it. Cost: O(suspended waiters before it)."""
         for waiter in self._in_order() if self._mixed else self.line.values():
             if not waiter.call.lane.suspended:
-                return waiter.call
+                return waiter
         return None
 
-    def awake(self) -> Iterator[Call]:
+    def awake(self) -> Iterator[Waiter]:
         """Yield the awake waiters in order; who takes one out of the line looks no further."""
-        return (waiter.call for waiter in self._in_order() if not waiter.call.lane.suspended)
+        return (waiter for waiter in self._in_order() if not waiter.call.lane.suspended)
+
+    def waiters(self) -> list[Waiter]:
+        """Return all waiters in order, suspended ones too; they may be taken out of the line meanwhile."""
+        return list(self._in_order())
 
     def unpark(self) -> Call | None:
-        """Remove and return the first awake waiter."""
-        call = self.first()
-        if call is not None:
-            self.forget(call)
-        return call
+        """Remove the first awake waiter and return its call."""
+        waiter = self.first()
+        if waiter is None:
+            return None
+        self.forget(waiter.call)
+        return waiter.call
 
     def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:
         """Move `call` from this lot to the end of another, where it waits without a deadline."""
@@ -158,7 +163,7 @@ class ParkingLot:
         call.waiter = None
 
     def drain(self) -> list[Call]:
-        """Remove and return all waiters, suspended ones too."""
+        """Remove all waiters, suspended ones too, and return their calls."""
         calls = list(self)
         for call in calls:
             self.forget(call)

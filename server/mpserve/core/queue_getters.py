@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.hall import JobPool
+    from mpserve.core.parking import Waiter
     from mpserve.core.queue_workers import QueueWorkers
     from mpshared.values import Blob
 
@@ -144,10 +145,10 @@ class QueueGetters(QueueStream):
 
     def idle_workers(self) -> Iterator[tuple[Call, int, int]]:
         """Yield workers that wait here and take jobs of pools: (call, n, lost), longest first."""
-        for call in self.getters.awake():
-            want = call.waiter.note if call.waiter is not None else _ONE
-            if takes_pool_jobs(call, want):
-                yield call, want.n, want.lost
+        for waiter in self.getters.awake():
+            want: Want = waiter.note
+            if takes_pool_jobs(waiter.call, want):
+                yield waiter.call, want.n, want.lost
 
     def idle_worker(self, call: Call) -> tuple[Call, int, int] | None:
         """Return that of a call, if it is such a worker's, and waits here."""
@@ -260,7 +261,7 @@ class QueueGetters(QueueStream):
         fed = False
         left = len(self.getters.line) if self.gathering is not None and self._stop_gathering() else 0
         while self.ready.size and (waiter := self.following()) is not None:
-            if not self._hand_to_waiter(fx, waiter.call, left):
+            if not self._hand_to_waiter(fx, waiter, left):
                 return self._feed_past(fx) or fed
             fed = True
             left -= 1
@@ -269,22 +270,19 @@ class QueueGetters(QueueStream):
     def _feed_past(self, fx: Effects) -> bool:
         """Look for getters that may have what the first may not. Cost: O(getters), only with barred items."""
         fed = False
-        for call in self.getters:
-            if self.ready.size and not call.lane.suspended:
-                fed = self._hand_to_waiter(fx, call) or fed
+        for waiter in self.getters.waiters():
+            if self.ready.size and not waiter.call.lane.suspended:
+                fed = self._hand_to_waiter(fx, waiter) or fed
         return fed
 
-    def _hand_to_waiter(self, fx: Effects, call: Call, sharers: int = 0) -> bool:
-        if call.waiter is None:
-            return False
-        want: Want = call.waiter.note
-        return self._hand(fx, call, self._share(want, sharers) if sharers > 1 else want)
+    def _hand_to_waiter(self, fx: Effects, waiter: Waiter, sharers: int = 0) -> bool:
+        want: Want = waiter.note
+        return self._hand(fx, waiter.call, self._share(want, sharers) if sharers > 1 else want)
 
     def _close_getters(self, fx: Effects) -> None:
-        for call in self.getters:
-            want: Want = _ONE if call.waiter is None else call.waiter.note
-            self.getters.forget(call)
-            self._found_nothing(want, fx, call)
+        for waiter in self.getters.waiters():
+            self.getters.forget(waiter.call)
+            self._found_nothing(waiter.note, fx, waiter.call)
 
     def validate(self) -> None:
         """Raise AssertionError when a getter waits that need not, or one is forgotten."""

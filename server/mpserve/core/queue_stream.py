@@ -83,8 +83,7 @@ class QueueStream(QueueWorkers):
 
     def following(self) -> Waiter | None:
         """Return who is to be given the next item. Cost: O(1); else see `ParkingLot.first`."""
-        call = self.getters.first()
-        first = None if call is None else call.waiter
+        first = self.getters.first()
         if first is None or self.mixed or first.note.job_s >= GATHER_S:
             return first
         last = next(reversed(self.getters.line.values()))

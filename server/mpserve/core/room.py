@@ -103,10 +103,11 @@ class Room:
 
     def next_in(self, now_s: float) -> tuple[Call, list[Any]] | None:
         """Return the call that waited longest, and its arguments, when it fits; it waits here no more."""
-        call = self.lot.first()
-        if call is None or call.waiter is None:
+        waiter = self.lot.first()
+        if waiter is None:
             return None
-        wish: _Wish = call.waiter.note
+        call = waiter.call
+        wish: _Wish = waiter.note
         if self.held_bytes + wish.size > self.limit_bytes:
             return None
         self.lot.forget(call)

@@ -175,12 +175,11 @@ class Barrier(Machine):
 
     def _admit(self, fx: Effects) -> None:
         """Let newcomers into the round that begins, and if they fill it, into the one after."""
-        for call in self.newcomers:
-            if self.actor is not None or call.answered:  # answered: one without time broke it for all
+        for waiter in self.newcomers.waiters():
+            if self.actor is not None or waiter.call.answered:  # answered: one without time broke it for all
                 return
-            timeout_s = None if call.waiter is None else call.waiter.note
-            self.newcomers.forget(call)
-            self._arrive(fx, call, timeout_s)
+            self.newcomers.forget(waiter.call)
+            self._arrive(fx, waiter.call, waiter.note)
 
     # -- breaking --------------------------------------------------------------------------------
 

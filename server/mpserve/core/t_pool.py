@@ -250,10 +250,9 @@ class Pool(PoolPlaces):
         if self.stays and self.results.count:
             self.keep_results(fx)
         self.look_after(fx)
-        while self.results.count and (call := self.collectors.first()) is not None:
-            n = call.waiter.note if call.waiter is not None else 1
-            self.collectors.forget(call)
-            self._answer(fx, call, n)
+        while self.results.count and (waiter := self.collectors.first()) is not None:
+            self.collectors.forget(waiter.call)
+            self._answer(fx, waiter.call, waiter.note)
         self.offer(fx)
 
     def retry(self, fx: Effects) -> None:

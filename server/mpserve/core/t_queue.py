@@ -433,12 +433,12 @@ class Queue(QueueGetters):
     def _admit(self, fx: Effects) -> bool:
         """Let putters in; return whether any came."""
         admitted = False
-        while (call := self.putters.first()) is not None and call.waiter is not None:
-            entry: Entry = call.waiter.note
+        while (waiter := self.putters.first()) is not None:
+            entry: Entry = waiter.note
             if self._places + entry.room > self.maxsize:
                 break
-            self.putters.forget(call)
-            entry.go_on(fx, call)
+            self.putters.forget(waiter.call)
+            entry.go_on(fx, waiter.call)
             admitted = True
         return admitted
 
@@ -487,12 +487,8 @@ class Queue(QueueGetters):
         super().validate()
         assert self.open_items or not len(self.joiners)
         assert not (self.shut and len(self.putters))
-        for call in self.putters:
-            if call.lane.suspended:
-                break  # those behind it are looked at again when anything happens here
-            assert call.waiter is not None
-            assert self._places + call.waiter.note.room > self.maxsize
-            break
+        for waiter in self.putters.waiters()[:1]:  # those behind it are looked at when it goes on
+            assert waiter.call.lane.suspended or self._places + waiter.note.room > self.maxsize
 
 
 def _not_joined(fx: Effects, call: Call) -> None:

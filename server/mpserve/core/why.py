@@ -9,9 +9,9 @@ from mpserve.core.mutex import Mutex
 from mpserve.core.owner import Owner
 
 if TYPE_CHECKING:
-    from mpserve.core.calls import Call
     from mpserve.core.catalogue import Catalogue
     from mpserve.core.deadlocks import Wait
+    from mpserve.core.parking import Waiter
 
 __all__ = ["explain"]
 
@@ -25,53 +25,54 @@ def explain(catalogue: Catalogue, only: Mutex | None, now_s: float) -> dict[str,
         now_s: Monotonic.
     """
     found = list(_waits_of(catalogue, only) if only is not None else _all_waits(catalogue))
-    owners = {owner for call, lock in found for owner in (Owner.of(call), lock.holder) if owner is not None}
+    pairs = [(Owner.of(waiter.call), lock) for waiter, lock in found]
+    owners = {owner for waiter, lock in pairs for owner in (waiter, lock.holder) if owner is not None}
     return {
-        "waits": [_row(call, lock, now_s) for call, lock in found],
-        "circles": [[_step(wait) for wait in circle] for circle in _circles(catalogue, found)],
+        "waits": [_row(waiter, lock, now_s) for waiter, lock in found],
+        "circles": [[_step(wait) for wait in circle] for circle in _circles(catalogue, pairs)],
         "sessions": dict(_described(catalogue, owners)),
     }
 
 
-def _all_waits(catalogue: Catalogue) -> Iterator[tuple[Call, Mutex]]:
+def _all_waits(catalogue: Catalogue) -> Iterator[tuple[Waiter, Mutex]]:
     for machine in catalogue.objects.values():
         if isinstance(machine, Mutex):
-            yield from ((call, machine) for call in machine.acquirers)
+            yield from ((waiter, machine) for waiter in machine.acquirers.waiters())
 
 
-def _waits_of(catalogue: Catalogue, lock: Mutex) -> Iterator[tuple[Call, Mutex]]:
+def _waits_of(catalogue: Catalogue, lock: Mutex) -> Iterator[tuple[Waiter, Mutex]]:
     """Yield who waits for `lock`, then its holder, if that waits for another, and so on."""
     deadlocks = catalogue.house.deadlocks
-    yield from ((call, lock) for call in lock.acquirers)
+    yield from ((waiter, lock) for waiter in lock.acquirers.waiters())
     if lock.holder is None:
         return
     following = deadlocks.awaited_by(lock.holder)
     if following is None:
         return
     for wait in deadlocks.way(lock.holder, following)[0]:
-        call = deadlocks.call_of(wait.waiter)
-        if call is not None and wait.lock is not lock:
-            yield call, wait.lock
+        waiter = deadlocks.waiter_of(wait.waiter)
+        if waiter is not None and wait.lock is not lock:
+            yield waiter, wait.lock
 
 
-def _circles(catalogue: Catalogue, found: Iterable[tuple[Call, Mutex]]) -> list[list[Wait]]:
+def _circles(catalogue: Catalogue, pairs: Iterable[tuple[Owner, Mutex]]) -> list[list[Wait]]:
     """Return each circle once."""
     circles: dict[frozenset[Owner], list[Wait]] = {}
-    for call, lock in found:
-        waits, is_circle = catalogue.house.deadlocks.way(Owner.of(call), lock)
+    for owner, lock in pairs:
+        waits, is_circle = catalogue.house.deadlocks.way(owner, lock)
         if is_circle:
             circles.setdefault(frozenset(wait.waiter for wait in waits), waits)
     return list(circles.values())
 
 
-def _row(call: Call, lock: Mutex, now_s: float) -> dict[str, Any]:
+def _row(waiter: Waiter, lock: Mutex, now_s: float) -> dict[str, Any]:
     return {
-        "waiter": Owner.of(call),
+        "waiter": Owner.of(waiter.call),
         "lock": lock.label,
         "ident": lock.ident,
         "holder": lock.holder,
         "abandoned": lock.abandoned,
-        "waited_s": round(now_s - (now_s if call.waiter is None else call.waiter.since_s), 3),
+        "waited_s": round(now_s - waiter.since_s, 3),
     }
 
 

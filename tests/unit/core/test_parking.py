@@ -49,7 +49,7 @@ def test_first_come_first_served(fx, lot):
 
 def test_first_looks_and_does_not_take(fx, lot):
     calls = park_some(fx, lot)
-    assert lot.first() is calls[0]
+    assert lot.first().call is calls[0]
     assert len(lot) == 3
     assert ParkingLot().first() is None
 
@@ -57,7 +57,7 @@ def test_first_looks_and_does_not_take(fx, lot):
 def test_a_suspended_waiter_is_skipped_and_keeps_its_place(fx, lot):
     calls = park_some(fx, lot)
     calls[0].lane.suspended = True
-    assert lot.first() is calls[1]
+    assert lot.first().call is calls[1]
     assert lot.unpark() is calls[1]
     calls[0].lane.suspended = False
     assert lot.unpark() is calls[0]
@@ -208,8 +208,8 @@ def test_who_comes_back_stands_at_its_place_and_before_all_that_are_new(keeps, l
 def test_who_is_awake_goes_by_place_too(keeps, lot):
     second, first = come_back(keeps, lot, 2, 2), come_back(keeps, lot, 1, 1)
     first.lane.suspended = True
-    assert list(lot.awake()) == [second]
-    assert lot.first() is second
+    assert [waiter.call for waiter in lot.awake()] == [second]
+    assert lot.first().call is second
     assert lot.drain() == [first, second]
 
 
