@@ -125,7 +125,7 @@ class Session:
         self.awaited = False
         """The same, and its control is not back yet."""
         self.handed_s = 0.0
-        """When a queue leased it something at last."""
+        """When a queue last leased it something."""
         self.ahead = 0
         """How often in a row it was given jobs while at others."""
         self.connections = 0

@@ -3,7 +3,7 @@
 RULES
 * One `Effects` serves all calls of an engine; methods fill it, the engine empties it. No object per effect.
 * A call is answered exactly once, by `reply` or `fail`, or it is parked (`parking.ParkingLot.park`).
-* `record` is told every change, before it is made. With `records` None nobody listens, and nothing is kept.
+* `records` has every change, from before it is made. Where it is None nobody listens, and nothing is kept.
 """
 
 from __future__ import annotations

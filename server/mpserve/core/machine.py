@@ -109,7 +109,7 @@ class Machine:
         """
 
     def enter(self, house: House) -> None:
-        """Find what the engine has only one of; called like `bind`, before any change."""
+        """Find what the engine has only one of; called after `bind`, but for a rehearsal not at all."""
 
     def leave(self) -> None:
         """Be forgotten by what `enter` found: the object is deleted."""

@@ -2,7 +2,7 @@
 
 RULES
 * Each method named ``on_…`` is one change; together with their arguments, in order, they rebuild the queue.
-* Nobody is answered here, and nothing waits here: that is `t_queue`'s part.
+* Nobody is answered here, and nothing waits here: that is the part of those who are derived from this.
 * A value counts as stored until it is given away, acknowledged or deleted; giving it back stores it again.
 """
 

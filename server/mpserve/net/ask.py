@@ -1,5 +1,5 @@
-"""Asking a running server one thing: what `mpserve ping`, `status` and `rm` are made of. Blocking, and cheap
-to import.
+"""Asking a running server one thing: what `mpserve ping`, `status`, `why`, `rm` and `release` are made of.
+Blocking, and cheap to import.
 
 The server's own package has no client (that is `mpclient`, which it never imports), and needs none but this.
 """

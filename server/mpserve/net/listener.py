@@ -1,4 +1,4 @@
-"""Accepting connections, and everything a peer may not yet do.
+"""All who are connected: how they come in by the doors, and how long each of them has for what.
 
 RULES
 * Who may come in, `gate` says. Who may not is told why in one frame and closed; nothing is kept of him.

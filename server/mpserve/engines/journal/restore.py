@@ -3,7 +3,7 @@
 RULES
 * A state is made by the same changes that made it before; nobody is answered, no timer is set, no clock is
   read.
-* What is damaged ends the reading of its file; what came before stands. `Restored.damage` tells.
+* What is damaged ends the reading of its file; what came before stands. `Restorer.damage` tells.
 """
 
 from __future__ import annotations
