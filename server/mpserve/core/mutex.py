@@ -120,7 +120,7 @@ class Mutex(Machine):
         if self.holder is None:
             self._hand_to(fx, call)
         elif self.abandoned and self._is_refused():
-            raise self._is_abandoned()
+            raise self._abandonment()
         elif timeout_s == 0:
             fx.reply(call, False)
         elif (deadlock := self._find_deadlock(fx, call)) is not None:
@@ -184,15 +184,13 @@ class Mutex(Machine):
         """Tell whether the caller may wait or notify: who that is depends on the kind of lock."""
         raise NotImplementedError
 
-    def give_up(self, fx: Effects) -> int:
-        """Free all levels, hand the lock on, and return how many levels there were."""
-        levels = self.levels
+    def give_up(self, fx: Effects) -> None:
+        """Free all levels, and hand the lock on."""
         self._pass_on(fx)
-        return levels
 
     def claim(self, fx: Effects, call: Call, levels: int, claimant: Claimant) -> None:
         """Give `call` the lock with so many levels, now or at its turn; its claimant then answers it."""
-        refusal = self._is_abandoned() if self._is_refused() else self._find_deadlock(fx, call)
+        refusal = self._abandonment() if self._is_refused() else self._find_deadlock(fx, call)
         if refusal is not None:
             claimant.lock_lost(fx, call, refusal)
             return
@@ -326,12 +324,12 @@ class Mutex(Machine):
     def _abandon(self, fx: Effects, holder: Owner) -> None:
         self.change(fx, "abandoned", *holder)
         if self._is_refused():
-            self.break_waiters(fx, self._is_abandoned())
+            self.break_waiters(fx, self._abandonment())
 
     def _is_refused(self) -> bool:
         return self.abandoned and self.settings["on_owner_death"] == "raise"
 
-    def _is_abandoned(self) -> LockAbandoned:
+    def _abandonment(self) -> LockAbandoned:
         what = f"{self.label} is abandoned: {self.holder} ended and had not released it"
         todo = "what it protects may be half done. recover() takes the lock, to put that right"
         return LockAbandoned(f"{what}; {todo}", lock=self.ident)

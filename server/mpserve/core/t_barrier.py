@@ -141,7 +141,7 @@ class Barrier(Machine):
         if timeout_s is None:
             timeout_s = self.settings["timeout_s"]
         if self.broken:
-            fx.fail(call, self._is_broken())
+            fx.fail(call, self._breakage())
         elif len(self.fillers) + 1 == self.parties:
             self._fill(fx, call)
         elif timeout_s == 0:
@@ -185,18 +185,18 @@ class Barrier(Machine):
 
     def _timed_out(self, fx: Effects, call: Call) -> None:
         self._break(fx, "the time of one of its parties was up")
-        fx.fail(call, self._is_broken())
+        fx.fail(call, self._breakage())
 
     def _break(self, fx: Effects, why: str) -> None:
         self.change(fx, "broke", why)
-        self._fail(fx, self.lots(), self._is_broken().text)
+        self._fail(fx, self.lots(), self._breakage().text)
 
     def _fail(self, fx: Effects, lots: Iterable[ParkingLot], text: str) -> None:
         for lot in lots:
             for call in lot.drain():
                 fx.fail(call, BrokenBarrierError(text))
 
-    def _is_broken(self) -> BrokenBarrierError:
+    def _breakage(self) -> BrokenBarrierError:
         msg = f"{self.label} is broken: {self.broken}"
         return BrokenBarrierError(f"{msg}; every wait() fails until somebody calls reset()")
 
