@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from mpserve.core.machine import Change, Machine
 from mpserve.core.owner import Owner
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_false
 from mpshared.errors import BadValue, LockAbandoned, NoSuchObject, NotAllowed, NotHeld
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Mutex(Machine):
         elif (deadlock := self._find_deadlock(fx, call)) is not None:
             raise deadlock
         else:
-            self.acquirers.park(fx, call, timeout_s, _not_acquired)
+            self.acquirers.park(fx, call, timeout_s, answer_false)
 
     def release(self, fx: Effects, call: Call) -> None:
         """Release the lock; who may do so depends on its kind."""
@@ -194,7 +194,7 @@ class Mutex(Machine):
         if refusal is not None:
             claimant.lock_lost(fx, call, refusal)
             return
-        self.acquirers.park(fx, call, None, _not_acquired, Claim(levels, claimant))
+        self.acquirers.park(fx, call, None, answer_false, Claim(levels, claimant))
         self.retry(fx)
 
     # -- changes ---------------------------------------------------------------------------------
@@ -381,7 +381,3 @@ class Mutex(Machine):
         assert self.holder is not None or self.acquirers.first() is None
         assert self.holder is not None or not self.abandoned
         assert not (self._is_refused() and len(self.acquirers))
-
-
-def _not_acquired(fx: Effects, call: Call) -> None:
-    fx.reply(call, False)

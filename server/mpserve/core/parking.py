@@ -25,10 +25,20 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpserve.core.timers import Timer
 
-__all__ = ["ParkingLot", "Waiter"]
+__all__ = ["ParkingLot", "Waiter", "answer_false", "answer_none"]
 
 OnExpiry: TypeAlias = "Callable[[Effects, Call], None]"
 _PLACE: Final = attrgetter("place")
+
+
+def answer_false(fx: Effects, call: Call) -> None:
+    """Answer that what a call waited for has not come about: its time is up."""
+    fx.reply(call, False)
+
+
+def answer_none(fx: Effects, call: Call) -> None:
+    """Answer that there is nothing: its time is up."""
+    fx.reply(call)
 
 
 class Waiter:

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mpserve.core.calls import Lane, Session, SessionInfo
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_none
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
@@ -252,7 +252,7 @@ class Sessions:
             fx.reply(call)
         else:
             lot = self._fetchers.setdefault(call.session.id, ParkingLot())
-            lot.park(fx, call, timeout_s, lambda fx, call: fx.reply(call))
+            lot.park(fx, call, timeout_s, answer_none)
 
     def undo_next_command(self, call: Call) -> None:
         """Keep a command again whose answer never arrived, before all later ones."""

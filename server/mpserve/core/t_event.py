@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.machine import Change, Machine
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_false
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
@@ -59,7 +59,7 @@ class Event(Machine):
         if self.flag or timeout_s == 0:
             fx.reply(call, self.flag)
         else:
-            self.waiters.park(fx, call, timeout_s, _timed_out)
+            self.waiters.park(fx, call, timeout_s, answer_false)
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -89,7 +89,3 @@ class Event(Machine):
         """Raise AssertionError if anybody waits for a flag that is set."""
         super().validate()
         assert not (self.flag and len(self.waiters))
-
-
-def _timed_out(fx: Effects, call: Call) -> None:
-    fx.reply(call, False)

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.machine import Change, Machine
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_false
 from mpserve.core.watching import Watched
 from mpshared.errors import BadType, BrokenPipe, Conflict, EndOfPipe, NoSuchObject
 from mpshared.values import size_bytes
@@ -95,7 +95,7 @@ class Pipe(Watched):
         if peer is None:
             raise self._broken()
         if peer.inbox_bytes > ROOM_BYTES or peer.senders.first() is not None:
-            peer.senders.park(fx, call, None, _nothing)
+            peer.senders.park(fx, call, None, answer_false)
             return
         peer.change(fx, "sent", call.blobs[0])
         fx.reply(call)
@@ -115,7 +115,7 @@ class Pipe(Watched):
         elif self._find_peer() is None:
             raise self._ended()
         else:
-            self.readers.park(fx, call, None, _nothing)
+            self.readers.park(fx, call, None, answer_false)
 
     def undo_recv(self, fx: Effects, call: Call) -> None:
         """Put a message back that did not arrive, before all others."""
@@ -129,7 +129,7 @@ class Pipe(Watched):
         if self.is_ready() or timeout_s == 0:
             fx.reply(call, self.is_ready())
         else:
-            self.pollers.park(fx, call, timeout_s, _nothing)
+            self.pollers.park(fx, call, timeout_s, answer_false)
 
     def is_ready(self) -> bool:
         """Tell whether `recv` need not wait."""
@@ -267,7 +267,3 @@ class Pipe(Watched):
         ready = self.is_ready()
         assert not (ready and (self.readers.first() or len(self.pollers)))
         assert not (self.inbox_bytes <= ROOM_BYTES and self.senders.first())
-
-
-def _nothing(fx: Effects, call: Call) -> None:
-    fx.reply(call, False)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_none
 from mpserve.core.watching import Watched
 from mpshared.errors import BadType, BadValue, Conflict, MpserveError, NotAllowed, NoWorkers
 from mpshared.reports import ending
@@ -169,7 +169,7 @@ class Process(Watched):
         if self.stage is Stage.ENDED or timeout_s == 0:
             fx.reply(call, self.exitcode)
         else:
-            self.joiners.park(fx, call, timeout_s, _still_there)
+            self.joiners.park(fx, call, timeout_s, answer_none)
 
     def is_ready(self) -> bool:
         """Tell whether it has ended."""
@@ -413,7 +413,3 @@ class Process(Watched):
         assert on_host == (self.stage in {Stage.PLACED, Stage.RUNNING})
         assert not (len(self.joiners) and self.stage is Stage.ENDED)
         assert not (len(self.starters) and self.stage in {Stage.RUNNING, Stage.ENDED})
-
-
-def _still_there(fx: Effects, call: Call) -> None:
-    fx.reply(call)

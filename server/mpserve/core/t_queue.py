@@ -32,7 +32,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_false
 from mpserve.core.pool_results import those_of
 from mpserve.core.queue_getters import QueueGetters
 from mpserve.core.queue_leases import count_of, merged
@@ -369,7 +369,7 @@ class Queue(QueueGetters):
         elif timeout_s == 0:
             fx.reply(call, False)
         else:
-            self.joiners.park(fx, call, timeout_s, _not_joined)
+            self.joiners.park(fx, call, timeout_s, answer_false)
             self.hall.waits(fx, call.session)
 
     def shutdown(self, fx: Effects, call: Call, immediate: bool) -> None:
@@ -489,7 +489,3 @@ class Queue(QueueGetters):
         assert not (self.shut and len(self.putters))
         for waiter in self.putters.waiters()[:1]:  # those behind it are looked at when it goes on
             assert waiter.call.lane.suspended or self._places + waiter.note.room > self.maxsize
-
-
-def _not_joined(fx: Effects, call: Call) -> None:
-    fx.reply(call, False)

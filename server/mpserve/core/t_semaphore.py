@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.machine import Change, Machine
 from mpserve.core.owner import Owner
-from mpserve.core.parking import ParkingLot
+from mpserve.core.parking import ParkingLot, answer_false
 from mpshared.errors import AlreadyReleased, BadType, BadValue
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Semaphore(Machine):
         elif timeout_s == 0:
             fx.reply(call, False)
         else:
-            self.acquirers.park(fx, call, timeout_s, _not_acquired)
+            self.acquirers.park(fx, call, timeout_s, answer_false)
 
     def release(self, fx: Effects, call: Call, n: int) -> None:
         """Give back n permits and hand them to the first waiters.
@@ -230,7 +230,3 @@ class Semaphore(Machine):
 
 def _account(call: Call) -> Owner:
     return Owner(STOCK, 0) if call.session.info.role == "stock" else Owner.of(call)
-
-
-def _not_acquired(fx: Effects, call: Call) -> None:
-    fx.reply(call, False)
