@@ -15,15 +15,15 @@ from typing import Any, TypeAlias
 from mpshared.bunch import Bunch, joined
 from mpshared.values import Blob
 
-__all__ = ["CHUNK", "Entry", "Line", "Shelf"]
+__all__ = ["PART", "Entry", "Line", "Shelf"]
 
 Entry: TypeAlias = tuple[Any, int, int, Blob]
 """Rank, number, deaths, value. Numbers differ, so that comparing entries never reaches the values."""
 
 _FEW = 8
 """Where fewer than one in so many of a bunch are taken it is cut into single values."""
-CHUNK = 512
-"""Entries per chunk of a shelf; chunks are split at twice that."""
+PART = 512
+"""Entries per part of a shelf; parts are split at twice that."""
 
 _last = itemgetter(-1)
 
@@ -31,34 +31,34 @@ _last = itemgetter(-1)
 class Shelf:
     """Entries in ascending order. Cost of each move: a search and a short copy, however many there are."""
 
-    __slots__ = ("_chunks", "count")
+    __slots__ = ("_parts", "count")
 
     def __init__(self) -> None:
-        self._chunks: list[list[Entry]] = []
+        self._parts: list[list[Entry]] = []
         self.count = 0
 
     def __iter__(self) -> Iterator[Entry]:
-        return chain.from_iterable(self._chunks)
+        return chain.from_iterable(self._parts)
 
     def add(self, entry: Entry) -> None:
         """Put an entry at its place."""
         self.count += 1
-        chunks = self._chunks
-        if not chunks:
-            chunks.append([entry])
+        parts = self._parts
+        if not parts:
+            parts.append([entry])
             return
-        at = min(bisect_left(chunks, entry, key=_last), len(chunks) - 1)
-        chunk = chunks[at]
-        insort(chunk, entry)
-        if len(chunk) >= 2 * CHUNK:
-            chunks[at : at + 1] = [chunk[:CHUNK], chunk[CHUNK:]]
+        at = min(bisect_left(parts, entry, key=_last), len(parts) - 1)
+        part = parts[at]
+        insort(part, entry)
+        if len(part) >= 2 * PART:
+            parts[at : at + 1] = [part[:PART], part[PART:]]
 
     def add_all(self, entries: list[Entry]) -> None:
         """Put many entries, in ascending order, at their places. Cost: little, where they come together."""
-        chunks = self._chunks
-        if len(entries) > CHUNK and (not chunks or entries[-1] < chunks[0][0] or entries[0] > chunks[-1][-1]):
-            at = len(chunks) if chunks and entries[0] > chunks[-1][-1] else 0
-            chunks[at:at] = [entries[i : i + CHUNK] for i in range(0, len(entries), CHUNK)]
+        parts = self._parts
+        if len(entries) > PART and (not parts or entries[-1] < parts[0][0] or entries[0] > parts[-1][-1]):
+            at = len(parts) if parts and entries[0] > parts[-1][-1] else 0
+            parts[at:at] = [entries[i : i + PART] for i in range(0, len(entries), PART)]
             self.count += len(entries)
         else:
             for entry in entries:
@@ -72,29 +72,29 @@ class Shelf:
 
     def remove(self, rank: Any, number: int) -> Entry | None:
         """Remove and return an entry, or None when it is not here."""
-        chunks, wanted = self._chunks, (rank, number)
-        at = bisect_left(chunks, wanted, key=_last)
-        if at == len(chunks):
+        parts, wanted = self._parts, (rank, number)
+        at = bisect_left(parts, wanted, key=_last)
+        if at == len(parts):
             return None
-        chunk = chunks[at]
-        place = bisect_left(chunk, wanted)
-        if place == len(chunk) or chunk[place][1] != number:
+        part = parts[at]
+        place = bisect_left(part, wanted)
+        if place == len(part) or part[place][1] != number:
             return None
-        entry = chunk.pop(place)
+        entry = part.pop(place)
         self.count -= 1
-        if not chunk:
-            del chunks[at]
+        if not part:
+            del parts[at]
         return entry
 
     def neighbours(self, wanted: tuple[Any, int]) -> list[Entry]:
         """Return the entries between which `wanted` would stand: two, or one at an end."""
-        chunks = self._chunks
-        at = bisect_left(chunks, wanted, key=_last)
-        if at == len(chunks):
-            return [chunks[-1][-1]]
-        place = bisect_left(chunks[at], wanted)
-        before = chunks[at][place - 1 : place] if place else chunks[at - 1][-1:] if at else []
-        return [*before, chunks[at][place]]
+        parts = self._parts
+        at = bisect_left(parts, wanted, key=_last)
+        if at == len(parts):
+            return [parts[-1][-1]]
+        place = bisect_left(parts[at], wanted)
+        before = parts[at][place - 1 : place] if place else parts[at - 1][-1:] if at else []
+        return [*before, parts[at][place]]
 
 
 class Line:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpserve.core.queue_order import Python, Run
 
-__all__ = ["JOBS", "MANY", "ONE", "Entry", "GoOn", "Want", "reply_jobs", "takes_pool_jobs"]
+__all__ = ["JOBS", "MANY", "ONE", "GoOn", "Offer", "Want", "reply_jobs", "takes_pool_jobs"]
 
 GoOn: TypeAlias = "Callable[[Effects, Call], None]"
 
@@ -39,12 +39,13 @@ class Want(NamedTuple):
     """The caller is at work, and has these jobs for later."""
 
 
-class Entry(NamedTuple):
-    """How a putter goes on; the note of one that waits."""
+class Offer(NamedTuple):
+    """What a putter brings: the note of one that waits."""
 
     room: int
     """Free places that it needs."""
     go_on: GoOn
+    """Stores it, once there is room."""
 
 
 def takes_pool_jobs(call: Call, want: Want) -> bool:

@@ -37,7 +37,7 @@ from mpserve.core.pool_results import those_of
 from mpserve.core.queue_getters import QueueGetters
 from mpserve.core.queue_leases import count_of, merged
 from mpserve.core.queue_order import Range
-from mpserve.core.queue_wants import JOBS, Entry, GoOn, Want
+from mpserve.core.queue_wants import JOBS, GoOn, Offer, Want
 from mpshared.errors import AlreadyReleased, BadValue, Full, MpserveError, NoSuchObject
 from mpshared.reports import death_report
 from mpshared.terms import Terms
@@ -165,7 +165,7 @@ class Queue(QueueGetters):
             raise BadValue(f"a batch of {n} can never fit into {self.label}, {limit}: split it")
         if timeout_s == 0:
             raise self._full(n)
-        self.putters.park(fx, call, timeout_s, self._put_expired, Entry(n, go_on or self._put_now))
+        self.putters.park(fx, call, timeout_s, self._put_expired, Offer(n, go_on or self._put_now))
 
     def _put_now(self, fx: Effects, call: Call) -> None:
         try:
@@ -286,7 +286,7 @@ class Queue(QueueGetters):
                 raise results._full(1)  # noqa: SLF001
             else:
                 go_on = partial(self._exchange, results, done, n, timeout_s, ahead)
-                results.putters.park(fx, call, None, results._put_expired, Entry(1, go_on))  # noqa: SLF001
+                results.putters.park(fx, call, None, results._put_expired, Offer(1, go_on))  # noqa: SLF001
 
     def accepts(self, call: Call) -> bool:
         """Tell whether results have a free place to enter by; raise if they never will."""
@@ -434,11 +434,11 @@ class Queue(QueueGetters):
         """Let putters in; return whether any came."""
         admitted = False
         while (waiter := self.putters.first()) is not None:
-            entry: Entry = waiter.note
-            if self._places + entry.room > self.maxsize:
+            offer: Offer = waiter.note
+            if self._places + offer.room > self.maxsize:
                 break
             self.putters.forget(waiter.call)
-            entry.go_on(fx, waiter.call)
+            offer.go_on(fx, waiter.call)
             admitted = True
         return admitted
 

@@ -5,7 +5,7 @@ import pickle
 import cloudpickle
 import pytest
 
-from mpserve.core.queue_shelf import CHUNK, Entry, Shelf
+from mpserve.core.queue_shelf import PART, Entry, Shelf
 from mpserve.core.t_queue import Queue
 from mpshared.errors import BadType, BadValue, Conflict, NotSupported
 
@@ -161,7 +161,7 @@ def test_impossible_settings(world, settings, error):
 def test_a_shelf_stays_sorted_whatever_comes_and_goes():
     shelf = Shelf()
     entries: list[Entry] = []
-    for n in range(3 * CHUNK):
+    for n in range(3 * PART):
         entry: Entry = (n * 31 % 97, n * 7919 % 5003, 0, b"")
         shelf.add(entry)
         entries.append(entry)
