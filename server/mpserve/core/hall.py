@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
-    from mpserve.core.queue_order import Python, Range
+    from mpserve.core.queue_order import Python
+    from mpserve.core.queue_ranges import Range
     from mpserve.core.sessions import Sessions
 
 __all__ = ["STAY_S", "Hall", "JobPool", "WorkersQueue"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpserve.core.parking import ParkingLot
 from mpserve.core.pool_terms import PoolTerms
-from mpserve.core.queue_leases import merged
+from mpserve.core.queue_ranges import Range, merged
 from mpshared.errors import BadValue, Conflict, NoSuchObject
 from mpshared.terms import Terms
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.machine import Change
-    from mpserve.core.queue_order import Range
     from mpshared.values import Blob
 
 __all__ = ["PoolKeeping"]

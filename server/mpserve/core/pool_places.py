@@ -21,7 +21,7 @@ from mpserve.core.pool_keeping import PoolKeeping
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
-    from mpserve.core.queue_order import Range
+    from mpserve.core.queue_ranges import Range
     from mpserve.core.timers import Timer
 
 __all__ = ["PATIENCE_S", "PoolPlaces"]

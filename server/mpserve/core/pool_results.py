@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Final, TypeAlias
 
-from mpserve.core.queue_order import Range
+from mpserve.core.queue_ranges import Range
 from mpshared.bunch import odd_ones, total_bytes
 from mpshared.values import Blob, size_bytes
 
-__all__ = ["MOST_BYTES", "Finished", "Results", "bytes_of", "those_of"]
+__all__ = ["MOST_BYTES", "Finished", "Results", "bytes_of"]
 
 MOST_BYTES: Final = 1 << 20
 """Of the values in one answer, unless a single one is larger: then another worker, or the caller's next call,
@@ -103,19 +103,3 @@ def bytes_of(blobs: Sequence[Blob], *, plain: bool) -> int:
 def _fitting(blobs: Sequence[Blob]) -> int:
     sizes = accumulate(map(size_bytes, blobs))
     return max(1, sum(size <= MOST_BYTES for size in sizes))
-
-
-def those_of(
-    found: Sequence[Range], ranges: Sequence[Range], blobs: Sequence[Blob]
-) -> tuple[list[Range], list[Blob]]:
-    """Return what of `ranges` is in `found`, each number once, and the results of these."""
-    wanted = set(chain.from_iterable(range(lo, hi + 1) for lo, hi in found))
-    kept: list[Range] = []
-    results: list[Blob] = []
-    numbers = chain.from_iterable(range(lo, hi + 1) for lo, hi in ranges)
-    for number, blob in zip(numbers, blobs, strict=True):
-        if number in wanted:
-            wanted.discard(number)
-            kept.append((number, number))
-            results.append(blob)
-    return kept, results

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpserve.core.hall import JobPool
-from mpserve.core.pool_results import Finished, Results, those_of
-from mpserve.core.queue_leases import count_of, without
-from mpserve.core.queue_order import Python, Range, Run
+from mpserve.core.pool_results import Finished, Results
+from mpserve.core.queue_order import Python, Run
+from mpserve.core.queue_ranges import Range, count_of, those_of, without
 from mpserve.core.queue_workers import QueueWorkers
 from mpshared.errors import BadType, BadValue
 from mpshared.values import needs_python

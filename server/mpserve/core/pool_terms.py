@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.pool_state import PoolState
-from mpserve.core.queue_leases import merged
-from mpserve.core.queue_order import Range, Run
+from mpserve.core.queue_order import Run
+from mpserve.core.queue_ranges import Range, merged
 from mpserve.core.queue_special import Special
 from mpshared.errors import JobExpired, JobStopped, JobTimeout
 from mpshared.reports import error_blob

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from mpserve.core.queue_order import Range, Run
+from mpserve.core.queue_order import Run
+from mpserve.core.queue_ranges import Range, merged
 from mpshared.values import Blob
 
-__all__ = ["Lease", "Leases", "count_of", "merged", "without"]
+__all__ = ["Lease", "Leases"]
 
 
 class Lease:
@@ -239,37 +240,3 @@ class Leases:
 
 def _place(lease: Lease) -> tuple[int, int]:
     return lease.serial, lease.first
-
-
-def merged(ranges: Sequence[Range]) -> Sequence[Range]:
-    """Return the same numbers as ascending ranges that do not touch."""
-    if len(ranges) < 2:
-        return ranges
-    result: list[Range] = []
-    for lo, hi in sorted(ranges):
-        if result and lo <= result[-1][1] + 1:
-            result[-1] = (result[-1][0], max(hi, result[-1][1]))
-        else:
-            result.append((lo, hi))
-    return result
-
-
-def count_of(ranges: Sequence[Range]) -> int:
-    """Return how many numbers `ranges` hold."""
-    if len(ranges) == 1:
-        return ranges[0][1] - ranges[0][0] + 1
-    return sum(hi - lo + 1 for lo, hi in ranges)
-
-
-def without(ranges: Sequence[Range], numbers: Iterable[int]) -> Sequence[Range]:
-    """Return what is left of ascending ranges that do not touch when some of their numbers are taken out."""
-    result: list[Range] = []
-    left = sorted(numbers)
-    for first, hi in ranges:
-        lo = first
-        for number in left:
-            if lo <= number <= hi:
-                result += [(lo, number - 1)] if lo < number else []
-                lo = number + 1
-        result += [(lo, hi)] if lo <= hi else []
-    return result

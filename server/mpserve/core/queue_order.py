@@ -21,16 +21,15 @@ from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias
 
 from mpserve.core.machine import CHUNK, Change, chunks
+from mpserve.core.queue_ranges import Range
 from mpserve.core.queue_shelf import Entry, Line, Shelf
 from mpshared.bunch import joined, odd_ones
 from mpshared.values import NONE, Blob, needs_python
 
-__all__ = ["Fifo", "Python", "Range", "Ready", "Run", "ranges_of"]
+__all__ = ["Fifo", "Python", "Ready", "Run", "ranges_of"]
 
 Python: TypeAlias = tuple[int, int]
 """(major, minor)"""
-Range: TypeAlias = tuple[int, int]
-"""First and last item number, both included."""
 Run: TypeAlias = tuple[int, int, Sequence[Blob]]
 """First number, deaths, values: items with consecutive numbers and the same number of deaths."""
 

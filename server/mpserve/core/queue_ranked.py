@@ -15,7 +15,8 @@ from itertools import chain
 from typing import Final
 
 from mpserve.core.machine import Change
-from mpserve.core.queue_order import Fifo, Python, Range, Ready, Run
+from mpserve.core.queue_order import Fifo, Python, Ready, Run
+from mpserve.core.queue_ranges import Range
 from mpserve.core.queue_shelf import Entry, Shelf
 from mpserve.core.queue_sorted import Lifo, Priority
 from mpshared.values import Blob, needs_python

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mpserve.core.queue_leases import Leases
-from mpserve.core.queue_order import Range, Ready, Run
+from mpserve.core.queue_order import Ready, Run
+from mpserve.core.queue_ranges import Range
 from mpserve.core.queue_ranked import ORDERS
 from mpserve.core.queue_special import Delayed, Special
 from mpserve.core.room import VALUE_BYTES, plain_bytes

@@ -15,7 +15,8 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.core.queue_order import Python, Range, Run
+from mpserve.core.queue_order import Python, Run
+from mpserve.core.queue_ranges import Range
 from mpserve.core.queue_terms import QueueTerms
 from mpshared.errors import BadValue, MpserveError
 from mpshared.reports import death_report, died_blob, running_job

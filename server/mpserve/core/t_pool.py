@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mpserve.core.parking import ParkingLot
 from mpserve.core.pool_places import PoolPlaces
 from mpserve.core.pool_results import MOST_BYTES, Finished, bytes_of
-from mpserve.core.queue_leases import count_of
-from mpserve.core.queue_order import Python, Range, Run
+from mpserve.core.queue_order import Python, Run
+from mpserve.core.queue_ranges import Range, count_of
 from mpserve.core.queue_wants import reply_jobs
 from mpshared.bunch import joined, odd_ones
 from mpshared.errors import BadValue, KeyMissing, NoWorkers

@@ -17,11 +17,11 @@ RULES
 * Unfinished items: put +1, done -1, dead -1, requeued +1, cleared -1. A return changes nothing.
 * A value with code for one Python is kept for sessions of that version while such a worker serves the queue.
 
-Files, from the inside: `queue_shelf`, `queue_order`, `queue_sorted`, `queue_ranked` READY items ·
-`queue_leases` LEASED ones · `queue_special` what is known of one on terms · `queue_state` all items, every
-change · `queue_terms` what is DELAYED or expires · `queue_workers` who works and dies · `queue_stream` jobs
-that wait for more of them · `queue_wants`, `queue_getters` who takes · here: who puts, brings results, waits
-for the end.
+Files, from the inside: `queue_ranges` their numbers · `queue_shelf`, `queue_order`, `queue_sorted`,
+`queue_ranked` READY items · `queue_leases` LEASED ones · `queue_special` what is known of one on terms ·
+`queue_state` all items, every change · `queue_terms` what is DELAYED or expires · `queue_workers` who works
+and dies · `queue_stream` jobs that wait for more of them · `queue_wants`, `queue_getters` who takes · here:
+who puts, brings results, waits for the end.
 Sources: CPython's queue.py for shutdown, join and task_done; beanstalkd for the life of a job.
 """
 
@@ -33,10 +33,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpserve.core.parking import ParkingLot, answer_false
-from mpserve.core.pool_results import those_of
 from mpserve.core.queue_getters import QueueGetters
-from mpserve.core.queue_leases import count_of, merged
-from mpserve.core.queue_order import Range
+from mpserve.core.queue_ranges import Range, count_of, merged, those_of
 from mpserve.core.queue_wants import JOBS, GoOn, Offer, Want
 from mpshared.errors import AlreadyReleased, BadValue, Full, MpserveError, NoSuchObject
 from mpshared.reports import death_report

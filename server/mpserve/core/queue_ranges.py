@@ -1,0 +1,64 @@
+"""Numbers of items as ranges: counted, merged, taken out of one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TypeAlias
+
+from mpshared.values import Blob
+
+__all__ = ["Range", "count_of", "merged", "those_of", "without"]
+
+Range: TypeAlias = tuple[int, int]
+"""First and last item number, both included."""
+
+
+def merged(ranges: Sequence[Range]) -> Sequence[Range]:
+    """Return the same numbers as ascending ranges that do not touch."""
+    if len(ranges) < 2:
+        return ranges
+    result: list[Range] = []
+    for lo, hi in sorted(ranges):
+        if result and lo <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(hi, result[-1][1]))
+        else:
+            result.append((lo, hi))
+    return result
+
+
+def count_of(ranges: Sequence[Range]) -> int:
+    """Return how many numbers `ranges` hold."""
+    if len(ranges) == 1:
+        return ranges[0][1] - ranges[0][0] + 1
+    return sum(hi - lo + 1 for lo, hi in ranges)
+
+
+def without(ranges: Sequence[Range], numbers: Iterable[int]) -> Sequence[Range]:
+    """Return what is left of ascending ranges that do not touch when some of their numbers are taken out."""
+    result: list[Range] = []
+    left = sorted(numbers)
+    for first, hi in ranges:
+        lo = first
+        for number in left:
+            if lo <= number <= hi:
+                result += [(lo, number - 1)] if lo < number else []
+                lo = number + 1
+        result += [(lo, hi)] if lo <= hi else []
+    return result
+
+
+def those_of(
+    found: Sequence[Range], ranges: Sequence[Range], blobs: Sequence[Blob]
+) -> tuple[list[Range], list[Blob]]:
+    """Return what of `ranges` is in `found`, each number once, and the results of these."""
+    wanted = set(chain.from_iterable(range(lo, hi + 1) for lo, hi in found))
+    kept: list[Range] = []
+    results: list[Blob] = []
+    numbers = chain.from_iterable(range(lo, hi + 1) for lo, hi in ranges)
+    for number, blob in zip(numbers, blobs, strict=True):
+        if number in wanted:
+            wanted.discard(number)
+            kept.append((number, number))
+            results.append(blob)
+    return kept, results
