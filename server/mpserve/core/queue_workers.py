@@ -11,7 +11,6 @@ RULES
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,10 +47,6 @@ class QueueWorkers(QueueTerms):
     def bind(self, machines: Mapping[str, Machine]) -> None:
         """Know where the queues for results are found."""
         self.machines = machines
-
-    @abstractmethod
-    def settle(self, fx: Effects) -> None:
-        """Let everybody go on who can."""
 
     @property
     def address(self) -> str | None:

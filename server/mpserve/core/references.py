@@ -13,7 +13,6 @@ RULES
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -50,9 +49,9 @@ class References(Machine):
         self.idle_since_s: dict[str, float] = {}
         """Lent objects that nothing refers to. No state: after a restart the time begins anew."""
 
-    @abstractmethod
     def remove(self, fx: Effects, machine: Machine) -> None:
         """Delete an object."""
+        raise NotImplementedError
 
     # -- counting --------------------------------------------------------------------------------
 
