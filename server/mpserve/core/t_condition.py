@@ -146,7 +146,7 @@ class Condition(Machine):
         Cost: O(1). Source: threading.Condition.wait.
         """
         owner = Owner.of(call)
-        if (owner in self.waiting or owner in self.woken) and self.lock.holder != owner:
+        if self._wait_of(owner) is not None and self.lock.holder != owner:
             self._wait_on(fx, call, timeout_s)
             return
         self._need_lock(call, "wait on")
@@ -278,13 +278,16 @@ class Condition(Machine):
         """Drop a parked call: one that waits, was woken, or only wants the lock."""
         super().forget_waiter(fx, call)
         owner = Owner.of(call)
-        wait = self.waiting.get(owner) or self.woken.get(owner)
+        wait = self._wait_of(owner)
         if wait is not None and wait.call is call:
             self._interrupt(fx, owner)
 
+    def _wait_of(self, owner: Owner) -> _Wait | None:
+        return self.waiting.get(owner) or self.woken.get(owner)
+
     def _interrupt(self, fx: Effects, owner: Owner) -> None:
         """Take a wait back, and pass its notify on; the lock that it gave up may still be taken again."""
-        wait = self.waiting.get(owner) or self.woken.get(owner)
+        wait = self._wait_of(owner)
         if wait is None:
             return
         self.change(fx, "interrupted", *owner, wait.levels)
@@ -292,7 +295,7 @@ class Condition(Machine):
             self._notify_next(fx)
 
     def _drop(self, fx: Effects, owner: Owner) -> None:
-        wait = self.waiting.get(owner) or self.woken.get(owner)
+        wait = self._wait_of(owner)
         if wait is None and owner not in self.interrupted:
             return
         self.change(fx, "left", *owner)
