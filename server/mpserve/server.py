@@ -183,7 +183,7 @@ class Server:
         objects, sessions = len(self.engine.catalogue.objects), len(restored.sessions)
         self.log.info("journal.read", objects=objects, sessions=sessions, changes=restored.entries)
         self.journal.revive(self.loop.clock())
-        self.loop.wants_more, self.loop.end_turn = self.journal.wants_more, self.journal.end_turn
+        self.loop.ender = self.journal
 
     @property
     def journal(self) -> JournalEngine | None:
@@ -287,7 +287,7 @@ class Server:
         until_s = self.loop.clock() + GOODBYE_S
         while self.journal is not None and self.journal.is_writing and self.loop.clock() < until_s:
             self.loop.turn(0.01)
-        self.loop.wants_more = self.loop.end_turn = None
+        self.loop.ender = None
         if self.journal is not None and not self.journal.close():
             self.log.error("journal.incomplete", why="what was not answered yet could not be written")
 

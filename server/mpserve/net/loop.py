@@ -2,10 +2,10 @@
 
 RULES
 * A turn reads all ready peers first and writes afterwards: each peer gets its answers of a turn in one write.
-* What must happen once for all that a turn has read is done at its end, by `end_turn`, before the writing.
-  Who has that done may want more to be read before (`wants_more`).
+* What must happen once for all that a turn has read is done at its end, by an `Ender`, before the writing. He
+  may want more to be read before.
 * Nothing that a handler does blocks. What must block runs elsewhere and comes back through
-  `call_soon_threadsafe`. Only `end_turn` may take what a quick disk does.
+  `call_soon_threadsafe`. Only an `Ender` may take what a quick disk does.
 * A handler that raises is our bug: it is logged and costs its own connection, never the server.
 """
 
@@ -20,7 +20,7 @@ from typing import Protocol
 from mpserve.net.awake import Awake, Ready
 from mpserve.net.poll import READ, Poller, make_poller
 
-__all__ = ["Clock", "Handler", "Loop", "Timed"]
+__all__ = ["Clock", "Ender", "Handler", "Loop", "Timed"]
 
 LONGEST_SLEEP_S = 3600.0
 """epoll takes milliseconds as a C int; an idle hour is as good as for ever."""
@@ -49,6 +49,16 @@ class Timed(Protocol):
         """Do what is due."""
 
 
+class Ender(Protocol):
+    """Whoever has something to do at the end of each turn."""
+
+    def wants_more(self) -> bool:
+        """Tell whether to read once more before, what has come meanwhile."""
+
+    def end_turn(self) -> bool:
+        """Do it; tell whether the next turn is due at once."""
+
+
 Clock = Callable[[], float]
 
 
@@ -68,10 +78,7 @@ class Loop:
         """Who has something to write, in order."""
         self.laden: dict[Handler, None] = {}
         """Who has something large to write: after all others."""
-        self.wants_more: Callable[[], bool] | None = None
-        """Asked before each turn's end whether to read once more, what has come meanwhile."""
-        self.end_turn: Callable[[], bool] | None = None
-        """Tells whether the next turn is due at once."""
+        self.ender: Ender | None = None
         self.trouble: Callable[[Exception], None] | None = None
         """Is told of exceptions that concern no descriptor; with None they end the loop."""
         self._calls: deque[Callable[[], None]] = deque()
@@ -142,7 +149,7 @@ class Loop:
         self._calls.append(function)
         try:
             self._waker.send(b"\0")
-        except (BlockingIOError, OSError):
+        except OSError:
             return  # full: it will wake up anyway; closed: it has stopped
 
     def stop(self) -> None:
@@ -162,8 +169,8 @@ class Loop:
         self._act(self._wait(self._sleep_s(deadline_s, longest_s)))
         if deadline_s is not None and deadline_s <= self.clock():
             self._advance()
-        if self.end_turn is not None:
-            self._safely(self._end_turn)
+        if self.ender is not None:
+            self._safely(self._end_turn, self.ender)
         if self.dirty or self.laden:
             self.write()
 
@@ -183,12 +190,11 @@ class Loop:
             elif fd == self._wakes_fd:
                 self._woken()
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, ender: Ender) -> None:
         self._hurries = False
-        if self.wants_more is not None and self.wants_more():
+        if ender.wants_more():
             self._act(self._poller.wait(0.0))
-        if self.end_turn is not None:
-            self._hurries = self.end_turn()
+        self._hurries = ender.end_turn()
 
     def write(self) -> None:
         """Let everybody write who has something to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -149,14 +150,14 @@ class TestTurns:
             pair[1].send(b"y")
             return True
 
-        loop.wants_more, loop.end_turn = wants_more, lambda: handler.log.append("end")
+        loop.ender = SimpleNamespace(wants_more=wants_more, end_turn=lambda: handler.log.append("end"))
         pair[1].send(b"x")
         loop.turn(0)
         assert handler.log == [b"x", b"y", "end", "writable"]
 
     def test_the_next_turn_is_due_at_once_if_the_end_of_one_says_so(self, loop):
         again = [True, False]
-        loop.end_turn = lambda: again.pop(0)
+        loop.ender = SimpleNamespace(wants_more=lambda: False, end_turn=lambda: again.pop(0))
         loop.turn(0)
         assert loop._sleep_s(None, None) == 0.0
         loop.turn(None)
