@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.dispatch.faces import FACES, Plan
-from mpserve.dispatch.faces.base import nothing, only
+from mpserve.dispatch.faces.base import Default, NewProxy, nothing, only
 from mpserve.dispatch.faces.creation import CREATORS
-from mpserve.dispatch.faces.dicts import Default, NewProxy
 from mpserve.dispatch.roles import needs
 from mpserve.dispatch.stock_cut import HEAD_AT, cut_value, names_in, value_at
 from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure

@@ -21,7 +21,9 @@ from mpshared.values import NONE, PICKLE, TASK_ERROR, Blob, PickledKey, Value
 
 __all__ = [
     "CannotCopy",
+    "Default",
     "Face",
+    "NewProxy",
     "NotExposed",
     "Plan",
     "every",
@@ -70,9 +72,29 @@ class Plan:
     then: Then = result_itself
     target: str = ""
     key: Any = None
-    """What a KeyError shall carry."""
+    """What a KeyError shall carry; a `Default`: what to return instead of raising one."""
     lets_others: bool = False
     """It is one of many steps, and other clients come before it."""
+
+
+class Default:
+    """What to return instead of raising KeyError."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class NewProxy:
+    """A result that the client gets as a new proxy (`#PROXY`)."""
+
+    __slots__ = ("ident", "kind", "typeid")
+
+    def __init__(self, typeid: str, kind: str, ident: str) -> None:
+        self.typeid = typeid
+        self.kind = kind
+        self.ident = ident
 
 
 class NotExposed(AttributeError):

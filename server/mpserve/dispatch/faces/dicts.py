@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Final
 
 from mpserve.dispatch.faces.arguments import Pairs, with_elements, with_pairs
 from mpserve.dispatch.faces.base import (
+    Default,
     Face,
+    NewProxy,
     NotExposed,
     Plan,
     every,
@@ -24,29 +26,9 @@ from mpshared import symbolic
 from mpshared.symbolic import Named
 from mpshared.values import Blob
 
-__all__ = ["Default", "DictFace", "IteratorFace", "NewProxy", "open_iterator"]
+__all__ = ["DictFace", "IteratorFace", "open_iterator"]
 
 _MISSING: Final[Any] = object()
-
-
-class Default:
-    """Marks what to return instead of raising KeyError."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-class NewProxy:
-    """A result that the client gets as a new proxy (`#PROXY`)."""
-
-    __slots__ = ("ident", "kind", "typeid")
-
-    def __init__(self, typeid: str, kind: str, ident: str) -> None:
-        self.typeid = typeid
-        self.kind = kind
-        self.ident = ident
 
 
 def _keys(result: Any, _out: Sequence[Blob]) -> list[Any]:
