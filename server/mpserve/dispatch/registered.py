@@ -32,6 +32,7 @@ from typing import Any, Final, TypeAlias
 from mpserve.dispatch.faces.base import Plan
 from mpserve.dispatch.faces.creation import CREATORS
 from mpserve.dispatch.judging import judge
+from mpserve.dispatch.stock_forms import ERROR, RETURN, TRACEBACK, UNSERIALIZABLE
 from mpshared import symbolic
 from mpshared.errors import NotSupported
 
@@ -294,7 +295,7 @@ class Registered:
             except NotSupported as err:
                 reply = _refusal(err)
             except BaseException:  # noqa: BLE001 - whatever the operator's class raises is the client's answer
-                reply = _dumps("#TRACEBACK", traceback.format_exc())
+                reply = _dumps(TRACEBACK, traceback.format_exc())
             self._call_soon(lambda: done(outcome, reply))
 
         return self._pool.run(job)
@@ -386,21 +387,21 @@ _FALLBACKS: Final[dict[str, Callable[[Any], Any]]] = {
 def _answer(held: Made | None, ident: str, method: str, data: bytes, modules: frozenset[str]) -> bytes:
     """Return the reply to a call, whatever happens."""
     if held is None:
-        return _dumps("#TRACEBACK", f"NoSuchObject: {ident[:80]} was lost when the server was restarted\n")
+        return _dumps(TRACEBACK, f"NoSuchObject: {ident[:80]} was lost when the server was restarted\n")
     try:
         function = _function(held, method)
     except AttributeError:
-        return _dumps("#TRACEBACK", traceback.format_exc())
+        return _dumps(TRACEBACK, traceback.format_exc())
     try:
         args, kwds = _Restricted(data, modules).load()
         result = function(*args, **kwds)
     except NotSupported as err:
         return _refusal(err)
     except Exception as err:  # noqa: BLE001 - as above
-        return _dumps("#ERROR", err)
+        return _dumps(ERROR, err)
     except BaseException:  # noqa: BLE001 - a SystemExit is not to end the client
-        return _dumps("#TRACEBACK", traceback.format_exc())
-    return _dumps("#RETURN", result)
+        return _dumps(TRACEBACK, traceback.format_exc())
+    return _dumps(RETURN, result)
 
 
 def _function(held: Made, method: str) -> Callable[..., Any]:
@@ -414,7 +415,7 @@ def _function(held: Made, method: str) -> Callable[..., Any]:
 
 
 def _refusal(err: NotSupported) -> bytes:
-    return _dumps("#ERROR", NotImplementedError(err.text))
+    return _dumps(ERROR, NotImplementedError(err.text))
 
 
 def _dumps(kind: str, payload: Any) -> bytes:
@@ -424,4 +425,4 @@ def _dumps(kind: str, payload: Any) -> bytes:
     try:
         return bytes(ForkingPickler.dumps((kind, payload), 4))
     except Exception:  # noqa: BLE001 - the operator's classes decide what it raises
-        return bytes(ForkingPickler.dumps(("#UNSERIALIZABLE", traceback.format_exc()), 4))
+        return bytes(ForkingPickler.dumps((UNSERIALIZABLE, traceback.format_exc()), 4))

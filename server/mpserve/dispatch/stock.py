@@ -32,10 +32,13 @@ from mpserve.dispatch.faces.base import Default, NewProxy, nothing, only
 from mpserve.dispatch.faces.creation import CREATORS
 from mpserve.dispatch.roles import needs
 from mpserve.dispatch.stock_cut import HEAD_AT, cut_value, names_in, value_at
-from mpserve.dispatch.stock_errors import UNSERIALIZABLE, failure
+from mpserve.dispatch.stock_errors import failure
 from mpserve.dispatch.stock_forms import (
     PAIR,
     PAIR_ENDS,
+    PROXY,
+    RETURN,
+    UNSERIALIZABLE,
     debug_text,
     finish_with,
     no_object,
@@ -60,8 +63,6 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = ["StockSide"]
-
-RETURN, PROXY = "#RETURN", "#PROXY"
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _BARE: Final = {value: pickle.dumps((RETURN, value), 4) for value in (None, True, False)}

@@ -28,7 +28,7 @@ import re
 import struct
 from typing import Any, Final, Self
 
-from mpserve.dispatch.stock_forms import PAIR, PAIR_ENDS
+from mpserve.dispatch.stock_forms import PAIR, PAIR_ENDS, RETURN
 from mpshared.symbolic.plain import LENGTHS
 from mpshared.values import NONE
 
@@ -177,4 +177,4 @@ def _sound(opcodes: bytes, own: list[bytes | memoryview]) -> bytes | None:
         pair = _Inspector(io.BytesIO(_PROTO + b"\x95" + struct.pack("<Q", len(reply)) + reply)).load()
     except Exception:  # noqa: BLE001 - whatever it is, the long way finds it again and says so
         return None
-    return b"".join((_PROTO, ahead, *own, b".")) if pair[0] == "#RETURN" else None
+    return b"".join((_PROTO, ahead, *own, b".")) if pair[0] == RETURN else None

@@ -16,13 +16,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mpserve.dispatch.faces.base import CannotCopy, NotExposed
+from mpserve.dispatch.stock_forms import ERROR, TRACEBACK, UNSERIALIZABLE
 from mpshared import errors
 from mpshared.symbolic import Global, How, MalformedPickle, Named, Stub
 from mpshared.wire.errors import ProtocolError
 
-__all__ = ["ERROR", "TRACEBACK", "UNSERIALIZABLE", "failure"]
-
-ERROR, TRACEBACK, UNSERIALIZABLE = "#ERROR", "#TRACEBACK", "#UNSERIALIZABLE"
+__all__ = ["failure"]
 
 _CLASSES: Final[dict[type[errors.MpserveError], tuple[str, str]]] = {
     errors.Empty: ("_queue", "Empty"),

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
 
 __all__ = [
+    "ERROR",
     "PAIR",
     "PAIR_ENDS",
+    "PROXY",
+    "RETURN",
+    "TRACEBACK",
+    "UNSERIALIZABLE",
     "debug_text",
     "finish_with",
     "no_object",
@@ -26,6 +31,12 @@ __all__ = [
     "token_ident",
 ]
 
+RETURN: Final = "#RETURN"
+PROXY: Final = "#PROXY"
+ERROR: Final = "#ERROR"
+TRACEBACK: Final = "#TRACEBACK"
+UNSERIALIZABLE: Final = "#UNSERIALIZABLE"
+"""What a reply is; a pair of this and a payload is sent. The last three: see `stock_errors`."""
 PAIR: Final = b"\x80\x04\x8c\x07#RETURN"
 """The beginning of a reply; a value follows, as an opcode that makes it."""
 PAIR_ENDS: Final = b"\x86."
