@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from mpserve.core.machine import chunks
 from mpserve.engines.base import StoreError
 from mpserve.engines.journal.codec import Damaged, Entry, encode
-from mpserve.engines.journal.compact import entries_of
+from mpserve.engines.journal.compact import ROW_ENTRIES, entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import InUse, NotAJournal, Store, read_meta, state_files
@@ -27,7 +28,6 @@ from mpshared.units import format_size
 
 __all__ = ["check", "export", "import_"]
 
-_ROW_ENTRIES = 256
 _end = partial(fail, "mpserve")
 
 
@@ -96,15 +96,11 @@ def import_(file: Path, folder: Path) -> int:
 
 def _carried_out(entries: Iterator[Entry]) -> tuple[list[tuple[bytes, int]], int]:
     """Return the rows of a journal that has these entries, and how many they are."""
-    restorer, rows, batch = Restorer(), [], []
-    for entry in entries:
-        batch.append(entry)
-        if len(batch) == _ROW_ENTRIES:
-            restorer.apply(batch)
-            rows.append(encode(batch))
-            batch = []
-    restorer.apply(batch)
-    return [*rows, encode(batch)], restorer.entries
+    restorer, rows = Restorer(), []
+    for batch in chunks(entries, ROW_ENTRIES):
+        restorer.apply(batch)
+        rows.append(encode(batch))
+    return rows, restorer.entries
 
 
 @contextmanager

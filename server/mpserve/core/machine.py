@@ -36,10 +36,10 @@ CHUNK: Final = 1000
 """Values in one change of `Machine.rebuild`."""
 
 
-def chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
-    """Yield items in lists of `CHUNK`."""
+def chunks(items: Iterable[Any], n: int = CHUNK) -> Iterator[list[Any]]:
+    """Yield items in lists of `n`."""
     iterator = iter(items)
-    while part := list(islice(iterator, CHUNK)):
+    while part := list(islice(iterator, n)):
         yield part
 
 

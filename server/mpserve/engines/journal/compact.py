@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from mpserve.core.calls import Session
+from mpserve.core.machine import chunks
 from mpserve.engines.base import StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry, encode
@@ -32,11 +33,12 @@ from mpserve.engines.journal.store import Store, open_file, pieces, read_meta, s
 if TYPE_CHECKING:
     from mpserve.engines.journal.commit import Job
 
-__all__ = ["Compactor", "entries_of", "write_snapshot", "write_state"]
+__all__ = ["ROW_ENTRIES", "Compactor", "entries_of", "write_snapshot", "write_state"]
 
 LEAST_BYTES: Final = 64 << 20
 """A journal below this is read within a second: not worth the work."""
-_ROW_ENTRIES: Final = 256
+ROW_ENTRIES: Final = 256
+"""Entries in a row, where there are many."""
 
 
 def entries_of(restorer: Restorer) -> Iterator[Entry]:
@@ -103,15 +105,8 @@ def write_state(restorer: Restorer, path: Path, server: tuple[str, str]) -> None
 
 
 def rows_of(restorer: Restorer) -> Iterator[tuple[bytes, int]]:
-    """Yield the rows of a snapshot."""
-    batch: list[Entry] = []
-    for entry in entries_of(restorer):
-        batch.append(entry)
-        if len(batch) >= _ROW_ENTRIES:
-            yield encode(batch)
-            batch = []
-    if batch:
-        yield encode(batch)
+    """Return the rows of a snapshot."""
+    return map(encode, chunks(entries_of(restorer), ROW_ENTRIES))
 
 
 def _sync(path: Path) -> None:
