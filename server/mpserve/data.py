@@ -16,7 +16,7 @@ from typing import TextIO
 
 from mpserve.core.machine import chunks
 from mpserve.engines.base import StoreError
-from mpserve.engines.journal.codec import Damaged, Entry, encode
+from mpserve.engines.journal.codec import Damaged, Entry, Row, encode
 from mpserve.engines.journal.compact import ROW_ENTRIES, entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
@@ -94,7 +94,7 @@ def import_(file: Path, folder: Path) -> int:
     return ExitCode.OK
 
 
-def _carried_out(entries: Iterator[Entry]) -> tuple[list[tuple[bytes, int]], int]:
+def _carried_out(entries: Iterator[Entry]) -> tuple[list[Row], int]:
     """Return the rows of a journal that has these entries, and how many they are."""
     restorer, rows = Restorer(), []
     for batch in chunks(entries, ROW_ENTRIES):

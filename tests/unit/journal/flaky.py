@@ -40,4 +40,4 @@ class FlakyStore(Store):
 
 def written(store):
     """Return the entries of each row."""
-    return [decode(row.data, row.checksum) for path in state_files(store.folder) for row in read_rows(path)]
+    return [decode(*row) for path in state_files(store.folder) for row in read_rows(path)]

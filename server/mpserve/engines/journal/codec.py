@@ -27,7 +27,7 @@ from mpserve.core.effects import Record
 from mpshared.bunch import Bunch
 from mpshared.values import Blob, PickledKey, Value
 
-__all__ = ["GIVEN", "Answer", "Damaged", "Entry", "decode", "encode", "read_answer"]
+__all__ = ["GIVEN", "Answer", "Damaged", "Entry", "Row", "decode", "encode", "read_answer"]
 
 GIVEN: Final = "given"
 _RECORD: Final = 0
@@ -60,10 +60,12 @@ class Answer(NamedTuple):
 
 
 Entry: TypeAlias = Record | Answer
+Row: TypeAlias = tuple[bytes, int]
+"""Data and checksum."""
 
 
-def encode(entries: Iterable[Entry]) -> tuple[bytes, int]:
-    """Return a row and its checksum. Cost: one pass of msgpack, which asks `_plain` about each tuple."""
+def encode(entries: Iterable[Entry]) -> Row:
+    """Return a row. Cost: one pass of msgpack, which asks `_plain` about each tuple."""
     rows = [
         [_ANSWER, *entry] if isinstance(entry, Answer) else [_RECORD, entry[0], entry[1], [*entry[2]]]
         for entry in entries

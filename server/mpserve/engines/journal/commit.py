@@ -30,7 +30,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from mpserve.engines.journal.codec import Entry, encode
+from mpserve.engines.journal.codec import Entry, Row, encode
 from mpserve.engines.journal.store import Store
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ LOOK_S: Final = 1.0
 """How long what is written may go to a file that was removed."""
 _RETRY_S: Final = 0.25
 _STOP_S: Final = 10.0
-
-Row: TypeAlias = tuple[bytes, int]
 
 
 class Turn(NamedTuple):

@@ -26,7 +26,7 @@ from mpserve.core.calls import Session
 from mpserve.core.machine import chunks
 from mpserve.engines.base import StoreError
 from mpserve.engines.journal.answers import answer_of
-from mpserve.engines.journal.codec import Answer, Entry, encode
+from mpserve.engines.journal.codec import Answer, Entry, Row, encode
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import Store, open_file, pieces, read_meta, snapshot_path, state_files
 
@@ -104,7 +104,7 @@ def write_state(restorer: Restorer, path: Path, server: tuple[str, str]) -> None
     _sync(path.parent)
 
 
-def rows_of(restorer: Restorer) -> Iterator[tuple[bytes, int]]:
+def rows_of(restorer: Restorer) -> Iterator[Row]:
     """Return the rows of a snapshot."""
     return map(encode, chunks(entries_of(restorer), ROW_ENTRIES))
 

@@ -67,8 +67,8 @@ class Restorer:
         """Carry out whole files, in order."""
         for path in files:
             try:
-                for row in read_rows(path):
-                    self.apply(decode(row.data, row.checksum))
+                for data, checksum in read_rows(path):
+                    self.apply(decode(data, checksum))
                     self.rows += 1
             except (sqlite3.DatabaseError, Damaged) as err:
                 kept = f"{self.rows} rows with {self.entries} changes before it were recovered"

@@ -30,15 +30,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from mpserve.engines.base import StoreError
+from mpserve.engines.journal.codec import Row
 
 __all__ = [
     "FORMAT",
     "InUse",
     "NotAJournal",
-    "Row",
     "Store",
     "Sync",
     "open_file",
@@ -71,14 +71,6 @@ _INSERTS: Final = tuple(
     for n in range(16)
 )
 """For one row, for two, …"""
-
-
-class Row(NamedTuple):
-    """One row of a file."""
-
-    seq: int
-    checksum: int
-    data: bytes
 
 
 class InUse(StoreError):
@@ -198,7 +190,7 @@ class Store:
 
     # -- rows ------------------------------------------------------------------------------------
 
-    def append(self, rows: Iterable[tuple[bytes, int]]) -> None:
+    def append(self, rows: Iterable[Row]) -> None:
         """Write (data, checksum) rows in one transaction; on return they are durable.
 
         Raises:
@@ -290,14 +282,14 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         begun: list[bytes] = []
-        for seq, checksum, data in file.execute("SELECT seq, checksum, data FROM rows ORDER BY seq"):
+        for data, checksum in file.execute("SELECT data, checksum FROM rows ORDER BY seq"):
             begun.append(data)
             if checksum != CONTINUES:
-                yield Row(seq, checksum, b"".join(begun) if len(begun) > 1 else data)
+                yield (b"".join(begun) if len(begun) > 1 else data), checksum
                 begun.clear()
 
 
-def pieces(rows: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+def pieces(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield (data, checksum) rows as SQLite takes them."""
     for data, checksum in rows:
         last = 0
