@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from mpserve.ping import SETTINGS as ASKING
+from mpserve.cli.asking import SETTINGS as ASKING
 from mpshared.exit_codes import ExitCode
 from mpshared.settings import Setting, User, for_user
 

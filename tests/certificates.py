@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.x509 import SubjectAlternativeName
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mpserve.tls_init import _BEFORE, CERTIFICATE_DAYS, _general_name, _Signer
+from mpserve.cli.tls_init import _BEFORE, CERTIFICATE_DAYS, _general_name, _Signer
 from mpshared.tls import TlsFiles
 
 __all__ = ["Made"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpclient.worker import commands as worker_commands
 from mpclient.worker import working
-from mpserve import commands, starting
+from mpserve.cli import commands, starting
 from mpshared import settings
 from mpshared.address import Address
 from mpshared.arguments import read_plain

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mpserve.banner import banner
+from mpserve.cli.banner import banner
 from mpshared.address import Address
 from mpshared.keys import Key, default_key_file
 from mpshared.tls import TlsFiles

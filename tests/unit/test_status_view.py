@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from mpserve.status_view import resolve, show
+from mpserve.cli.status_view import resolve, show
 
 NOTHING_REFUSED = {
     "connections": {"open": 1, "limit": 100, "unauthenticated": 0},

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.certificates import Made
 
-from mpserve.tls_init import init
+from mpserve.cli.tls_init import init
 from mpshared.address import Address
 from mpshared.tls import ClientTls, ServerTls, TlsFiles, TlsProblem, find_client_tls, find_server_tls
 
@@ -269,7 +269,8 @@ class TestInit:
 
 def test_who_speaks_no_tls_does_not_load_it():
     code = (
-        "import sys, mpshared.tls, mpserve.starting, mpserve.ping, mpserve.net.ask, mpserve.net.listener;"
+        "import sys, mpshared.tls, mpserve.net.ask, mpserve.net.listener;"
+        "import mpserve.cli.starting, mpserve.cli.asking;"
         "import mpclient, mpclient.dialling, mpclient.session, mpclient.worker.process;"
         "names = ('ssl', 'cryptography', 'mpclient.tls', 'mpserve.net.tls');"
         "print([name for name in names if name in sys.modules])"

@@ -9,9 +9,9 @@ import time
 import pytest
 from tests.unit.test_status_view import NOTHING_REFUSED, session, thing
 
-from mpserve import watch as watching
-from mpserve.ping import Unanswered
-from mpserve.watch import History, watch
+from mpserve.cli import watch as watching
+from mpserve.cli.asking import Unanswered
+from mpserve.cli.watch import History, watch
 from mpshared.exit_codes import ExitCode
 
 

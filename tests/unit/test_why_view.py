@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mpserve.why_view import show
+from mpserve.cli.why_view import show
 
 
 def wait(waiter, lock, holder, **more):

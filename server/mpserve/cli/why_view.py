@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from mpserve.tables import Column, Row, draw, field, plural, thread_of, where
+from mpserve.cli.tables import Column, Row, draw, field, plural, thread_of, where
 from mpshared.command import say
 
 __all__ = ["resolve", "show"]

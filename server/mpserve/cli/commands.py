@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mpserve import ping as asking
-from mpserve import starting
+from mpserve.cli import asking, starting
+from mpserve.cli.status_view import show
+from mpserve.cli.why_view import show as show_why
 from mpserve.net.ask import Inquiry
-from mpserve.status_view import show
-from mpserve.why_view import show as show_why
 from mpshared import limits, settings
 from mpshared.address import Address
 from mpshared.command import fail, make_app, say, version_option
@@ -140,7 +139,7 @@ def status(
 
     with _answered("mpserve status"):
         if watching:
-            from mpserve.watch import watch  # noqa: PLC0415
+            from mpserve.cli.watch import watch  # noqa: PLC0415
 
             watch(ask, as_json=as_json)
         else:
@@ -281,7 +280,7 @@ def tls_init(
 
     An authority, a server's certificate and a client's; what to do with them is printed.
     """
-    from mpserve.tls_init import init  # noqa: PLC0415 - loads cryptography
+    from mpserve.cli.tls_init import init  # noqa: PLC0415 - loads cryptography
 
     return init(folder, host or ())
 
@@ -292,7 +291,7 @@ def check(folder: Folder) -> int:
 
     No server may use the folder meanwhile.
     """
-    from mpserve import data  # noqa: PLC0415 - loads SQLite, as the two below
+    from mpserve.cli import data  # noqa: PLC0415 - loads SQLite, as the two below
 
     return data.check(folder)
 
@@ -306,7 +305,7 @@ def export(
     ] = None,
 ) -> int:
     """Write what is in a folder of --data as lines of JSON."""
-    from mpserve import data  # noqa: PLC0415
+    from mpserve.cli import data  # noqa: PLC0415
 
     return data.export(folder, file)
 
@@ -317,7 +316,7 @@ def import_(
     folder: Folder,
 ) -> int:
     """Make a new folder for --data of an export."""
-    from mpserve import data  # noqa: PLC0415
+    from mpserve.cli import data  # noqa: PLC0415
 
     return data.import_(file, folder)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mpserve.tables import Column, Row, draw, field, plural, process_of, thread_of, where
+from mpserve.cli.tables import Column, Row, draw, field, plural, process_of, thread_of, where
 from mpshared.command import say
 from mpshared.units import format_size, shown_size
 

@@ -1,4 +1,4 @@
-"""Asking a running server from the command line. `mpserve ping` loads no more than this, so it is fast."""
+"""Asking a running server, from the command line. `mpserve ping` loads no more than this, so it is fast."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.banner import user_prefix
+from mpserve.cli.banner import user_prefix
 from mpshared.address import DEFAULT_PORT, Address, AddressError
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode

@@ -23,9 +23,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from mpserve.ping import Unanswered
-from mpserve.status_view import heading, resolve, tables
-from mpserve.tables import Column, Row, draw
+from mpserve.cli.asking import Unanswered
+from mpserve.cli.status_view import heading, resolve, tables
+from mpserve.cli.tables import Column, Row, draw
 from mpshared.command import say
 
 __all__ = ["History", "watch"]

@@ -224,7 +224,7 @@ def _greet(server: Server, key: Key) -> None:
 
 
 def _banner_of(server: Server, key: Key) -> str:
-    from mpserve.banner import banner  # noqa: PLC0415 - people only
+    from mpserve.cli.banner import banner  # noqa: PLC0415 - people only
 
     options = server.options
     tls = None if options.tls is None else options.tls.files

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from mpserve.cli.tables import plural
 from mpserve.core.machine import chunks
 from mpserve.engines.base import StoreError
 from mpserve.engines.journal.codec import Damaged, Entry, Row, encode
@@ -21,7 +22,6 @@ from mpserve.engines.journal.compact import ROW_ENTRIES, entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import InUse, NotAJournal, Store, read_meta, state_files
-from mpserve.tables import plural
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.units import format_size
