@@ -34,6 +34,10 @@ app = make_app("mpserve", "Serve multiprocessing's objects to every machine you 
 Connect = Annotated[Any, option(settings.ADDRESS)]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of --data.", show_default=False)]
 KeyFile = Annotated[Any, option(settings.AUTHKEY_FILE)]
+Kind = Annotated[
+    str, typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 TlsCert = Annotated[Any, option(settings.TLS_CERT)]
 TlsKey = Annotated[Any, option(settings.TLS_KEY)]
 TlsCa = Annotated[Any, option(settings.TLS_CA)]
@@ -123,7 +127,7 @@ def status(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: AsJson = False,
     watching: Annotated[bool, typer.Option("--watch", help=WATCH)] = False,
 ) -> None:
     """Show what a running server holds, and who uses it.
@@ -149,10 +153,7 @@ def status(
 @app.command()
 def rm(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The object's name.", show_default=False)],
-    kind: Annotated[
-        str,
-        typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False),
-    ] = "",
+    kind: Kind = "",
     connect: Connect = None,
     authkey_file: KeyFile = None,
     tls_cert: TlsCert = None,
@@ -183,16 +184,13 @@ def why(
             show_default=False,
         ),
     ] = "",
-    kind: Annotated[
-        str,
-        typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False),
-    ] = "",
+    kind: Kind = "",
     connect: Connect = None,
     authkey_file: KeyFile = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell who waits for whose lock, and where that has no end.
 
@@ -218,10 +216,7 @@ def release(
             show_default=False,
         ),
     ],
-    kind: Annotated[
-        str,
-        typer.Option(metavar="KIND", help="Its kind, where several have that name.", show_default=False),
-    ] = "",
+    kind: Kind = "",
     connect: Connect = None,
     authkey_file: KeyFile = None,
     tls_cert: TlsCert = None,
