@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SIZE_BYTES", "TYPECODES", "Array", "array_bytes"]
 
 TYPECODES: Final = "bBhHiIlLqQfd"
-"""Those of the array module that hold numbers."""
+"""Those of the array module that hold numbers. (Those of text are going to be removed from Python.)"""
 MAX_SIZE_BYTES: Final = 2**28
 """Of an array that is created by its size alone; as much as the largest message that could read it whole."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mpserve.net.loop import Loop
     from mpshared.log import Logger
 
-__all__ = ["Owner", "Peer"]
+__all__ = ["READ_BYTES", "Owner", "Peer"]
 
 READ_BYTES = 64 << 10
 """From 128 KiB on, malloc asks the system for the room of each read, and gives it back: twice the cost of a

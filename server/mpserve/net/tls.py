@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mpserve.net.outbox import Outbox
-from mpserve.net.peer import Owner, Peer
+from mpserve.net.peer import READ_BYTES, Owner, Peer
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError
 from mpshared.wire.handshake import TLS_ONLY_FRAME
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["TlsPeer"]
 
 CHUNK_BYTES: Final = 256 << 10
-_READ_BYTES: Final = 64 << 10
-"""As in `peer`; also where less is asked for: a record is read whole."""
 _SILENT: Final = (
     "it has said nothing: a client without TLS waits so. Give it --tls-ca (MPSERVE_TLS_CA), or let it "
     "connect where --plain has this server listen"
@@ -71,7 +69,7 @@ class _TlsSocket(socket.socket):
             return left
         if self._machine.ended:
             return b""
-        data = super().recv(max(bufsize, _READ_BYTES), flags)
+        data = super().recv(max(bufsize, READ_BYTES), flags)  # a record is read whole
         if not data:
             return b""
         try:
@@ -198,7 +196,7 @@ class TlsPeer(Peer):
     def _shake(self) -> None:
         """Go on with the handshake."""
         try:
-            data = socket.socket.recv(self._sock, _READ_BYTES)
+            data = socket.socket.recv(self._sock, READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

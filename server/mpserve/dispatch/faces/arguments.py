@@ -14,6 +14,7 @@ import array
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
+from mpserve.core.t_array import TYPECODES
 from mpserve.dispatch.faces.base import Plan, kind_of, look, look_key
 from mpshared.errors import NotSupported, TooBig
 from mpshared.symbolic import Foreign, Global, How, Ref, Stub, Verb
@@ -21,7 +22,6 @@ from mpshared.symbolic.proxies import proxy_class
 from mpshared.values import NUMBERS_MOST, VALUES_MOST, Blob
 
 __all__ = [
-    "NUMBERS",
     "RANGE_MAX",
     "Pairs",
     "as_array",
@@ -42,8 +42,6 @@ __all__ = [
 RANGE_MAX: Final = 100_000
 """Elements that a range, or a shared object, may give: ten bytes of a pickle can ask for any number of them,
 and a list that is extended by itself doubles with each request."""
-NUMBERS: Final = "bBhHiIlLqQfd"
-"""Type codes of arrays of numbers. (Those of text are going to be removed from Python.)"""
 
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 64) - 1
@@ -188,10 +186,10 @@ def as_array(obj: Any) -> array.array[Any] | None:
         case Stub(
             callee=Global("array", "_array_reconstructor"),
             args=(Global("array", "array"), str(typecode), int(form), bytes(content)),
-        ) if typecode in NUMBERS:
+        ) if typecode in TYPECODES:
             return array._array_reconstructor(array.array, typecode, form, content)  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the only way to read it
         case Stub(callee=Global("array", "array"), args=(str(typecode), (list() | bytes()) as content)) if (
-            typecode in NUMBERS
+            typecode in TYPECODES
         ):
             return array.array(typecode, content)  # managers send bytes, as they lie in memory
     return None

@@ -12,8 +12,8 @@ import array
 from collections.abc import Callable
 from typing import Any, Final
 
+from mpserve.core.t_array import TYPECODES
 from mpserve.dispatch.faces.arguments import (
-    NUMBERS,
     Pairs,
     as_array,
     duration_s,
@@ -210,8 +210,8 @@ def _array(typecode: Any, sequence: Any, lock: Any = True) -> Any:
     _ = lock
     if not isinstance(typecode, str) or len(typecode) != 1:
         raise TypeError(f"array() argument 1 must be a unicode character, not {type_name(typecode)}")
-    if typecode not in NUMBERS:
-        raise ValueError(f"bad typecode {typecode!r} (a shared Array holds numbers: one of {NUMBERS})")
+    if typecode not in TYPECODES:
+        raise ValueError(f"bad typecode {typecode!r} (a shared Array holds numbers: one of {TYPECODES})")
     if isinstance(sequence, Ref):
         return with_elements(sequence, lambda numbers: _open_array(array.array(typecode, numbers)))
     return _open_array(_first_numbers(typecode, sequence))
