@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mpserve.cli.tables import Column, Row, draw, field, plural, process_of, thread_of, where
+from mpserve.cli.tables import Column, Row, draw, field, holder_of, plural, process_of, thread_of, where
 from mpshared.command import say
 from mpshared.units import format_size, shown_size
 
@@ -79,10 +79,7 @@ def _heard(row: Row) -> str:
 def _holder(row: Row) -> str:
     if "permits" in row:
         return ", ".join(f"{where(held)} ×{held['permits']}" for held in row["permits"]) or "-"  # noqa: RUF001
-    holder = row.get("holder")
-    if not holder:
-        return "-"
-    return f"{where(holder)} thread {holder['thread']}{' (gone)' if row.get('abandoned') else ''}"
+    return holder_of(row)
 
 
 def _state(row: Row) -> str:

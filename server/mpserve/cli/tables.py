@@ -13,7 +13,18 @@ from typing import Any, Final, TypeAlias
 
 from mpshared.text import printable
 
-__all__ = ["Column", "Row", "draw", "field", "plural", "process_of", "thread_of", "where"]
+__all__ = [
+    "Column",
+    "Row",
+    "draw",
+    "field",
+    "holder_of",
+    "plural",
+    "process_of",
+    "spelled",
+    "thread_of",
+    "where",
+]
 
 Row: TypeAlias = dict[str, Any]
 Column: TypeAlias = tuple[str, Callable[[Row], Any]]
@@ -43,6 +54,19 @@ def where(holder: Row) -> str:
     if not holder["host"]:
         return "standard-library clients" if not holder["session"] else f"session {holder['session']}"
     return f"{holder['host']}:{holder['pid']}" if holder["pid"] else str(holder["host"])
+
+
+def spelled(thread: Row) -> str:
+    """Return what people call a thread."""
+    return f"{where(thread)} thread {thread['thread']}"
+
+
+def holder_of(row: Row) -> str:
+    """Return who holds the lock of a row; "-": nobody does."""
+    holder = row.get("holder")
+    if holder is None:
+        return "-"
+    return spelled(holder) + (" (gone)" if row.get("abandoned") else "")
 
 
 def plural(n: int, word: str) -> str:

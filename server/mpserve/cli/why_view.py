@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from mpserve.cli.tables import Column, Row, draw, field, plural, thread_of, where
+from mpserve.cli.tables import Column, Row, draw, field, holder_of, plural, spelled, thread_of
 from mpshared.command import say
 
 __all__ = ["resolve", "show"]
@@ -39,21 +39,11 @@ def _resolved(row: Row, sessions: dict[str, Row]) -> Row:
     }
 
 
-def _thread(row: Row) -> str:
-    return f"{where(row)} thread {row['thread']}"
-
-
-def _held_by(row: Row) -> str:
-    if row["holder"] is None:  # free: who waits is not connected at the moment
-        return "-"
-    return _thread(row["holder"]) + (" (gone)" if row.get("abandoned") else "")
-
-
 _WHO: Final[list[Column]] = [
-    ("waits", lambda row: _thread(row["waiter"])),
+    ("waits", lambda row: spelled(row["waiter"])),
     ("program", lambda row: row["waiter"]["name"]),
     ("for", field("lock")),
-    ("held by", _held_by),
+    ("held by", holder_of),  # nobody: who waits is not connected at the moment
 ]
 _WAIT: Final[list[Column]] = [*_WHO, ("since", lambda row: f"{row['waited_s']:.0f} s")]
 
