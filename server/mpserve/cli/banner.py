@@ -16,10 +16,11 @@ from mpshared.tls import TlsFiles
 if TYPE_CHECKING:
     from mpshared.keys import Key
 
-__all__ = ["banner", "user_prefix"]
+__all__ = ["COPIES", "banner", "bracketed", "fetch_folder", "tls_options", "tls_variables"]
 
 _COPY = "mpserve.key"
-_COPIES = "mpserve-tls"
+COPIES = "mpserve-tls"
+"""The folder of certificates on another machine."""
 _SOMEWHERE = Path("/path/to")
 """Where clients' certificates are that `mpserve tls init` has not made, or somebody took away."""
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -66,12 +67,12 @@ def _here(address: Address, key: Key, tls: TlsFiles | None) -> list[_Part]:
     file = key.file if key.file is not None and not _is_own(key.file) else None
     files = _for_clients(tls)
     known = ["--authkey-file", str(file.absolute())] if file is not None else []
-    known += _options(files)
+    known += tls_options(files)
     note = "" if key.file is not None else f" ({key.source} is set to the key)"
     exports = [
         f"MPSERVE_ADDRESS={dial}",
         *(f"MPSERVE_AUTHKEY_FILE={path.absolute()}" for path in _some(file)),
-        *(f"{name}={path}" for name, path in _variables(files)),
+        *(f"{name}={path}" for name, path in tls_variables(files)),
     ]
     return [
         (f"Workers on this machine{note}:", [shlex.join(["mpworker", *at, *known])]),
@@ -95,14 +96,14 @@ def _elsewhere(address: Address, key: Key, advertise: Address | None, tls: TlsFi
         programs += f' MPSERVE_AUTHKEY_FILE="$PWD/{_COPY}"'  # absolute: programs change their folder
     files = _for_clients(tls)
     if files.ca:
-        copies = TlsFiles(*(f"{_COPIES}/{Path(path).name}" if path else "" for path in files))
+        copies = TlsFiles(*(f"{COPIES}/{Path(path).name}" if path else "" for path in files))
         folder = Path(files.ca).parent
         if folder == _SOMEWHERE:
-            note += f" (its certificates in the folder {_COPIES})"
+            note += f" (its certificates in the folder {COPIES})"
         else:
-            fetch.append(shlex.join(["scp", "-rp", f"{user_prefix()}{_there(host)}:{folder}", _COPIES]))
-        worker += _options(copies)
-        programs += "".join(f' {name}="$PWD/{path}"' for name, path in _variables(copies))
+            fetch.append(fetch_folder(host, folder))
+        worker += tls_options(copies)
+        programs += "".join(f' {name}="$PWD/{path}"' for name, path in tls_variables(copies))
     return [
         (f"A worker on another machine{note}:", [*fetch, shlex.join(worker)]),
         (f"Programs on another machine{note}:", [programs]),
@@ -113,10 +114,10 @@ def _wider(tls: TlsFiles | None) -> list[_Part]:
     """Tell how to start a server that other machines reach."""
     start = ["mpserve", "start", "--host", "0.0.0.0"]  # noqa: S104 - typed, not bound
     if tls is not None:
-        return [("For other machines:", [shlex.join([*start, *_options(tls)])])]
-    made = TlsFiles(*(f"{_COPIES}/server/{name}" for name in ("cert.pem", "key.pem", "ca.pem")))
+        return [("For other machines:", [shlex.join([*start, *tls_options(tls)])])]
+    made = TlsFiles(*(f"{COPIES}/server/{name}" for name in ("cert.pem", "key.pem", "ca.pem")))
     return [
-        ("For other machines:", [f"mpserve tls init {_COPIES}", shlex.join([*start, *_options(made)])]),
+        ("For other machines:", [f"mpserve tls init {COPIES}", shlex.join([*start, *tls_options(made)])]),
         ("For other machines, in a network you trust:", [shlex.join([*start, "--insecure"])]),
     ]
 
@@ -134,23 +135,31 @@ def _for_clients(tls: TlsFiles | None) -> TlsFiles:
     return TlsFiles(cert, key, str(folder / "ca.pem"))
 
 
-def _options(files: TlsFiles) -> list[str]:
+def tls_options(files: TlsFiles) -> list[str]:
+    """Return the options that name these files."""
     named = zip(("--tls-cert", "--tls-key", "--tls-ca"), files, strict=True)
     return [word for option, path in named if path for word in (option, path)]
 
 
-def _variables(files: TlsFiles) -> list[tuple[str, str]]:
+def tls_variables(files: TlsFiles) -> list[tuple[str, str]]:
+    """Return the variables that name these files, and their values."""
     named = zip(("MPSERVE_TLS_CERT", "MPSERVE_TLS_KEY", "MPSERVE_TLS_CA"), files, strict=True)
     return [(name, path) for name, path in named if path]
 
 
-def _there(host: str) -> str:
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a colon."""
     return f"[{host}]" if ":" in host else host
 
 
 def _fetch(host: str, file: Path) -> str:
     """Return the line that copies the key, with its mode, to where it is typed."""
-    return shlex.join(["scp", "-p", f"{user_prefix()}{_there(host)}:{file.absolute()}", _COPY])
+    return shlex.join(["scp", "-p", f"{_user_prefix()}{bracketed(host)}:{file.absolute()}", _COPY])
+
+
+def fetch_folder(host: str, folder: Path) -> str:
+    """Return the line that copies the clients' certificates to where it is typed."""
+    return shlex.join(["scp", "-rp", f"{_user_prefix()}{bracketed(host)}:{folder}", COPIES])
 
 
 def _dial(address: Address, host: str) -> Address:
@@ -169,7 +178,7 @@ def _some(file: Path | None) -> list[Path]:
     return [] if file is None else [file]
 
 
-def user_prefix() -> str:
+def _user_prefix() -> str:
     """Return `name@`, or nothing where this user has no name (a container run under any number)."""
     try:
         return f"{getpass.getuser()}@"

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.cli.banner import user_prefix
+from mpserve.cli.banner import COPIES, bracketed, fetch_folder, tls_options, tls_variables
 from mpshared.address import DEFAULT_PORT, Address, AddressError
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.text import printable
+from mpshared.tls import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -241,23 +242,19 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _steps(folder: Path, names: list[str], until: dt.datetime) -> list[str]:
-    here = names[0]
-    server, client = folder / "server", "mpserve-tls"
-    host = f"[{here}]" if ":" in here else here
-    exports = " ".join(
-        f'MPSERVE_TLS_{name}="$PWD/{client}/{file}"'
-        for name, file in (("CERT", "cert.pem"), ("KEY", "key.pem"), ("CA", "ca.pem"))
-    )
-    fetch = shlex.join(["scp", "-rp", f"{user_prefix()}{host}:{folder / 'client'}", client])
+    server = ["mpserve", "start", "--host", "0.0.0.0", *tls_options(_files(folder / "server"))]  # noqa: S104
+    client, dial = _files(Path(COPIES)), f"{bracketed(names[0])}:{DEFAULT_PORT}"
+    worker = ["mpworker", "--connect", dial, *tls_options(client)]
+    exports = " ".join(f'{name}="$PWD/{path}"' for name, path in tls_variables(client))
     return [
         f"Certificates for {', '.join(names)}, valid until {until:%Y-%m-%d}, are in {folder}",
         "",
         "  The server:",
-        f"    {shlex.join(['mpserve', 'start', '--host', '0.0.0.0', *_options(server)])}",  # noqa: S104
+        f"    {shlex.join(server)}",
         "  On each machine of workers and programs, beside the key that `mpserve start` names:",
-        f"    {fetch}",
+        f"    {fetch_folder(names[0], folder / 'client')}",
         "  A worker there:",
-        f"    {shlex.join(['mpworker', '--connect', f'{host}:{DEFAULT_PORT}', *_options(Path(client))])}",
+        f"    {shlex.join(worker)}",
         "  Programs there:",
         f"    export {exports}",
         f"  {folder / 'ca.key'} makes further certificates, and nothing needs it to run: put it away.",
@@ -265,8 +262,5 @@ def _steps(folder: Path, names: list[str], until: dt.datetime) -> list[str]:
     ]
 
 
-def _options(folder: Path) -> list[str]:
-    return [
-        *("--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")),
-        *("--tls-ca", str(folder / "ca.pem")),
-    ]
+def _files(folder: Path) -> TlsFiles:
+    return TlsFiles(*(str(folder / name) for name in ("cert.pem", "key.pem", "ca.pem")))
