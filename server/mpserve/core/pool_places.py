@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mpserve.core.pool_keeping import PoolKeeping
+from mpserve.core.pool_standing import PoolStanding
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
@@ -30,7 +30,7 @@ PATIENCE_S: Final = 1.0
 """A process that takes turns between programs is back after 0.1 s at most, where jobs are short."""
 
 
-class PoolPlaces(PoolKeeping):
+class PoolPlaces(PoolStanding):
     """A pool that may have places."""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:

@@ -43,7 +43,7 @@ class PoolState(QueueWorkers, JobPool):
     }
     """processes: so many sessions may work for it at once, 0: any. max_tasks: jobs in a batch, 0: any.
     max_attempts: 0: the server's. program: session id of who opened it; the server fills it in. standing: it
-    belongs to no program (`pool_keeping`)."""
+    belongs to no program (`pool_standing`)."""
     hall: Hall
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:

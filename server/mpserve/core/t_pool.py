@@ -15,7 +15,7 @@ RULES
 * A pool belongs to one program and goes with it. A process that is at work for it then is ended.
 
 Files, from the inside: a queue's (see `t_queue`) up to `queue_workers` · `pool_results` · `pool_state` every
-change · `pool_terms`, `pool_keeping`, `pool_places` · here: who asks, waits, is told. Workers come to it
+change · `pool_terms`, `pool_standing`, `pool_places` · here: who asks, waits, is told. Workers come to it
 through the `hall`.
 """
 

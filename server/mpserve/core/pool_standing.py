@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mpserve.core.machine import Change
     from mpshared.values import Blob
 
-__all__ = ["PoolKeeping"]
+__all__ = ["PoolStanding"]
 
 
 class Stay(NamedTuple):
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
     blob: Blob
 
 
-class PoolKeeping(PoolTerms):
+class PoolStanding(PoolTerms):
     """A pool that may be a standing one."""
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
