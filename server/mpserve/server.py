@@ -19,7 +19,7 @@ from mpserve.dispatch.dispatcher import Dispatcher, Limits, new_identity
 from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import (
     BadRegistration,
-    Registered,
+    RegisteredClasses,
     Registration,
     load_registrations,
 )
@@ -112,7 +112,7 @@ class Server:
         self.dispatcher = self._make_dispatcher(spin_s)
         self.dispatcher.beside = Beside(self.loop.call_soon_threadsafe)
         self._revive()
-        self.registered = Registered(
+        self.registered = RegisteredClasses(
             own, self.loop.call_soon_threadsafe, self.engine.kind_of, self.loop.clock
         )
         self.listener = self._make_listener()

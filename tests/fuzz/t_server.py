@@ -23,7 +23,7 @@ from mpserve.core import t_array, t_list
 from mpserve.core.calls import Session, SessionInfo
 from mpserve.dispatch.dispatcher import Dispatcher, Limits
 from mpserve.dispatch.own import OwnSide
-from mpserve.dispatch.registered import Registered
+from mpserve.dispatch.registered import RegisteredClasses
 from mpserve.dispatch.stock import StockSide
 from mpserve.dispatch.stock_errors import failure
 from mpserve.engines.memory import MemoryEngine
@@ -105,7 +105,7 @@ class World:
             limits=_LIMITS,
             stop=self.stopped.append,
         )
-        self.registered = Registered({}, lambda _: None, self.engine.kind_of, lambda: self.now_s)
+        self.registered = RegisteredClasses({}, lambda _: None, self.engine.kind_of, lambda: self.now_s)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and do what is due meanwhile."""

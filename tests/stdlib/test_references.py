@@ -11,7 +11,7 @@ from tests.stdlib.steps import Manager
 
 from mpserve.core.references import LENT_S
 from mpserve.dispatch.dispatcher import Dispatcher, Limits
-from mpserve.dispatch.registered import Registered
+from mpserve.dispatch.registered import RegisteredClasses
 from mpserve.dispatch.stock import StockSide
 from mpserve.engines.memory import MemoryEngine
 from mpshared import symbolic
@@ -65,7 +65,7 @@ class World:
             limits=Limits(),
             stop=lambda _why: None,
         )
-        self.registered = Registered({}, lambda _: None, self.engine.kind_of, lambda: self.now_s)
+        self.registered = RegisteredClasses({}, lambda _: None, self.engine.kind_of, lambda: self.now_s)
 
     def ask(self, ident, method, *args, dialled=HERE):
         """Return the answer to one request, opened as data."""

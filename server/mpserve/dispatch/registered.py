@@ -1,7 +1,7 @@
 """Classes of the operator's own, served to stock clients: `mpserve start --register package.module:Class`.
 
-    loop    request ── judged, written anew ──► pool      reply ◄── call_soon_threadsafe ── pool
-    pool    restricted unpickling → the object's method → its result, pickled
+    loop     request ── judged, written anew ──► threads     reply ◄── call_soon_threadsafe ── threads
+    threads  restricted unpickling → the object's method → its result, pickled
 
 RULES
 * The operator's code never runs in the loop: not to import a value, not to call, not to free an object.
@@ -36,7 +36,14 @@ from mpserve.dispatch.stock_forms import ERROR, RETURN, TRACEBACK, UNSERIALIZABL
 from mpshared import symbolic
 from mpshared.errors import NotSupported
 
-__all__ = ["BadRegistration", "Made", "Registered", "Registration", "from_registry", "load_registrations"]
+__all__ = [
+    "BadRegistration",
+    "Made",
+    "RegisteredClasses",
+    "Registration",
+    "from_registry",
+    "load_registrations",
+]
 
 THREADS: Final = 32
 WAITING_MAX: Final = 1024
@@ -178,7 +185,7 @@ class _Restricted(pickle.Unpickler):
 # -- threads ---------------------------------------------------------------------------------------
 
 
-class _Pool:
+class _Threads:
     """Threads that come when they are needed, and do not keep the process from ending."""
 
     def __init__(self) -> None:
@@ -225,7 +232,7 @@ class Made:
     exposed: tuple[str, ...]
 
 
-class Registered:
+class RegisteredClasses:
     """The operator's classes and their objects.
 
     Args:
@@ -247,7 +254,7 @@ class Registered:
         self._call_soon = call_soon
         self._kind_of = kind_of
         self._clock = clock
-        self._pool = _Pool()
+        self._threads = _Threads()
         self._held: dict[str, Made] = {}
         self._idents: dict[int, str] = {}
         """Idents by the id of the object."""
@@ -298,7 +305,7 @@ class Registered:
                 reply = _dumps(TRACEBACK, traceback.format_exc())
             self._call_soon(lambda: done(outcome, reply))
 
-        return self._pool.run(job)
+        return self._threads.run(job)
 
     def plan_for(self, made: Made) -> Plan:
         """Return the plan that gives the creator its reference to an object, and the object its place.
@@ -330,7 +337,7 @@ class Registered:
 
     def _end(self, objects: list[Any]) -> None:
         """Let objects end in a thread: it may be the operator's code, too. Nobody else may hold them now."""
-        self._pool.run(objects.clear, always=True)
+        self._threads.run(objects.clear, always=True)
 
     def call(self, ident: str, method: str, arguments: object, done: Done) -> bool:
         """Call a method of an object; `done` gets None and the reply. See `create`."""
@@ -341,7 +348,7 @@ class Registered:
             reply = _answer(held, ident, method, data, self._modules)
             self._call_soon(lambda: done(None, reply))
 
-        return self._pool.run(job)
+        return self._threads.run(job)
 
     def forget_if_gone(self, ident: str) -> None:
         """Drop the object if nothing stands for it in the engine any more."""
@@ -365,7 +372,7 @@ class Registered:
 
     def close(self) -> None:
         """Let the threads end."""
-        self._pool.close()
+        self._threads.close()
 
 
 def _written(arguments: object) -> bytes:

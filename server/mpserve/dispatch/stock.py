@@ -57,7 +57,7 @@ from mpshared.wire.stock.messages import StockMessages, stock_frame
 
 if TYPE_CHECKING:
     from mpserve.dispatch.dispatcher import Dispatcher
-    from mpserve.dispatch.registered import Made, Registered
+    from mpserve.dispatch.registered import Made, RegisteredClasses
     from mpserve.dispatch.transport import Transport
     from mpshared.ops import Role
     from mpshared.values import Blob
@@ -93,7 +93,7 @@ class StockSide:
         self,
         dispatcher: Dispatcher,
         transport: Transport,
-        registered: Registered,
+        registered: RegisteredClasses,
         access: Role = "client",
     ) -> None:
         self._access: Role = access
