@@ -47,7 +47,7 @@ def entries_of(restorer: Restorer) -> Iterator[Entry]:
         yield "", "began", (session.id, session.secret, asdict(session.info))
         for number, expired in session.expired_lanes.items():
             yield "", "lane_expired", (session.id, number, *expired)
-    for session_id, ended in restorer.ended.items():
+    for session_id, ended in restorer.catalogue.sessions.ended.items():
         yield "", "ended", (session_id, *ended)
     for verb, args in restorer.catalogue.rebuild():
         yield "", verb, args

@@ -281,7 +281,6 @@ class JournalEngine(MemoryEngine):
         fx = self.fx
         fx.now_s = now_s
         sessions = self.restored.sessions
-        self.sessions.ended = self.restored.ended
         for session in sessions.values():
             self.sessions.revive(fx, session)
         for machine in self.catalogue.objects.values():

@@ -9,7 +9,7 @@ RULES
 from __future__ import annotations
 
 import sqlite3
-from collections import ChainMap, OrderedDict
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,8 +55,6 @@ class Restorer:
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(_no_ident, Sessions()))
     fx: Effects = field(default_factory=Effects)
     sessions: dict[str, Session] = field(default_factory=dict)
-    ended: OrderedDict[str, Ended] = field(default_factory=OrderedDict)
-    """What is kept of sessions that ended."""
     places: int = 0
     """How many calls took a place in a line."""
     damage: list[str] = field(default_factory=list)
@@ -110,9 +108,7 @@ class Restorer:
             self._ended(session_id, session.secret, *ended)
 
     def _ended(self, session_id: str, *ended: Any) -> None:
-        self.ended[session_id] = Ended.of_record(*ended)
-        if len(self.ended) > MAX_ENDED:
-            self.ended.popitem(last=False)
+        self.catalogue.sessions.keep(session_id, Ended.of_record(*ended))
 
     def _lane_expired(self, session_id: str, number: int, *ended: Any) -> None:
         session = self.sessions.get(session_id)
