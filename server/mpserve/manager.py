@@ -21,18 +21,6 @@ __all__ = ["Manager"]
 class _Server:
     """What `BaseManager` expects of a server, around `Server`."""
 
-    public = (
-        "shutdown",
-        "create",
-        "accept_connection",
-        "get_methods",
-        "debug_info",
-        "number_of_objects",
-        "dummy",
-        "incref",
-        "decref",
-    )
-
     def __init__(self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str) -> None:
         if serializer != "pickle":
             raise ValueError(

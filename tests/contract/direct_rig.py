@@ -125,7 +125,7 @@ class DirectRig(Rig):
             told = decoded(encoded)
             assert isinstance(told, frames.Reply)
             pending.arrive(told.result, told.blobs, None)
-        following = lane.finish(call)
+        following = lane.next_call() if lane.running is call else None
         if following is not None:
             self.engine.submit(following, self.now_s)
 

@@ -338,10 +338,6 @@ class Lane:
             self.unsettled = NO_CALLS
             self.settled = self.last_number
 
-    def finish(self, call: Call) -> Call | None:
-        """Note that `call` is no longer under way; return the lane's next call, which now is."""
-        return self.next_call() if self.running is call else None
-
     def next_call(self) -> Call | None:
         """Make the lane's next call the one that is under way."""
         self.running = self.pending[0] if self.pending else None

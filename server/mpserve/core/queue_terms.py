@@ -33,8 +33,6 @@ __all__ = ["QueueTerms"]
 
 _SOON_S: Final = 0.001
 """Two clocks are added and subtracted on the way from a due time to an alarm: it may ring a little early."""
-
-
 _AGAIN_S: Final = 1.0
 """When an alarm rings again whose matter is not settled, such as a process that is to be killed."""
 

@@ -108,7 +108,7 @@ class Committer(threading.Thread):
         """What was written since the last snapshot."""
         self.failing = ""
         """Why nothing can be written at the moment."""
-        if not self._fill_ballast():
+        if not _fill(self._ballast):
             self._begin_failing(f"less than {BALLAST_BYTES >> 20}M are free on its disk")
 
     @property
@@ -251,16 +251,13 @@ class Committer(threading.Thread):
         return not self._closing.wait(_RETRY_S)
 
     def _went_well(self) -> None:
-        if self.failing and self._look() and self._fill_ballast():
+        if self.failing and self._look() and _fill(self._ballast):
             self.failing = ""
             self._trouble("")
 
-    def _fill_ballast(self) -> bool:
-        """Take room for bad times; False when there is none."""
-        return _fill(self._ballast)
-
 
 def _fill(path: Path) -> bool:
+    """Take room for bad times; False when there is none."""
     if path.exists() and path.stat().st_size >= BALLAST_BYTES:
         return True
     try:
