@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpserve.core.comparing import Number
+from mpserve.core.indexes import check_slice, place
 from mpserve.core.machine import Change, Machine
-from mpserve.core.places import check_slice, place
 from mpshared.errors import BadType, BadValue, Conflict, Overflow, TooBig
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpserve.core.comparing import Number, add, find_places, number_blob, same, sorted_places
+from mpserve.core.indexes import check_slice, clamp, place
 from mpserve.core.machine import Change, Machine, chunks
-from mpserve.core.places import check_slice, clamp, place
 from mpserve.core.room import weight
 from mpshared.errors import BadIndex, BadValue, TooBig
 
