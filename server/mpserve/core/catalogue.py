@@ -32,7 +32,7 @@ from mpshared.settings import MAX_ATTEMPTS
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.machine import Machine
-    from mpserve.core.parking import ParkingLot
+    from mpserve.core.parking import ParkingLot, Waiter
     from mpserve.core.sessions import Sessions
     from mpshared.values import Blob
 
@@ -215,12 +215,12 @@ class Catalogue(CatalogueState):
             )
         return machine
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call of a peer that is gone."""
-        if call.waiter is not None and call.waiter.lot is self.watching.lot:
-            self.watching.forget(call)
+        if waiter.lot is self.watching.lot:
+            self.watching.forget(waiter)
         else:
-            super().forget_waiter(fx, call)
+            super().forget_waiter(fx, waiter)
 
     def report_death(self, fx: Effects, call: Call, session_id: str, report: dict[str, Any]) -> None:
         """End a worker's session at once: its supervisor saw the process die. Answers whether it lived."""

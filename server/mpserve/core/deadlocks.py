@@ -67,8 +67,9 @@ class Deadlocks:
     def awaited_by(self, owner: Owner) -> Mutex | None:
         """Return the lock that a thread waits for."""
         waiter = self.waiter_of(owner)
-        call = None if waiter is None else waiter.call
-        found = None if call is None or call.machine is None else call.machine.awaited(call)
+        if waiter is None or waiter.call.machine is None:
+            return None
+        found = waiter.call.machine.awaited(waiter)
         return found if isinstance(found, Mutex) else None
 
     def waiter_of(self, owner: Owner) -> Waiter | None:

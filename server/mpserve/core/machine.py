@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
-    from mpserve.core.parking import ParkingLot
+    from mpserve.core.parking import ParkingLot, Waiter
     from mpshared.errors import MpserveError
     from mpshared.values import Blob
 
@@ -137,15 +137,14 @@ class Machine:
         _ = args
         return weight(call.blobs)
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call of a peer that is gone or gave up. No answer is owed."""
         _ = fx
-        if call.waiter is not None:
-            call.waiter.lot.forget(call)
+        waiter.lot.forget(waiter.call)
 
-    def awaited(self, call: Call) -> Machine | None:
+    def awaited(self, waiter: Waiter) -> Machine | None:
         """Return the lock in whose line a parked call of this object stands."""
-        _ = call
+        _ = waiter
         return None
 
     def retry(self, fx: Effects) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Session
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
+    from mpserve.core.parking import Waiter
     from mpshared.errors import DeadlockError, MpserveError
     from mpshared.values import Blob
 
@@ -346,9 +347,9 @@ class Mutex(Machine):
     def _find_deadlock(self, fx: Effects, call: Call) -> DeadlockError | None:
         return self._house.deadlocks.check(fx, self, call)
 
-    def awaited(self, call: Call) -> Machine | None:
+    def awaited(self, waiter: Waiter) -> Machine | None:
         """Return itself: it has one line."""
-        _ = call
+        _ = waiter
         return self
 
     def lots(self) -> Iterable[ParkingLot]:

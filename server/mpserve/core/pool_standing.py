@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.machine import Change
+    from mpserve.core.parking import Waiter
     from mpshared.values import Blob
 
 __all__ = ["PoolStanding"]
@@ -243,9 +244,9 @@ class PoolStanding(PoolTerms):
         """Return the lines of those who wait for a job."""
         return list(self._askers.values())
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call."""
-        super().forget_waiter(fx, call)
+        super().forget_waiter(fx, waiter)
         for number in [number for number, lot in self._askers.items() if not len(lot)]:
             del self._askers[number]
 

@@ -28,6 +28,7 @@ from mpshared.errors import BadType, BadValue, BrokenBarrierError
 if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session
     from mpserve.core.effects import Effects
+    from mpserve.core.parking import Waiter
 
 __all__ = ["Barrier"]
 
@@ -232,11 +233,10 @@ class Barrier(Machine):
 
     # -- peers that are gone ---------------------------------------------------------------------
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call; the barrier breaks, unless it was only waiting for the next round."""
-        counted = call.waiter is not None and call.waiter.lot is not self.newcomers
-        super().forget_waiter(fx, call)
-        if counted:
+        super().forget_waiter(fx, waiter)
+        if waiter.lot is not self.newcomers:
             self._break(fx, "one of its parties is gone")
 
     def forget_lane(self, fx: Effects, lane: Lane) -> None:

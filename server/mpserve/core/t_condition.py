@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call, Lane, Session
     from mpserve.core.effects import Effects
     from mpserve.core.house import House
+    from mpserve.core.parking import Waiter
     from mpshared.errors import MpserveError
 
 __all__ = ["Condition"]
@@ -274,12 +275,12 @@ class Condition(Machine):
 
     # -- peers that are gone ---------------------------------------------------------------------
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call: one that waits, was woken, or only wants the lock."""
-        super().forget_waiter(fx, call)
-        owner = Owner.of(call)
+        super().forget_waiter(fx, waiter)
+        owner = Owner.of(waiter.call)
         wait = self._wait_of(owner)
-        if wait is not None and wait.call is call:
+        if wait is not None and wait.call is waiter.call:
             self._interrupt(fx, owner)
 
     def _wait_of(self, owner: Owner) -> _Wait | None:
@@ -352,10 +353,9 @@ class Condition(Machine):
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def awaited(self, call: Call) -> Machine | None:
+    def awaited(self, waiter: Waiter) -> Machine | None:
         """Return the lock, for a call that wants it, or wants it back."""
-        stands = call.waiter is not None and call.waiter.lot is self.lock.acquirers
-        return self.lock if stands else None
+        return self.lock if waiter.lot is self.lock.acquirers else None
 
     def lots(self) -> Iterable[ParkingLot]:
         """Return the line of those who wait; those who were woken stand in the lock's."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mpserve.core.hosts import Hosts
     from mpserve.core.house import House
     from mpserve.core.machine import Change
+    from mpserve.core.parking import Waiter
     from mpshared.values import Blob
 
 __all__ = ["LEAVE_S", "Process", "Stage"]
@@ -304,9 +305,9 @@ class Process(Watched):
             self.hosts.command(fx, self.supervisor, command="dismiss_process", process=self.ident)
         self.unwanted = True
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call; who gave up a start does not wait for a host either."""
-        super().forget_waiter(fx, call)
+        super().forget_waiter(fx, waiter)
         if not len(self.starters):
             self.hosts.give_up(self)
 

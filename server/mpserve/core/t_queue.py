@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
     from mpserve.core.hall import JobPool
+    from mpserve.core.parking import Waiter
     from mpserve.core.queue_special import Special
     from mpshared.values import Blob
 
@@ -447,11 +448,12 @@ class Queue(QueueGetters):
         for results in self._results_queues():
             results.settle(fx)
 
-    def forget_waiter(self, fx: Effects, call: Call) -> None:
+    def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call; those behind it may need less room."""
-        super().forget_waiter(fx, call)
-        if call.session.ended:
-            self.stop_serving(call.session)  # what was kept for it is older than what comes in now
+        super().forget_waiter(fx, waiter)
+        session = waiter.call.session
+        if session.ended:
+            self.stop_serving(session)  # what was kept for it is older than what comes in now
         self.retry(fx)
 
     def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:

@@ -20,6 +20,7 @@ from mpserve.core.parking import ParkingLot
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
     from mpserve.core.effects import Effects
+    from mpserve.core.parking import Waiter
     from mpshared.errors import MpserveError
 
 __all__ = ["Watched", "Watching"]
@@ -30,8 +31,8 @@ class Watched(Machine):
 
     def __init__(self, ident: str, name: str | None = None, settings: dict[str, Any] | None = None) -> None:
         super().__init__(ident, name, settings)
-        self.watchers: dict[int, Call] = {}
-        """Calls that watch it, by their id."""
+        self.watchers: dict[Call, None] = {}
+        """Calls that watch it."""
 
     def is_ready(self) -> bool:
         """Tell whether nobody need wait for it."""
@@ -40,21 +41,20 @@ class Watched(Machine):
     def stir(self, fx: Effects) -> None:
         """Answer whoever watches it, if it is ready. Cost: O(watchers, and what each of them watches)."""
         if self.watchers and self.is_ready():
-            for call in list(self.watchers.values()):
+            for call in list(self.watchers):
                 _answer(fx, call)
 
     def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:
         """Answer everybody who waits; to watchers it counts as ready: the next call on it says why."""
         super().break_waiters(fx, error)
-        for call in list(self.watchers.values()):
+        for call in list(self.watchers):
             _answer(fx, call, self)
 
     def validate(self) -> None:
         """Raise AssertionError unless every watcher waits, and for nothing that is ready."""
         super().validate()
         assert not (self.watchers and self.is_ready())
-        for key, call in self.watchers.items():
-            assert key == id(call)
+        for call in self.watchers:
             assert call.waiter is not None
             assert self in call.waiter.note
 
@@ -73,13 +73,12 @@ class Watching:
             return
         self.lot.park(fx, call, timeout_s, partial(_timed_out, objects), objects)
         for watched in objects:
-            watched.watchers[id(call)] = call
+            watched.watchers[call] = None
 
-    def forget(self, call: Call) -> None:
+    def forget(self, waiter: Waiter) -> None:
         """Take a call that gave up out of the line, and away from all it watches."""
-        if call.waiter is not None:
-            _leave(call, call.waiter.note)
-            self.lot.forget(call)
+        _leave(waiter.call, waiter.note)
+        self.lot.forget(waiter.call)
 
 
 def _answer(fx: Effects, call: Call, gone: Watched | None = None) -> None:
@@ -92,7 +91,7 @@ def _answer(fx: Effects, call: Call, gone: Watched | None = None) -> None:
 
 def _leave(call: Call, objects: Sequence[Watched]) -> None:
     for watched in objects:
-        watched.watchers.pop(id(call), None)
+        watched.watchers.pop(call, None)
 
 
 def _timed_out(objects: Sequence[Watched], fx: Effects, call: Call) -> None:

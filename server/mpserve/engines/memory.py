@@ -171,7 +171,7 @@ class MemoryEngine(Engine):
         fx = self.fx
         if not call.answered:
             if call.waiter is not None:
-                machine.forget_waiter(fx, call)
+                machine.forget_waiter(fx, call.waiter)
         elif call.error is None:
             if call.op.undo and self._exists(machine):
                 getattr(machine, call.op.undo)(fx, call)

@@ -172,7 +172,7 @@ class World:
             if call.op.undo and call.error is None:
                 getattr(call.machine, call.op.undo)(self.fx, call)
         elif call.waiter is not None and call.machine is not None:
-            call.machine.forget_waiter(self.fx, call)
+            call.machine.forget_waiter(self.fx, call.waiter)
 
     # -- what happens to peers and to time -----------------------------------------------------------
 
