@@ -89,7 +89,7 @@ class Catalogue(CatalogueState):
         own, of_lock = _parted(kind, settings)
         if machine is None or fresh:
             self._check_bounds(fx, call.session, kind, name, own, machine)
-            machine = self._create(fx, kind, name, own, list(call.blobs), machine, call.session.id, of_lock)
+            machine = self._create(fx, call, kind, name, own, of_lock, machine)
         else:
             self._agree(fx, (machine, own), (lock_of(machine), of_lock))
         if ttl_s is not None and machine.ttl_s != ttl_s:
@@ -243,17 +243,16 @@ class Catalogue(CatalogueState):
     def _create(
         self,
         fx: Effects,
+        call: Call,
         kind: str,
         name: str | None,
         settings: dict[str, Any],
-        blobs: list[Blob],
-        namesake: Machine | None = None,
-        program: str = "",
-        of_lock: dict[str, Any] | None = None,
+        of_lock: dict[str, Any],
+        namesake: Machine | None,
     ) -> Machine:
-        ident = self._new_ident()
+        """Make an object, and the lock that it stands on if it has none, in the place of a namesake."""
+        ident, blobs, program = self._new_ident(), list(call.blobs), call.session.id
         needs_lock = self._rehearse(ident, kind, name, settings, blobs)
-        of_lock = of_lock or {}
         if needs_lock:
             self._rehearse(ident, "rlock", None, of_lock, [])
         elif of_lock:
@@ -263,11 +262,23 @@ class Catalogue(CatalogueState):
         if namesake is not None:
             self.remove(fx, namesake)
         if needs_lock:
-            lock = self._create(fx, "rlock", None, of_lock, [])
+            lock = self._make(fx, self._new_ident(), "rlock", None, of_lock, [])
             settings = {**settings, "lock": lock.ident}
+        machine = self._make(fx, ident, kind, name, settings, blobs)
+        machine.maker = program
+        return machine
+
+    def _make(
+        self,
+        fx: Effects,
+        ident: str,
+        kind: str,
+        name: str | None,
+        settings: dict[str, Any],
+        blobs: list[Blob],
+    ) -> Machine:
         self.change(fx, "created", ident, kind, name, settings)
         machine = self.objects[ident]
-        machine.maker = program
         machine.setup(fx, blobs)
         return machine
 
