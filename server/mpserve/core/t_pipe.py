@@ -142,13 +142,11 @@ class Pipe(Watched):
 
         Cost: O(what is handed out).
         """
-        while self.inbox and (reader := self.readers.unpark()) is not None:
-            self._hand(fx, reader)
+        self._hand_out(fx)
         while self.inbox_bytes <= ROOM_BYTES and (sender := self.senders.unpark()) is not None:
             self.change(fx, "sent", sender.blobs[0])
             fx.reply(sender)
-            while self.inbox and (reader := self.readers.unpark()) is not None:
-                self._hand(fx, reader)
+            self._hand_out(fx)
         if self.is_ready():
             if not self.inbox:
                 for reader in self.readers.drain():
@@ -156,6 +154,10 @@ class Pipe(Watched):
             for poller in self.pollers.drain():
                 fx.reply(poller, True)
             self.stir(fx)
+
+    def _hand_out(self, fx: Effects) -> None:
+        while self.inbox and (reader := self.readers.unpark()) is not None:
+            self._hand(fx, reader)
 
     def _hand(self, fx: Effects, call: Call) -> None:
         blob = call.took = self.change(fx, "taken")
