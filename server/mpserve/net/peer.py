@@ -96,9 +96,12 @@ class Peer:
         self._outbox = Outbox()
         self._interest = READ
         self._closing = False
+        """Nothing more is read, or taken to be sent."""
         self._waits = True
+        """Once closing, until the peer has closed its end."""
         self._closed = False
         self._reading = False
+        """What is sent now answers what it has just sent."""
         self._wants = 0
         """How many bytes to read next, at most, while messages are large."""
         self._stalls = False
