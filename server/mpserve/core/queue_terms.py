@@ -167,8 +167,6 @@ class QueueTerms(QueueState):
 
     def look_after(self, fx: Effects, overdue_s: float = 0.0) -> None:
         """Set the alarms of all items that something happened to; of what is overdue, in `overdue_s`."""
-        if not self._touched:
-            return
         touched, self._touched = self._touched, []
         for number in touched:
             alarm = self._alarms.pop(number, None)
