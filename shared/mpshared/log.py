@@ -5,39 +5,36 @@
 
 RULES
 * One line per thing that matters. The core of the server never logs.
-* The loggers made here belong to the program that made them. `logging`, whose root logger is the user's
-  program's, is not even loaded.
+* The loggers made here belong to the program that made them. Neither `logging`'s root logger nor structlog's
+  defaults are touched: a user's program keeps its own.
 * What peers sent is escaped (`text.printable`): a name with newlines or terminal sequences cannot forge a
   line.
 * A log nobody can read any more (a closed pipe, a full disk) costs its lines, never the server.
+* structlog is loaded by the first call, not by importing this module.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import MutableMapping
 from textwrap import indent
-from threading import Lock
-from typing import Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from mpshared.text import printable
 
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
 __all__ = ["Logger", "make_logger"]
 
-_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_COLOURS: Final = {"debug": "32;1", "info": "32;1", "warning": "33;1", "error": "31;1"}
-_Fields = Mapping[str, object]
-_Render = Callable[[str, str, _Fields, str], str]
-"""Of a level, an event, its fields, and a traceback or "", the line without its end."""
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_Fields = MutableMapping[str, Any]
 
 
 class Logger(Protocol):
     """What the rest of the program sees of a logger.
 
-    The field `exc_info=True` adds the traceback of the exception being handled; an exception, its own.
+    The field `exc_info=True` adds the traceback of the exception being handled.
     """
 
     def debug(self, event: str, **fields: object) -> None:
@@ -66,104 +63,87 @@ def make_logger(
         log_format: "console" (for people; coloured on a terminal) or "json" (an object a line).
         level: The least important lines to write: "debug", "info", "warning" or "error".
         stream: Where to.
+
+    Cost: the first call loads structlog, some tens of milliseconds.
     """
+    import structlog  # noqa: PLC0415 - lazy: programs that import mpclient do not pay for it
+
     target = sys.stderr if stream is None else stream
-    render = _json(program) if log_format == "json" else _console(target)
-    return _Lines(_Surviving(target).add, render, _LEVELS[level], {})
-
-
-class _Lines:
-    """A logger: what is important enough becomes a line, which is written at once."""
-
-    def __init__(self, add: Callable[[str], None], render: _Render, least: int, bound: _Fields) -> None:
-        self._add, self._render, self._least, self._bound = add, render, least, bound
-
-    def debug(self, event: str, **fields: object) -> None:
-        self._log("debug", event, fields)
-
-    def info(self, event: str, **fields: object) -> None:
-        self._log("info", event, fields)
-
-    def warning(self, event: str, **fields: object) -> None:
-        self._log("warning", event, fields)
-
-    def error(self, event: str, **fields: object) -> None:
-        self._log("error", event, fields)
-
-    def bind(self, **fields: object) -> Logger:
-        return _Lines(self._add, self._render, self._least, {**self._bound, **fields})
-
-    def _log(self, level: str, event: str, fields: dict[str, object]) -> None:
-        if _LEVELS[level] < self._least:
-            return
-        trace = _traceback(fields.pop("exc_info", None))
-        self._add(self._render(level, event, {**self._bound, **fields}, trace))
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(cast("TextIO", _Surviving(target))),
+        processors=_json(program) if log_format == "json" else _console(target),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
+    return cast("Logger", logger)
 
 
 class _Surviving:
-    """A stream that gets whole lines, and whose failures are dropped: there is nowhere to report them."""
+    """A stream whose failures are dropped: there is nowhere to report that the log is broken."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._lock = stream, Lock()
+        self._stream = stream
 
-    def add(self, line: str) -> None:
+    def write(self, text: str) -> int:
         try:
-            with self._lock:
-                self._stream.write(line + "\n")
-                self._stream.flush()
+            return self._stream.write(text)
         except (OSError, ValueError):  # ValueError: the stream was closed
+            return 0
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
             return
 
 
-def _json(program: str) -> _Render:
-    def render(level: str, event: str, fields: _Fields, trace: str) -> str:
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        line = {**fields, "event": event, "level": level, "timestamp": now}
-        if trace:
-            line["exception"] = trace
-        line["program"] = program
-        return json.dumps(line, default=_safe_repr)  # escapes everything beyond ASCII by itself
+def _json(program: str) -> list[Processor]:
+    import structlog  # noqa: PLC0415
 
-    return render
+    def add_program(_logger: object, _method: str, fields: _Fields) -> _Fields:
+        fields["program"] = program
+        return fields
 
-
-def _console(target: TextIO) -> _Render:
-    coloured = target.isatty()
-    # who sits before a terminal knows the date; who reads a file may read last year's
-    clock = "%H:%M:%S" if coloured else "%Y-%m-%d %H:%M:%S"
-
-    def paint(style: str, text: str) -> str:
-        return f"\x1b[{style}m{text}\x1b[0m" if coloured else text
-
-    def render(level: str, event: str, fields: _Fields, trace: str) -> str:
-        begin = paint("2", time.strftime(clock)), f"[{paint(_COLOURS[level], f'{level:<9}')}]"
-        told = (f"{paint('36', name)}={paint('35', _shown(value))}" for name, value in fields.items())
-        line = " ".join([*begin, paint("1", f"{printable(event):<24}"), *told]).rstrip()
-        # each line of it is indented: what an exception quotes of others cannot pass for a line of the log
-        return f"{line}\n{indent(printable(trace, keep=_BREAKS), '    ')}" if trace else line
-
-    return render
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        add_program,
+        structlog.processors.JSONRenderer(default=_safe_repr),  # escapes everything beyond ASCII by itself
+    ]
 
 
-_BREAKS: Final = "\n\t"
-_QUOTED: Final = frozenset(" \t=\r\n\"'")
+def _console(target: TextIO) -> list[Processor]:
+    import structlog  # noqa: PLC0415
+
+    time = "%H:%M:%S"  # who sits before a terminal knows the date; who reads a file may read last year's
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt=time if target.isatty() else f"%Y-%m-%d {time}", utc=False),
+        structlog.processors.format_exc_info,
+        _escape_fields,
+        structlog.dev.ConsoleRenderer(
+            colors=target.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+            pad_event_to=24,
+            sort_keys=False,
+        ),
+    ]
 
 
-def _shown(value: object) -> str:
-    """Return a value as one visible word, or in quotes."""
-    if isinstance(value, int | float | None):
-        return repr(value)
-    text = printable(value if isinstance(value, str) else _safe_repr(value))
-    return repr(text) if _QUOTED.intersection(text) else text
-
-
-def _traceback(error: object) -> str:
-    found = sys.exception() if error is True else error
-    if not isinstance(found, BaseException):
-        return ""
-    import traceback  # noqa: PLC0415 - seldom needed
-
-    return "".join(traceback.format_exception(found)).removesuffix("\n")
+def _escape_fields(_logger: object, _method: str, fields: _Fields) -> _Fields:
+    """Escape whatever a line will show; a traceback keeps its line breaks, and each line is indented: what an
+    exception quotes of others cannot pass for a line of the log.
+    """
+    for name, value in fields.items():
+        if name == "exception":
+            fields[name] = indent(printable(str(value), keep="\n\t"), "    ")
+        elif isinstance(value, str):
+            fields[name] = printable(value)
+        elif not isinstance(value, int | float | None):
+            fields[name] = printable(_safe_repr(value))
+    return fields
 
 
 def _safe_repr(value: object) -> str:

@@ -29,7 +29,7 @@ from mpclient import testing
 
 HEAVY = {
     *("asyncio", "cloudpickle", "ctypes", "logging", "msgpack", "multiprocessing", "rich", "socket"),
-    "typer",
+    *("structlog", "typer"),
 }
 PACKAGES = "multiprocessing", "mpclient"
 

@@ -197,7 +197,7 @@ def test_ping_loads_little(shared):
     said = subprocess.check_output(command, env=environment, text=True, timeout=20).splitlines()[-1].split()
     loaded = {name.split(".")[0] for name in said} | set(said)
     assert said[0] == "0"
-    heavy = {"typer", "click", "rich", "pydantic", "multiprocessing", "asyncio", "logging"}
+    heavy = {"typer", "click", "rich", "structlog", "pydantic", "multiprocessing", "asyncio", "logging"}
     heavy |= {"mpshared.symbolic", "mpserve.core", "mpserve.server", "mpclient", "ssl", "argparse"}
     assert loaded & heavy == set()
 

@@ -185,7 +185,7 @@ def test_worker_processes_load_little(mpworker, server, cluster, unique):
     def loaded():
         import sys
 
-        heavy = "typer click rich psutil asyncio mpserve encodings.idna"
+        heavy = "typer click rich structlog psutil asyncio mpserve encodings.idna"
         return [name for name in heavy.split() if name in sys.modules]
 
     cluster.JoinableQueue(name=unique).put(loaded)

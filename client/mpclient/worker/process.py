@@ -3,7 +3,7 @@
 RULES
 * What it is to do, the key included, comes over the socket FD; nothing of it is on the command line or in
   the environment.
-* It imports what it needs to run jobs, and no more: no typer, no psutil.
+* It imports what it needs to run jobs, and no more: no typer, no structlog.
 * A session of its own, which is never renewed: what it held is somebody else's then, so it ends and is
   replaced.
 * Users' modules are found in `--pythonpath`, then in the current folder, then as in any Python.
