@@ -286,8 +286,9 @@ class Lane(Numbered):
                 if deadline_s is not None:
                     args[TIMEOUT_AT[op.code]] = max(0.0, deadline_s - time.monotonic())
                 pieces = self._encode(op, number, target, args, blobs)
-                event = connection.ask(self._with_output(connection, pieces))
-                return self._answer(connection, number, event)
+                connection.send(self._with_output(connection, pieces))
+                patience.asked()
+                return self._answer(connection, number, connection.next_event())
             except Lost as err:
                 lost = err.alone()
 

@@ -13,6 +13,10 @@
 
 A program that ends says goodbye again while that breaks off, for `STOP_S` (`Parting`).
 
+The time counts from when the server was lost. A call that waits at the server may live through many restarts: it
+counts anew where the server had the call for longer than it had been away before. (One that dies of a call each time
+it has it is not tried for ever.)
+
 A program whose session waits for longer than `SAY_S` says so on standard error, and when it goes on: once,
 whatever the number of its calls that wait. A worker host has it in its log.
 """
@@ -52,7 +56,7 @@ class Patience:
         call: What became of the one call that waits; "": the whole session does.
     """
 
-    __slots__ = ("_call", "_deadline_s", "_said", "_session", "_since_s", "_term", "_tries")
+    __slots__ = ("_asked_s", "_call", "_deadline_s", "_said", "_session", "_since_s", "_term", "_tries")
 
     def __init__(
         self, session: SessionBase, term: Term, deadline_s: float | None = None, call: str = ""
@@ -62,8 +66,13 @@ class Patience:
         self._deadline_s = deadline_s
         self._call = call
         self._since_s = time.monotonic()
+        self._asked_s: float | None = None
         self._tries = 0
         self._said = False
+
+    def asked(self) -> None:
+        """Note that the server has the call."""
+        self._asked_s = time.monotonic()
 
     def over(self) -> None:
         """Note that the server is there again."""
@@ -83,12 +92,20 @@ class Patience:
             ServerGone: There is no use in another one.
             NoRoom: The server has no connection for this call; others of the session go on.
         """
+        if self._asked_s is not None:
+            self._count_anew(self._asked_s)
         left_s = min(self._left_s(lost), self._caller_left_s(lost))
         self._tries += 1
         if self._tries == 1:
             return 0
         delay_s = min(_MOST_S, _FIRST_S * 2.0**self._tries) * (0.5 + random.random())  # noqa: S311 - no secret
         return min(delay_s, left_s)
+
+    def _count_anew(self, asked_s: float) -> None:
+        """Begin the count again, if the server that is lost now was there for long enough."""
+        now_s, self._asked_s = time.monotonic(), None
+        if now_s - asked_s > asked_s - self._since_s:
+            self._since_s, self._tries = now_s, 0
 
     def _left_s(self, lost: Lost) -> float:
         if isinstance(lost, Goodbye):

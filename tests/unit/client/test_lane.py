@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.client.peer import CUT, attached, reply
 
+from mpclient import patience
 from mpclient.testing import wait_until
 from mpshared.errors import (
     BadValue,
@@ -78,6 +80,21 @@ def test_a_lost_call_is_sent_again_under_its_number(peer, session):
     assert numbers(peer) == [(1, 0)] * 3
     assert session.call(QSIZE, "q", []).result == "done"
     assert numbers(peer)[-1] == (2, 1)
+
+
+def test_a_call_that_waits_lives_through_restarts_however_long_ago_the_first_one_was(peer, session, monkeypatch):
+    now_s = [1000.0]
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    asked = patience.Patience.asked
+
+    def then_hours_go_by(self):
+        asked(self)
+        now_s[0] += 3600.0
+
+    monkeypatch.setattr(patience.Patience, "asked", then_hours_go_by)
+    answering(peer, lambda call: CUT if len(peer.calls) < 5 else reply(call, "done"))
+    assert session.call(QSIZE, "q", []).result == "done"
+    assert numbers(peer) == [(1, 0)] * 5
 
 
 def test_a_resent_call_has_what_is_left_of_its_timeout(peer, session):
