@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["live", "load"]
 
 _TAKE: Final = BY_NAME["process.take"]
-_CONNECT_S: Final = 5.0
-"""The supervisor has just spoken with the server; longer than this is its matter."""
+_CONNECT_S: Final = 60.0
+"""As long as programs wait: the server may be restarted, or stand still, just when a Process begins."""
 _FAILED: Final = 1
 
 
