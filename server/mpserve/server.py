@@ -118,6 +118,7 @@ class Server:
         self.listener = self._make_listener()
         self.engine.bounds.connections = self.listener.gate.statistics
         self.loop.timed += [self.engine, self.registered] if own else [self.engine]
+        self.loop.stood = self.engine.stood
         self.address = options.address
         self.plain: Address | None = None
         self.stop_reason = ""

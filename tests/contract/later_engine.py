@@ -153,6 +153,9 @@ class LaterEngine(Engine):
     def close_lane(self, lane: Lane, now_s: float) -> None:
         self.inner.close_lane(lane, now_s)
 
+    def stood(self, since_s: float, now_s: float) -> None:
+        self.inner.stood(since_s, now_s)
+
     def next_deadline_s(self) -> float | None:
         return self.inner.next_deadline_s()
 

@@ -205,6 +205,18 @@ class TestLiveness:
         assert not lost.alive
         assert not rig.exists(lock)
 
+    def test_a_time_that_was_excused_is_not_excused_once_more(self, rig):
+        lost = rig.program()
+        lost.lose_all()
+        since_s, stood_s = rig.now_s, 10 * GRACE_S
+        rig.inner.sessions.excuse(rig.inner.fx, stood_s)  # for a commit, say
+        rig.now_s += stood_s
+        rig.inner.stood(since_s + GRACE_S, rig.now_s)  # the same, as the loop sees it
+        rig.advance(stood_s * 0.9)
+        assert lost.alive
+        rig.advance(stood_s * 0.2)
+        assert not lost.alive
+
     def test_a_server_that_stands_again_and_again_keeps_nobody_for_ever(self, rig):
         silent, lost, program = rig.program(), rig.program(), rig.program()
         lost.lose_all()

@@ -11,6 +11,7 @@ import sys
 import threading
 
 import pytest
+from tests.integration.raw import raw_of
 from tests.integration.relay import Relay
 
 import mpclient
@@ -538,3 +539,18 @@ def test_closing_wakes_a_call_that_waits(server, in_thread):
     other.close()
     with pytest.raises(mpclient.ServerGone, match="closed"):
         result()
+
+
+def test_a_server_that_is_stopped_for_a_while_costs_nobody_the_session(fresh_server):
+    """Another server is the clock: it says when somebody who is silent would have been given up."""
+    server, clock = fresh_server("--session-timeout", "1s"), fresh_server("--session-timeout", "4s")
+    with server.connect() as cluster, clock.connect() as other, raw_of(clock) as raw:
+        lock = cluster.Lock()
+        lock.acquire()
+        server.send_signal(signal.SIGSTOP)
+        silent = raw.program().session
+        wait_until(lambda: silent not in sessions(other), 30)
+        server.send_signal(signal.SIGCONT)
+        lock.release()
+        assert '"server.stood"' in server.log
+        assert '"session.lost"' not in server.log

@@ -63,6 +63,8 @@ class Sessions:
         """A timer runs for the first of them. One for each would take 300 bytes."""
         self._patient_until_s = -math.inf
         """Before that nobody is given up; see `excuse`."""
+        self.excused_s = -math.inf
+        """Until when it is known that the server stood."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._live.values()))
@@ -162,7 +164,7 @@ class Sessions:
         For as long again, and the grace period at least, nobody is given up. While that lasts, what it stands
         once more is added, and no more: who is gone must not be kept for ever by a disk that stutters.
         """
-        now_s = fx.now_s + stood_s
+        self.excused_s = now_s = fx.now_s + stood_s
         more_s = max(stood_s, self.grace_s) if fx.now_s >= self._patient_until_s else stood_s
         self._patient_until_s = max(self._patient_until_s + stood_s, now_s + more_s)
 

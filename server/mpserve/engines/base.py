@@ -120,6 +120,10 @@ class Engine(ABC):
         """End a thread's lane: its call under way is abandoned, what belongs to the thread is handed on."""
 
     @abstractmethod
+    def stood(self, since_s: float, now_s: float) -> None:
+        """Note that the server did not run between the two, and heard nobody; before `advance`."""
+
+    @abstractmethod
     def next_deadline_s(self) -> float | None:
         """Return when `advance` must be called at the latest, monotonic seconds, or None."""
 

@@ -6,6 +6,8 @@ RULES
   may want more to be read before.
 * Nothing that a handler does blocks. What must block runs elsewhere and comes back through
   `call_soon_threadsafe`. Only an `Ender` may take what a quick disk does.
+* Whoever has deadlines is told first when the loop comes much too late (`stood`): the process was stopped, or
+  its machine was. Peers could not be heard meanwhile.
 * A handler that raises is our bug: it is logged and costs its own connection, never the server.
 """
 
@@ -20,10 +22,12 @@ from typing import Protocol
 from mpserve.net.awake import Awake, Ready
 from mpserve.net.poll import READ, Poller, make_poller
 
-__all__ = ["Clock", "Ender", "Handler", "Loop", "Timed"]
+__all__ = ["STOOD_S", "Clock", "Ender", "Handler", "Loop", "Timed"]
 
 LONGEST_SLEEP_S = 3600.0
 """epoll takes milliseconds as a C int; an idle hour is as good as for ever."""
+STOOD_S = 1.0
+"""A busy machine lets nobody wait longer than that, or hardly."""
 
 
 class Handler(Protocol):
@@ -79,6 +83,8 @@ class Loop:
         self.laden: dict[Handler, None] = {}
         """Who has something large to write: after all others."""
         self.ender: Ender | None = None
+        self.stood: Callable[[float, float], None] | None = None
+        """Is told from when to when the loop did not run, although something was due."""
         self.trouble: Callable[[Exception], None] | None = None
         """Is told of exceptions that concern no descriptor; with None they end the loop."""
         self._calls: deque[Callable[[], None]] = deque()
@@ -167,7 +173,9 @@ class Loop:
         """Do one turn; wait for `longest_s` at most."""
         deadline_s = self._deadline_s()
         self._act(self._wait(self._sleep_s(deadline_s, longest_s)))
-        if deadline_s is not None and deadline_s <= self.clock():
+        if deadline_s is not None and deadline_s <= (now_s := self.clock()):
+            if now_s - deadline_s > STOOD_S and self.stood is not None:
+                self._safely(self.stood, deadline_s, now_s)
             self._advance()
         if self.ender is not None:
             self._safely(self._end_turn, self.ender)

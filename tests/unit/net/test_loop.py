@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpserve.net.loop import Loop
+from mpserve.net.loop import STOOD_S, Loop
 from mpserve.net.outbox import JOIN_BYTES, Outbox
 from mpserve.net.poll import READ, WRITE, _Selector, make_poller
 
@@ -109,6 +109,18 @@ class TestTurns:
         assert [name for name, *_ in log] == ["a", "c"]
         loop.turn(0)
         assert len(log) == 2
+
+    def test_that_it_comes_much_too_late_is_told_before_what_is_due_runs(self, loop, clock):
+        log = []
+        loop.timed.append(Timed([101.0, 110.0], log, "a"))
+        loop.stood = lambda since_s, now_s: log.append((since_s, now_s))
+        clock[0] = 101.0 + STOOD_S
+        loop.turn(0)
+        assert [name for name, *_ in log] == ["a"]
+        clock[0] = 140.0
+        loop.turn(0)
+        assert log[1] == (110.0, 140.0)
+        assert log[2][0] == "a"
 
     def test_sleeps_until_the_next_deadline(self, loop, clock):
         log = []
