@@ -24,7 +24,7 @@ __all__ = ["BARRIER_PARTIES", "ROLES", "echo", "main"]
 
 BARRIER_PARTIES: Final = 2
 _WAIT_S: Final = 5.0
-_RECONNECT_S: Final = 60.0
+_PATIENCE_S: Final = 60.0
 _NUMBERS: Final = count()
 
 
@@ -123,7 +123,7 @@ def _until_end_of_input() -> Callable[[], bool]:
 def _terms() -> Iterator[mpclient.Cluster]:
     """Yield a connection, and another whenever the session of the one before has ended: it was stopped."""
     while True:
-        with mpclient.connect(reconnect_timeout=_RECONNECT_S) as cluster:
+        with mpclient.connect(connect_timeout=_PATIENCE_S, reconnect_timeout=_PATIENCE_S) as cluster:
             yield cluster
 
 
