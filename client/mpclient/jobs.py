@@ -269,10 +269,10 @@ class Jobs:
             return
         try:
             if parcel.terms is None:
-                self.session.call(_SUBMIT, self.ident, [self._next], parcel.blobs)
+                self.session.call_patiently(_SUBMIT, self.ident, [self._next], parcel.blobs)
             else:
                 args = [self._next, dict(parcel.terms)]
-                self.session.call(_SUBMIT_ON_TERMS, self.ident, args, parcel.blobs)
+                self.session.call_patiently(_SUBMIT_ON_TERMS, self.ident, args, parcel.blobs)
         except (NoSuchObject, ServerGone):
             raise
         except MpserveError as err:
@@ -302,7 +302,7 @@ class Jobs:
             self.check_done()
 
     def _next_results(self) -> tuple[list[list[int]], Sequence[Any]]:
-        reply = self.session.call(_COLLECT, self.ident, [_COLLECT_MOST, None])
+        reply = self.session.call_patiently(_COLLECT, self.ident, [_COLLECT_MOST, None])
         self._vigil.heard()
         return reply.result[0], open_all(reply.blobs, self.session)
 

@@ -13,9 +13,9 @@
 
 A program that ends says goodbye again while that breaks off, for `STOP_S` (`Parting`).
 
-The time counts from when the server was lost. A call that waits at the server may live through many restarts: it
-counts anew where the server had the call for longer than it had been away before. (One that dies of a call each time
-it has it is not tried for ever.)
+The time counts from when the server was lost. A call that waits at the server may live through many restarts:
+it counts anew where the server had the call for longer than it had been away before. (One that dies of a call
+each time it has it is not tried for ever.)
 
 A program whose session waits for longer than `SAY_S` says so on standard error, and when it goes on: once,
 whatever the number of its calls that wait. A worker host has it in its log.

@@ -30,7 +30,7 @@ from mpclient.lane import Lane
 from mpclient.printer import Printer
 from mpclient.stale import unless_done
 from mpclient.terms import Describes, SessionBase, Term, again
-from mpshared.errors import MpserveError, ServerGone, SessionExpired
+from mpshared.errors import MpserveError, NoRoom, ServerGone, SessionExpired
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -113,6 +113,24 @@ class Session(SessionBase):
         except SessionExpired as err:
             self._go_on(lane, err, op, target, args)
         return self.call_lane(op, target, args, blobs, read)
+
+    def call_patiently(
+        self, op: Op, target: str, args: list[Any], blobs: Sequence[Blob] = (), read: Read | None = None
+    ) -> Any:
+        """Make one call, again and again while the server cannot write its journal: its disk is full.
+
+        For what is done behind a program's back: nobody is there who could try again, or could be told.
+
+        Raises:
+            ServerGone: The session is over, or this program closes it.
+        """
+        while True:
+            try:
+                return self.call(op, target, list(args), blobs, read)
+            except NoRoom as err:
+                if not err.fields.get("journal"):
+                    raise
+            self.pause(_NO_JOURNAL_S)
 
     # -- stale owners ----------------------------------------------------------------------------
 
@@ -329,6 +347,8 @@ class Session(SessionBase):
 
 
 _ADOPT: Final = BY_NAME["cluster.adopt"]
+_NO_JOURNAL_S: Final = 0.25
+"""Between two attempts while the server cannot write: as often as it tries itself."""
 _living: weakref.WeakSet[Session] = weakref.WeakSet()
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
+from tests.integration import workers
 from tests.integration.conftest import Server
 
 import mpclient
@@ -20,6 +21,7 @@ from mpclient.testing import wait_until, waiters
 from mpshared.spinning import can_spin
 
 pytestmark = [pytest.mark.hosts, pytest.mark.chaos]
+mpworker = workers.mpworker
 
 
 @pytest.fixture
@@ -451,14 +453,19 @@ def small_disk(tmp_path):
     ctypes.CDLL(None).umount2(os.fsencode(folder), 2)  # MNT_DETACH: also while the server still runs
 
 
+def filled(small_disk, left_bytes: int = 256 << 10):
+    """Return the file that leaves so much room on a disk."""
+    filler, room = small_disk / "filler", os.statvfs(small_disk)
+    filler.write_bytes(bytes(room.f_bavail * room.f_frsize - left_bytes))
+    return filler
+
+
 def test_a_full_disk_refuses_changes_and_loses_nothing(durable, small_disk):
     server = durable(folder=small_disk / "data")
     with connect(server) as cluster:
-        kept, filler = cluster.dict(name="kept"), small_disk / "filler"
+        kept = cluster.dict(name="kept")
         kept["before"] = 1
-        room = os.statvfs(small_disk)
-        with filler.open("wb") as file:
-            file.write(bytes(room.f_bavail * room.f_frsize - (256 << 10)))
+        filler = filled(small_disk)
         acknowledged = 0
         with pytest.raises(mpclient.NoRoom, match="the server cannot write its journal"):
             for n in range(2000):
@@ -475,6 +482,31 @@ def test_a_full_disk_refuses_changes_and_loses_nothing(durable, small_disk):
         assert kept["after"] == 1
         assert set(kept.keys()) >= {f"key{n}" for n in range(acknowledged)}
         assert server.log.count('"journal.failed"') == server.log.count('"journal.recovered"') > 0
+
+
+def test_a_full_disk_costs_no_job_and_no_worker(durable, small_disk, mpworker, tmp_path):
+    server, gates = durable(folder=small_disk / "data"), [tmp_path / name for name in ("job", "process")]
+    for gate in gates:
+        os.mkfifo(gate)
+    with connect(server) as cluster, cluster.executor() as executor:
+        host, kept = mpworker(server).ready(), cluster.dict(name="kept")
+        result = executor.submit(gates[0].read_text)
+        process = cluster.Process(target=gates[1].read_text)
+        process.start()
+        wait_until(result.running, 20)
+        filler = filled(small_disk)
+        with pytest.raises(mpclient.NoRoom):
+            for n in range(2000):
+                kept[n] = b"x" * 20_000
+        for gate in gates:
+            gate.write_text("gone on")
+        filler.unlink()
+        assert result.result(30) == "gone on"
+        process.join(30)
+        assert process.exitcode == 0
+        assert executor.submit(abs, -1).result(30) == 1
+        for event in ("worker.died", "worker.cannot_start", "job.failed"):
+            assert host.events(event) == []
 
 
 def test_a_folder_that_was_removed_is_told_and_no_more_is_promised(durable, tmp_path):

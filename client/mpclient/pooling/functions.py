@@ -114,7 +114,7 @@ class Functions:
             if self._loans[digest] <= 0:
                 del self._loans[digest]
                 self._taught.discard(digest)
-                self._session.call(_FORGET, self._ident, [digest])
+                self._session.call_patiently(_FORGET, self._ident, [digest])
 
     def _pickled(self, function: Any) -> Blob:
         try:

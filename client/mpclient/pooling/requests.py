@@ -82,7 +82,7 @@ class Cancel(Request):
 
     def _ask(self, jobs: Jobs, ranges: list[list[int]]) -> list[list[int]]:
         """Have the server do it; return what it removed."""
-        return list(jobs.session.call(_CANCEL, jobs.ident, [ranges]).result)
+        return list(jobs.session.call_patiently(_CANCEL, jobs.ident, [ranges]).result)
 
     def _remove(self, jobs: Jobs, ranges: list[list[int]]) -> None:
         """Have the server remove jobs; those that it did remove have their outcome now."""
@@ -110,7 +110,7 @@ class Stop(Cancel):
         self._grace_s = grace_s
 
     def _ask(self, jobs: Jobs, ranges: list[list[int]]) -> list[list[int]]:
-        removed, stopped = jobs.session.call(_STOP, jobs.ident, [ranges, self._grace_s]).result
+        removed, stopped = jobs.session.call_patiently(_STOP, jobs.ident, [ranges, self._grace_s]).result
         self.count = len(stopped)
         return list(removed)
 

@@ -78,7 +78,7 @@ class Exchange:
 
     def _ident_of(self, name: str | None) -> str:
         began_s = time.perf_counter()
-        ident: str = self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0]
+        ident: str = self._session.call_patiently(_OPEN, "", ["queue", name, {}, False, None]).result[0]
         self.distance.note(time.perf_counter() - began_s)
         return ident
 
@@ -115,7 +115,7 @@ class Exchange:
         """
         tasks, results = self._handles
         args = [results.ident, ranges_of(finished.numbers), n, pool]
-        reply: Reply = self._session.call(_EXCHANGE_AHEAD, tasks.ident, args, finished.results)
+        reply: Reply = self._session.call_patiently(_EXCHANGE_AHEAD, tasks.ident, args, finished.results)
         return reply
 
     def deliver(self, finished: Finished) -> None:
@@ -135,7 +135,7 @@ class Exchange:
             MpserveError: It is not.
         """
         with suppress(NoSuchObject):
-            self._session.call(_HAND_BACK, self._handles[0].ident, [[]])
+            self._session.call_patiently(_HAND_BACK, self._handles[0].ident, [[]])
 
     def hand_back(self, ranges: list[Range], pool: str | None) -> int:
         """Return jobs of a pool or the recipe queue unharmed; returns how many were still this session's."""
@@ -143,14 +143,14 @@ class Exchange:
             return 0
         op, target = (_HAND_BACK, self._handles[0].ident) if pool is None else (_HAND_BACK_TO_POOL, pool)
         try:
-            return int(self._session.call(op, target, [ranges]).result)
+            return int(self._session.call_patiently(op, target, [ranges]).result)
         except NoSuchObject:  # it was deleted, its jobs with it
             return 0
 
     def _call(self, finished: Finished, n: int, timeout_s: float | None, read: Callable[[Reply], Any]) -> Any:
         tasks, results = self._handles
         args = [results.ident, ranges_of(finished.numbers), n, timeout_s, finished.pool]
-        return self._session.call(_EXCHANGE, tasks.ident, args, finished.results, read)
+        return self._session.call_patiently(_EXCHANGE, tasks.ident, args, finished.results, read)
 
     # -- refusals --------------------------------------------------------------------------------
 

@@ -162,11 +162,11 @@ class Link:
 
     def report(self, session: str, report: dict[str, Any]) -> None:
         """Have the server told that a worker process died."""
-        self._reports.put(partial(self._session.call, _REPORT_DEATH, "", [session, report]))
+        self._reports.put(partial(self._session.call_patiently, _REPORT_DEATH, "", [session, report]))
 
     def refuse(self, process: str, why: str) -> None:
         """Have the server told that a Process cannot be started here."""
-        self._reports.put(partial(self._session.call, _REFUSED, process, [why]))
+        self._reports.put(partial(self._session.call_patiently, _REFUSED, process, [why]))
 
     def tell_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
         """Have the server told how a Process ended; its session is over, whether somebody joins it or not."""
@@ -230,17 +230,18 @@ class Link:
         self._session.dial(_DIAL_S).close()
         session = self._session.id
         for name in (self._options.queue, self._options.results):
-            self._session.claim(self._session.call(_OPEN, "", ["queue", name, {}, False, None]).result[0])
+            opened = self._session.call_patiently(_OPEN, "", ["queue", name, {}, False, None])
+            self._session.claim(opened.result[0])
         return session
 
     # -- the reports' thread ---------------------------------------------------------------------
 
     def _report_end(self, process: str, session: str, exitcode: int, report: dict[str, Any]) -> None:
         with suppress(NoSuchObject):  # nobody refers to it any more
-            if self._session.call(_ENDED, process, [exitcode, report]).result:
+            if self._session.call_patiently(_ENDED, process, [exitcode, report]).result:
                 return  # its session has ended in the same step
         if session:
-            self._session.call(_REPORT_DEATH, "", [session, report])
+            self._session.call_patiently(_REPORT_DEATH, "", [session, report])
 
     def _report_all(self) -> None:
         while (report := self._reports.get()) is not None:

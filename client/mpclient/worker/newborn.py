@@ -99,7 +99,7 @@ def _live(channel: Channel, given: dict[str, Any], descriptors: Descriptors, mar
             session.leave()
             return 0
         channel.send("session", session=session.id)
-        reply: Reply = session.call(_TAKE, start["process"], [])
+        reply: Reply = session.call_patiently(_TAKE, start["process"], [])
     except MpserveError as err:
         channel.send("refused", why=str(err))
         return _FAILED

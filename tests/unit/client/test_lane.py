@@ -13,6 +13,7 @@ from mpclient.testing import wait_until
 from mpshared.errors import (
     BadValue,
     Empty,
+    NoRoom,
     ProtocolViolation,
     ServerGone,
     ServerRestarted,
@@ -49,6 +50,21 @@ def test_errors_count_as_answers(peer, session):
     assert numbers(peer) == [(1, 0), (2, 1)]
 
 
+def test_a_patient_call_is_made_again_while_the_server_cannot_write(peer, session, monkeypatch):
+    monkeypatch.setattr("mpclient.session._NO_JOURNAL_S", 0.0)
+
+    def answer(call):
+        full = encode_error(call.lane, call.number, "no_room", "full", {"journal": True})
+        return full if len(peer.calls) < 4 else reply(call, "done")
+
+    answering(peer, answer)
+    assert session.call_patiently(GET, "q", [5.0, False]).result == "done"
+    assert [(call.number, call.args) for call in peer.calls] == [(n, [5.0, False]) for n in range(1, 5)]
+    answering(peer, lambda call: encode_error(call.lane, call.number, "no_room", "a limit", {}))
+    with pytest.raises(NoRoom, match="a limit"):
+        session.call_patiently(GET, "q", [5.0, False])
+
+
 def test_control_and_lanes_name_the_session(peer, session):
     answering(peer, reply)
     session.call(QSIZE, "q", [])
@@ -82,7 +98,9 @@ def test_a_lost_call_is_sent_again_under_its_number(peer, session):
     assert numbers(peer)[-1] == (2, 1)
 
 
-def test_a_call_that_waits_lives_through_restarts_however_long_ago_the_first_one_was(peer, session, monkeypatch):
+def test_a_call_that_waits_lives_through_restarts_however_long_ago_the_first_one_was(
+    peer, session, monkeypatch
+):
     now_s = [1000.0]
     monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     asked = patience.Patience.asked

@@ -323,5 +323,6 @@ def _no_room(call: Call, why: str) -> NoRoom:
     todo = "Make room on the disk of --data" if "full" in why else "See to the folder of --data"
     return NoRoom(
         f"{label} was not done: the server cannot write its journal ({why}); reads go on, and changes are "
-        f"accepted again when it can. {todo}"
+        f"accepted again when it can. {todo}",
+        journal=True,
     )
