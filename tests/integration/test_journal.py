@@ -509,6 +509,18 @@ def test_a_full_disk_costs_no_job_and_no_worker(durable, small_disk, mpworker, t
             assert host.events(event) == []
 
 
+def test_a_value_larger_than_the_disk_is_refused_and_holds_up_nobody(durable, small_disk):
+    server = durable(folder=small_disk / "data")
+    with connect(server) as cluster:
+        queue, kept = cluster.Queue(name="q"), cluster.dict(name="kept")
+        with pytest.raises(mpclient.NoRoom, match="disk"):
+            queue.put(bytes(32 << 20))
+        kept["small"] = 1
+        assert kept["small"] == 1
+        assert queue.qsize() == 0
+        assert '"journal.failed"' not in server.log
+
+
 def test_a_folder_that_was_removed_is_told_and_no_more_is_promised(durable, tmp_path):
     server = durable()
     with connect(server) as cluster:

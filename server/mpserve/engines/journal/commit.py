@@ -12,6 +12,8 @@ RULES
   large, what is tried again, and every turn of a slow disk.
 * What cannot be written stays first in line and is tried again: its answers wait, and so does everything
   behind it. `failing` says why meanwhile, so that nothing new is accepted that would have to wait as well.
+* A value that is larger than what the disk has left would keep all others waiting until somebody makes room.
+  So whoever accepts a large one asks first (`has_room`), and tells what it has accepted (`Turn.large_bytes`).
 * A file that somebody has removed can be written to for years, and nobody will ever read it. So it is looked
   for, in each second in which something is written; where it is not, `failing` says so from then on.
 * `BALLAST_BYTES` of the disk are kept by a file that is given up when the disk is full, so that what has been
@@ -36,12 +38,27 @@ from mpserve.engines.journal.store import Store
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
 
-__all__ = ["AT_ONCE_BYTES", "BALLAST_BYTES", "HUNG_S", "LOOK_S", "QUICK_S", "Committer", "Job", "Turn"]
+__all__ = [
+    "AT_ONCE_BYTES",
+    "BALLAST_BYTES",
+    "HUNG_S",
+    "LARGE_BYTES",
+    "LOOK_S",
+    "QUICK_S",
+    "Committer",
+    "Job",
+    "Turn",
+]
 
 BALLAST_BYTES: Final = 16 << 20
 """Room for what is accepted before the disk is known to be full: a loop's turn reads up to a few MiB."""
 QUICK_S: Final = 0.001
 """Commits that take less, on the average, hold up who waits for none no longer than a long turn does."""
+LARGE_BYTES: Final = 64 << 10
+"""Values together, in a call, from which on it is asked whether the disk has room. What many have below fits
+into the ballast."""
+MARGIN_BYTES: Final = 1 << 20
+"""What is left for what others write meanwhile, and for SQLite's pages."""
 AT_ONCE_BYTES: Final = 8 << 10
 """Rows above go to the thread: while the disk has these, the loop has better to do."""
 _AVERAGED: Final = 8
@@ -65,6 +82,8 @@ class Turn(NamedTuple):
     """What else waits for it."""
     row: Row | None = None
     """The entries, encoded, if they are already."""
+    large_bytes: int = 0
+    """What large values have in it."""
 
     def encoded(self) -> Row:
         """Return data and checksum."""
@@ -138,6 +157,14 @@ class Committer(threading.Thread):
             self._using.release()
             self.stood_s = perf_counter() - begun_s
         return None
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Tell whether the disk has room for so much, and for the rows' heads. Cost: a system call."""
+        try:
+            found = os.statvfs(self._store.folder)
+        except (OSError, AttributeError):  # removed: the next commit says so; or this system has no such call
+            return True
+        return size_bytes + (size_bytes >> 6) + MARGIN_BYTES <= found.f_bavail * found.f_frsize
 
     def put(self, work: Turn | Job) -> None:
         """Have a turn written, or a job done between two transactions, after all that was put before."""

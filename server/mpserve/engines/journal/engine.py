@@ -11,7 +11,8 @@ RULES
   could not be heard meanwhile is given the time back.
 * An answer to a call that changed something is kept with the change, so that a client which asks again, also
   after a restart, is given this one. Reads are done again.
-* While nothing can be written (the disk is full) changes are refused, before anything is done.
+* While nothing can be written (the disk is full) changes are refused, before anything is done. So is one
+  whose values are larger than what the disk has left.
 * What belongs to a restored session waits for it as long as `--session-timeout`.
 * The places of calls that wait are written with the next change, or by themselves within `PLACES_S`: nothing
   waits for that, as a call that is parked is told nothing. An answered change says that all places taken
@@ -20,6 +21,7 @@ RULES
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,12 +31,14 @@ from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.engines.base import Deliver, StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry
-from mpserve.engines.journal.commit import Committer, Turn
+from mpserve.engines.journal.commit import LARGE_BYTES, Committer, Turn
 from mpserve.engines.journal.compact import Compactor, write_state
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import snapshot_path, state_files
 from mpserve.engines.memory import MemoryEngine
+from mpshared.bunch import message_bytes
 from mpshared.errors import NoRoom
+from mpshared.units import shown_size
 
 if TYPE_CHECKING:
     from mpserve.core.effects import Effects, Record
@@ -48,6 +52,8 @@ PLACES_S: Final = 0.02
 that most often follows a get."""
 STOOD_S: Final = 0.1
 """A commit for which the loop stood longer than that may have cost somebody his time to come back."""
+TELL_AGAIN_S: Final = 60.0
+"""Between two lines that tell of values too large for the disk."""
 TOLD_S: Final = 1.0
 """One for which it stood longer than that is told to the log."""
 
@@ -80,6 +86,9 @@ class JournalEngine(MemoryEngine):
         """What else is to be done when this turn is durable."""
         self._writing = 0
         """Turns that are not durable yet."""
+        self._large_bytes = self._turns_bytes = 0
+        """What large values have in them, and in this turn."""
+        self._tell_due_s = -math.inf
         self._places_planned = False
         self.committer = Committer(store, self._written, self._tell_of_disk)
         self.bounds.journal = lambda: self.committer.failing
@@ -99,13 +108,32 @@ class JournalEngine(MemoryEngine):
         self._send = deliver
 
     def submit(self, call: Call, now_s: float) -> None:
-        """Execute one call, unless it is a change and nothing can be written."""
-        if self.committer.failing and call.op.writes:
+        """Execute one call, unless it is a change that cannot be written."""
+        why = self._why_not(call, now_s) if call.op.writes else ""
+        if why:
             self.fx.now_s = now_s
-            self.fx.fail(call, _no_room(call, self.committer.failing))
+            self.fx.fail(call, _no_room(call, why))
             self._finish_turn()
         else:
             MemoryEngine.submit(self, call, now_s)
+
+    def _why_not(self, call: Call, now_s: float) -> str:
+        """Return why a change cannot be written; "": it can."""
+        if self.committer.failing or not call.blobs:
+            return self.committer.failing
+        size_bytes = message_bytes(call.blobs)
+        if size_bytes >= LARGE_BYTES:
+            if not self.committer.has_room(self._large_bytes + size_bytes):
+                return self._too_full(shown_size(size_bytes), now_s)
+            self._large_bytes += size_bytes
+            self._turns_bytes += size_bytes
+        return ""
+
+    def _too_full(self, size: str, now_s: float) -> str:
+        if now_s >= self._tell_due_s:
+            self._tell_due_s = now_s + TELL_AGAIN_S
+            self.tell("journal.full", {"size": size, "changes": "of that size are refused"})
+        return f"the disk is too full for {size} more"
 
     def _let_in(self) -> bool:
         return not self.committer.failing and super()._let_in()
@@ -144,8 +172,8 @@ class JournalEngine(MemoryEngine):
         self._then.append(then)
 
     def _commit(self, *, at_once: bool) -> None:
-        turn = Turn(self._take_entries(), self._calls, self._then)
-        self._calls, self._then = [], []
+        turn = Turn(self._take_entries(), self._calls, self._then, large_bytes=self._turns_bytes)
+        self._calls, self._then, self._turns_bytes = [], [], 0
         if not turn.entries and not self._writing:
             self._release(turn)
             return
@@ -211,6 +239,7 @@ class JournalEngine(MemoryEngine):
             self._release(turn)
 
     def _release(self, turn: Turn) -> None:
+        self._large_bytes -= turn.large_bytes
         send = self._send
         for call in turn.calls:
             send(call)
