@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import resource
 import signal
 import subprocess
 import sys
@@ -113,6 +114,23 @@ def test_a_pool_goes_on_with_more_jobs_than_fit(fresh_server, in_thread):
     finally:
         worker.terminate()
         worker.wait(20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit of another process's memory")
+def test_a_server_without_memory_refuses_what_is_large_and_goes_on(fresh_server):
+    server = fresh_server()
+    limit_bytes = psutil.Process(server.process.pid).memory_info().vms + (200 << 20)
+    resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+    with server.connect() as cluster, server.connect() as other:
+        lock, items, kept = other.Lock(), cluster.Queue(), 0
+        lock.acquire()
+        with pytest.raises(mpclient.NoRoom, match="memory"):
+            while kept < 40:
+                items.put(bytes(16 << 20))
+                kept += 1
+        assert kept == items.qsize() > 0
+        lock.release()
+        assert sum(len(item) for item in items.get_many(kept)) == kept << 24
 
 
 def test_a_program_that_stops_reading_is_bounded_and_dropped_alone(fresh_server, program):

@@ -48,6 +48,10 @@ _FORGOTTEN: Final[list[Any]] = []
 """The arguments of a call that was answered: only its answer may be asked for again. An idle client's last
 call would keep 500 bytes of them."""
 _NO_LANES: Final[frozenset[int]] = frozenset()
+_NO_MEMORY: Final = (
+    "the server has no memory for what this call carries; it was not done, all else goes on. Send less at "
+    "once, take away what is not needed any more, or give the server more memory"
+)
 SURPLUS_MAX: Final = 1024
 """Refused lanes of a connection; at one more it is closed."""
 
@@ -114,6 +118,9 @@ class OwnSide:
                 acted += 1
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
+        except MemoryError:
+            self._decoder = None
+            self._refuse(errors.NoRoom(_NO_MEMORY))
         if acted == 1 and decoder.idle and not decoder.wants:
             self._decoder = None  # who sends several at once, or large ones, will do so again
         return decoder.wants

@@ -226,12 +226,11 @@ class Committer(threading.Thread):
 
     def _write(self, turns: list[Turn]) -> bool:
         """Write turns, however long it takes; False when this gives up: the server stops."""
-        rows = [turn.encoded() for turn in turns if turn.entries]
         while True:
             try:
-                if rows:
+                if rows := [turn.encoded() for turn in turns if turn.entries]:
                     self._append(rows)
-            except (sqlite3.Error, OSError) as err:
+            except (sqlite3.Error, OSError, MemoryError) as err:
                 if not self._failed(err):
                     return False
             else:
@@ -272,7 +271,7 @@ class Committer(threading.Thread):
 
     def _failed(self, err: Exception) -> bool:
         """Note a failure and wait for the next attempt; False: give up, the server stops."""
-        self._begin_failing(str(err))
+        self._begin_failing("out of memory" if isinstance(err, MemoryError) else str(err))
         with suppress(OSError):  # the folder may be gone, or read-only
             self._ballast.unlink(missing_ok=True)
         return not self._closing.wait(_RETRY_S)

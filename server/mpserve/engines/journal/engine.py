@@ -350,6 +350,7 @@ def _leave_damaged(restorer: Restorer, store: Store) -> None:
 def _no_room(call: Call, why: str) -> NoRoom:
     label = call.op.name
     todo = "Make room on the disk of --data" if "full" in why else "See to the folder of --data"
+    todo = "Give the server more memory" if "memory" in why else todo
     return NoRoom(
         f"{label} was not done: the server cannot write its journal ({why}); reads go on, and changes are "
         f"accepted again when it can. {todo}",
