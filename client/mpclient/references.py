@@ -12,6 +12,7 @@ RULES
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import Counter, deque
@@ -135,6 +136,13 @@ class References:
         with self._lock:
             n, handle.count = handle.count, 0
         return n
+
+    def hang(self, handle: Handle, make: Callable[[Handle], Bell]) -> Bell:
+        """Return an object's bell, made anew in a fork: one, whichever threads ask for it at once."""
+        with self._lock:
+            if handle.bell is None or handle.bell.pid != os.getpid():
+                handle.bell = make(handle)
+            return handle.bell
 
     # -- for the keeper --------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ RULES
   that several processes read another may be faster.
 * Nobody has a bell who never asks for its number.
 * A fork hangs its own: the byte in its parent's is its parent's.
+* Signal handlers and finalisers may come anywhere in here, and ask the object.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from mpclient.objects.base import Proxy
@@ -39,9 +41,7 @@ class Watched(Proxy):
     def fileno(self) -> int:
         """Return the number of a descriptor that can be read when this is ready; read this, not that."""
         handle = self._watch()
-        if handle.bell is None or handle.bell.pid != os.getpid():
-            handle.bell = Bell(handle)
-        return handle.bell.fileno()
+        return handle.session.references.hang(handle, Bell).fileno()
 
     def _watch(self) -> Handle:
         """Return what the server is asked about."""
@@ -54,8 +54,9 @@ class Bell:
     def __init__(self, handle: Handle) -> None:
         self.pid: Final = os.getpid()
         self._session, self._ident = handle.session, handle.ident  # not the handle: it may go
-        self._lock = threading.RLock()  # reentrant: a signal handler may come, and ask the object
-        self._asked = threading.Event()
+        self._lock = threading.RLock()  # this and `put` are reentrant, an Event is not
+        self._asked: SimpleQueue[None] = SimpleQueue()
+        """Something lies here when the thread is to look again."""
         self._over = False
         self._ear, self._hammer = socket.socketpair()
         self._ear.setblocking(False)
@@ -70,25 +71,36 @@ class Bell:
         if self.pid != os.getpid():
             return
         with self._lock:
-            self._asked.set()
+            self._look_again()
             if not self._over:
                 with suppress(BlockingIOError):
                     self._ear.recv(1)
 
     def close(self) -> None:
         """Close the descriptor: nothing refers to the object here any more."""
-        with self._lock:
-            self._over = True
-            self._asked.set()
-            self._ear.close()
-            self._hammer.close()
+        if self.pid == os.getpid():
+            with self._lock:
+                self._over = True
+                self._look_again()
+                self._hang_up()
+        else:  # the thread that had the lock at the fork is not here, and cannot let it go
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._ear.close()
+        self._hammer.close()
+
+    def _look_again(self) -> None:
+        if self._asked.empty():
+            self._asked.put(None)
 
     def _listen(self) -> None:
         while not self._over:
-            self._asked.clear()
+            while not self._asked.empty():
+                self._asked.get()
             if self._is_ready():
                 self._ring()
-                self._asked.wait()
+                self._asked.get()
 
     def _is_ready(self) -> bool:
         try:
@@ -100,5 +112,5 @@ class Bell:
 
     def _ring(self) -> None:
         with self._lock:
-            if not (self._over or self._asked.is_set()):  # else: it may have been ready only before
+            if not self._over and self._asked.empty():  # else: it may have been ready only before
                 self._hammer.send(b"!")
