@@ -43,6 +43,8 @@ def objects():
             program="gone",
             collectors=1,
         ),
+        thing("pool", "jobs", ready=0, leased=0, results=0, unfinished=0, sessions=0, processes=0)
+        | {"program": ""},
         thing("lock", "mine", holder=["s1", 3], waiters=2),
         thing("rlock", "theirs", holder=["k1", 1], waiters=0),
         thing("lock", "lost", holder=["gone", 1], waiters=0),
@@ -114,6 +116,7 @@ def test_pools(shown):
     assert row(shown, "pool")[:6] == ["pool", "program", "ready", "leased", "results", "unfinished"]
     assert row(shown, "pool-ident")[1:9] == ["one:11", "5", "4", "3", "9", "2", "of", "any"]
     assert row(shown, "p2")[1:10] == ["session", "gone", "0", "1", "0", "1", "1", "of", "1"]
+    assert row(shown, "jobs")[1:3] == ["-", "0"], "whoever submits to it, it is nobody's"
 
 
 def test_holders_are_hosts_and_processes(shown):

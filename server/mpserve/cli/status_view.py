@@ -95,6 +95,11 @@ def _state(row: Row) -> str:
             return ""
 
 
+def _program(row: Row) -> str:
+    """Return whose pool it is; "-": its jobs outlive their programs."""
+    return where(row["program"]) if row["program"]["session"] else "-"
+
+
 def _at_work(row: Row) -> str:
     return f"{row['sessions']} of {row['processes'] or 'any'}"
 
@@ -119,7 +124,7 @@ _QUEUE: Final[list[Column]] = [
     ("name", _name), *((name, field(name)) for name in _QUEUE_COUNTS), _REFERENCES,
 ]  # fmt: skip
 _POOL: Final[list[Column]] = [
-    ("pool", _name), ("program", lambda row: where(row["program"])),
+    ("pool", _name), ("program", _program),
     *((name, field(name)) for name in ("ready", "leased", "results", "unfinished")),
     ("at work", _at_work), ("collectors", field("collectors")), _REFERENCES,
 ]  # fmt: skip
