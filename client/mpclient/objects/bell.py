@@ -105,10 +105,8 @@ class Bell:
     def _is_ready(self) -> bool:
         try:
             return bool(self._session.call(_WAIT, "", [[self._ident], _LOOK_S]).result)
-        except MpserveError:  # the next call on it says why: until then there is no need to wait
-            with self._lock:
-                self._over = self._over or self._hammer.send(b"!") > 0
-            return False
+        except MpserveError:  # there is no need to wait: the next call on it says why, or finds it mended
+            return True
 
     def _ring(self) -> None:
         with self._lock:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from mpclient.objects.bell import Bell
 from mpclient.references import Handle, References
+from mpshared.errors import ServerGone
 from mpshared.wire.own.frames import Reply
 
 
@@ -21,8 +24,13 @@ class Session:
     def __init__(self) -> None:
         self.references = References(self)  # type: ignore[arg-type]
         self.over = threading.Event()
+        self.trouble: list[Exception] = []
+        self.looks: SimpleQueue[None] = SimpleQueue()
 
     def call(self, *_: Any) -> Reply:
+        self.looks.put(None)
+        if self.trouble:
+            raise self.trouble.pop()
         self.over.wait(10)
         return Reply(0, 1, 0, None, ())
 
@@ -83,3 +91,14 @@ def test_an_object_has_one_and_in_a_fork_another(handle, bell, monkeypatch):
     other.close()
     monkeypatch.undo()
     bell.close()
+
+
+def test_what_the_server_refused_once_is_looked_at_again_when_the_program_has_asked(handle):
+    session: Any = handle.session
+    session.trouble.append(ServerGone("for now"))
+    bell = handle.session.references.hang(handle, Bell)
+    assert select.select([bell], [], [], 10)[0] == [bell]
+    session.looks.get(timeout=10)
+    bell.quiet()
+    session.looks.get(timeout=10)
+    assert select.select([bell], [], [], 0)[0] == []
