@@ -85,7 +85,7 @@ def live(channel: Channel, given: dict[str, Any]) -> NoReturn:
 
 
 def _live(channel: Channel, given: dict[str, Any], descriptors: Descriptors, mark: Mark) -> int:
-    describes = Describes("process", supervisor=given["supervisor"])  # the server knows its name
+    describes = Describes("process", "in stock", given["supervisor"])  # until the server names it
     session = _OwnSession(
         *(Address.parse(given["address"]), key_of(given), describes),
         tls=tls_of(given),
