@@ -2,8 +2,9 @@
 
 RULES
 * Who orders never waits.
-* An order that waits already is not taken a second time, as a signal that is pending is not. So there are few
-  of them: for each Process a start, a dismissal, and one of each signal.
+* An order that waits already is not taken a second time, as a signal that is pending is not: it waits last,
+  so that what was ordered last comes last. So there are few of them: for each Process a start, a dismissal,
+  and one of each signal.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Orders:
 
     def give(self, kind: str, **fields: Any) -> None:
         """Give an order."""
-        self._waiting[packed(kind, fields)] = None
+        order = packed(kind, fields)
+        self._waiting.pop(order, None)
+        self._waiting[order] = None
         self.send()
 
     def hand_over(self, descriptors: Sequence[int], kind: str) -> None:

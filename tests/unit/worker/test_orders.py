@@ -56,6 +56,19 @@ def test_what_waits_is_not_taken_twice(ends):
     assert len(orders) == waiting + 2
 
 
+def test_what_was_ordered_last_comes_last(ends):
+    supervisor, nursery = ends
+    orders = Orders(supervisor)
+    fill(orders)
+    for number in (19, 18, 19):  # stopped, continued, stopped: it is to stay stopped
+        orders.give("signal", process=0, number=number)
+    heard = []
+    while len(heard) < 2:
+        heard += [message["number"] for message in nursery.receive() or [] if message["kind"] == "signal"]
+        orders.send()
+    assert heard == [18, 19]
+
+
 def test_descriptors_do_not_wait(ends):
     supervisor, nursery = ends
     orders = Orders(supervisor)
