@@ -28,7 +28,7 @@ RULES
   programs write that it has left behind, is passed on from here.
 * They are waited for here, by whoever started them; so a signal never meets a stranger with the same pid.
 * While Processes are being started there is one in stock: it has a session, and waits to be told which one
-  it is. When it cannot become one after all (its session is over, it was killed) another takes its place.
+  it is. When it cannot become one after all (its session is over, it was killed) a new one takes its place.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class _Born:
         self.process = ""
         """Which one it is; empty in stock."""
         self.order: dict[str, Any] | None = None
-        """Which order to obey again if it never begins; None: none."""
+        """Which order to obey again if it never begins; None: none, or it was not in stock."""
+        self.begun = False
+        """It has told its session: its payload may be out."""
         self.pid = 0
         self.channel: Channel | None = Channel(sock)
         """None once its program is gone."""
@@ -190,25 +192,29 @@ class Nursery:
         """Start a Process: what is in stock, or a new one."""
         supervisor = order["supervisor"]
         born = next((one for one in self._stock() if one.supervisor == supervisor), None)
+        if born is None:
+            self._start_new(process, order)
+        else:
+            born.order = order
+            self._name(born, process, order)
+
+    def _start_new(self, process: str, order: dict[str, Any]) -> None:
         try:
-            if born is None:
-                born = self._give_birth(supervisor)
-            else:
-                born.order = order
+            born = self._give_birth(order["supervisor"])
         except OSError as err:
             self._channel.send("refused", process=process, why=f"it cannot be started: {err}")
-            return
-        self._name(born, process, order["name"])
-        if order["more"]:
-            self._fill_stock(supervisor)
+        else:
+            self._name(born, process, order)
 
-    def _name(self, born: _Born, process: str, name: str) -> None:
+    def _name(self, born: _Born, process: str, order: dict[str, Any]) -> None:
         """Tell one which Process it is."""
         born.process = process
         self._known[process] = born
         if born.channel is not None:
-            born.channel.send("start", process=process, name=name)
+            born.channel.send("start", process=process, name=order["name"])
         self._channel.send("born", process=process, pid=born.pid)
+        if order["more"]:
+            self._fill_stock(born.supervisor)
 
     def _stock(self) -> list[_Born]:
         """Return those that wait to be told which Process they are."""
@@ -315,10 +321,9 @@ class Nursery:
             return
         for message in messages:
             kind = message.pop("kind")
+            born.begun = born.begun or kind == "session"
             born.refused = born.refused or kind == "refused"
-            if kind == "session":
-                born.order = None
-            if born.process and born.order is None:
+            if born.process and (born.order is None or kind == "session"):
                 self._channel.send(kind, process=born.process, **message)
 
     def _part(self, born: _Born) -> None:
@@ -347,10 +352,10 @@ class Nursery:
                 self._tell_end(born, Exit.from_wait(status, usage))
 
     def _tell_end(self, born: _Born, ended: Exit) -> None:
-        """Tell the end of a Process; or have it start all the same, if it cannot have begun."""
+        """Tell the end of a Process; or have a new one take its place, if it was in stock and of no use."""
         del self._known[born.process]
-        if born.order is not None:
-            self._start(born.process, born.order)
+        if born.order is not None and (born.refused or not born.begun):
+            self._start_new(born.process, born.order)
         elif not born.refused:
             peak = ended.peak_memory_bytes
             self._channel.send("ended", process=born.process, code=ended.code, peak=peak)

@@ -1,4 +1,6 @@
-"""The nursery where few files may be open: who cannot be born there is told so, and it lives on."""
+"""The nursery where few files may be open: who cannot be born there is told so, and it lives on. And what it
+has in stock, where that is of no use.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,8 @@ from mpclient.worker.mark import new_mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
 resource = pytest.importorskip("resource")
+
+LIMIT_S = 20.0
 
 
 class Nursery:
@@ -44,6 +48,18 @@ class Nursery:
         assert not self.channel.early
         return message
 
+    def start(self, name: str, *, more: bool) -> None:
+        self.channel.send("start", process=name, name=name, supervisor="s", more=more)
+
+    def heard_until(self, kind: str, times: int = 1) -> list[dict[str, Any]]:
+        """Return the news up to the one of this kind that makes it so many."""
+        heard: list[dict[str, Any]] = []
+        while [message["kind"] for message in heard].count(kind) < times:
+            message = self.channel.receive_first()
+            assert message is not None
+            heard.append(message)
+        return heard
+
     def order_worker(self) -> dict[str, Any] | None:
         """Have a worker process made; return what is heard of it. It ends at once: nobody tells it more."""
         ours, theirs = socket.socketpair()
@@ -62,9 +78,10 @@ class Nursery:
 
 
 @contextmanager
-def running():
+def running(*module: str):
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-P", "-m", "mpclient.worker.nursery", str(theirs.fileno())]
+    ours.settimeout(LIMIT_S)
+    command = [sys.executable, "-P", *(module or ("-m", "mpclient.worker.nursery")), str(theirs.fileno())]
     with ExitStack() as stack:
         process = stack.enter_context(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
         theirs.close()
@@ -110,3 +127,54 @@ def test_no_room_for_a_process(nursery, files):
         told = nursery.news()
         assert (told["kind"], told["process"]) == ("refused", "p")
         assert "Too many open files" in told["why"]
+
+
+# -- what is in stock -----------------------------------------------------------------------------
+
+REFUSING = """
+import os
+from pathlib import Path
+from mpclient.worker import newborn, nursery
+
+MARK = Path(MARK)
+
+def live(channel, given):
+    start = channel.receive_first()
+    if start is None:
+        os._exit(0)
+    channel.send("session", session=str(os.getpid()))
+    if start["name"] == "refused" or (start["name"] == "refused once" and not MARK.exists()):
+        MARK.touch()
+        channel.send("refused", why="its session is over")
+        os._exit(1)
+    channel.receive_first()
+    os._exit(0)
+
+newborn.live = live
+nursery.main()
+"""
+
+
+@pytest.fixture
+def refusing(tmp_path):
+    """A nursery with one in stock: the Process named "refused" is refused, "refused once" by the first."""
+    with running("-c", f"MARK = {str(tmp_path / 'mark')!r}\n{REFUSING}") as nursery:
+        nursery.start("first", more=True)
+        nursery.heard_until("session")
+        yield nursery
+
+
+def test_what_is_in_stock_and_of_no_use_has_a_successor(refusing):
+    refusing.start("refused once", more=False)
+    heard = refusing.heard_until("session", times=2)
+    assert [message["kind"] for message in heard] == ["born", "session"] * 2
+    in_stock, successor = [message["pid"] for message in heard if message["kind"] == "born"]
+    assert in_stock != successor
+    assert heard[-1]["session"] == str(successor)
+
+
+def test_it_has_one_successor_only(refusing):
+    refusing.start("refused", more=True)
+    heard = refusing.heard_until("refused")
+    assert [message["kind"] for message in heard] == ["born", "session"] * 2 + ["refused"]
+    assert heard[-1]["why"] == "its session is over"
