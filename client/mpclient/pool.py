@@ -64,9 +64,9 @@ _SLOTS_S: Final = 1.0
 _CHUNK_BYTES: Final = 8 << 20
 """About what a chunk has at most, where nobody says how large it is to be."""
 _SLOTS_UNKNOWN: Final = 16
+"""What chunks are cut for while no worker is connected: some may come."""
 _READY: Final = frozenset({range, list, tuple, str, bytes, frozenset})
 """Iterables whose next item is there at once, and never an exception."""
-"""What chunks are cut for while no worker is connected: some may come."""
 
 
 class Pool:
