@@ -178,8 +178,10 @@ class Jobs:
 
     @property
     def is_moving(self) -> bool:
-        """Whether jobs are on their way from where they waited to where they are noted as sent."""
-        return self._moving
+        """Whether jobs are on their way from where they waited to where they are noted as sent, and will come
+        there: not for callbacks in the thread that brings them, nor once it has ended on its way.
+        """
+        return self._moving and self.over is None and not self.is_own_thread
 
     def _start(self) -> None:
         try:

@@ -9,6 +9,7 @@ import pytest
 from tests.integration import pool_jobs
 from tests.integration import pool_scenarios as scenarios
 
+from mpclient import ServerGone
 from mpclient.testing import wait_until
 
 pytestmark = pytest.mark.hosts
@@ -71,6 +72,27 @@ def test_how_much_waits_for_a_worker(pools, tmp_path):
     for result in results:
         result.wait(scenarios.LIMIT_S)
     wait_until(ours._taskqueue.empty)
+
+
+def test_how_much_is_under_way_in_a_callback(fresh_server):
+    server = fresh_server("--max-message", "1MiB")
+    seen: list[int] = []
+    with server.connect() as cluster, cluster.Pool() as pool:
+        result = pool.apply_async(
+            len, (bytes(2 << 20),), error_callback=lambda _: seen.append(len(pool._cache))
+        )
+        result.wait(scenarios.LIMIT_S)
+        assert not result.successful()
+    assert seen == [0]
+
+
+def test_nothing_is_under_way_once_the_server_is_gone(fresh_server):
+    server = fresh_server()
+    with server.connect(reconnect_timeout=0.5) as cluster, cluster.Pool() as pool:
+        server.stop()
+        with pytest.raises(ServerGone):
+            pool.apply_async(len, ("",)).get(scenarios.LIMIT_S)
+        assert (pool._cache, pool._taskqueue.empty()) == ({}, True)
 
 
 @pytest.mark.parametrize("scenario", scenarios.LIFE, ids=name_of)

@@ -47,7 +47,8 @@ class Backlog:
 
     def qsize(self) -> int:
         """Return how many they are."""
-        return max(0, len(under_way(self._jobs)) - self._slots())
+        number = len(under_way(self._jobs))
+        return max(0, number - self._slots()) if number else 0  # the server may be gone
 
     def empty(self) -> bool:
         """Return whether there are none."""
