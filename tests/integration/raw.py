@@ -11,7 +11,7 @@ from tests.unit.net.stage import RawClient
 
 __all__ = ["LANE", "WAIT_S", "Raw", "raw_of", "wait"]
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 LANE = 5
 
 

@@ -52,7 +52,7 @@ def watch(home: commands.Home) -> Iterator[Watch]:
     opened = []
 
     def open_one(address: str, columns: int = 100, lines: int = 40, **more: str) -> Terminal:
-        kept = {key: value for key, value in home.environment.items() if key != "COLUMNS"}
+        kept = {key: value for key, value in home.environment.items() if key not in {"COLUMNS", "LINES"}}
         environment = kept | {"TERM": "xterm-256color", "MPSERVE_ADDRESS": address} | more
         words = [str(commands.COMMAND), "status", "--watch"]
         opened.append(Terminal(words, environment, columns, lines))
