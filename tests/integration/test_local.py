@@ -213,11 +213,16 @@ with testing.running_cluster(processes=0) as cluster:
 """
 
 
-def test_waiting_for_jobs_without_a_worker_is_told_once_with_what_to_type(program):
-    run = program(NO_WORKER, connected=False)
-    _, err = run.process.communicate(timeout=30)
+def the_line_said_by(run):
+    """Return the one line that a program that ended well wrote to its standard error."""
+    _, err = run.process.communicate(timeout=60)
     assert run.process.returncode == 0, err
     (line,) = err.splitlines()
+    return line
+
+
+def test_waiting_for_jobs_without_a_worker_is_told_once_with_what_to_type(program):
+    line = the_line_said_by(program(NO_WORKER, connected=False))
     assert "a job waits in queue 'tasks'" in line
     assert "mpworker --connect unix:/" in line
 
@@ -237,10 +242,7 @@ with testing.running_cluster(processes=0) as cluster:
 
 
 def test_nobody_is_told_to_start_what_is_started_anyway(program):
-    run = program(OWN_WORKERS, connected=False)
-    _, err = run.process.communicate(timeout=60)
-    assert run.process.returncode == 0, err
-    (line,) = err.splitlines()
+    line = the_line_said_by(program(OWN_WORKERS, connected=False))
     assert "so something else waits; start one: mpworker --connect unix:/" in line
 
 

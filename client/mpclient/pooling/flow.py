@@ -165,7 +165,8 @@ class Flow:
         """Feed what need not be waited for: many jobs at once."""
         source = iter(items)
         while room := self._await_room():
-            row = [*islice(source, min(room, _STEP))]
+            asked = min(room, _STEP)
+            row = [*islice(source, asked)]
             bunch = dump_items(digest, row) if len(row) >= BUNCH_LEAST else None
             if bunch is not None:
                 self._offered_bytes += len(bunch.data)
@@ -173,7 +174,7 @@ class Flow:
             else:
                 for item in row:
                     self._offer(self._pickled((ITEM, digest, item)))
-            if not row:
+            if len(row) < asked:
                 return
 
     def _pickled(self, job: Any) -> Blob | Failure:
