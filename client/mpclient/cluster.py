@@ -15,8 +15,8 @@ from mpclient.factories import Factories
 from mpclient.objects.base import is_spawning
 from mpclient.objects.readers import as_bool, plain
 from mpclient.offers import Offers
-from mpclient.pickling import ProxyBase
 from mpclient.session import Describes, Session
+from mpclient.values.pickling import ProxyBase
 from mpshared.address import Address
 from mpshared.ops import BY_NAME
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mpclient.local import LocalCluster
     from mpclient.pool import Pool
     from mpclient.process import Process
-    from mpclient.terms import SessionBase
+    from mpclient.transport.term import SessionBase
     from mpshared.keys import Key
     from mpshared.tls import ClientTls
 
@@ -361,7 +361,7 @@ class Cluster(Factories, Offers, ClusterBase):
             NoWorkers: None came within ``MPSERVE_WORKER_WAIT`` (10 s; those of its own: a minute).
         """
         from mpclient.local import worker_wait_s  # noqa: PLC0415 - not every program asks
-        from mpclient.no_worker import none_came  # noqa: PLC0415
+        from mpclient.output.no_worker import none_came  # noqa: PLC0415
         from mpclient.pooling.vigil import slots_of  # noqa: PLC0415
 
         wait_s = worker_wait_s(self.session)

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs import Jobs
-from mpclient.jobs_format import CALL, STAR
 from mpclient.pool import Slots, chunks_of, open_jobs, session_of, window_of
 from mpclient.pooling.flow import WINDOW, Flow
 from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled
 from mpclient.pooling.results import Stream, chained
 from mpclient.pooling.threads import NoThreads
+from mpclient.values.jobs_format import CALL, STAR
 from mpshared.terms import Terms
 
 if TYPE_CHECKING:

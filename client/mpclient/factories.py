@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mpclient.objects import find_class
 from mpclient.objects.base import in_parts
-from mpclient.pickling import dumps
+from mpclient.values.pickling import dumps
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient import nested
-from mpclient.jobs_format import ONCE
-from mpclient.pickling import dumps, own_buffers
+from mpclient.pooling import nested
 from mpclient.pooling.outcomes import Failure, open_all
 from mpclient.pooling.refusal import explained
+from mpclient.values.jobs_format import ONCE
+from mpclient.values.pickling import dumps, own_buffers
 from mpshared.errors import BadValue, NoSuchObject
 from mpshared.ops import BY_NAME
 from mpshared.terms import Terms

@@ -24,9 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient import nested
-from mpclient.jobs_format import Spec, dump_spec
-from mpclient.pickling import PLAIN, dumps, is_long, own_buffers
+from mpclient.pooling import nested
 from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
 from mpclient.pooling.outcomes import JobCancelled, PoolClosed, failures, open_all
@@ -37,6 +35,8 @@ from mpclient.pooling.spans import Sink, Span, Spans
 from mpclient.pooling.threads import NoThreads, Threads
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
+from mpclient.values.jobs_format import Spec, dump_spec
+from mpclient.values.pickling import PLAIN, dumps, is_long, own_buffers
 from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 from mpshared.values import PICKLE_PROTOCOL

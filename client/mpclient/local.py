@@ -30,7 +30,7 @@ from typing import Final
 
 from mpclient.cluster import Cluster
 from mpclient.session import Describes, Session
-from mpclient.terms import SessionBase
+from mpclient.transport.term import SessionBase
 from mpshared.address import Address, AddressError
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.keys import BESIDE_SOCKET

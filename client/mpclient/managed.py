@@ -5,14 +5,14 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from mpclient.made import Made
 from mpclient.objects import t_queue
-from mpclient.objects.made import Made
 from mpclient.objects.t_array import RawArray
 from mpclient.objects.t_value import RawValue
 
 if TYPE_CHECKING:
     from mpclient.objects.base import Proxy
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["CLASSES", "Array", "JoinableQueue", "Queue", "Value"]
 

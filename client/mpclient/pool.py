@@ -20,7 +20,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from mpclient.jobs import Jobs
-from mpclient.jobs_format import ITEM, MAP, STAR
 from mpclient.pooling.flow import WINDOW, Flow, Ready
 from mpclient.pooling.outcomes import JobCancelled
 from mpclient.pooling.progress import progress_of
@@ -33,6 +32,7 @@ from mpclient.pooling.results import (
     chained,
 )
 from mpclient.pooling.vigil import slots_of
+from mpclient.values.jobs_format import ITEM, MAP, STAR
 from mpshared.terms import Terms
 
 if TYPE_CHECKING:

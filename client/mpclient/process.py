@@ -32,10 +32,10 @@ from multiprocessing.process import (
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.context import default_context
-from mpclient.no_worker import none_came, say_no_worker
 from mpclient.objects.t_process import RemoteProcess
-from mpclient.pickling import dumps, loads
-from mpclient.remarks import remark
+from mpclient.output.no_worker import none_came, say_no_worker
+from mpclient.output.remarks import remark
+from mpclient.values.pickling import dumps, loads
 from mpshared.errors import MpserveError, NoSuchObject, NotSupported, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 
@@ -324,8 +324,8 @@ def _offer(shipped: list[Any]) -> None:
     Raises:
         ImportError: One of them has the name of a module that every Process needs.
     """
-    from mpclient.jobs_format import Shipped  # noqa: PLC0415 - only for what is shipped
-    from mpclient.worker.shipped import Finder  # noqa: PLC0415 - as above
+    from mpclient.values.jobs_format import Shipped  # noqa: PLC0415 - only for what is shipped
+    from mpclient.worker.jobs.shipped import Finder  # noqa: PLC0415 - as above
 
     _brought.extend(shipped)
     sources = {module: (source, path) for module, _, source, path in shipped}

@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from mpclient import managed, pickling
+from mpclient import managed
 from mpclient.managers import Manager
 from mpclient.objects.base import Proxy
 from mpclient.objects.t_barrier import Barrier
@@ -27,10 +27,11 @@ from mpclient.objects.t_namespace import Namespace
 from mpclient.objects.t_semaphore import Semaphore
 from mpclient.objects.t_set import Set
 from mpclient.pool import Pool
+from mpclient.values import pickling
 from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
-    from mpclient.terms import SessionBase
+    from mpclient.transport.term import SessionBase
 
 __all__ = ["proxy_class"]
 

@@ -3,7 +3,7 @@
 RULES
 * Behind them are the same objects as behind a `Cluster`'s or a `Manager`'s queues; only what arguments mean
   (a timeout below 0 does not wait) and what `close` does (nothing is taken any more, either) is different.
-* They are made by functions, `mpclient.Queue()` or a context's, or by their classes: `mpclient.objects.made`.
+* They are made by functions, `mpclient.Queue()` or a context's, or by their classes: `mpclient.made`.
 * A queue of the standard library is a pipe inside, and programs wait for its `_reader` with other things:
   here it is the queue itself as one waits for it. To close it, or the `_writer`, is for that object alone.
 """
@@ -13,15 +13,15 @@ from __future__ import annotations
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from mpclient.made import Made
 from mpclient.objects import t_queue
 from mpclient.objects.base import Proxy
 from mpclient.objects.bell import Watched
-from mpclient.objects.made import Made
 from mpclient.objects.waiting import event_timeout, join_timeout, unused_timeout
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 

@@ -16,14 +16,14 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.objects import make
-from mpclient.pickling import current_session
 from mpclient.session import Session, living_sessions
+from mpclient.values.pickling import current_session
 from mpshared.address import Address
 from mpshared.errors import NoSuchObject, ServerGone
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
-    from mpclient.terms import SessionBase
+    from mpclient.transport.references import Handle
+    from mpclient.transport.term import SessionBase
     from mpshared.keys import Key
     from mpshared.tls import ClientTls
 

@@ -24,19 +24,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.dialling import Lost, close_inherited
-from mpclient.keeper import Keeper
-from mpclient.lane import Lane
-from mpclient.printer import Printer
-from mpclient.stale import unless_done
-from mpclient.terms import Describes, SessionBase, Term, again
+from mpclient.output.printer import Printer
+from mpclient.transport.dialling import Lost, close_inherited
+from mpclient.transport.keeper import Keeper
+from mpclient.transport.lane import Lane
+from mpclient.transport.stale import unless_done
+from mpclient.transport.term import Describes, SessionBase, Term, again
 from mpshared.errors import MpserveError, NoRoom, ServerGone, SessionExpired
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from mpclient.lane import Read
-    from mpclient.outgoing import Outgoing
-    from mpclient.references import Handle
+    from mpclient.output.outgoing import Outgoing
+    from mpclient.transport.lane import Read
+    from mpclient.transport.references import Handle
     from mpshared.address import Address
     from mpshared.keys import Key
     from mpshared.ops import Op

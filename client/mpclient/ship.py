@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from mpclient.jobs_format import Shipped, dump_source
+from mpclient.values.jobs_format import Shipped, dump_source
 
 if TYPE_CHECKING:
     import os

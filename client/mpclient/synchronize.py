@@ -5,15 +5,15 @@ RULES
   one of them, and ``acquire(True, -1)`` waits for ever there. Here they mean what they mean in
   `multiprocessing`; what a `Cluster` or a `Manager` makes follows `threading`. Behind both are the same
   objects.
-* They are made by functions, `mpclient.Lock()` or a context's, or by their classes: `mpclient.objects.made`.
+* They are made by functions, `mpclient.Lock()` or a context's, or by their classes: `mpclient.made`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from mpclient.made import Made
 from mpclient.objects import t_barrier, t_condition, t_event, t_lock, t_rlock, t_semaphore
-from mpclient.objects.made import Made
 
 if TYPE_CHECKING:
     from mpclient.objects.base import Proxy

@@ -55,7 +55,7 @@ BY_VALUE = 1
 TASK_ERROR = 2
 """A pickled `mpshared.errors.TaskError`; a stock reader is given a RemoteError with the same text."""
 RAISED = 3
-"""The failure of a Pool's or executor's job, pickled as plain data; see `mpclient.jobs_format`."""
+"""The failure of a Pool's or executor's job, pickled as plain data; see `mpclient.values.jobs_format`."""
 
 LONG_HEADER = struct.Struct("<cI")
 """What pickle writes before long bytes: BINBYTES, and how many they are."""

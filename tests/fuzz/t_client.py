@@ -8,9 +8,9 @@ import threading
 from contextlib import suppress
 from typing import Any, Final, cast
 
-from mpclient.dialling import Connection
-from mpclient.printer import Printer
-from mpclient.terms import Term
+from mpclient.output.printer import Printer
+from mpclient.transport.dialling import Connection
+from mpclient.transport.term import Term
 from mpshared.address import Address
 from mpshared.errors import MpserveError, make
 from mpshared.settings import TABLE

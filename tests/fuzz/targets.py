@@ -7,7 +7,7 @@ from typing import Final
 from tests.fuzz import mutators, seeds, t_client, t_journal, t_server, t_symbolic, t_wire
 from tests.fuzz.rule import Target
 
-from mpclient.dialling import Lost
+from mpclient.transport.dialling import Lost
 from mpserve.engines.journal.codec import Damaged
 from mpserve.engines.journal.portable import NoExport
 from mpshared.errors import MpserveError

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mpclient import nested
-from mpclient.jobs_format import CALL, MAP, STAR, Spec, digest_of, dump_source, dump_spec, read_result
-from mpclient.pickling import dumps
+from mpclient.pooling import nested
+from mpclient.values.jobs_format import CALL, MAP, STAR, Spec, digest_of, dump_source, dump_spec, read_result
+from mpclient.values.pickling import dumps
 from mpshared.ops import BY_NAME
 
 __all__ = ["RawPool", "pool"]

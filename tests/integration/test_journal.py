@@ -368,9 +368,9 @@ def test_who_waits_for_the_disk_or_for_others_is_woken_by_the_answer_alone(
     def poll_at(sock):
         return lambda: slept.append(sock)
 
-    monkeypatch.setattr("mpclient.dialling.poll_at", poll_at)
-    monkeypatch.setattr("mpclient.dialling.share_one_processor", lambda _: False)
-    monkeypatch.setattr("mpclient.awake._look", lambda _sock, _spin: None)  # always in vain
+    monkeypatch.setattr("mpclient.transport.dialling.poll_at", poll_at)
+    monkeypatch.setattr("mpclient.transport.dialling.share_one_processor", lambda _: False)
+    monkeypatch.setattr("mpclient.transport.awake._look", lambda _sock, _spin: None)  # always in vain
     server = durable() if data else fresh_server()
     with connect(server) as cluster:
         shared, queue = cluster.dict(name="d"), cluster.Queue(name="q")

@@ -231,7 +231,7 @@ OWN_WORKERS = """\
 import os, signal
 from mpclient import testing
 from mpclient.local import has_own_workers
-from mpclient.no_worker import say_no_worker
+from mpclient.output.no_worker import say_no_worker
 with testing.running_cluster(processes=1) as cluster:
     assert has_own_workers(cluster.session)
     say_no_worker(cluster.session, "something waits")

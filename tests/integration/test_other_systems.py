@@ -35,8 +35,8 @@ for name in ("recvmsg", "recvmsg_into", "sendmsg"):
     setattr(socket.socket, name, property(missing))
 for name in ("fcntl", "grp", "pty", "pwd", "termios"):
     sys.modules[name] = None
-import mpclient.dialling
-mpclient.dialling.Connection.shortcut = lambda *_: None  # a server on another machine offers none
+import mpclient.transport.dialling
+mpclient.transport.dialling.Connection.shortcut = lambda *_: None  # a server on another machine offers none
 import mpclient as multiprocessing
 import mpclient.aio
 

@@ -60,7 +60,7 @@ class TestConnecting:
             mpclient.connect("127.0.0.1:1", "k" * 16, connect_timeout=0.1)
 
     def test_who_looks_long_for_a_server_says_so_once(self, monkeypatch, capfd):
-        monkeypatch.setattr("mpclient.terms.SAY_S", 0)
+        monkeypatch.setattr("mpclient.transport.term.SAY_S", 0)
         with pytest.raises(mpclient.ServerGone):
             mpclient.connect("127.0.0.1:1", "k" * 16, connect_timeout=0.3)
         (line,) = capfd.readouterr().err.splitlines()
@@ -195,7 +195,7 @@ class TestLostConnections:
     def test_who_waits_long_for_it_is_told_once_and_when_it_is_back(
         self, relay, relayed, in_thread, monkeypatch, capfd
     ):
-        monkeypatch.setattr("mpclient.patience.SAY_S", 0.0)
+        monkeypatch.setattr("mpclient.transport.patience.SAY_S", 0.0)
         locks = [relayed.Lock() for _ in range(3)]
         relay.refusing = True
         relay.cut()

@@ -11,8 +11,8 @@ import pytest
 from tests.integration.raw import raw_of
 from tests.integration.relay import Relay
 
-from mpclient.dialling import dial
 from mpclient.testing import wait_until
+from mpclient.transport.dialling import dial
 from mpshared.address import Address
 from mpshared.errors import NoRoom, NotAllowed
 

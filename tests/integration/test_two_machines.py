@@ -155,7 +155,8 @@ def test_a_worker_host_whose_cable_is_pulled_out_comes_back(machines):
 
 
 WAITING = """\
-from mpclient import connect, patience
+from mpclient import connect
+from mpclient.transport import patience
 patience.SAY_S = 0.0
 queue = connect().Queue(name="queue")
 print("asks", flush=True)

@@ -26,8 +26,8 @@ from tests.integration.conftest import ROOT, Server
 
 import mpclient
 from mpclient import WorkerDied
-from mpclient.jobs_format import CALL
 from mpclient.testing import wait_until
+from mpclient.values.jobs_format import CALL
 
 mpworker = workers.mpworker
 pool = raw_pools.pool

@@ -11,7 +11,8 @@ from tests.integration.conftest import ROOT
 from tests.integration.raw_pools import RawPool
 
 import mpclient
-from mpclient import nested, testing
+from mpclient import testing
+from mpclient.pooling import nested
 
 mpworker = workers.mpworker
 pool = raw_pools.pool

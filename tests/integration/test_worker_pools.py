@@ -18,7 +18,7 @@ from tests.integration.conftest import ROOT
 from tests.integration.raw_pools import RawPool
 
 from mpclient import testing
-from mpclient.jobs_format import CALL, Shipped
+from mpclient.values.jobs_format import CALL, Shipped
 from mpshared.errors import NoWorkers, TaskError, WorkerDied
 
 mpworker = workers.mpworker

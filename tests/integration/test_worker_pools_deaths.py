@@ -12,7 +12,7 @@ from tests.integration import raw_pools, workers
 from tests.integration.conftest import ROOT
 
 from mpclient import testing
-from mpclient.jobs_format import CALL
+from mpclient.values.jobs_format import CALL
 from mpshared.errors import WorkerDied
 
 mpworker = workers.mpworker

@@ -23,7 +23,7 @@ from tests.security.attackers import Attacked, request
 from tests.unit.net.stage import RawClient
 
 import mpclient
-from mpclient.dialling import dial
+from mpclient.transport.dialling import dial
 from mpshared import symbolic
 from mpshared.address import Address
 from mpshared.errors import ProtocolViolation

@@ -9,6 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PACKAGES = {"server/mpserve": "mpclient", "client/mpclient": "mpserve"}
+CLIENT = ["values output", "transport", "session", "objects", "pooling", "", "aio worker testing"]
+"""The client's rooms from below; in the place of the empty one is what programs import."""
+WORKER = ["", "jobs", "process", "newborn", "nursery host", "working", "commands", "cli"]
+"""The same of a worker host; in the empty one is what several of its processes share."""
 
 
 def test_every_kind_is_in_the_contracts():
@@ -30,6 +34,34 @@ def test_a_side_never_names_the_other_one_in_an_import(folder, other):
             else:
                 continue
             assert not [name for name in names if name.split(".")[0] == other], f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(("package", "rooms"), [("mpclient", CLIENT), ("mpclient.worker", WORKER)])
+def test_loading_a_file_of_the_client_loads_nothing_that_is_above_it(package, rooms):
+    heights = {room: height for height, layer in enumerate(rooms) for room in layer.split() or [""]}
+    modules = dict(_modules(ROOT / "client", package))
+
+    def height(module):
+        return heights.get(module.removeprefix(f"{package}.").split(".")[0], heights[""])
+
+    for module, path in modules.items():
+        loaded = {name for name in _loaded(path) if name in modules}
+        assert not [name for name in loaded if height(name) > height(module)], module
+
+
+def _modules(folder, package):
+    for path in folder.joinpath(*package.split(".")).rglob("*.py"):
+        if path.name not in {"__init__.py", "__main__.py"}:
+            yield ".".join(path.relative_to(folder).with_suffix("").parts), path
+
+
+def _loaded(path):
+    """Whatever is imported while the module itself is being imported."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 def test_the_top_folders_are_no_packages():

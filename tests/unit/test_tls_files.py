@@ -271,8 +271,8 @@ def test_who_speaks_no_tls_does_not_load_it():
     code = (
         "import sys, mpshared.tls, mpserve.net.ask, mpserve.net.listener;"
         "import mpserve.cli.starting, mpserve.cli.asking;"
-        "import mpclient, mpclient.dialling, mpclient.session, mpclient.worker.process;"
-        "names = ('ssl', 'cryptography', 'mpclient.tls', 'mpserve.net.tls');"
+        "import mpclient, mpclient.transport.dialling, mpclient.session, mpclient.worker.process;"
+        "names = ('ssl', 'cryptography', 'mpclient.transport.tls', 'mpserve.net.tls');"
         "print([name for name in names if name in sys.modules])"
     )
     command = [sys.executable, "-c", code]

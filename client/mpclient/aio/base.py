@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from mpclient.objects.base import REQUIRED, Held, missing
-from mpclient.pickling import dumps_key, own_buffers
+from mpclient.values.pickling import dumps_key, own_buffers
 from mpshared.errors import KeyMissing, NoSuchObject
 
 if TYPE_CHECKING:

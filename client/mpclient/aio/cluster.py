@@ -21,7 +21,7 @@ from mpclient.factories import Factories, Opening, given_of, lock_name
 from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_value import first_value, typecode_of
 from mpclient.session import Session as BlockingSession
-from mpclient.terms import Describes
+from mpclient.transport.term import Describes
 from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:

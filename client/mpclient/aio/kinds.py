@@ -9,7 +9,7 @@ from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
     from mpclient.aio.base import AsyncProxy
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["find_class", "make"]
 

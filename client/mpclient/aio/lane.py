@@ -20,15 +20,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.lane import TIMEOUT_AT, Numbered, deadline_of, note_call
-from mpclient.terms import again
+from mpclient.transport.lane import TIMEOUT_AT, Numbered, deadline_of, note_call
+from mpclient.transport.term import again
 from mpshared.errors import MpserveError, ServerGone, SessionExpired, make
 from mpshared.wire.own.frames import Failed
 
 if TYPE_CHECKING:
     from mpclient.aio.session import Session
-    from mpclient.lane import Read
-    from mpclient.terms import Term
+    from mpclient.transport.lane import Read
+    from mpclient.transport.term import Term
     from mpshared.ops import Op
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply

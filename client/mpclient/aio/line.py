@@ -14,13 +14,13 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from mpclient.dialling import Goodbye, Lost
+from mpclient.transport.dialling import Goodbye, Lost
 from mpshared.errors import MpserveError, ProtocolViolation
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError
 from mpshared.wire.own.frames import Control, Type
 
 if TYPE_CHECKING:
-    from mpclient.dialling import Connection
+    from mpclient.transport.dialling import Connection
     from mpshared.wire.own.frames import Event
     from mpshared.wire.tls import TlsMachine
 

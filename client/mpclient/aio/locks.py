@@ -23,7 +23,7 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
     from mpshared.ops import Op
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Mutex", "RLock", "Semaphore"]

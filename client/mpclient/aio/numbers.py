@@ -12,7 +12,7 @@ from mpclient.objects import synchronized, t_array, t_value
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["Array", "RawArray", "RawValue", "Value"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
 from mpclient.objects import t_pipe
-from mpclient.references import DROP, LEND
+from mpclient.transport.references import DROP, LEND
 from mpshared.errors import ServerGone
 from mpshared.ops import BY_NAME
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpclient.aio.session import Session
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
     from mpshared.ops import Op
 
 __all__ = ["Connection"]

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
-from mpclient.no_worker import DESCRIBE, PATIENCE_S, SERVED, STATUS, say_of
 from mpclient.objects import t_queue
 from mpclient.objects.readers import as_bool, nothing, plain
 from mpclient.objects.waiting import join_timeout, queue_timeout
+from mpclient.output.no_worker import DESCRIBE, PATIENCE_S, SERVED, STATUS, say_of
 from mpshared.errors import BadValue, Full, ShutDown
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
     from mpshared.ops import Op
     from mpshared.values import Blob
 

@@ -7,7 +7,7 @@ RULES
 * Everything runs in the loop that it was made in, except dialling, which waits in a thread of its own.
 * The end of a task is the end of its lane: what belongs to the task alone is handed on.
 * What must not be lost with the connection (abandoned calls, ended lanes) is told again after a reconnect;
-  see `mpclient.unsure`.
+  see `mpclient.transport.unsure`.
 * A loop that is blocked for longer than the server's session timeout is a silent one: the server then takes
   this program for dead.
 """
@@ -26,18 +26,18 @@ from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
 from mpclient.aio.tasks import TaskLanes, this_task
 from mpclient.aio.threads import in_thread
-from mpclient.dialling import HANDSHAKE_S, Connection, Lost, check_attached
-from mpclient.errands import GATHER_S, Errands
-from mpclient.patience import AGAIN_S, STOP_S, Parting, Patience
-from mpclient.printer import WAIT_S, Printer
-from mpclient.stale import unless_done
-from mpclient.terms import Describes, SessionBase, Term, again
+from mpclient.output.printer import WAIT_S, Printer
+from mpclient.transport.dialling import HANDSHAKE_S, Connection, Lost, check_attached
+from mpclient.transport.errands import GATHER_S, Errands
+from mpclient.transport.patience import AGAIN_S, STOP_S, Parting, Patience
+from mpclient.transport.stale import unless_done
+from mpclient.transport.term import Describes, SessionBase, Term, again
 from mpshared.errors import MpserveError, NotSupported, ProtocolViolation, ServerGone, SessionExpired, make
 from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
 
 if TYPE_CHECKING:
-    from mpclient.lane import Read
-    from mpclient.references import Handle
+    from mpclient.transport.lane import Read
+    from mpclient.transport.references import Handle
     from mpshared.address import Address
     from mpshared.keys import Key
     from mpshared.ops import Op

@@ -7,7 +7,7 @@ is what the standard library's names make: its class is in the module of that na
 
 Beside the kinds: `base` is what all share, `readers` what callers want of an answer, `waiting` what they
 write as a timeout, `synchronized` what Value and Array share, `buffer` the puts that wait a moment,
-`made` what has a class that nobody calls, `bell` the descriptor of what can be waited for.
+`bell` the descriptor of what can be waited for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
     from mpclient.objects.base import Proxy
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["find_class", "make"]
 

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
-from mpclient.pickling import ProxyBase, dumps, dumps_key, loads, loads_all
+from mpclient.values.pickling import ProxyBase, dumps, dumps_key, loads, loads_all
 from mpshared.errors import KeyMissing, NoSuchObject, NotSupported, ServerRestarted
 from mpshared.values import VALUES_MOST, open_ref
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
-    from mpclient.terms import SessionBase
+    from mpclient.transport.references import Handle
+    from mpclient.transport.term import SessionBase
     from mpshared.ops import Op
     from mpshared.tls import ClientTls
     from mpshared.values import Blob

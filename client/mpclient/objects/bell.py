@@ -24,7 +24,7 @@ from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["Bell", "Watched"]
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.pickling import own_buffers
-from mpclient.remarks import remark
+from mpclient.output.remarks import remark
+from mpclient.values.pickling import own_buffers
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
     from mpshared.values import Blob
 
 __all__ = ["Buffer"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpclient.objects.t_lock import Mutex
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
 
 __all__ = ["ARRAY_CODES", "INTEGERS", "TYPECODES", "Synchronized", "Typed", "held", "shown", "typecode_of"]
 

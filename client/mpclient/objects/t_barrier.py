@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from mpclient.objects.base import Proxy
 from mpclient.objects.readers import nothing, plain
 from mpclient.objects.waiting import event_timeout
-from mpclient.pickling import dumps, loads
+from mpclient.values.pickling import dumps, loads
 from mpshared.errors import BrokenBarrierError
 from mpshared.ops import BY_NAME
 from mpshared.values import PICKLE, Value
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from mpclient.objects.base import REQUIRED, Proxy, in_parts
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
-from mpclient.pickling import dumps, dumps_key, loads_key
+from mpclient.values.pickling import dumps, dumps_key, loads_key
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.base import Proxy
 from mpclient.objects.readers import nothing, plain
-from mpclient.pickling import dumps, loads_all
+from mpclient.values.pickling import dumps, loads_all
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:

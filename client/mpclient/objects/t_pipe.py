@@ -22,7 +22,7 @@ from mpclient.objects.base import Held, Proxy
 from mpclient.objects.bell import Watched
 from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import join_timeout
-from mpclient.pickling import dumps, loads
+from mpclient.values.pickling import dumps, loads
 from mpshared.errors import ServerGone
 from mpshared.ops import BY_NAME
 from mpshared.values import Pieces
@@ -30,9 +30,9 @@ from mpshared.values import Pieces
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.references import Handle
     from mpclient.session import Session
-    from mpclient.terms import SessionBase
+    from mpclient.transport.references import Handle
+    from mpclient.transport.term import SessionBase
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from mpclient.no_worker import PATIENCE_S, SERVED, say_if_no_worker
 from mpclient.objects.base import Proxy
 from mpclient.objects.buffer import Buffer
 from mpclient.objects.readers import as_bool, as_int, is_zero, nothing
 from mpclient.objects.waiting import join_timeout, queue_timeout
-from mpclient.partials import dump_all
-from mpclient.pickling import dumps, loads_all, own_buffers
-from mpclient.rows import dump_values
+from mpclient.output.no_worker import PATIENCE_S, SERVED, say_if_no_worker
+from mpclient.values.partials import dump_all
+from mpclient.values.pickling import dumps, loads_all, own_buffers
+from mpclient.values.rows import dump_values
 from mpshared.bunch import BUNCH_LEAST
 from mpshared.errors import BadValue, Full
 from mpshared.ops import BY_NAME
@@ -27,7 +27,7 @@ from mpshared.terms import Terms
 from mpshared.values import size_bytes
 
 if TYPE_CHECKING:
-    from mpclient.references import Handle
+    from mpclient.transport.references import Handle
     from mpshared.ops import Op
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mpclient.objects.readers import as_bool, nothing, plain
 from mpclient.objects.synchronized import Synchronized, Typed, held, shown, typecode_of
-from mpclient.pickling import dumps
+from mpclient.values.pickling import dumps
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:

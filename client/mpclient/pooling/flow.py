@@ -22,12 +22,12 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from mpclient.jobs_format import ITEM, dump_items
-from mpclient.pickling import PLAIN, SHORT, dumps, is_long, own_buffers
 from mpclient.pooling.outcomes import Failure
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.pooling.sources import MOST_BYTES, MOST_JOBS, Parcel
 from mpclient.pooling.threads import NoThreads
+from mpclient.values.jobs_format import ITEM, dump_items
+from mpclient.values.pickling import PLAIN, SHORT, dumps, is_long, own_buffers
 from mpshared.bunch import BUNCH_LEAST, Bunch, joined
 from mpshared.values import PICKLE_PROTOCOL, size_bytes
 

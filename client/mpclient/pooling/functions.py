@@ -24,9 +24,9 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import CALL, digest_of
-from mpclient.pickling import dumps
 from mpclient.pooling.refusal import explained
+from mpclient.values.jobs_format import CALL, digest_of
+from mpclient.values.pickling import dumps
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import UNSENT
 from mpclient.pooling.outcomes import Failure, JobCancelled
 from mpclient.pooling.threads import NoThreads
+from mpclient.values.jobs_format import UNSENT
 from mpshared.errors import TaskError, WorkerDied
 from mpshared.terms import Terms
 

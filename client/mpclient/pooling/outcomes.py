@@ -7,8 +7,8 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mpclient.jobs_format import read_result
-from mpclient.pickling import loads_all
+from mpclient.values.jobs_format import read_result
+from mpclient.values.pickling import loads_all
 from mpshared.bunch import odd_ones
 from mpshared.errors import JobStopped, MpserveError
 

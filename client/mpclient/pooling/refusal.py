@@ -14,8 +14,8 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.jobs_format import CALL, ITEM
-from mpclient.pickling import dumps
+from mpclient.values.jobs_format import CALL, ITEM
+from mpclient.values.pickling import dumps
 from mpshared.text import shorten
 
 if TYPE_CHECKING:

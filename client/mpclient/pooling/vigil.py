@@ -11,7 +11,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from mpclient.no_worker import say_no_worker
+from mpclient.output.no_worker import say_no_worker
 from mpshared.errors import MpserveError
 from mpshared.ops import BY_NAME
 

@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from mpclient.outgoing import ENTRY_BYTES, STDERR, STDOUT
+from mpclient.output.outgoing import ENTRY_BYTES, STDERR, STDOUT
 
 if TYPE_CHECKING:
-    from mpclient.outgoing import Outgoing
+    from mpclient.output.outgoing import Outgoing
     from mpclient.worker.mark import Mark
 
 __all__ = ["LOOK_S", "NAMES", "Descriptors", "Pieces", "Pipes"]

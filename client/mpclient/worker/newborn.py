@@ -124,7 +124,7 @@ def _run(payload: Blob, session: _OwnSession, name: str, parent_sentinel: int) -
     except BaseException as err:  # noqa: BLE001 - users' modules and __setstate__ run in there
         import traceback  # noqa: PLC0415 - only for failures
 
-        from mpclient.worker.failures import missing  # noqa: PLC0415 - only for failures
+        from mpclient.worker.jobs.failures import missing  # noqa: PLC0415 - only for failures
 
         if isinstance(err, ImportError | AttributeError):
             err.add_note(missing(err))

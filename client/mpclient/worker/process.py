@@ -30,17 +30,17 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from mpclient.session import Describes, Session, Term
 from mpclient.worker.channel import Channel, Why
 from mpclient.worker.descriptors import Descriptors
-from mpclient.worker.desk import Desk
-from mpclient.worker.exchange import Exchange
-from mpclient.worker.failures import Failures
 from mpclient.worker.files import restore_limit
-from mpclient.worker.loop import Loop
+from mpclient.worker.jobs.desk import Desk
+from mpclient.worker.jobs.exchange import Exchange
+from mpclient.worker.jobs.failures import Failures
+from mpclient.worker.jobs.loop import Loop
+from mpclient.worker.jobs.pools import Pools
+from mpclient.worker.jobs.run import Runner
+from mpclient.worker.jobs.run_pool import PoolRunner
+from mpclient.worker.jobs.tender import Tender
 from mpclient.worker.mark import Mark
-from mpclient.worker.pools import Pools
-from mpclient.worker.run import Runner
-from mpclient.worker.run_pool import PoolRunner
 from mpclient.worker.streams import Streams, flush_standard, install
-from mpclient.worker.tender import Tender
 from mpshared.address import Address
 from mpshared.errors import MpserveError, ServerGone
 from mpshared.keys import Key

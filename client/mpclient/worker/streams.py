@@ -6,7 +6,8 @@ RULES
   a job forks) to this process's own output: its descriptors 1 and 2.
 * A line leaves when it is whole, so that lines of two processes or threads never mix: each thread has its own
   unfinished line. A piece of one leaves at `flush`, at a carriage return, and when the route changes.
-* What has left is at the server ahead of this process's next call, and within 0.1 s (`mpclient.outgoing`).
+* What has left is at the server ahead of this process's next call, and within 0.1 s
+  (`mpclient.output.outgoing`).
 * `fileno` is that of the process's own output. What is written there does not pass through here, but in a
   worker process it goes the same way (`descriptors`), and in order with what does.
 * They cannot be closed: the next job prints, too.
@@ -26,8 +27,8 @@ from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from mpclient.outgoing import ENTRY_BYTES, STDERR, STDOUT, Outgoing
-from mpclient.pickling import standard_stream
+from mpclient.output.outgoing import ENTRY_BYTES, STDERR, STDOUT, Outgoing
+from mpclient.values.pickling import standard_stream
 
 if TYPE_CHECKING:
     from mpclient.session import Session

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpclient.worker.files import raise_limit
+from mpclient.worker.host.supervisor import Supervisor
 from mpclient.worker.options import Options, usable_cores
-from mpclient.worker.supervisor import Supervisor
 from mpshared.address import DEFAULT_PORT, Address
 from mpshared.command import fail
 from mpshared.exit_codes import ExitCode

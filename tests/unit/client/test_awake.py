@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpclient.awake import poll_at, receive, share_one_processor
+from mpclient.transport.awake import poll_at, receive, share_one_processor
 from mpshared.spinning import Spin
 
 LONG_S = 30.0
@@ -20,7 +20,7 @@ LONG_S = 30.0
 @pytest.fixture(autouse=True)
 def all_gaps_are_short(monkeypatch):
     """Let nothing depend on how busy this machine is."""
-    monkeypatch.setattr("mpclient.awake.GAP_S", LONG_S)
+    monkeypatch.setattr("mpclient.transport.awake.GAP_S", LONG_S)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_comes_later_is_slept_for(ends, monkeypatch):
             sender.start()
         return now_s
 
-    monkeypatch.setattr("mpclient.awake.time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr("mpclient.transport.awake.time", SimpleNamespace(perf_counter=clock))
     assert receive(ends[0], spin, sleep_at(ends[0])) == b"answer"
     assert spin.resting == 1
     sender.join()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mpclient.objects.bell import Bell
-from mpclient.references import Handle, References
+from mpclient.transport.references import Handle, References
 from mpshared.errors import ServerGone
 from mpshared.wire.own.frames import Reply
 

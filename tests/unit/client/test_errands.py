@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpclient.errands import Errands
+from mpclient.transport.errands import Errands
 from mpshared.wire.own.frames import Call, FrameDecoder, Reply, Type, encode_control
 
 

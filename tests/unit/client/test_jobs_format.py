@@ -8,7 +8,8 @@ from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 
 import pytest
 
-from mpclient.jobs_format import (
+from mpclient.session import Session
+from mpclient.values.jobs_format import (
     Shipped,
     Spec,
     digest_of,
@@ -19,8 +20,7 @@ from mpclient.jobs_format import (
     load_spec,
     read_result,
 )
-from mpclient.pickling import dumps
-from mpclient.session import Session
+from mpclient.values.pickling import dumps
 from mpshared.address import Address
 from mpshared.errors import TaskError, WorkerDied
 from mpshared.values import RAISED, TASK_ERROR, Value, by_value_tag, tag_of

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from tests.unit.client.peer import CUT, attached, reply
 
-from mpclient import patience
 from mpclient.testing import wait_until
+from mpclient.transport import patience
 from mpshared.errors import (
     BadValue,
     Empty,

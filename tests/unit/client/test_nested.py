@@ -6,7 +6,7 @@ import multiprocessing
 
 import pytest
 
-from mpclient import nested
+from mpclient.pooling import nested
 from mpclient.testing import wait_until
 
 

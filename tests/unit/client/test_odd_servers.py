@@ -6,9 +6,9 @@ import pytest
 from tests.unit.client.peer import KEY
 
 from mpclient.aio.session import Session as AioSession
-from mpclient.dialling import check_attached
-from mpclient.printer import Printer
-from mpclient.terms import Term
+from mpclient.output.printer import Printer
+from mpclient.transport.dialling import check_attached
+from mpclient.transport.term import Term
 from mpshared.errors import MpserveError, ProtocolViolation, TaskError, make
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Call, encode_error

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient import partials, rows
-from mpclient.pickling import dumps
+from mpclient.values import partials, rows
+from mpclient.values.pickling import dumps
 from mpserve.dispatch.stock_forms import pair_around
 from mpshared.bunch import Bunch
 from mpshared.symbolic import load as symbolic_load

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpclient import patience
-from mpclient.dialling import Lost
-from mpclient.patience import Patience
+from mpclient.transport import patience
+from mpclient.transport.dialling import Lost
+from mpclient.transport.patience import Patience
 from mpshared.errors import ServerGone
 
 LIMIT_S = 60.0

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient import pickling
-from mpclient.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads, loads_all, loads_key
 from mpclient.session import Session
+from mpclient.values import pickling
+from mpclient.values.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads, loads_all, loads_key
 from mpshared.address import Address
 from mpshared.bunch import Bunch
 from mpshared.errors import BadValue

@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from mpclient.jobs_format import CALL, ITEM, MAP
-from mpclient.pickling import dumps, loads
 from mpclient.pooling.refusal import explained, roots_of
 from mpclient.session import Session
+from mpclient.values.jobs_format import CALL, ITEM, MAP
+from mpclient.values.pickling import dumps, loads
 from mpshared.address import Address
 
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 from tests.unit.client.peer import Peer
 
-from mpclient import printer as printer_module
+from mpclient.output import printer as printer_module
 from mpclient.testing import wait_until
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Call, Control, Type, encode_control, encode_reply

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mpclient.errands import Errands
-from mpclient.references import AT_ONCE, References
+from mpclient.transport.errands import Errands
+from mpclient.transport.references import AT_ONCE, References
 from mpshared.errors import NoSuchObject
 from mpshared.wire.own.frames import Call, FrameDecoder
 

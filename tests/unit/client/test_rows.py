@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient import rows
-from mpclient.jobs_format import ITEM, dump_items, load_items
-from mpclient.rows import dump_values, load_values
+from mpclient.values import rows
+from mpclient.values.jobs_format import ITEM, dump_items, load_items
+from mpclient.values.rows import dump_values, load_values
 from mpshared.bunch import Bunch
 
 DIGEST = "0123456789abcdef" * 2

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.client.peer import CUT, KEY, reply
 
 from mpclient.session import Describes, Session
-from mpclient.stale import Stale, is_told, unless_done
+from mpclient.transport.stale import Stale, is_told, unless_done
 from mpshared.errors import ServerGone, SessionExpired, StaleOwner
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Call, Type, encode_error

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tests.unit.client.peer import CUT, reply
 
-from mpclient.outgoing import ENTRY_BYTES
+from mpclient.output.outgoing import ENTRY_BYTES
 from mpclient.testing import wait_until
 from mpclient.worker import streams as streams_module
 from mpclient.worker.streams import Streams, program_output

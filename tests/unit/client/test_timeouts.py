@@ -18,11 +18,11 @@ import pytest
 
 import mpclient.connection
 from mpclient import queues, synchronize
-from mpclient.lane import TIMEOUT_AT
 from mpclient.objects.t_pipe import Connection
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.pooling.results import ApplyResult
-from mpclient.references import Handle
+from mpclient.transport.lane import TIMEOUT_AT
+from mpclient.transport.references import Handle
 
 WAITS, NOT = "waits", "does not wait"
 TIMEOUTS = {

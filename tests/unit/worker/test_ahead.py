@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mpclient.worker.ahead import Ahead
-from mpclient.worker.desk import NOTHING, Desk, Finished
+from mpclient.worker.jobs.ahead import Ahead
+from mpclient.worker.jobs.desk import NOTHING, Desk, Finished
 from mpshared.errors import Full, NoRoom, ServerGone
 from mpshared.wire.own.frames import Reply
 

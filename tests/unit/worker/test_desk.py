@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpclient.worker.desk import NOTHING, Desk, Finished, is_answer, ranges_of, result_bytes
+from mpclient.worker.jobs.desk import NOTHING, Desk, Finished, is_answer, ranges_of, result_bytes
 from mpshared.values import NONE, Value
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from mpclient.worker.failures import Failures, name_of
+from mpclient.worker.jobs.failures import Failures, name_of
 from mpshared.errors import TaskError
 from mpshared.values import TASK_ERROR, Value
 

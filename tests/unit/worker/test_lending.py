@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mpclient.worker.lending import Lending
+from mpclient.worker.host.lending import Lending
 
 
 class Child:

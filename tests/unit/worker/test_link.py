@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpclient.dialling import Lost
-from mpclient.worker.link import Link
+from mpclient.transport.dialling import Lost
+from mpclient.worker.host.link import Link
 from mpshared.address import Address
 from mpshared.keys import Key
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mpclient.worker.memory import Memory
+from mpclient.worker.host.memory import Memory
 
 HOST_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mpclient.testing import wait_until
-from mpclient.worker.nursing import Nursing
+from mpclient.worker.host.nursing import Nursing
 from mpclient.worker.options import Options
 from mpshared.address import Address
 from mpshared.keys import Key

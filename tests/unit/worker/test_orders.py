@@ -9,7 +9,7 @@ from collections import deque
 import pytest
 
 from mpclient.worker.channel import Channel
-from mpclient.worker.orders import Orders
+from mpclient.worker.host.orders import Orders
 
 NAME = "n" * 1000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpclient.worker.pace import BATCH_BYTES, BATCH_MOST, FAR_S, GROWTH, SLOW_S, TARGET_S, Distance, Pace
+from mpclient.worker.jobs.pace import BATCH_BYTES, BATCH_MOST, FAR_S, GROWTH, SLOW_S, TARGET_S, Distance, Pace
 
 
 def settled(job_s: float, job_bytes: int = 10) -> int:

@@ -8,9 +8,9 @@ import types
 
 import pytest
 
-from mpclient.worker.desk import is_answer
-from mpclient.worker.failures import Failures
-from mpclient.worker.run import Runner
+from mpclient.worker.jobs.desk import is_answer
+from mpclient.worker.jobs.failures import Failures
+from mpclient.worker.jobs.run import Runner
 
 
 def opened(result):

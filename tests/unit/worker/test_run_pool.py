@@ -8,12 +8,12 @@ from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ig
 
 import pytest
 
-from mpclient.jobs_format import CALL, ITEM, MAP, STAR, Spec, read_result
-from mpclient.pickling import dumps
 from mpclient.session import Session
-from mpclient.worker.failures import Failures
-from mpclient.worker.pools import Functions, Pool, Pools
-from mpclient.worker.run_pool import PoolRunner
+from mpclient.values.jobs_format import CALL, ITEM, MAP, STAR, Spec, read_result
+from mpclient.values.pickling import dumps
+from mpclient.worker.jobs.failures import Failures
+from mpclient.worker.jobs.pools import Functions, Pool, Pools
+from mpclient.worker.jobs.run_pool import PoolRunner
 from mpshared.address import Address
 from mpshared.errors import TaskError
 from mpshared.values import NONE, TASK_ERROR, Value, by_value_tag
@@ -95,7 +95,7 @@ def test_a_job_of_another_python_is_not_opened(run):
 
 
 def test_the_functions_learned_first_are_forgotten_first(functions, monkeypatch):
-    monkeypatch.setattr("mpclient.worker.pools._MOST_FUNCTION_BYTES", 10)
+    monkeypatch.setattr("mpclient.worker.jobs.pools._MOST_FUNCTION_BYTES", 10)
     for number in range(4):
         functions.add(str(number), number, 4)
     assert list(functions.known) == ["2", "3"]

@@ -9,8 +9,8 @@ import traceback
 
 import pytest
 
-from mpclient.jobs_format import Shipped
-from mpclient.worker.shipped import Finder
+from mpclient.values.jobs_format import Shipped
+from mpclient.worker.jobs.shipped import Finder
 
 SOURCES = {
     "d1": (b"def f():\n    return 'first'\n", "/home/far/mpserve_ship_a.py"),

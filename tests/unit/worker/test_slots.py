@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mpclient.worker.host.slots import Slot
 from mpclient.worker.options import usable_cores
-from mpclient.worker.slots import Slot
 
 
 def test_a_new_slot_is_due():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpclient.worker.stuck import is_stuck
+from mpclient.worker.jobs.stuck import is_stuck
 
 
 def pool(program="me", ready=0, leased=0, results=0):

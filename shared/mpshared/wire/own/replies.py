@@ -4,8 +4,8 @@
                 └ with the head, or next ──┘   one read    one read
 
 RULES
-* It saves a copy: what the socket gives is the value's own (`mpclient.pickling` opens such `Pieces`). Any
-  other payload comes as one piece, as in every `FrameDecoder`; so does what was not read as `wants` says.
+* It saves a copy: what the socket gives is the value's own (`mpclient.values.pickling` opens such `Pieces`).
+  Any other payload comes as one piece, as in every `FrameDecoder`; so does what was not read as `wants` says.
 * Only of a reply that brings one plain pickle, and only the first long bytes in it.
 * Pickle writes what is long outside of its frames, which hold whole opcodes only (PEP 3154).
 * Where there is nothing long, to look for it costs the copy that it saves elsewhere. So who looks in vain
