@@ -106,6 +106,22 @@ def test_code_by_value_keeps_the_name_of_its_file(session):
     assert there.__code__.co_filename == there().__code__.co_filename == __file__
 
 
+@pytest.mark.skipif(not hasattr(types, "LazyImportType"), reason="this Python imports nothing lazily")
+def test_what_code_by_value_imports_lazily_is_imported_before_it_goes(session):
+    """With the module within a package that it asks for: what loads the code has to import that as well."""
+    module = types.ModuleType("__main__")
+    lines = (
+        "lazy import xml.dom.pulldom",
+        "lazy from math import sqrt",
+        "lazy import not_there",
+        "def roots(): return [(lambda: sqrt(n))() for n in (4, 9)], xml.dom.pulldom.START_ELEMENT",
+    )
+    exec("\n".join(lines), module.__dict__)
+    blob = dumps(module.roots, session)
+    assert b"xml.dom.pulldom" in blob.data
+    assert loads(blob, session)() == ([2, 3], "START_ELEMENT")
+
+
 def test_main_goes_by_value_also_where_it_could_be_imported(session, monkeypatch):
     module = types.ModuleType("__main__")
     exec("class Thing:\n    def get(self): return 'main'", module.__dict__)
