@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from tests import prepared
 from xprocess import ProcessStarter
 
 from mpclient.testing import wait_until
@@ -54,26 +55,24 @@ class Home:
         self, *words: str, environment: dict[str, str] | None = None, **popen: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run `mpserve` with these words to its end."""
-        return self._run([str(COMMAND), *words], environment, **popen)
+        with prepared.start("mpserve", *words, **self._given(environment, popen)) as process:
+            try:
+                out, err = process.communicate(timeout=LIMIT_S)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(["mpserve", *words], process.returncode, out, err)
 
     def type(
         self, line: str, environment: dict[str, str] | None = None, **popen: Any
     ) -> subprocess.CompletedProcess[str]:
         """Give a line to the shell, as it stands."""
-        return self._run(["/bin/sh", "-c", line], environment, **popen)
+        return subprocess.run(["/bin/sh", "-c", line], timeout=LIMIT_S, **self._given(environment, popen))
 
-    def _run(
-        self, command: list[str], environment: dict[str, str] | None, **popen: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def _given(self, environment: dict[str, str] | None, popen: dict[str, Any]) -> dict[str, Any]:
+        where = {"env": self.environment | (environment or {}), "cwd": self.folder, "text": True}
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        return subprocess.run(
-            command,
-            env=self.environment | (environment or {}),
-            cwd=self.folder,
-            text=True,
-            timeout=LIMIT_S,
-            **(streams | popen),
-        )
+        return where | streams | popen
 
 
 @dataclass
@@ -136,8 +135,8 @@ def start(home: Home) -> Iterator[Callable[..., Running]]:
         out, err = (home.folder / f"{name}{len(started)}" for name in ("out", "err"))
         with out.open("wb") as out_file, err.open("wb") as err_file:
             streams: dict[str, IO[bytes] | int] = {"stdout": out_file, "stderr": err_file}
-            process = subprocess.Popen(
-                [str(COMMAND), "start", *words],
+            process = prepared.start(
+                *("mpserve", "start", *words),
                 env=home.environment | (environment or {}),
                 cwd=home.folder,
                 **(streams | popen),

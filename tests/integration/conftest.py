@@ -15,12 +15,13 @@ import re
 import secrets
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests import prepared
 from tests.integration.relay import Relay
 
 import mpclient
@@ -52,13 +53,12 @@ class Server:
 
     def start(self, host: str = "127.0.0.1", port: int = 0) -> Server:
         self.folder.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "mpserve", "start", "--host", host, "--log-format", "json"]
         where = [] if host.startswith("unix:") else ["--port", str(port)]
         before = len(self.log) if (self.folder / "server.log").exists() else 0
         environment = {k: v for k, v in self.environment.items() if k != "MPSERVE_ADDRESS"}
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *where, *self.options],
+            self.process = prepared.start(
+                *("mpserve", "start", "--host", host, "--log-format", "json", *where, *self.options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -174,19 +174,24 @@ def program(server, tmp_path) -> Iterator[Callable[..., Program]]:
     started: list[subprocess.Popen[str]] = []
 
     def run(
-        source: str, *args: str, connected: bool = True, environment: dict[str, str] | None = None
+        source: str,
+        *args: str,
+        connected: bool = True,
+        environment: dict[str, str] | None = None,
+        **popen: Any,
     ) -> Program:
         """Run `source`, which has a connected `cluster` at hand, and `say`/`hear` to speak with the test."""
         path = tmp_path / f"program{len(started)}.py"
         path.write_text(PRELUDE + source if connected else source)
-        process = subprocess.Popen(
-            [sys.executable, str(path), *args],
+        process = prepared.start(
+            *(path, *args),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**server.environment, **(environment or {})},
             cwd=tmp_path,
+            **popen,
         )
         started.append(process)
         return Program(process)

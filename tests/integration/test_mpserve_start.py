@@ -323,7 +323,7 @@ def test_nobody_reads_what_it_writes(start):
     pipes = [os.pipe(), os.pipe()]
     (out_read, out_write), (err_read, err_write) = pipes
     os.close(out_read)
-    running = start("--port", "0", ready=False, stdout=out_write, stderr=err_write)
+    running = start("--port", "0", ready=False, stdout=out_write, stderr=err_write, typed=True)
     os.close(out_write)
     os.close(err_write)
     with os.fdopen(err_read) as log:

@@ -91,6 +91,6 @@ True sent
 def test_a_client_needs_nothing_that_windows_has_not(program, fresh_server, mpworker):
     server = fresh_server()
     mpworker(server, processes=2).ready()
-    done = program(BARE + STEPS, connected=False, environment=server.environment)
+    done = program(BARE + STEPS, connected=False, environment=server.environment, typed=True)
     out, err = done.process.communicate(timeout=100)
     assert (out, err, done.process.returncode) == (SAID, "", 0)

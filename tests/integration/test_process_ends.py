@@ -444,7 +444,7 @@ class TestHosts:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
         try:
-            host = mpworker(own, "--processes", "1").ready()
+            host = mpworker(own, "--processes", "1", typed=True).ready()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         limits = cluster.Queue()

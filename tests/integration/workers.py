@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import prepared
 
 from mpclient.testing import wait_until
 
@@ -201,21 +202,23 @@ def starting_in(folder: Path) -> Iterator[Callable[..., WorkerHost]]:
         processes: int = 1,
         python: str | None = None,
         environment: dict[str, str] | None = None,
-        pass_fds: tuple[int, ...] = (),
+        **popen: Any,
     ) -> WorkerHost:
-        command = [str(COMMAND)] if python is None else [python, "-m", "mpclient.worker"]
         where = ["--queue", queue, "--results", f"{queue} results", "--processes", str(processes)]
         log = folder / f"mpworker{len(started)}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                [*command, *where, "--log-format", "json", *options],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=server.environment | (environment or {}),
-                cwd=folder,
-                pass_fds=pass_fds,
-            )
+            more: dict[str, Any] = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": file,
+                "stderr": file,
+                "cwd": folder,
+            }
+            more |= {"env": server.environment | (environment or {}), **popen}
+            words = [*where, "--log-format", "json", *options]
+            if python is None:
+                process = prepared.start("mpworker", *words, **more)
+            else:
+                process = subprocess.Popen([python, "-m", "mpclient.worker", *words], **more)
         started.append(WorkerHost(process, log))
         return started[-1]
 
