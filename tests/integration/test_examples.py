@@ -52,7 +52,7 @@ def test_wordcount(hosts):
     times = [int(line.split()[0].replace(",", "")) for line in lines[first : first + 20]]
     assert times == sorted(times, reverse=True)
     assert lines[first + 20] == ""
-    jobs = re.findall(r"^ +(\d+)  \S+:\d+$", text, re.MULTILINE)
+    jobs = re.findall(r"^ +(\d+)  \S+:\d+ *$", text, re.MULTILINE)
     assert sum(map(int, jobs)) == 60
     assert "60 files" in text
     assert lines[-1] == "Both counts are the same."
