@@ -6,6 +6,7 @@ import decimal
 import enum
 import fractions
 import pickle
+import sys
 
 import pytest
 from hypothesis import given
@@ -289,7 +290,14 @@ def test_shared_objects_do_not_show_their_ident():
 @pytest.mark.parametrize("batch", [b"(e", b"(u", b"(\x90"])
 @pytest.mark.parametrize("whole", [b"cm\nC\n)\x81%b.", b"K\x01%b."])
 def test_an_empty_batch_is_nothing_whatever_it_is_for(whole, batch):
-    """As to the pickle module: a number takes one, too, and an object is the same with it as without."""
+    """As to the pickle module: a number takes one, too, and an object is the same with it as without.
+
+    From Python 3.15 on the module looks whether a number could take something, also if it is nothing.
+    """
+    if sys.version_info >= (3, 15) and whole.startswith(b"K") and batch != b"(u":
+        with pytest.raises(MalformedPickle):
+            load(b"\x80\x04" + whole % batch)
+        return
     with_it, without = load(b"\x80\x04" + whole % batch), load(b"\x80\x04" + whole % b"")
     assert text(with_it, limit=100) == text(without, limit=100)
     assert equal(with_it, without)
