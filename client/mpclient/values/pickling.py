@@ -4,7 +4,6 @@ RULES
 * None is `values.NONE`, always. What stands alone is plain bytes; a `Value` only where there is more to say.
 * A value that mentions code no other process can import (things of ``__main__``, lambdas, closures, local
   classes) goes by value as a whole, with cloudpickle, under a tag that names this Python.
-* What such code imports lazily is imported before it is sent, as if it had been called here.
 * A proxy met by our own picklers becomes a call of `open_ref` without an address and is noted in `refs`: the
   server then counts it, and gives the receiver a reference with the value. Any other pickler is a loan: see
   `objects.base.Proxy.__reduce__`.
@@ -26,14 +25,13 @@ import io
 import pickle
 import sys
 import threading
-import types
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import attrgetter
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mpclient.values import partials
+from mpclient.values.newer import LAZY, SENTINEL, import_now, reduce_sentinel
 from mpclient.values.rows import load_values
 from mpshared.bunch import Bunch
 from mpshared.errors import BadValue
@@ -213,6 +211,10 @@ def write_by(kind: type, write: Callable[[Any, SessionBase], Any]) -> None:
     _others = tuple(_writers)
 
 
+if SENTINEL:
+    write_by(SENTINEL, reduce_sentinel)
+
+
 def _look_for_managers() -> None:
     """Know how to write the proxies of a program's own managers, once there can be some."""
     if "multiprocessing.managers" in sys.modules:
@@ -339,8 +341,8 @@ def _code_pickler() -> Any:
             def reducer_override(self, obj: Any) -> Any:
                 if isinstance(obj, ProxyBase):
                     return self._writer.mention(obj)
-                if _LazyImport and isinstance(obj, FunctionType) and not importable(obj):
-                    _import_now(obj.__code__, obj.__globals__)
+                if LAZY and isinstance(obj, FunctionType) and not importable(obj):
+                    import_now(obj.__code__, obj.__globals__)
                 if isinstance(obj, CodeType):
                     return _with_file_name(self.dispatch_table[CodeType](obj), obj.co_filename)
                 if (bound := _reduce_bound(obj)) is not None:
@@ -355,29 +357,6 @@ def _code_pickler() -> Any:
 
         cloudpickle.register_pickle_by_value(main)
     return _CodePickler
-
-
-_LazyImport: Final[Any] = getattr(types, "LazyImportType", None)
-"""What a module has in place of a name that is imported at its first use, from Python 3.15 on."""
-
-
-def _import_now(code: CodeType, names: dict[str, Any]) -> None:
-    """Import what code that goes by value would import at its first use: only what is imported can travel."""
-    for name in code.co_names:
-        if isinstance(lazy := names.get(name), _LazyImport):
-            names[name] = lazy.resolve()
-    for lazy in tuple(sys.lazy_modules):  # type: ignore[attr-defined]  # new in 3.15
-        first, _, within = lazy.partition(".")
-        # Of `lazy import a.b`, only `a` is bound; `b` is imported when `a` is asked for it.
-        if (
-            within
-            and {first, *within.split(".")} <= {*code.co_names}
-            and names.get(first) is sys.modules.get(first)
-        ):
-            attrgetter(within)(names[first])
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            _import_now(const, names)
 
 
 def _with_file_name(reduced: tuple[Any, ...], name: str) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpclient.session import Session
-from mpclient.values import pickling
+from mpclient.values import newer, pickling
 from mpclient.values.pickling import BUFFER_BYTES, dumps, dumps_key, importable, loads, loads_all, loads_key
 from mpshared.address import Address
 from mpshared.bunch import Bunch
@@ -106,7 +106,7 @@ def test_code_by_value_keeps_the_name_of_its_file(session):
     assert there.__code__.co_filename == there().__code__.co_filename == __file__
 
 
-@pytest.mark.skipif(not hasattr(types, "LazyImportType"), reason="this Python imports nothing lazily")
+@pytest.mark.skipif(not newer.LAZY, reason="this Python imports nothing lazily")
 def test_what_code_by_value_imports_lazily_is_imported_before_it_goes(session):
     """With the module within a package that it asks for: what loads the code has to import that as well."""
     module = types.ModuleType("__main__")
@@ -120,6 +120,29 @@ def test_what_code_by_value_imports_lazily_is_imported_before_it_goes(session):
     blob = dumps(module.roots, session)
     assert b"xml.dom.pulldom" in blob.data
     assert loads(blob, session)() == ([2, 3], "START_ELEMENT")
+
+
+@pytest.mark.skipif(not newer.SENTINEL, reason="this Python has no sentinels")
+def test_a_sentinel_of_the_main_file_is_one_object_wherever_it_comes(session, monkeypatch):
+    module = types.ModuleType("__main__")
+    exec("NONE = sentinel('NONE', repr='<none>')\ndef is_none(x): return x is NONE", module.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    value, function = dumps([module.NONE], session), dumps(module.is_none, session)
+    assert loads(value, session) == [module.NONE]
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a worker
+    (there,) = loads(value, session)
+    assert repr(there) == "<none>"
+    assert there is not module.NONE
+    assert loads(function, session)(there)
+    back = dumps(there, session)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    assert loads(back, session) is module.NONE
+
+
+@pytest.mark.skipif(bool(newer.SENTINEL), reason="this Python has sentinels")
+def test_a_sentinel_of_the_main_file_is_refused_where_there_are_none():
+    with pytest.raises(TypeError, match="needs Python 3.15"):
+        newer.main_sentinel("NONE", "NONE")
 
 
 def test_main_goes_by_value_also_where_it_could_be_imported(session, monkeypatch):
