@@ -35,7 +35,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["start"]
+__all__ = ["run", "start"]
 
 IMPORTED = (
     *("mpserve.cli.banner", "mpserve.cli.commands", "mpserve.cli.starting", "mpserve.engines.journal"),
@@ -66,6 +66,18 @@ def start(*words: object, typed: bool = False, **popen: Any) -> subprocess.Popen
         what = command[:1] if is_program else [str(Path(sys.executable).with_name(command[0]))]
         return subprocess.Popen([sys.executable, *what, *command[1:]], **popen)
     return Prepared(command, **popen)
+
+
+def run(*words: object, timeout_s: float = 60.0, **popen: Any) -> subprocess.CompletedProcess[str]:
+    """Start such a command, and wait for its end; what it says is text, in pipes unless told otherwise."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start(*words, **{**streams, "text": True, **popen}) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
@@ -222,7 +234,7 @@ def settle(order: Order) -> None:
     multiprocessing.process.current_process().authkey = os.urandom(32)
 
 
-def run(order: Order) -> None:
+def be(order: Order) -> None:
     """Be this command or program; what it raises is the interpreter's matter."""
     settle(order)
     path = order.words[0]
@@ -244,4 +256,4 @@ if __name__ == "__main__":
     gc.freeze()
     found = Nest(socket.socket(fileno=int(sys.argv[1]))).serve()
     if found is not None:
-        run(found)
+        be(found)

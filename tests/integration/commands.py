@@ -55,24 +55,18 @@ class Home:
         self, *words: str, environment: dict[str, str] | None = None, **popen: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run `mpserve` with these words to its end."""
-        with prepared.start("mpserve", *words, **self._given(environment, popen)) as process:
-            try:
-                out, err = process.communicate(timeout=LIMIT_S)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(["mpserve", *words], process.returncode, out, err)
+        return prepared.run("mpserve", *words, timeout_s=LIMIT_S, **self._given(environment, popen))
 
     def type(
         self, line: str, environment: dict[str, str] | None = None, **popen: Any
     ) -> subprocess.CompletedProcess[str]:
         """Give a line to the shell, as it stands."""
-        return subprocess.run(["/bin/sh", "-c", line], timeout=LIMIT_S, **self._given(environment, popen))
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        given = {**streams, "text": True, "timeout": LIMIT_S, **self._given(environment, popen)}
+        return subprocess.run(["/bin/sh", "-c", line], **given)
 
     def _given(self, environment: dict[str, str] | None, popen: dict[str, Any]) -> dict[str, Any]:
-        where = {"env": self.environment | (environment or {}), "cwd": self.folder, "text": True}
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        return where | streams | popen
+        return {"env": self.environment | (environment or {}), "cwd": self.folder, **popen}
 
 
 @dataclass
