@@ -1,7 +1,7 @@
 """The classic programs of examples/: they print the same with `multiprocessing` and with `mpclient`.
 
-Each runs with the standard library as it is, with a cluster of its own, and on a server with two worker hosts
-in different folders.
+Each runs with the standard library as it is, and on a server with two worker hosts in different folders; the
+one with all objects in it also with a cluster of its own, as `test_examples.py` has others do.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import re
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.integration import workers
 from tests.integration.conftest import Server
 
 pytestmark = pytest.mark.hosts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ALL_AT_ONCE = "workshop.py"
 CLASSICS = (
     "consumers.py",
     "logfile.py",
@@ -30,17 +30,13 @@ CLASSICS = (
     "signalling.py",
     "stages.py",
     "turns.py",
-    "workshop.py",
+    ALL_AT_ONCE,
 )
 
 
-@pytest.fixture(scope="module", params=["embedded", "hosts"])
-def environment(request, tmp_path_factory):
-    """Return the environment of a program: a cluster of its own, or a server with two worker hosts."""
-    if request.param == "embedded":
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
-        yield kept | {"MPSERVE_WORKER_PROCESSES": "2"}
-        return
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory):
+    """Return the environment of a program that uses a server with two worker hosts."""
     folder = tmp_path_factory.mktemp("hosts")
     server = Server(folder / "server").start()
     try:
@@ -57,8 +53,7 @@ def run(source: Path, environment: dict[str, str], *words: str) -> list[str]:
     """Run a program to its end, in an empty folder; return the lines it printed."""
     folder = source.parent / f"cwd-{source.stem}"
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(source), *words]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100)
+    done = prepared.run(source, *words, env=environment, cwd=folder, timeout_s=100)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -79,24 +74,34 @@ def comparable(lines: list[str]) -> list[str]:
     return sorted(line for line in lines if not re.fullmatch(r"Consumer-\d+: done", line))
 
 
-@pytest.mark.parametrize("name", CLASSICS)
-def test_a_classic_prints_what_it_prints_with_the_standard_library(name, environment, tmp_path):
-    plain, ours = tmp_path / "plain", tmp_path / "ours"
-    plain.mkdir()
-    ours.mkdir()
+@pytest.fixture
+def expected(name, tmp_path):
+    """Return what a classic prints with the standard library."""
+    (tmp_path / "plain").mkdir()
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # else its lines mix
-    expected = run(copy(name, plain, standard=True), buffered)
-    assert comparable(run(copy(name, ours, standard=False), environment)) == comparable(expected)
+    return comparable(run(copy(name, tmp_path / "plain", standard=True), buffered))
 
 
-def test_map_reduce(environment):
-    lines = run(EXAMPLES / "map_reduce.py", environment, "--limit", "80")
-    assert lines[-1] == "80 files; counted here alone: the same"
+@pytest.mark.parametrize("name", CLASSICS)
+def test_a_classic_prints_what_it_prints_with_the_standard_library(name, expected, hosts, tmp_path):
+    assert comparable(run(copy(name, tmp_path, standard=False), hosts)) == expected
 
 
-def test_mandelbrot(environment, tmp_path):
+@pytest.mark.parametrize("name", [ALL_AT_ONCE])
+def test_with_a_cluster_of_its_own_too(name, expected, tmp_path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
+    embedded = kept | {"MPSERVE_WORKER_PROCESSES": "2"}
+    assert comparable(run(copy(name, tmp_path, standard=False), embedded)) == expected
+
+
+def test_map_reduce(hosts):
+    lines = run(EXAMPLES / "map_reduce.py", hosts, "--limit", "40")
+    assert lines[-1] == "40 files; counted here alone: the same"
+
+
+def test_mandelbrot(hosts, tmp_path):
     picture = tmp_path / "set.png"
-    lines = run(EXAMPLES / "mandelbrot.py", environment, str(picture), "--width", "120", "--tile", "24")
+    lines = run(EXAMPLES / "mandelbrot.py", hosts, str(picture), "--width", "120", "--tile", "24")
     tiles = [int(found[1]) for line in lines if (found := re.match(r" +(\d+) tiles by \S+:\d+$", line))]
     assert sum(tiles) == 20
     assert lines[-1].endswith(f"120 x 96, 20 tiles, {len(tiles)} workers")

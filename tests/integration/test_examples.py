@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.integration import workers
 
 mpworker = workers.mpworker
@@ -31,13 +32,7 @@ def hosts(request, fresh_server, mpworker):
 
 def run(environment: dict[str, str], name: str, *words: str) -> list[str]:
     """Run an example to its end; return the lines it printed."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = prepared.run(EXAMPLES / name, *words, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
