@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.integration import commands, workers
+from tests.integration.conftest import Server
 
 home, start, mpworker = commands.home, commands.start, workers.mpworker
 pytestmark = pytest.mark.hosts
@@ -52,19 +54,25 @@ def typed(page: str, prompt: str) -> list[str]:
     return [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[0] == prompt]
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Return the environment of programs that use a server and a worker host."""
+    folder = tmp_path_factory.mktemp("programs")
+    server = Server(folder / "server").start()
+    try:
+        with workers.starting_in(folder) as start:
+            start(server, "--results", "gpu-results", queue="gpu", processes=2).ready()
+            yield server.environment
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize(("number", "printed"), list(enumerate(PRINTED)))
-def test_a_program(number, printed, fresh_server, mpworker):
+def test_a_program(number, printed, environment, tmp_path):
     source = blocks(JOBS, "python") + blocks(COMING, "python")
     assert len(source) == len(PRINTED)
-    server = fresh_server()
-    mpworker(server, "--results", "gpu-results", queue="gpu", processes=2).ready()
-    done = subprocess.run(
-        [sys.executable, "-c", source[number]],
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    (tmp_path / "program.py").write_text(source[number])
+    done = prepared.run(tmp_path / "program.py", env=environment)
     assert (done.returncode, done.stdout.splitlines()) == (0, printed), done.stderr
     told = {0: "500 of 500 done", 1: "WARNING at 7"}
     assert told.get(number, "") in done.stderr
