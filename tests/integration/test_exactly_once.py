@@ -22,7 +22,7 @@ from tests.integration.relay import Relay
 from mpclient import aio
 from mpshared.ops import BY_NAME
 
-CUTS = 7
+CUTS = 4
 """In a request, and in its reply, without `--cuts all`. The first ones differ from operation to operation, so
 that all of them together are cut everywhere."""
 GRACE = ("--grace", "20s")
