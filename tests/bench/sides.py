@@ -38,7 +38,7 @@ __all__ = [
 
 Address = tuple[str, int]
 START_S = 20.0
-OURS = ("std", "ours", "mixed", "bare", "pipes", "kept")  # what every run has
+OURS = ("std", "ours", "mixed", "bare", "plain", "pipes", "kept")  # what every run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ SIDES: dict[str, Side] = {
         Side("ours", "mpserve", "ours", "ours"),
         Side("mixed", "mpserve, stock client", "ours", "stock"),
         Side("bare", "bare sockets", "bare", "bare"),
+        Side("plain", "bare sockets with pickles", "plain", "plain"),
         Side("pipes", "multiprocessing on pipes", "", "pipes"),
         Side("kept", "mpserve --data", "kept", "ours"),
         *(Side(peer, peer, "redis", peer, peer) for peer in ("redis", "celery", "rq", "dramatiq")),
@@ -81,7 +82,7 @@ def start_server(kind: str) -> tuple[Child, Address]:
         return start_ours("--data", new_folder())
     if kind == "redis":
         return start_redis()
-    return start_speaking("-m", {"std": "tests.bench.stock", "bare": "tests.bench.bare"}[kind])
+    return start_speaking("-m", {"std": "tests.bench.stock"}.get(kind, f"tests.bench.{kind}"))
 
 
 def start_speaking(*command: str) -> tuple[Child, Address]:

@@ -17,6 +17,7 @@ __all__ = ["SECTION", "Pairs", "measure", "measure_pairs"]
 # another one, where a wake-up costs ten times as much: then rounds show its moods.
 PLACES = {"": (EVERYWHERE, EVERYWHERE), "one core": (FIRST, FIRST), "two cores": (FIRST, LAST)}
 ALL = ("std", "ours", "mixed", "bare", "redis")
+STORED = (*ALL, "plain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,17 @@ ROWS = (
     ),
     *(
         Pairs(
-            title=f"{title}; {place}", work=work, place=place, wanted=() if work == "lock" else _to_bare(0.75)
+            title=f"{title}; {place}",
+            work=work,
+            place=place,
+            sides=ALL if work == "lock" else STORED,
+            wanted=() if work == "lock" else _to_bare(0.75),
         )
         for place in ("two cores", "one core")
         for title, work in ALONE.items()
     ),
     *(
-        Pairs(title=title, work=work, clients=8, wanted=_to_bare(0.6))
+        Pairs(title=title, work=work, clients=8, sides=STORED, wanted=_to_bare(0.6))
         for title, work in ALONE.items()
         if work != "lock"
     ),
@@ -119,6 +124,7 @@ RATES = (
     times("ratio", "mixed", "std"),
     figure("bare", "bare"),
     times("ours/bare", "ours", "bare"),
+    times("plain/bare", "plain", "bare"),
     wanted(),
     figure("redis-py", "redis"),
     times("ours/redis-py", "ours", "redis"),
@@ -129,6 +135,7 @@ TIMES = (
     figure("ours", "ours", "server_us"),
     figure("stock client", "mixed", "server_us"),
     figure("bare", "bare", "server_us"),
+    figure("plain", "plain", "server_us"),
     figure("redis-py", "redis", "server_us"),
 )
 
@@ -137,7 +144,8 @@ def tables(results: Sequence[Result]) -> list[str]:
     """Return the rates, and the server's times."""
     return [
         "Pairs of calls per second, all clients together. Bare sockets exchange as much and do no work;",
-        "their lock is handed on in order. Each server has a session of its own, and so its share of the",
+        "their lock is handed on in order. Plain are bare sockets with pickles and a look-up: a server in",
+        "Python can hardly do less. Each server has a session of its own, and so its share of the",
         "processors, whoever else uses them; the clients are processes of one program.",
         "",
         *table(results, RATES),

@@ -16,6 +16,7 @@ __all__ = ["STATIONS", "WORKERS", "Station", "open_station"]
 
 STATIONS = {
     "bare": "bare:Bare",
+    "plain": "plain:Plain",
     "stock": "stock:Stock",
     "ours": "ours:Ours",
     "pipes": "pipes:Pipes",
