@@ -10,14 +10,15 @@ RULES
   the streams that it is given; and it ends as interpreters do.
 * What an interpreter begins with (limits, PYTHON…, what was loaded) is the first process's: tests in which
   that matters, and tests of how the commands begin, have theirs `typed`.
-* An interpreter is started for who is given more: descriptors, a session, other PYTHON… variables. And
-  everywhere but on Linux, where a fork of what has no threads is sound.
+* An interpreter is started for who is given more: descriptors, a session, other PYTHON… or LC_… variables.
+  And everywhere but on Linux, where a fork of what has no threads is sound.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import io
 import multiprocessing.process
 import os
 import pickle
@@ -61,7 +62,7 @@ def start(*words: object, typed: bool = False, **popen: Any) -> subprocess.Popen
     """
     command = [str(word) for word in words]
     is_program = command[0] not in MODULES
-    same = _of_python(popen.get("env") or os.environ) == _of_python(os.environ)
+    same = _of_interpreters(popen.get("env") or os.environ) == _of_interpreters(os.environ)
     if typed or sys.platform != "linux" or not same or not popen.keys() <= GIVEN:
         what = command[:1] if is_program else [str(Path(sys.executable).with_name(command[0]))]
         return subprocess.Popen([sys.executable, *what, *command[1:]], **popen)
@@ -80,12 +81,10 @@ def run(*words: object, timeout_s: float = 60.0, **popen: Any) -> subprocess.Com
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith("PYTHON") and name != "PYTHONPATH"
-    }
+def _of_interpreters(environment: Mapping[str, str]) -> dict[str, str]:
+    read = {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
+    read.pop("PYTHONPATH", None)  # which `settle` sees to
+    return read
 
 
 class Order(NamedTuple):
@@ -143,9 +142,12 @@ class First:
     def __init__(self) -> None:
         self._orders, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "tests.prepared", str(theirs.fileno())]
             self._process = subprocess.Popen(
-                command, cwd=Path(__file__).parents[1], pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
+                [sys.executable, "-m", "tests.prepared", str(theirs.fileno())],
+                cwd=Path(__file__).parents[1],
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
             )
 
     def send(self, order: Order, descriptors: list[int]) -> None:
@@ -227,9 +229,22 @@ def settle(order: Order) -> None:
     os.environ.clear()
     os.environ.update(order.environment)
     sys.argv = order.words
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", 1 if os.isatty(1) else -1, closefd=False)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    command = sys.executable if order.words[0] in MODULES else order.words[0]
+    folders = order.environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [str(Path(command).absolute().parent), *filter(None, folders)]
+    for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        first = getattr(sys, name)
+        at_once = first.write_through  # PYTHONUNBUFFERED
+        data = open(descriptor, f"{mode}b", 0 if at_once else -1, closefd=False)  # noqa: SIM115
+        stream = io.TextIOWrapper(
+            data,
+            first.encoding,
+            first.errors,
+            line_buffering=not at_once and (name == "stderr" or os.isatty(descriptor)),
+            write_through=at_once,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     vars(multiprocessing.process)["ORIGINAL_DIR"] = str(Path.cwd())
     multiprocessing.process.current_process().authkey = os.urandom(32)
 
@@ -241,8 +256,6 @@ def be(order: Order) -> None:
     if path in MODULES:
         runpy.run_module(MODULES[path], run_name="__main__")
         return
-    folders = order.environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:1] = [str(Path(path).absolute().parent), *filter(None, folders)]
     main = types.ModuleType("__main__")
     main.__file__ = path
     sys.modules["__main__"] = main
