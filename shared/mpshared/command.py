@@ -25,7 +25,7 @@ from mpshared.units import SettingError, parse_flag
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["fail", "guard", "make_app", "run", "say", "version_option"]
+__all__ = ["fail", "guard", "make_app", "run", "say", "settle", "version_option"]
 
 
 _INTERRUPTED = 130
@@ -49,8 +49,8 @@ def guard(program: str, command: Callable[[], int]) -> int:
         code = _complain(program, str(err))
     except SystemExit as end:  # `fail`, or typer's
         code = end.code if isinstance(end.code, int) else ExitCode.OK
-    _settle(sys.stdout, 1)
-    _settle(sys.stderr, 2)
+    settle(sys.stdout, 1)
+    settle(sys.stderr, 2)
     return code
 
 
@@ -84,7 +84,7 @@ def _open_missing() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the process's life
 
 
-def _settle(stream: TextIO, descriptor: int) -> None:
+def settle(stream: TextIO, descriptor: int) -> None:
     """Write what is left in a stream, or drop it: the interpreter would end with a complaint and code 120."""
     try:
         stream.flush()

@@ -318,12 +318,14 @@ def test_two_signals_are_one_end(start):
     assert "Traceback" not in running.said
 
 
-def test_nobody_reads_what_it_writes(start):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_reads_what_it_writes(start, unbuffered):
     """Closed pipes for its banner and its log; peers go on being served, and the end is clean."""
     pipes = [os.pipe(), os.pipe()]
     (out_read, out_write), (err_read, err_write) = pipes
     os.close(out_read)
-    running = start("--port", "0", ready=False, stdout=out_write, stderr=err_write, typed=True)
+    own = {"PYTHONUNBUFFERED": unbuffered}
+    running = start("--port", "0", ready=False, stdout=out_write, stderr=err_write, environment=own)
     os.close(out_write)
     os.close(err_write)
     with os.fdopen(err_read) as log:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import signal
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mpshared.address import Address, AddressError
-from mpshared.command import fail, say
+from mpshared.command import fail, say, settle
 from mpshared.exit_codes import ExitCode
 from mpshared.keys import Key, KeyProblem, make_key, read_key_file
 from mpshared.limits import CONNECTIONS_MAX
@@ -219,8 +220,10 @@ def _why_not(address: Address, err: OSError | UnicodeError) -> str:
 
 def _greet(server: Server, key: Key) -> None:
     """Print the next steps. A server whose banner nobody reads is none the worse."""
-    with suppress(OSError):
+    try:
         say(_banner_of(server, key))
+    except OSError:
+        settle(sys.stdout, 1)
 
 
 def _banner_of(server: Server, key: Key) -> str:
