@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["OneTerm", "key_of", "live", "main", "prepare", "tls_of"]
 
 _FAILED: Final = 1
+_SHORT: Final[dict[str, bool]] = {"c_stack": False} if sys.version_info >= (3, 14) else {}
+"""The words for `faulthandler` with which a crash is told by Python's stack alone. Of the interpreter's own, many
+lines long, 3.14 tells as well: it would push out what the job printed last."""
 _CONNECT_S = 5.0
 """The supervisor has just spoken with the server; longer than this is its matter."""
 
@@ -113,7 +116,7 @@ def prepare(given: dict[str, Any]) -> None:
     """Make this process a place for jobs."""
     if given["files"] is not None:
         restore_limit(given["files"])
-    faulthandler.enable(all_threads=False)  # a job that crashes the interpreter says where
+    faulthandler.enable(all_threads=False, **_SHORT)  # a job that crashes the interpreter says where
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
