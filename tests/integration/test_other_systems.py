@@ -11,7 +11,7 @@ from tests.integration import workers
 mpworker = workers.mpworker
 
 BARE = """\
-import asyncio, multiprocessing.managers, os, resource, select, selectors, signal, socket, subprocess, sys
+import asyncio.selector_events, multiprocessing.managers, os, resource, select, selectors, signal, socket, subprocess, sys
 pair, unix = socket.socketpair, socket.AF_UNIX
 socket.socketpair = lambda: pair(unix)  # Windows has one of its own, over TCP
 GONE = {
@@ -33,6 +33,7 @@ def missing(sock):
     raise AttributeError("not on Windows")
 for name in ("recvmsg", "recvmsg_into", "sendmsg"):
     setattr(socket.socket, name, property(missing))
+asyncio.selector_events._HAS_SENDMSG = False  # from Python 3.12 on it goes by that
 for name in ("fcntl", "grp", "pty", "pwd", "termios"):
     sys.modules[name] = None
 import mpclient.transport.dialling
