@@ -11,7 +11,8 @@ from tests.integration import workers
 mpworker = workers.mpworker
 
 BARE = """\
-import asyncio.selector_events, multiprocessing.managers, os, resource, select, selectors, signal, socket, subprocess, sys
+import asyncio.selector_events, multiprocessing.managers
+import os, resource, select, selectors, signal, socket, subprocess, sys
 pair, unix = socket.socketpair, socket.AF_UNIX
 socket.socketpair = lambda: pair(unix)  # Windows has one of its own, over TCP
 GONE = {

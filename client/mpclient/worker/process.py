@@ -52,8 +52,8 @@ __all__ = ["OneTerm", "key_of", "live", "main", "prepare", "tls_of"]
 
 _FAILED: Final = 1
 _SHORT: Final[dict[str, bool]] = {"c_stack": False} if sys.version_info >= (3, 14) else {}
-"""The words for `faulthandler` with which a crash is told by Python's stack alone. Of the interpreter's own, many
-lines long, 3.14 tells as well: it would push out what the job printed last."""
+"""With these a crash is told by Python's stack alone. 3.14 tells of the interpreter's own as well, many lines
+long: they would push out what the job printed last."""
 _CONNECT_S = 5.0
 """The supervisor has just spoken with the server; longer than this is its matter."""
 
