@@ -225,13 +225,11 @@ def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connec
     try:
         os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would leave the mode to the umask
         file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        file.execute("PRAGMA journal_mode=" + ("OFF" if sync == "off" else "WAL"))
-        file.execute(f"PRAGMA synchronous={sync.upper()}")
-        file.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        for statement in _SCHEMA:
-            file.execute(statement)
-        known = {"format": str(FORMAT), "server": server[0], "epoch": server[1]}
-        file.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", known.items())
+        try:
+            _prepare(file, path, sync, server)
+        except BaseException:
+            file.close()
+            raise
     except (sqlite3.OperationalError, OSError) as err:
         raise StoreError(
             f"{path} cannot be opened to be written ({err}): see whether its disk is full, or may only be "
@@ -242,12 +240,23 @@ def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connec
             f"{path} is no journal of mpserve's, or damaged all over ({err}); put a copy of the folder "
             "in its place, or name another --data"
         ) from None
+    return file
+
+
+def _prepare(file: sqlite3.Connection, path: Path, sync: Sync, server: tuple[str, str]) -> None:
+    """Set a file up, and see whether it is ours."""
+    file.execute("PRAGMA journal_mode=" + ("OFF" if sync == "off" else "WAL"))
+    file.execute(f"PRAGMA synchronous={sync.upper()}")
+    file.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    for statement in _SCHEMA:
+        file.execute(statement)
+    known = {"format": str(FORMAT), "server": server[0], "epoch": server[1]}
+    file.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", known.items())
     found = _meta(file, "format")
     if found != str(FORMAT):
         raise NotAJournal(
             f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it"
         )
-    return file
 
 
 def state_files(folder: Path, before: int | None = None) -> list[Path]:
