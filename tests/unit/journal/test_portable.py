@@ -65,6 +65,8 @@ def test_an_export_that_lacks_a_line_is_refused():
         ('["record", 1, "put", []]', "line 2 is no entry"),
         ('["record", "1f", "put", [{"b": "?"}]]', "line 2 is no entry"),
         ('["record", "1f", "put", [{"x": 1}]]', "line 2 is no entry"),
+        ('["record", "1f", "put", ' + "[" * 2000 + "]" * 2000 + "]", "line 2 is no (JSON|entry)"),
+        ("[" * 1_000_000, "line 2 is no JSON"),
         ('["answer", 1]', "line 2 is no entry"),
         ('["answer","s",0,2,"one",1,"",null,null,null,null]', "line 2 is no entry"),
     ],

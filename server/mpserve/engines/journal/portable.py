@@ -85,7 +85,7 @@ def _entry(loaded: Any, number: int) -> Entry:
         ident, verb, args = values
         if word == "record" and type(ident) is type(verb) is str:
             return ident, verb, tuple(args)
-    except (TypeError, ValueError, LookupError) as err:
+    except (TypeError, ValueError, LookupError, RecursionError) as err:
         raise NoExport(f"line {number} is no entry ({err!s:.100})") from None
     raise NoExport(f"line {number} is no entry")
 
