@@ -28,7 +28,9 @@ from mpshared.symbolic.stubs import Face, Global, How, Named, NeedsWriter, Opaqu
 __all__ = ["dump"]
 
 PROTOCOL: Final = 4
-_DEPTH: Final = 1000  # of nesting; the pickle module gives up at about ``sys.getrecursionlimit()``
+_DEPTH: Final = 1000
+"""Of nesting, where the pickle module gives up, or there are stubs. It gives up at as many levels in Python
+3.11, at some thousands in 3.12 and 3.13, and from 3.14 on where its thread's stack ends."""
 _BATCH: Final = 1000  # items pushed at once; as many as the pickle module does
 _OURS: Final = frozenset({Global, Named, Opaque, Ref, Stub})
 _LOADS: Final = Global("pickle", "loads")
@@ -48,7 +50,7 @@ def dump(obj: object, *, face: Face) -> bytes:
         face: How shared objects are written: `OWN` for our client, `Stock(address)` for a standard one.
 
     Raises:
-        PickleTooComplex: `obj` is nested deeper than the pickle module could write it.
+        PickleTooComplex: `obj` is nested deeper than 1000, and than the pickle module could write it.
         TypeError: A real object holds a stub inside, or cannot be pickled at all.
 
     Cost: that of ``pickle.dumps`` for plain values; about 1 µs an object otherwise.
@@ -95,8 +97,8 @@ class _Writer:
                 waiting.pop()
             if len(waiting) > _DEPTH:
                 raise PickleTooComplex(
-                    f"a value is nested deeper than {_DEPTH}: the standard library could not write it "
-                    "either; store its parts one by one, or pickle it to bytes first"
+                    f"a value is nested deeper than {_DEPTH}: store its parts one by one, or pickle it to "
+                    "bytes first"
                 )
 
     def _begin(self, obj: Any) -> Children | None:
