@@ -26,7 +26,7 @@ from mpshared import symbolic
 from mpshared.symbolic import Named
 from mpshared.values import Blob
 
-__all__ = ["DictFace", "IteratorFace", "open_iterator"]
+__all__ = ["DictFace", "IteratorFace", "ready_iterator"]
 
 _MISSING: Final[Any] = object()
 
@@ -76,10 +76,10 @@ class DictFace(Face):
         return self._plan("len")
 
     def m__iter__(self) -> Any:
-        return self._plan("keys", then=open_iterator)
+        return self._plan("keys", then=_open_iterator)
 
     def m__reversed__(self) -> Any:
-        return self._plan("keys", then=lambda keys, out: open_iterator(list(reversed(keys)), out))
+        return self._plan("keys", then=lambda keys, out: ready_iterator(keys[::-1], out))
 
     def m__or__(self, other: Any, /) -> Any:
         if type(other) is not dict:
@@ -151,7 +151,12 @@ class DictFace(Face):
         return self._plan("items", then=spell)
 
 
-def open_iterator(keys: Any, _out: Sequence[Blob]) -> Plan:
+def ready_iterator(keys: Any, out: Sequence[Blob]) -> Named:
+    """Return an iterator that holds all of `keys`: what the standard library's proxies of sets expect."""
+    return Named("builtins", "iter", (_keys(keys, out),))
+
+
+def _open_iterator(keys: Any, _out: Sequence[Blob]) -> Plan:
     """Return the plan that makes a proxy to iterate over a snapshot of `keys`."""
     blobs = [store(look_key(key)) for key in keys]
     return Plan(
@@ -163,7 +168,7 @@ def open_iterator(keys: Any, _out: Sequence[Blob]) -> Plan:
 
 
 class IteratorFace(Face):
-    """What iterating over a dict or set gives: it has no more than `__next__`, whatever its proxy offers."""
+    """What iterating over a dict gives: it has no more than `__next__`, whatever its proxy offers."""
 
     kind = "iterator"
     title = "iterator"

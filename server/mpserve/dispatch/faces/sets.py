@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from mpserve.dispatch.faces.arguments import with_all_elements
 from mpserve.dispatch.faces.base import Face, Plan, look_key, nothing, show_key, store_key
-from mpserve.dispatch.faces.dicts import open_iterator
+from mpserve.dispatch.faces.dicts import ready_iterator
 from mpshared import symbolic
 from mpshared.symbolic import Named
 from mpshared.values import Blob
@@ -40,7 +40,7 @@ class SetFace(Face):
         return self._plan("len")
 
     def m__iter__(self) -> Any:
-        return self._plan("members", then=open_iterator)
+        return self._plan("members", then=ready_iterator)
 
     def add(self, member: Any, /) -> Any:
         return self._plan("add", store_key(member), then=nothing)
