@@ -163,6 +163,16 @@ class Executor(concurrent.futures.Executor):
         results = _results(self._jobs, flow, stream, deadline_s)
         return results if chunksize == 1 else chained(results)
 
+    def terminate_workers(self) -> None:
+        """Take no more calls, cancel what has not begun, and end the worker processes of what runs.
+
+        The futures of that raise `BrokenProcessPool`. Source: ProcessPoolExecutor, from Python 3.14 on.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        self._jobs.terminate()
+
+    kill_workers = terminate_workers
+
     def _check_open(self) -> None:
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")

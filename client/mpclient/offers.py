@@ -8,6 +8,7 @@ RULES
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Offers", "check_method"]
 
-METHODS: Final = ("spawn", "forkserver")
-"""The start methods there are. Here they mean the same: a process that has nothing but what it is given."""
+METHODS: Final = ("spawn", "forkserver") if sys.version_info < (3, 14) else ("forkserver", "spawn")
+"""The start methods there are, first that of a program that chooses none, as on Linux in this Python. Here
+they mean the same: a process that has nothing but what it is given."""
 
 
 class _Standard:
@@ -120,8 +122,9 @@ class Offers:
             f"with on each host; start it there with the one you want, and leave this call out"
         )
 
-    def set_forkserver_preload(self, module_names: list[str]) -> NoReturn:
+    def set_forkserver_preload(self, module_names: list[str], *, on_error: str = "ignore") -> NoReturn:
         """Refuse: the fork servers of worker hosts serve more than this program."""
+        _ = on_error
         raise NotSupported(
             f"set_forkserver_preload({module_names!r:.80}): the fork servers of the worker hosts serve all "
             f"programs and load nothing for one of them; leave this call out"

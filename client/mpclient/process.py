@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 import threading
 import time
@@ -109,6 +108,11 @@ class Process(BaseProcess):
         with _sweep:  # it looks which of its siblings have ended
             super().start()
 
+    def interrupt(self) -> None:
+        """Send SIGINT, as `multiprocessing` has it from Python 3.14 on."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._popen.interrupt()  # type: ignore[union-attr]  # None has none: told so, as by `terminate`
+
     @staticmethod
     def _Popen(process_obj: Process) -> _Remote:  # noqa: N802 - the standard library's name
         return _Remote(process_obj)
@@ -183,6 +187,10 @@ class _Remote:
         lost = self.sentinel.look().lost if self._lost is None else self._lost
         if lost:
             remark(f"process {self._name} (pid {self.pid}) is lost: {lost}")
+
+    def interrupt(self) -> None:
+        """Send SIGINT."""
+        self.send_signal(2)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -396,7 +404,7 @@ def _children_of(session: Session | None) -> list[Process]:
 
 def _interrupt(child: Process) -> None:
     if child._popen is not None:
-        child._popen.send_signal(signal.SIGINT)
+        child._popen.interrupt()
 
 
 def _discard(child: Process) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 import threading
 from operator import add, iadd, imul, ior
 
-from tests.conformance.cases_sync import other_thread, within
-from tests.conformance.harness import assigned, case
+from tests.conformance.cases_sync import LOCKED, locked, other_thread, within
+from tests.conformance.harness import NEWER, assigned, case
 
 
 def iterated(one, change):
@@ -38,7 +39,7 @@ def filled(manager):
 
 
 REAL_ERROR = "the error itself, not a RemoteError that holds its traceback as text"
-NEWER = "is there, as in newer versions of Python"
+NEW = ("__or__", "__ror__", "__ior__", "__reversed__", "fromkeys('ab')", "fromkeys('ab', 5)")
 
 
 @case(
@@ -48,7 +49,7 @@ NEWER = "is there, as in newer versions of Python"
         "dict(5)": REAL_ERROR,
         "_callmethod('nothing')": REAL_ERROR,
         "__iter__ of one that is cleared meanwhile": "goes over the keys that there were when it began",
-        **dict.fromkeys(("__or__", "__ror__", "__ior__"), NEWER),
+        **dict.fromkeys(NEW, NEWER),
     },
 )
 def dictionary(side):
@@ -96,6 +97,9 @@ def dictionary(side):
     yield "__or__", lambda: other | {"z": 1}
     yield "__ror__", lambda: {"a": 0, "z": 1} | other
     yield "__ior__", lambda: ior(other, {"z": 2}).copy()
+    yield "__reversed__", lambda: list(reversed(other))
+    yield "fromkeys('ab')", lambda: other.fromkeys("ab")
+    yield "fromkeys('ab', 5)", lambda: other.fromkeys("ab", 5)
     yield "_getvalue()", one._getvalue
     yield "_callmethod('get', ('e',))", lambda: one._callmethod("get", ("e",))
     yield "_callmethod('nothing')", lambda: one._callmethod("nothing")
@@ -112,6 +116,7 @@ def dictionary(side):
     differs={
         "list(5)": REAL_ERROR,
         "__iter__ of one that loses what comes next": "1,024 items are fetched at a time",
+        **dict.fromkeys(("copy()", "clear()"), NEWER),
     },
 )
 def sequence(side):
@@ -172,6 +177,76 @@ def sequence(side):
     numbers.append(side.manager.dict(x=1))
     numbers[-1]["y"] = 2
     yield "__getitem__(-1), a shared dict", lambda: numbers[-1].copy()
+    yield "copy()", lambda: ab.copy()
+    yield "clear()", lambda: (ab.clear(), len(ab))
+
+
+SET_STEPS = {
+    "set()": lambda make: make().copy(),
+    "set('ab')": lambda make: make("ab").copy(),
+    "set(5)": lambda make: make(5),
+    **{
+        f"{name}({', '.join(map(repr, args))})": lambda make, name=name, args=args: _called(make, name, args)
+        for name, args in (
+            *((name, ("b",)) for name in ("add", "remove", "discard", "__contains__")),
+            *((name, ("x",)) for name in ("remove", "discard", "__contains__")),
+            ("add", ([],)),
+            *((name, ()) for name in ("clear", "copy", "__len__")),
+            *(
+                (name, ({"b", "x"},))
+                for name in (
+                    *("union", "intersection", "difference", "symmetric_difference"),
+                    *("update", "intersection_update", "difference_update", "symmetric_difference_update"),
+                    *("isdisjoint", "issubset", "issuperset"),
+                )
+            ),
+            *((name, (5,)) for name in ("union", "update", "issubset")),
+            ("union", ("x", "yz")),
+        )
+    },
+    **{
+        f"{name}, of a set": lambda make, name=name: getattr(operator, name)(make("ab"), {"b", "x"})
+        for name in ("__or__", "__and__", "__sub__", "__xor__", "__lt__", "__le__", "__gt__", "__ge__")
+    },
+    **{
+        f"{name}, of a set": lambda make, name=name: _within(getattr(operator, name)(make("ab"), {"b", "x"}))
+        for name in ("__ior__", "__iand__", "__isub__", "__ixor__")
+    },
+    "__ror__": lambda make: {"x"} | make("ab"),
+    "__rand__": lambda make: {"b"} & make("ab"),
+    "__rsub__": lambda make: {"b", "x"} - make("ab"),
+    "__rxor__": lambda make: {"b", "x"} ^ make("ab"),
+    "__or__, of a list": lambda make: make("ab") | ["x"],
+    "__iter__": lambda make: sorted(make("ab")),
+    "__str__": lambda make: str(make("a")),
+    "pop()": lambda make: make("a").pop(),
+    "pop() of an empty one": lambda make: make().pop(),
+    "_getvalue()": lambda make: make("ab")._getvalue(),
+}
+
+
+def _within(one):
+    return type(one).__name__ if isinstance(one, set) else one.copy()
+
+
+def _called(make, name, args):
+    """Return what a method of a shared set returns, and what the set holds then."""
+    one = make("abc")
+    return getattr(one, name)(*args), one.copy()
+
+
+@case(
+    "Manager().set()",
+    of="managers.SetProxy",
+    needs=(3, 14),
+    differs={**dict.fromkeys(SET_STEPS, NEWER), "set(5)": REAL_ERROR},
+)
+def shared_set(side):
+    def make(*given):
+        return side.manager.set(*given)
+
+    for label, step in SET_STEPS.items():
+        yield label, lambda step=step: step(make)
 
 
 @case("Manager().Namespace()", of="managers.NamespaceProxy", differs={"Namespace(1)": REAL_ERROR})
@@ -268,33 +343,37 @@ def _briefly(lock, *args):
     return taken
 
 
-@case("Manager().Lock()", of="managers.AcquirerProxy")
+@case("Manager().Lock()", of="managers.AcquirerProxy", differs=LOCKED)
 def lock(side):
     one = side.manager.Lock()
     yield from _taking(one)
+    yield from locked(one)
     yield "release() of a free one", one.release
     yield "release() by another thread", lambda: (one.acquire(), other_thread(one.release))[1]
 
 
-@case("Manager().RLock()", of="managers.AcquirerProxy")
+@case("Manager().RLock()", of="managers.AcquirerProxy", differs=LOCKED)
 def rlock(side):
     one = side.manager.RLock()
     yield from _taking(one)
+    yield from locked(one)
     yield "release() of a free one", one.release
     one.acquire()
     yield "acquire() again", one.acquire
     yield "release() by another thread", lambda: other_thread(one.release)
 
 
+ITS_LOCKED = dict.fromkeys(LOCKED, "is there, as that of `multiprocessing.Semaphore()` from Python 3.14 on")
 AT_ONCE = "is refused at once, not only where it would have to wait"
 
 
 @case(
     "Manager().Semaphore()",
     of="managers.AcquirerProxy",
-    differs={"Semaphore(-1)": REAL_ERROR, "acquire(True, 'x')": AT_ONCE},
+    differs={"Semaphore(-1)": REAL_ERROR, "acquire(True, 'x')": AT_ONCE, **ITS_LOCKED},
 )
 def semaphore(side):
+    yield from locked(side.manager.Semaphore())
     yield from _taking(side.manager.Semaphore())
     one = side.manager.Semaphore(0)
     yield "Semaphore(0)", lambda: one.acquire(False)
@@ -307,10 +386,11 @@ def semaphore(side):
 @case(
     "Manager().BoundedSemaphore()",
     of="managers.AcquirerProxy",
-    differs={"BoundedSemaphore(-1)": REAL_ERROR, "acquire(True, 'x')": AT_ONCE},
+    differs={"BoundedSemaphore(-1)": REAL_ERROR, "acquire(True, 'x')": AT_ONCE, **ITS_LOCKED},
 )
 def bounded_semaphore(side):
     one = side.manager.BoundedSemaphore(1)
+    yield from locked(one)
     yield from _taking(one)
     yield "release() more often than acquired", one.release
     yield "BoundedSemaphore(-1)", lambda: side.manager.BoundedSemaphore(-1)
@@ -329,13 +409,14 @@ def event(side):
     yield "is_set() when it was cleared", one.is_set
 
 
-@case("Manager().Condition()", of="managers.ConditionProxy")
+@case("Manager().Condition()", of="managers.ConditionProxy", differs=LOCKED)
 def condition(side):
     one = side.manager.Condition()
     yield "wait(0) without the lock", lambda: one.wait(0)
     yield "notify() without the lock", one.notify
     yield "notify_all() without the lock", one.notify_all
     yield from _taking(one)
+    yield from locked(one)
     one.acquire()
     yield "wait(0)", lambda: one.wait(0)
     yield "wait(timeout=0.01)", lambda: one.wait(timeout=0.01)

@@ -7,7 +7,9 @@ import multiprocessing
 import sys
 
 from tests.conformance import bank, work
-from tests.conformance.harness import case
+from tests.conformance.harness import NEWER, case
+
+from mpclient.offers import METHODS
 
 NO_FORK = "a child on another machine cannot have its parent's memory; hand over what it needs"
 OTHER_PYTHON = "worker processes run the Python that mpworker was started with"
@@ -21,7 +23,7 @@ def names_of(module):
     "multiprocessing",
     differs={
         "get_all_start_methods()": "without `fork`, the usual one first",
-        "get_start_method()": "`spawn`, where there is no `fork`",
+        "get_start_method()": "`spawn`, where there is no `fork`; with Python 3.14 it is `forkserver`, as there",
     },
     refused={
         "set_executable()": OTHER_PYTHON,
@@ -103,7 +105,7 @@ def context(side):
     default = (
         module.DefaultContext()
         if side.is_ours
-        else module.DefaultContext(side.modules[""].get_context("spawn"))
+        else module.DefaultContext(side.modules[""].get_context(METHODS[0]))
     )
     yield "get_start_method(allow_none=True)", lambda: default.get_start_method(allow_none=True)
     yield "get_start_method()", default.get_start_method
@@ -172,7 +174,7 @@ NO_SERVER = "a manager's objects are on the cluster's server, not in a process o
     },
     notes={
         "Array(), Barrier(), BoundedSemaphore(), Condition(), Event(), JoinableQueue(), Lock(), Namespace(), Queue(), "
-        "RLock(), Semaphore(), Value(), dict(), list()": "below, each by itself",
+        "RLock(), Semaphore(), Value(), dict(), list(), set()": "below, each by itself",
         "connect()": "to `mpserve start`, with its key; without an address as `mpclient.connect()`",
         "Pool(), in another process": "who is sent one has a pool of its own with the same settings; `close` and "
         "`terminate` are for that one",
@@ -275,6 +277,7 @@ def served(side):
         "its Processes, in jobs of its Pools, and with whom else it sends them to: the key goes along",
         "SharedMemoryManager": "refused; see `multiprocessing.shared_memory`",
     },
+    differs={"SetProxy": NEWER},
 )
 def managers(side):
     module = side.modules["managers"]
@@ -291,6 +294,7 @@ def managers(side):
             f"AcquirerProxy, {name}",
             lambda name=name: isinstance(getattr(side.manager, name)(), module.AcquirerProxy),
         )
+    yield "SetProxy", lambda: isinstance(side.manager.set(), module.SetProxy)
     yield "PoolProxy", lambda: issubclass(module.PoolProxy, module.BaseProxy)
     yield "BaseProxy", lambda: isinstance(side.manager.dict(), module.BaseProxy)
     yield "BaseManager, with proxies of one's own", lambda: list(served(side))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from tests.conformance import work
-from tests.conformance.harness import assigned, case
+from tests.conformance.harness import NEWER, assigned, case
 
 LIMIT_S = 30
 
@@ -41,7 +41,7 @@ HERE = "one of ours runs elsewhere: it is an object to `wait` for, not a number"
 @case(
     "multiprocessing.Process()",
     of="process.BaseProcess",
-    differs={"sentinel": HERE},
+    differs={"sentinel": HERE, "interrupt()": NEWER},
     notes={
         "host": "ours alone: the name of the host that it runs on",
         "BaseProcess": "the standard library's own; ours is derived from it",
@@ -173,6 +173,7 @@ def _signals(side):
 
     yield "terminate()", lambda: ended_by("terminate")
     yield "kill()", lambda: ended_by("kill")
+    yield "interrupt()", lambda: ended_by("interrupt", work.wait_for_sigint)
     yield "kill() of one that ignores SIGTERM", lambda: ended_by("kill", work.ignore_sigterm)
 
 

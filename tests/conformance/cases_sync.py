@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from tests.conformance import work
-from tests.conformance.harness import case
+from tests.conformance.harness import NEWER, case
 
 
 def other_thread(function):
@@ -58,6 +58,17 @@ def taken_elsewhere(lock):
     yield "acquire(True, -1) of one that is taken", lambda: other_thread(lambda: lock.acquire(True, -1))
 
 
+LOCKED = dict.fromkeys(("locked()", "locked() of one that is taken"), NEWER)
+
+
+def locked(lock):
+    """Steps of what has a `locked`: free at first and at last."""
+    yield "locked()", lambda: lock.locked()
+    lock.acquire()
+    yield "locked() of one that is taken", lambda: lock.locked()
+    lock.release()
+
+
 def within(lock):
     with lock as entered:
         return entered
@@ -77,7 +88,7 @@ def left_by_a_process(side, lock):
 @case(
     "multiprocessing.Lock()",
     of="synchronize.Lock",
-    differs={"acquire(False) of what a process took that has ended": HANDED_ON},
+    differs={"acquire(False) of what a process took that has ended": HANDED_ON, **LOCKED},
 )
 def lock(side):
     yield (
@@ -86,6 +97,7 @@ def lock(side):
     )
     lock = side.mp.Lock()
     yield from taking(lock)
+    yield from locked(lock)
     lock.acquire()
     yield from taken_elsewhere(lock)
     yield "release()", lock.release
@@ -94,10 +106,11 @@ def lock(side):
     yield "__enter__", lambda: within(lock)
 
 
-@case("multiprocessing.RLock()", of="synchronize.RLock")
+@case("multiprocessing.RLock()", of="synchronize.RLock", differs=LOCKED)
 def rlock(side):
     lock = side.mp.RLock()
     yield from taking(lock)
+    yield from locked(lock)
     lock.acquire()
     yield "acquire() again", lock.acquire
     yield from taken_elsewhere(lock)
@@ -114,7 +127,11 @@ NO_OSERROR = "a ValueError, as in `threading`, not an OSError"
 @case(
     "multiprocessing.Semaphore()",
     of="synchronize.Semaphore",
-    differs={"Semaphore(-1)": NO_OSERROR, "release(n=1)": "may return several, as in `threading`"},
+    differs={
+        "Semaphore(-1)": NO_OSERROR,
+        "release(n=1)": "may return several, as in `threading`",
+        **LOCKED,
+    },
 )
 def semaphore(side):
     make = side.mp.Semaphore
@@ -124,6 +141,7 @@ def semaphore(side):
     yield "Semaphore('x')", lambda: make("x")
     one = make()
     yield from taking(one)
+    yield from locked(one)
     one.acquire()
     yield from taken_elsewhere(one)
     yield "release()", one.release
@@ -136,11 +154,12 @@ def semaphore(side):
 @case(
     "multiprocessing.BoundedSemaphore()",
     of="synchronize.BoundedSemaphore",
-    differs={"BoundedSemaphore(-1)": NO_OSERROR},
+    differs={"BoundedSemaphore(-1)": NO_OSERROR, **LOCKED},
 )
 def bounded_semaphore(side):
     one = side.mp.BoundedSemaphore(2)
     yield from taking(one)
+    yield from locked(one)
     yield "release() more often than acquired", one.release
     yield "get_value()", one.get_value
     yield "BoundedSemaphore(-1)", lambda: side.mp.BoundedSemaphore(-1)

@@ -25,10 +25,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CASES", "PAGE_PYTHON", "Case", "Result", "Side", "assigned", "case", "compare", "render"]
+__all__ = ["CASES", "NEWER", "PAGE_PYTHON", "Case", "Result", "Side", "assigned", "case", "compare", "render"]
 
 PAGE_PYTHON = (3, 11)
 """The Python whose standard library the page compares with."""
+
+NEWER = "Python 3.14"
+"""In place of a reason: what differs is there because the standard library has it from this version on."""
 
 Steps = Iterator[tuple[str, Callable[[], Any]]]
 
@@ -76,7 +79,7 @@ class Row:
     theirs: Outcome
     ours: Outcome
     verdict: str
-    """same, text, differs, refused"""
+    """same, text, differs, refused, newer"""
     why: str = ""
 
     @property
@@ -155,7 +158,7 @@ class Result:
         """Return declarations without a difference; other Pythons may have fewer than that of the page."""
         if sys.version_info[:2] != PAGE_PYTHON:
             return []
-        labels = {row.label for row in self.rows if row.verdict in {"differs", "refused"}}
+        labels = {row.label for row in self.rows if row.verdict in {"differs", "refused", "newer"}}
         return sorted((set(self.case.differs) | set(self.case.refused)) - labels)
 
     def members(self) -> list[str]:
@@ -181,7 +184,8 @@ def _row(one: Case, label: str, theirs: Outcome, ours: Outcome) -> Row:
     if label in one.refused:
         assert ours.error is not None, f"{label} is not refused: {ours}"
         return Row(label, theirs, ours, "refused", one.refused[label])
-    return Row(label, theirs, ours, "differs", one.differs.get(label, ""))
+    why = one.differs.get(label, "")
+    return Row(label, theirs, ours, "newer" if why == NEWER else "differs", why)
 
 
 def _verdict(theirs: Outcome, ours: Outcome) -> str:
@@ -213,13 +217,15 @@ def _line(result: Result, member: str) -> str:
     odd = [row for row in rows if row.verdict != "same"]
     alike: dict[str, list[str]] = {}
     for row in odd:
+        if row.verdict == "newer" and len(odd) == len(rows):
+            continue  # all is said by the word
         alike.setdefault(_told(row), []).append(f"`{row.label}`".replace("|", "\\|"))
     told = "; ".join(f"{', '.join(labels)}: {what}" for what, labels in alike.items())
     return f"| `{_WITH.get(member, member)}` | {_counted(rows, odd)} | {told} |"
 
 
 _WITH = {"__enter__": "with", "__exit__": "with, at its end"}
-_WORDS = {"refused": "refused", "differs": "differs", "text": "other text"}
+_WORDS = {"refused": "refused", "differs": "differs", "text": "other text", "newer": "newer"}
 
 
 def _counted(rows: list[Row], odd: list[Row]) -> str:

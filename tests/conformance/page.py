@@ -42,6 +42,7 @@ and what is left out for which reason.
 | same | the same values, the same exceptions with the same texts, in all calls that are not named |
 | other text | the same exception with another text: ours, and the standard library's |
 | differs | another outcome, and why |
+| newer | as the standard library from Python 3.14 on, with every Python; a test compares the two there |
 | refused | an error that says why, and what to do instead |
 
 What holds everywhere:

@@ -92,6 +92,14 @@ def kill_self(number: int) -> None:
     time.sleep(30)
 
 
+def wait_for_sigint(event: Any) -> None:
+    try:
+        event.set()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        sys.exit(7)
+
+
 def ignore_sigterm(event: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     event.set()

@@ -123,6 +123,7 @@ async def test_semaphores_and_events(connect):
         permits = await cluster.BoundedSemaphore(2)
         async with permits:
             assert await permits.get_value() == 1
+            assert not await permits.locked()
         with pytest.raises(ValueError, match="released"):
             await permits.release()
         event = await cluster.Event()

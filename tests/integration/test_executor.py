@@ -114,6 +114,21 @@ def test_shutting_down_cancels_what_has_not_begun(executor, held):
     assert running.result(0)
 
 
+@pytest.mark.parametrize("how", ["terminate_workers", "kill_workers"])
+def test_the_workers_of_what_runs_are_ended(crew, executor, held, how):
+    """As `ProcessPoolExecutor` has it from Python 3.14 on."""
+    running, _ = held
+    waiting = executor.submit(square, 1)
+    getattr(executor, how)()
+    assert waiting.cancelled()
+    with pytest.raises(BrokenProcessPool, match="terminated"):
+        running.result(LIMIT_S)
+    with pytest.raises(RuntimeError, match="cannot schedule new futures"):
+        executor.submit(square, 1)
+    with crew.executor() as other:  # the process that was at it was replaced
+        assert list(other.map(square, range(4))) == [0, 1, 4, 9]
+
+
 def test_map_takes_its_iterables_as_far_as_the_buffer_reaches(executor):
     taken = []
 

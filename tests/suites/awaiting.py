@@ -22,7 +22,6 @@ from typing import Any, Final
 
 import mpclient
 from mpclient import aio
-from mpclient.aio.locks import Semaphore
 from mpshared.ops import BY_NAME
 
 __all__ = ["classes_of"]
@@ -135,13 +134,8 @@ _ASYNCIO: Final = SimpleNamespace(
 """asyncio as the tests see it."""
 
 
-async def _locked(self: Semaphore) -> bool:
-    return await self.get_value() == 0
-
-
 def classes_of(module: str) -> Iterator[type[unittest.TestCase]]:
     """Yield the classes of one of asyncio's modules of tests."""
-    Semaphore.locked = _locked  # type: ignore[attr-defined]  # asyncio's have it
     found = importlib.util.find_spec(module)
     assert found is not None
     assert found.origin is not None

@@ -159,6 +159,7 @@ class Semaphore(AsyncProxy):
     acquire = awaited(t_semaphore.Semaphore.acquire)
     release = awaited(t_semaphore.Semaphore.release)
     get_value = awaited(t_semaphore.Semaphore.get_value)
+    locked = awaited(t_semaphore.Semaphore.locked)
 
     async def __aenter__(self) -> bool:
         return await self.acquire()

@@ -147,6 +147,11 @@ class Dict(Proxy, MutableMapping[Any, Any]):
 
     _getvalue = copy
 
+    @staticmethod
+    def fromkeys(keys: Iterable[Any], value: Any = None, /) -> dict[Any, Any]:
+        """Return a plain dict with these keys, as a manager's dict does from Python 3.14 on."""
+        return dict.fromkeys(keys, value)
+
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return the pair that was inserted last.
 

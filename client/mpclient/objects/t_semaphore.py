@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mpclient.objects.base import Proxy
-from mpclient.objects.readers import as_bool, as_int, nothing
+from mpclient.objects.readers import as_bool, as_int, is_zero, nothing
 from mpclient.objects.waiting import semaphore_timeout
 from mpshared.ops import BY_NAME
 
@@ -55,6 +55,10 @@ class Semaphore(Proxy):
     def get_value(self) -> int:
         """Return how many permits are free."""
         return self._call(_GET_VALUE, read=as_int)
+
+    def locked(self) -> bool:
+        """Return whether no permit is free."""
+        return self._call(_GET_VALUE, read=is_zero)
 
     def __enter__(self) -> bool:
         return self.acquire()

@@ -16,10 +16,10 @@ from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.outcomes import Failure, JobCancelled, PoolClosed
 from mpclient.pooling.threads import NoThreads
 from mpclient.values.jobs_format import UNSENT
-from mpshared.errors import TaskError, WorkerDied
+from mpshared.errors import MpserveError, TaskError, WorkerDied
 from mpshared.terms import Terms
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def as_executors_say(error: BaseException) -> BaseException:
         from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - heavy, and rarely needed
 
         return BrokenProcessPool(str(error))
-    if type(error) is WorkerDied:
-        return _broken(WorkerDied, error)
+    if isinstance(error, MpserveError) and type(error) in {PoolClosed, WorkerDied}:
+        return _broken(type(error), error)
     if type(error) is TaskError and "initializer" in error.fields:
         return _broken(TaskError, error)
     original = getattr(error, UNSENT, None)
@@ -173,8 +173,8 @@ def as_executors_say(error: BaseException) -> BaseException:
     return original
 
 
-def _broken(kind: type[TaskError], error: TaskError) -> TaskError:
+def _broken(kind: type[MpserveError], error: MpserveError) -> MpserveError:
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - heavy, and rarely needed
 
-    made: type[TaskError] = type(kind.__name__, (kind, BrokenProcessPool), {"__module__": kind.__module__})
+    made: type[MpserveError] = type(kind.__name__, (kind, BrokenProcessPool), {"__module__": kind.__module__})
     return made(error.text, **error.fields)
