@@ -47,7 +47,7 @@ find_python() {
   for candidate in python3 python; do
     command -v "$candidate" >/dev/null 2>&1 && usable "$candidate" && { real_path "$candidate"; return; }
   done
-  for version in 3.13 3.12 3.11 3.14; do
+  for version in 3.14 3.13 3.12 3.11 3.15; do
     candidate=$(interpreter "$version") && usable "$candidate" && { echo "$candidate"; return; }
   done
   fail "no Python 3.11 or newer with venv found; install one (on Debian: apt install python3 python3-venv), or name it: MPSERVE_PYTHON=/path/to/python3"
