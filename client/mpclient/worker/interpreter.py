@@ -26,7 +26,7 @@ from mpshared.reports import MAX_LINES
 if TYPE_CHECKING:
     from mpclient.worker.options import Options
 
-__all__ = ["Interpreter", "execute", "kill"]
+__all__ = ["Interpreter", "execute", "kill", "send_signal"]
 
 _READ_BYTES: Final = 1 << 16
 
@@ -131,8 +131,13 @@ def kill(pid: int) -> None:
     """Kill a process that leads a group of its own, and what it has started in there."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    send_signal(pid, signal.SIGKILL)
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Send a signal, unless the process is gone, or has become another user's (by sudo, for one)."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def _environment(options: Options) -> dict[str, str]:

@@ -49,7 +49,7 @@ from typing import Any, Final, NoReturn
 from mpclient.worker import kernel, newborn, orphans
 from mpclient.worker.channel import Channel
 from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
-from mpclient.worker.interpreter import execute, kill
+from mpclient.worker.interpreter import execute, kill, send_signal
 from mpclient.worker.process import live
 from mpclient.worker.reports import Exit
 from mpclient.worker.traces import Traces
@@ -168,7 +168,7 @@ class Nursery:
             elif (born := self._known.get(process)) is None:
                 continue
             elif kind == "signal":
-                os.kill(born.pid, message["number"])
+                send_signal(born.pid, message["number"])
             else:
                 self._dismiss(born, message["kill_s"])
 
@@ -176,7 +176,7 @@ class Nursery:
         if born.kill_at_s is None:
             born.order = None
             self._part(born)
-            os.kill(born.pid, signal.SIGTERM)
+            send_signal(born.pid, signal.SIGTERM)
             born.kill_at_s = time.monotonic() + kill_s
 
     def _kill_due(self) -> None:

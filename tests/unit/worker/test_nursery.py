@@ -178,3 +178,28 @@ def test_it_has_one_successor_only(refusing):
     heard = refusing.heard_until("refused")
     assert [message["kind"] for message in heard] == ["born", "session"] * 2 + ["refused"]
     assert heard[-1]["why"] == "its session is over"
+
+
+# -- those that may not be ended ------------------------------------------------------------------
+
+FORBIDDEN = """
+import os
+from mpclient.worker import nursery
+
+def refuse(pid, number):
+    raise PermissionError
+
+os.kill = os.killpg = refuse
+nursery.main()
+"""
+
+
+def test_a_process_that_has_become_another_users_ends_no_nursery():
+    with running("-c", FORBIDDEN) as nursery:
+        nursery.start("sudo", more=False)
+        nursery.heard_until("born")
+        nursery.channel.send("signal", process="sudo", number=15)
+        nursery.channel.send("dismiss", process="sudo", kill_s=0.0)
+        nursery.heard_until("ended")
+        nursery.channel.send("answer")
+        nursery.heard_until("ready")

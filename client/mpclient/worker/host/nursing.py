@@ -17,19 +17,17 @@ RULES
 
 from __future__ import annotations
 
-import os
 import selectors
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mpclient.worker.descriptors import NAMES
 from mpclient.worker.host.orders import Orders
-from mpclient.worker.interpreter import Interpreter
+from mpclient.worker.interpreter import Interpreter, send_signal
 from mpclient.worker.orphans import adopt_all, begun, forget_strangers
 from mpclient.worker.reports import Exit, ended_report
 
@@ -203,8 +201,7 @@ class Nursing:
         self._log().error("worker.nursery_died", pid=self.pid, processes=len(self._processes))
         self._close_nursery()
         for pid in pids:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
         for ident, process in list(self._processes.items()):
             del self._processes[ident]
             report = {"reason": "killed: the nursery it came from had died"}
