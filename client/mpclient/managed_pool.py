@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpclient.pool import Pool
+from mpshared.errors import NotSupported
 
 __all__ = ["ManagedPool"]
 
@@ -29,12 +30,22 @@ class ManagedPool(Pool):
 
 
 class _Here:
-    """The cluster that a value came from."""
+    """The cluster that a value came from.
+
+    Raises:
+        NotSupported: It is one of `mpclient.aio`, which a Pool's threads cannot ask.
+    """
 
     def __init__(self) -> None:
         from mpclient.resolve import session_for  # noqa: PLC0415 - the import would be circular
+        from mpclient.session import Session  # noqa: PLC0415
 
         self.session = session_for("")
+        if not isinstance(self.session, Session):
+            raise NotSupported(
+                "mpclient.aio has no Pool, and so cannot be sent a manager's; use cluster.run() or "
+                "cluster.executor() there, or a connection of mpclient"
+            )
 
 
 def _open(given: dict[str, Any]) -> ManagedPool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import pickle
+import secrets
 
 import pytest
 from tests.integration.in_loop import loop, until
 
-from mpclient import aio
+from mpclient import aio, managed_pool
 from mpshared.errors import BrokenBarrierError, Empty, Full, NotHeld, NotSupported, ServerGone, ShutDown
 
 
@@ -67,6 +68,19 @@ async def test_a_queue_is_iterated_until_it_is_shut_down(connect):
         assert [item async for item in queue] == [0, 1, 2]
         with pytest.raises(ShutDown):
             await queue.put(1)
+
+
+@loop
+async def test_a_managers_pool_is_for_programs_with_threads(server, connect):
+    name = f"pools-{secrets.token_hex(4)}"
+    async with connect() as cluster:
+        queue = await cluster.Queue(name=name)
+        with server.connect() as other, managed_pool.ManagedPool(other, processes=1) as pool:
+            other.Queue(name=name).put(pool)
+            with pytest.raises(NotSupported, match=r"cluster\.executor"):
+                await queue.get()
+        await queue.put("gone on")
+        assert await queue.get() == "gone on"
 
 
 @loop
