@@ -342,6 +342,16 @@ class TestSupervisors:
         rig.advance(GRACE_S)
         assert not worker.alive
 
+    def test_what_it_started_and_has_no_connection_ends_with_its_goodbye(self, rig):
+        supervisor = rig.program(role="supervisor")
+        gone, here = [rig.program(role="worker", supervisor=supervisor.id) for _ in range(2)]
+        stranger = rig.program(role="worker", supervisor="another")
+        here.beat()
+        gone.lose_all()
+        stranger.lose_all()
+        supervisor.goodbye()
+        assert [each.alive for each in (gone, here, stranger)] == [False, True, True]
+
     def test_it_beats_for_its_workers_and_for_nobody_else(self, rig):
         supervisor = rig.program(role="supervisor")
         worker, stranger = rig.program(role="worker", supervisor=supervisor.id), rig.program()

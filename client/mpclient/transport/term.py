@@ -374,7 +374,7 @@ class SessionBase:
         if term.over is None:
             if self._may_renew:
                 self._stale.note(term, error)  # before anybody can see that it is over
-                self._unsettled = None if is_told(error) else term
+            self._unsettled = None if is_told(error) else term
             term.over = error
             if self._term is term:
                 self._ended = error

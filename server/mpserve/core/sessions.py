@@ -225,6 +225,15 @@ class Sessions:
         session.over = session.over or why
         fx.ended.append(session)
 
+    def left_by(self, session: Session) -> list[Session]:
+        """Return what a supervisor that is leaving had started and that has no connection: it ends with it.
+
+        Cost: O(sessions), where it is a supervisor.
+        """
+        if session.info.role != "supervisor":
+            return []
+        return [s for s in self._live.values() if s.info.supervisor == session.id and not s.connections]
+
     # -- commands for supervisors ----------------------------------------------------------------
 
     def tell_supervisor(self, fx: Effects, worker: Session, why: str) -> None:

@@ -271,6 +271,8 @@ class MemoryEngine(Engine):
             return
         self.fx.now_s = now_s
         session.parted = parted
+        for worker in self.sessions.left_by(session):
+            self.sessions.end(self.fx, worker, "its supervisor has left")
         self._end([session])
         self._finish_turn()
 
