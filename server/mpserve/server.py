@@ -119,6 +119,7 @@ class Server:
         self.engine.bounds.connections = self.listener.gate.statistics
         self.loop.timed += [self.engine, self.registered] if own else [self.engine]
         self.loop.stood = self.engine.stood
+        self.loop.starved = self.engine.lacks_memory
         self.address = options.address
         self.plain: Address | None = None
         self.stop_reason = ""

@@ -117,6 +117,9 @@ class LaterEngine(Engine):
             self._answers.remove(call)
         self.inner.abandon(call, now_s)
 
+    def lacks_memory(self) -> None:
+        self.inner.lacks_memory()
+
     def start_session(self, session_id: str, info: SessionInfo, secret: str, now_s: float) -> Session:
         return self.inner.start_session(session_id, info, secret, now_s)
 

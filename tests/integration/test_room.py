@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import resource
@@ -11,11 +12,14 @@ import sys
 
 import psutil
 import pytest
+from tests.integration.in_loop import loop
 
 import mpclient
+from mpclient import aio
 from mpclient.testing import wait_until
 
 MIB = bytes(1 << 20)
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="no limit of another process's memory")
 
 
 @pytest.fixture
@@ -116,11 +120,23 @@ def test_a_pool_goes_on_with_more_jobs_than_fit(fresh_server, in_thread):
         worker.wait(20)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no limit of another process's memory")
-def test_a_server_without_memory_refuses_what_is_large_and_goes_on(fresh_server):
-    server = fresh_server()
-    limit_bytes = psutil.Process(server.process.pid).memory_info().vms + (200 << 20)
-    resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+@pytest.fixture
+def poor(fresh_server):
+    """A factory: servers that have so many MiB of address space left."""
+
+    def start(left: int, *options: str):
+        server = fresh_server(*options)
+        limit_bytes = psutil.Process(server.process.pid).memory_info().vms + (left << 20)
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+        return server
+
+    return start
+
+
+@ON_LINUX
+@pytest.mark.parametrize("data", [False, True])
+def test_a_server_without_memory_refuses_what_is_large_and_goes_on(poor, tmp_path, data):
+    server = poor(200, *(["--data", str(tmp_path / "data"), "--sync", "normal"] if data else []))
     with server.connect() as cluster, server.connect() as other:
         lock, items, kept = other.Lock(), cluster.Queue(), 0
         lock.acquire()
@@ -131,6 +147,37 @@ def test_a_server_without_memory_refuses_what_is_large_and_goes_on(fresh_server)
         assert kept == items.qsize() > 0
         lock.release()
         assert sum(len(item) for item in items.get_many(kept)) == kept << 24
+
+
+@ON_LINUX
+def test_a_server_whose_memory_is_full_of_small_things_can_be_relieved(poor, tmp_path):
+    server = poor(12, "--data", str(tmp_path / "data"), "--sync", "normal")
+    with server.connect() as cluster, server.connect() as other:
+        lock, items, kept = other.Lock(), cluster.Queue(), 0
+        lock.acquire()
+        with pytest.raises(mpclient.NoRoom, match="memory"):
+            while kept < 1000:
+                items.put(bytes(50 << 10))
+                kept += 1
+        lock.release()
+        assert [len(items.get()) for _ in range(kept)] == [50 << 10] * kept > []
+        wait_until(lambda: other.Queue().put(1) is None)
+
+
+@ON_LINUX
+@loop
+async def test_a_task_hears_alone_that_there_is_no_memory_for_its_call(poor):
+    server = poor(60)
+    async with aio.connect(server.address, server.key) as cluster:
+        items, waited = await cluster.Queue(), await cluster.Queue()
+        waiting = asyncio.create_task(waited.get())
+        with pytest.raises(mpclient.NoRoom, match="memory"):
+            for _ in range(10):
+                await items.put(bytes(16 << 20))
+        while not await items.empty():
+            await items.get()
+        await waited.put("still here")
+        assert await waiting == "still here"
 
 
 def test_a_program_that_stops_reading_is_bounded_and_dropped_alone(fresh_server, program):

@@ -18,7 +18,7 @@ from mpshared.wire.stock.server import Authenticated as StockAuthenticated
 from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 
-HEADER = frames._HEADER
+HEADER = frames.HEADER
 KEY = b"a key of the tests, 128 bits"
 quick = settings(max_examples=examples(150), deadline=None)
 

@@ -9,11 +9,12 @@ RULES
   line here, all others fail (`mpshared.ops`, column `room`). Reading, taking and deleting need no room.
 * What comes back (an item of a dead consumer) and the results of jobs always enter: to refuse them would lose
   something, or keep for ever what they take the place of.
+* While the process itself lacks memory (`short`) there is no room, and nobody waits for it here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpserve.core.parking import ParkingLot
@@ -54,6 +55,12 @@ def key_bytes(key: Any) -> int:
     return len(key) if isinstance(key, (str, bytes)) else 0
 
 
+_SHORT: Final = (
+    "the server has no memory for more; reads, gets and deletes go on, and more is accepted when there is "
+    "some again. Give the server more memory, or bound what it holds (--max-memory)"
+)
+
+
 class _Wish(NamedTuple):
     """What a call in the line needs; its waiter's note."""
 
@@ -65,7 +72,7 @@ class _Wish(NamedTuple):
 class Room:
     """The room for users' values."""
 
-    __slots__ = ("held_bytes", "limit_bytes", "lot")
+    __slots__ = ("held_bytes", "limit_bytes", "lot", "short")
 
     def __init__(self, limit_bytes: int = 0) -> None:
         self.held_bytes = 0
@@ -73,6 +80,8 @@ class Room:
         """0: none."""
         self.lot = ParkingLot()
         """Puts that wait, of all objects."""
+        self.short: Callable[[], bool] | None = None
+        """Set when the process lacked memory: tells whether it still does."""
 
     def admits(self, fx: Effects, call: Call, machine: Machine, args: list[Any]) -> bool:
         """Tell whether a call that stores something may go on; one that may wait is parked or answered.
@@ -87,7 +96,11 @@ class Room:
             return True
         size = machine.growth(call, args)
         waits = call.op.room == "wait"
-        if size <= 0 or (self.held_bytes + size <= self.limit_bytes and not (waits and self.lot.first())):
+        if size > 0 and self.short is not None and self.short():
+            raise NoRoom(f"{call.op.name} on {machine.label} was not done: {_SHORT}", journal=True)
+        if size <= 0 or not self.limit_bytes:
+            return True
+        if self.held_bytes + size <= self.limit_bytes and not (waits and self.lot.first()):
             return True
         if size > self.limit_bytes:
             raise NoRoom(f"{self._refused(call, machine, size)}, which is less: it will never fit")

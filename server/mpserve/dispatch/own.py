@@ -29,7 +29,8 @@ from mpshared import errors
 from mpshared.ops import BY_CODE, get_op
 from mpshared.wire.errors import CannotSend, ProtocolError
 from mpshared.wire.own import frames
-from mpshared.wire.own.frames import CallFields, Control, FrameDecoder, Type, open_call
+from mpshared.wire.own.calls import CallDecoder
+from mpshared.wire.own.frames import CallFields, Control, Type, open_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,10 +49,6 @@ _FORGOTTEN: Final[list[Any]] = []
 """The arguments of a call that was answered: only its answer may be asked for again. An idle client's last
 call would keep 500 bytes of them."""
 _NO_LANES: Final[frozenset[int]] = frozenset()
-_NO_MEMORY: Final = (
-    "the server has no memory for what this call carries; it was not done, all else goes on. Send less at "
-    "once, take away what is not needed any more, or give the server more memory"
-)
 SURPLUS_MAX: Final = 1024
 """Refused lanes of a connection; at one more it is closed."""
 
@@ -76,7 +73,7 @@ class OwnSide:
         self._access: Role = access
         self._dispatcher = dispatcher
         self._transport = transport
-        self._decoder: FrameDecoder | None = None
+        self._decoder: CallDecoder | None = None
         """Has what came of a frame that is only partly here, or was not acted on yet; None: nothing did."""
         self._session: Session | None = None
         self._lane: Lane | None = None
@@ -106,11 +103,11 @@ class OwnSide:
                     self._refuse(err)
                 return 0
         if decoder is None:
-            decoder = self._decoder = FrameDecoder(max_message, bounded=True)
+            decoder = self._decoder = CallDecoder(max_message, bounded=True)
         decoder.receive_data(data)
         return self._go_on(decoder)
 
-    def _go_on(self, decoder: FrameDecoder) -> int:
+    def _go_on(self, decoder: CallDecoder) -> int:
         acted = 0
         try:
             for event in self._events(decoder):
@@ -118,14 +115,11 @@ class OwnSide:
                 acted += 1
         except (ProtocolError, errors.MpserveError) as err:
             self._refuse(err)
-        except MemoryError:
-            self._decoder = None
-            self._refuse(errors.NoRoom(_NO_MEMORY))
         if acted == 1 and decoder.idle and not decoder.wants:
             self._decoder = None  # who sends several at once, or large ones, will do so again
         return decoder.wants
 
-    def _events(self, decoder: FrameDecoder) -> Iterator[frames.Event]:
+    def _events(self, decoder: CallDecoder) -> Iterator[frames.Event]:
         """Yield what came, unless the peer has much to read."""
         self.attentive = False
         while not self._over:
@@ -191,6 +185,7 @@ class OwnSide:
 
     def _refuse(self, err: Exception) -> None:
         self._over = True
+        self._decoder = None
         error = err if isinstance(err, errors.MpserveError) else errors.ProtocolViolation(str(err))
         self._error(0, 0, error)
         expired = isinstance(error, errors.SessionExpired)  # of which the log was told when it did

@@ -64,6 +64,10 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def lacks_memory(self) -> None:
+        """Note that there was no memory for something: nothing more is stored until there is some."""
+
+    @abstractmethod
     def start_session(self, session_id: str, info: SessionInfo, secret: str, now_s: float) -> Session:
         """Begin a session."""
 

@@ -16,7 +16,7 @@ and the turn goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.core.catalogue import Catalogue
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from mpserve.core.machine import Machine
 
 __all__ = ["MemoryEngine"]
+
+RESERVE_BYTES: Final = 4 << 20
+"""What is given up when there is no memory for what is being done: so that it can be done when it is tried
+again, and some can be freed. Nobody touches it: where memory is not limited it is a promise and no more."""
 
 
 def _nobody(*_: Any) -> None:
@@ -65,6 +69,7 @@ class MemoryEngine(Engine):
         self.fx.wall_offset_s = wall_offset_s
         self.room = self.fx.room
         self.room.limit_bytes = max_bytes
+        self._reserve: bytes | None = bytes(RESERVE_BYTES)
         self.sessions = Sessions(grace_s=grace_s, timeout_s=session_timeout_s)
         self.catalogue = Catalogue(new_ident, self.sessions, max_attempts)
         self.bounds = self.fx.bounds
@@ -87,7 +92,8 @@ class MemoryEngine(Engine):
             args = check_args(op, call.args, len(call.blobs))
             if op.objects:
                 args = self._find_objects(op, args)
-            if not (op.room and self.room.limit_bytes) or self.room.admits(fx, call, machine, args):
+            room = self.room
+            if not (op.room and (room.limit_bytes or room.short)) or room.admits(fx, call, machine, args):
                 method = getattr(machine, op.method)
                 if len(args) == 1:  # as most calls have; nothing is unpacked for them
                     method(fx, call, args[0])
@@ -110,6 +116,8 @@ class MemoryEngine(Engine):
 
     def _failed(self, call: Call, err: Exception) -> None:
         """Answer a call that raised. An error of ours is no mistake unless the call was answered already."""
+        if isinstance(err, MemoryError):
+            self.lacks_memory()
         label = f"{call.op.name} on {call.machine.label}" if call.machine is not None else call.op.name
         if not isinstance(err, MpserveError) or call.answered:
             self.trouble(label, err)
@@ -386,6 +394,24 @@ class MemoryEngine(Engine):
                 self._safely(f"end of a thread at {machine.label}", machine.forget_lane, self.fx, lane)
         if lane.session.lanes.get(lane.number) is lane:
             del lane.session.lanes[lane.number]
+
+    # -- memory ----------------------------------------------------------------------------------
+
+    def lacks_memory(self) -> None:
+        """Give up the reserve; nothing more is stored until it can be had again."""
+        if self.room.short is None:
+            self.room.short = self._still_lacks_memory
+            self.tell("memory.short", {"changes": "that would store more are refused until there is some"})
+        self._reserve = None
+
+    def _still_lacks_memory(self) -> bool:
+        try:
+            self._reserve = bytes(RESERVE_BYTES)
+        except MemoryError:
+            return True
+        self.room.short = None
+        self.tell("memory.recovered", {"changes": "that store more are accepted again"})
+        return False
 
     # -- time ------------------------------------------------------------------------------------
 

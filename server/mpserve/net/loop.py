@@ -87,6 +87,8 @@ class Loop:
         """Is told from when to when the loop did not run, although something was due."""
         self.trouble: Callable[[Exception], None] | None = None
         """Is told of exceptions that concern no descriptor; with None they end the loop."""
+        self.starved: Callable[[], None] | None = None
+        """Is told that there was no memory for what a handler does."""
         self._calls: deque[Callable[[], None]] = deque()
         self._hurries = False
         self._stopping = False
@@ -194,7 +196,7 @@ class Loop:
                     if event != self._write_bit:
                         handler.readable()
                 except Exception as err:  # noqa: BLE001 - one peer's trouble must not become everybody's
-                    handler.broken(err)
+                    self._broken(handler, err)
             elif fd == self._wakes_fd:
                 self._woken()
 
@@ -215,7 +217,12 @@ class Loop:
                 try:
                     handler.writable()
                 except Exception as err:  # noqa: BLE001 - as above
-                    handler.broken(err)
+                    self._broken(handler, err)
+
+    def _broken(self, handler: Handler, err: Exception) -> None:
+        if isinstance(err, MemoryError) and self.starved is not None:
+            self.starved()
+        handler.broken(err)
 
     def _advance(self) -> None:
         now_s = self.clock()

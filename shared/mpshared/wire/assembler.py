@@ -122,6 +122,11 @@ class Assembler(ABC):
         part = data if len(data) <= self._missing else data[: self._missing]
         self._missing -= len(part)
         self.wants = min(self._missing, WANTS_MOST_BYTES)
+        self._keep(parts, part)
+        return data[len(part) :]
+
+    def _keep(self, parts: list[bytes | bytearray], part: bytes) -> None:
+        """Keep a part of a large record."""
         if len(part) >= PART_BYTES or not self._missing:
             parts.append(part)
         elif part:
@@ -130,7 +135,6 @@ class Assembler(ABC):
                 last += part
             else:
                 parts.append(bytearray(part))
-        return data[len(part) :]
 
     def _take_parts(self, parts: list[bytes | bytearray]) -> Record | None:
         if self._missing:

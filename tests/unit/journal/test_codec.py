@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpserve.engines.journal.codec import GIVEN, Answer, Damaged, decode, encode
+from mpserve.engines.journal.codec import (
+    CONTINUES,
+    GIVEN,
+    SPARING_BYTES,
+    Answer,
+    Damaged,
+    decode,
+    encode,
+    encode_sparingly,
+)
+from mpshared.bunch import Bunch
 from mpshared.values import PickledKey, Value
 
 BLOBS = (b"plain", Value(0, b"data", (b"one", b"two"), ("ident",)), Value(1 | 3 << 16 | 11 << 8, b"", (), ()))
@@ -30,6 +40,17 @@ ANSWERS = [
 def test_entries_come_back():
     entries = [*RECORDS, *ANSWERS]
     assert decode(*encode(entries)) == entries
+
+
+@pytest.mark.parametrize("size", [0, 10, SPARING_BYTES, 3 * SPARING_BYTES + 1])
+def test_the_pieces_of_a_row_say_the_same(size):
+    large = bytes(range(251)) * (size // 251 + 1)
+    values = [large[:size], Value(0, large[:size], (memoryview(large),), ("ident",)), Bunch(b"aab", [1, 2])]
+    entries = [*RECORDS, ("1f", "put", (values, PickledKey(b"key"))), *ANSWERS]
+    pieces = [*encode_sparingly(entries)]
+    assert {checksum for _, checksum in pieces[:-1]} <= {CONTINUES}
+    assert max(len(data) for data, _ in pieces) < 2 * SPARING_BYTES
+    assert decode(b"".join(data for data, _ in pieces), pieces[-1][1]) == decode(*encode(entries))
 
 
 def test_a_buffer_may_be_a_view():

@@ -109,12 +109,24 @@ def test_what_cannot_be_written_waits_and_is_written_later(store, told, committe
     assert (store.folder / "ballast").stat().st_size == BALLAST_BYTES
 
 
+def no_memory(*_):
+    raise MemoryError
+
+
+def test_a_row_for_which_there_is_little_memory_is_written_in_pieces(store, told, committer, monkeypatch):
+    monkeypatch.setattr("mpserve.engines.journal.commit.encode", no_memory)
+    committer.put(first := turn("a"))
+    assert told.get(timeout=PATIENCE_S) == [first]
+    assert verbs(store) == ["a"]
+
+
 def test_a_row_for_which_there_is_no_memory_is_made_later(store, told, committer, monkeypatch):
     def too_little(entries):
         monkeypatch.undo()
         raise MemoryError
 
-    monkeypatch.setattr("mpserve.engines.journal.commit.encode", too_little)
+    monkeypatch.setattr("mpserve.engines.journal.commit.encode", no_memory)
+    monkeypatch.setattr("mpserve.engines.journal.commit.encode_sparingly", too_little)
     committer.put(first := turn("a"))
     assert told.get(timeout=PATIENCE_S) == "out of memory"
     assert [told.get(timeout=PATIENCE_S) for _ in range(2)] in (["", [first]], [[first], ""])

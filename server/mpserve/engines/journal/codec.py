@@ -17,8 +17,9 @@ written twice: `took` is then `GIVEN`, and the values are what carrying out that
 
 from __future__ import annotations
 
+import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack
@@ -27,7 +28,18 @@ from mpserve.core.effects import Record
 from mpshared.bunch import Bunch
 from mpshared.values import Blob, PickledKey, Value
 
-__all__ = ["GIVEN", "Answer", "Damaged", "Entry", "Row", "decode", "encode", "read_answer"]
+__all__ = [
+    "CONTINUES",
+    "GIVEN",
+    "Answer",
+    "Damaged",
+    "Entry",
+    "Row",
+    "decode",
+    "encode",
+    "encode_sparingly",
+    "read_answer",
+]
 
 GIVEN: Final = "given"
 _RECORD: Final = 0
@@ -61,17 +73,58 @@ class Answer(NamedTuple):
 
 Entry: TypeAlias = Record | Answer
 Row: TypeAlias = tuple[bytes, int]
-"""Data and checksum."""
+"""Data and checksum; or `CONTINUES` in its place, where the row goes on in the next one."""
+CONTINUES: Final = -1
+SPARING_BYTES: Final = 256 << 10
+"""What a piece has of a row for which there is little memory."""
+_BYTES_HEAD: Final = struct.Struct(">BI")
+_VALUE_HEAD: Final = struct.Struct(">BIb")
 
 
 def encode(entries: Iterable[Entry]) -> Row:
     """Return a row. Cost: one pass of msgpack, which asks `_plain` about each tuple."""
-    rows = [
-        [_ANSWER, *entry] if isinstance(entry, Answer) else [_RECORD, entry[0], entry[1], [*entry[2]]]
-        for entry in entries
-    ]
-    data: bytes = msgpack.packb(rows, default=_plain, strict_types=True, use_bin_type=True)
+    data = _packed([*map(_fields, entries)])
     return data, zlib.crc32(data)
+
+
+def _fields(entry: Entry) -> list[Any]:
+    return [_ANSWER, *entry] if isinstance(entry, Answer) else [_RECORD, entry[0], entry[1], [*entry[2]]]
+
+
+def _packed(thing: object) -> bytes:
+    data: bytes = msgpack.packb(thing, default=_plain, strict_types=True, use_bin_type=True)
+    return data
+
+
+def encode_sparingly(entries: Iterable[Entry]) -> Iterator[Row]:
+    """Yield a row in pieces, for which there need not be the memory of another copy of its values."""
+    piece, checksum = bytearray(), 0
+    for part in _parts([*map(_fields, entries)]):
+        for at in range(0, len(part), SPARING_BYTES):
+            some = memoryview(part)[at : at + SPARING_BYTES]
+            checksum = zlib.crc32(some, checksum)
+            piece += some
+            if len(piece) >= SPARING_BYTES:
+                yield bytes(piece), CONTINUES
+                piece = bytearray()
+    yield bytes(piece), checksum
+
+
+def _parts(thing: Any) -> Iterator[bytes]:
+    """Yield what `_packed` returns, but for longer heads; values as they are."""
+    if isinstance(thing, Value):
+        parts = [*_parts(tuple(thing))]
+        yield _VALUE_HEAD.pack(0xC9, sum(map(len, parts)), _VALUE)
+        yield from parts
+    elif isinstance(thing, list | tuple | Bunch):
+        yield msgpack.Packer().pack_array_header(len(thing))
+        for each in thing:
+            yield from _parts(each)
+    elif type(thing) in (bytes, bytearray, memoryview):
+        yield _BYTES_HEAD.pack(0xC6, len(thing))
+        yield thing
+    else:
+        yield _packed(thing)
 
 
 def decode(data: bytes, checksum: int) -> list[Entry]:

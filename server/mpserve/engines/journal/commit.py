@@ -32,7 +32,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from mpserve.engines.journal.codec import Entry, Row, encode
+from mpserve.engines.journal.codec import Entry, Row, encode, encode_sparingly
 from mpserve.engines.journal.store import Store
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ __all__ = [
     "HUNG_S",
     "LARGE_BYTES",
     "LOOK_S",
+    "NO_MEMORY",
     "QUICK_S",
     "Committer",
     "Job",
@@ -69,6 +70,8 @@ HUNG_S: Final = 0.05
 """One that takes longer decides alone: the next one may take as long."""
 LOOK_S: Final = 1.0
 """How long what is written may go to a file that was removed."""
+NO_MEMORY: Final = "out of memory"
+"""Why a row cannot be made, not even in pieces."""
 _RETRY_S: Final = 0.25
 _STOP_S: Final = 10.0
 
@@ -228,14 +231,22 @@ class Committer(threading.Thread):
         """Write turns, however long it takes; False when this gives up: the server stops."""
         while True:
             try:
-                if rows := [turn.encoded() for turn in turns if turn.entries]:
-                    self._append(rows)
+                self._append_turns([turn for turn in turns if turn.entries])
             except (sqlite3.Error, OSError, MemoryError) as err:
                 if not self._failed(err):
                     return False
             else:
                 self._went_well()
                 return True
+
+    def _append_turns(self, turns: list[Turn]) -> None:
+        try:
+            if turns:
+                self._append([turn.encoded() for turn in turns])
+        except MemoryError:
+            rows = (row for turn in turns for row in encode_sparingly(turn.entries))
+            self._store.append_one_by_one(rows)
+            self.journal_bytes = self._store.size_bytes()
 
     def _append(self, rows: list[Row]) -> None:
         size_bytes = sum(len(data) for data, _ in rows)
@@ -271,7 +282,7 @@ class Committer(threading.Thread):
 
     def _failed(self, err: Exception) -> bool:
         """Note a failure and wait for the next attempt; False: give up, the server stops."""
-        self._begin_failing("out of memory" if isinstance(err, MemoryError) else str(err))
+        self._begin_failing(NO_MEMORY if isinstance(err, MemoryError) else str(err))
         with suppress(OSError):  # the folder may be gone, or read-only
             self._ballast.unlink(missing_ok=True)
         return not self._closing.wait(_RETRY_S)

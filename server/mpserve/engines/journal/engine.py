@@ -31,7 +31,7 @@ from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.engines.base import Deliver, StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry
-from mpserve.engines.journal.commit import LARGE_BYTES, Committer, Turn
+from mpserve.engines.journal.commit import LARGE_BYTES, NO_MEMORY, Committer, Turn
 from mpserve.engines.journal.compact import Compactor, write_state
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import snapshot_path, state_files
@@ -261,6 +261,8 @@ class JournalEngine(MemoryEngine):
 
     def _tell_of_disk(self, why: str) -> None:
         """Tell the log; in the commit thread."""
+        if why == NO_MEMORY:
+            self._call_soon(self.lacks_memory)
         if why:
             event, fields = "journal.failed", {"why": why, "changes": "refused until it can be written"}
         else:

@@ -33,10 +33,11 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from mpserve.engines.base import StoreError
-from mpserve.engines.journal.codec import Row
+from mpserve.engines.journal.codec import CONTINUES, Row
 
 __all__ = [
     "FORMAT",
+    "FULL",
     "InUse",
     "NotAJournal",
     "Store",
@@ -54,10 +55,9 @@ Sync: TypeAlias = Literal["full", "normal", "off"]
 """off: for files that are synced as a whole when they are complete."""
 
 PIECE_BYTES: Final = 64 << 20
-CONTINUES: Final = -1
 CHECKPOINT_PAGES: Final = 256
 """1 MiB. Answers wait for a checkpoint; SQLite's usual 1000 pages take up to tens of milliseconds."""
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 DAMAGED: Final = "damaged-"
 """How the names of files begin that could not be read to their end."""
 _SUFFIXES: Final = ("", "-wal", "-shm")
@@ -100,8 +100,9 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(folder)
         except OSError as err:
-            way_out = "make room there" if err.errno in _FULL else "name another --data"
-            raise StoreError(f"{folder} cannot be used for data: {err.strerror}; {way_out}") from None
+            way_out = "make room there" if err.errno in FULL else "name another --data"
+            why = "it is no folder" if isinstance(err, FileExistsError) else err.strerror
+            raise StoreError(f"{folder} cannot be used for data: {why}; {way_out}") from None
         try:
             self._clear_leftovers()
             numbers = self.journals()
@@ -199,7 +200,12 @@ class Store:
         file, rows = self._file, [*pieces(rows)]
         if 0 < len(rows) <= len(_INSERTS):  # one statement: each waits for the GIL anew
             file.execute(_INSERTS[len(rows) - 1], tuple(chain.from_iterable(rows)))
-            return
+        else:
+            self.append_one_by_one(rows)
+
+    def append_one_by_one(self, rows: Iterable[Row]) -> None:
+        """Do the same, with one row at a time in memory; none of `PIECE_BYTES`."""
+        file = self._file
         file.execute("BEGIN IMMEDIATE")
         try:
             file.executemany(_INSERTS[0], rows)

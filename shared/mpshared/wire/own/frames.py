@@ -48,7 +48,7 @@ from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from mpshared.values import VALUES_MOST, Blob
-from mpshared.wire.assembler import LARGE_BYTES, Assembler
+from mpshared.wire.assembler import LARGE_BYTES, Assembler, Record
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
 from mpshared.wire.own.bodies import is_event, is_output
 from mpshared.wire.own.metas import bunched, cut, describe, lie
@@ -67,6 +67,7 @@ from mpshared.wire.own.pack import (
 )
 
 __all__ = [
+    "HEADER",
     "HEADER_BYTES",
     "HEAD_MOST_BYTES",
     "SEPARATE_BYTES",
@@ -84,6 +85,7 @@ __all__ = [
     "encode_error",
     "encode_reply",
     "open_call",
+    "three",
 ]
 
 
@@ -151,10 +153,10 @@ Event: TypeAlias = Call | Reply | Failed | Control
 CallFields: TypeAlias = tuple[int, int, int, int, str, list[Any], Sequence[Blob]]
 """Those of a `Call`, in its order."""
 
-_HEADER: Final = struct.Struct("!IBBHIQQI")
+HEADER: Final = struct.Struct("!IBBHIQQI")
 _REPLY_HEADER: Final = struct.Struct("!IB3xIQQI")  # the same, without what a reply does not have
 _SIZES: Final = struct.Struct("!I24xI")
-HEADER_BYTES: Final = _HEADER.size
+HEADER_BYTES: Final = HEADER.size
 SIZE_MAX_BYTES: Final = 0xFFFFFFFF
 """The most that head and payload of one frame may have together: 4 GiB, by its header."""
 HEAD_MOST_BYTES: Final = 10 << 20
@@ -213,13 +215,13 @@ def encode_call(
     if not blobs:
         head = pack([target, args, _NONE])
         if len(head) < SEPARATE_BYTES:
-            return [_HEADER.pack(len(head), _CALL, 0, op, lane, number, ack, len(head)) + head]
+            return [HEADER.pack(len(head), _CALL, 0, op, lane, number, ack, len(head)) + head]
     blob = blobs[0] if len(blobs) == 1 else None
     if type(blob) is bytes and len(blob) < SEPARATE_BYTES:  # nearly all
         head = pack([target, args, [len(blob)]])
         if len(head) < SEPARATE_BYTES:
             size = len(head) + len(blob)
-            return [_HEADER.pack(size, _CALL, 0, op, lane, number, ack, len(head)) + head + blob]
+            return [HEADER.pack(size, _CALL, 0, op, lane, number, ack, len(head)) + head + blob]
     metas, parts = describe(blobs)
     head = pack([target, args, metas])
     if len(head) > LIARS_HARMLESS_BYTES:
@@ -282,7 +284,7 @@ def _frame(
     if size > SIZE_MAX_BYTES:
         msg = f"{size} bytes are more than a frame can carry ({SIZE_MAX_BYTES}); send smaller parts"
         raise MessageTooLarge(msg)
-    header = _HEADER.pack(size, kind, 0, op, lane, number, ack, len(head))
+    header = HEADER.pack(size, kind, 0, op, lane, number, ack, len(head))
     if payload_bytes < SEPARATE_BYTES:
         return [b"".join((header, head, *parts))]
     return _gather((header, head, *parts))
@@ -319,7 +321,7 @@ def open_call(data: bytes, max_message: int) -> CallFields | None:
     end = len(data)
     if not HEADER_BYTES < end <= _SHORT_MOST:
         return None
-    size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
+    size, kind, flags, op, lane, number, ack, head_size = HEADER.unpack_from(data)
     body = HEADER_BYTES + head_size
     if size != end - HEADER_BYTES or body > end or head_size > LIARS_HARMLESS_BYTES or size > max_message:
         return None
@@ -384,7 +386,7 @@ class FrameDecoder(Assembler):
         """
         end = len(data)
         if HEADER_BYTES < end <= self._short and not self._chunk and self._parts is None:
-            size, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(data)
+            size, kind, flags, op, lane, number, ack, head_size = HEADER.unpack_from(data)
             body = HEADER_BYTES + head_size
             packed = data[HEADER_BYTES:body]
             known = _KNOWN.get(packed)
@@ -407,11 +409,14 @@ class FrameDecoder(Assembler):
             record = self._next_record()
             if record is None:
                 return None
-            return _decode(*record, bounded=self._bounded)
+            return self._read(record)
         except ProtocolError as err:
             self._broken = err
             self._short = 0
             raise
+
+    def _read(self, record: Record) -> Event:
+        return _decode(*record, bounded=self._bounded)
 
     def _measure(self, chunk: bytes, pos: int, available: int) -> int:
         if available < HEADER_BYTES:
@@ -444,7 +449,7 @@ def _open_tiny(head: bytes) -> tuple[Any, int]:
 
 
 def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bounded: bool) -> Event:
-    _, kind, flags, op, lane, number, ack, head_size = _HEADER.unpack_from(buffer, start)
+    _, kind, flags, op, lane, number, ack, head_size = HEADER.unpack_from(buffer, start)
     if flags:
         raise lie("flags", f"{flags:#x} set, none are known")
     start += HEADER_BYTES
@@ -455,7 +460,7 @@ def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bound
     if payload is not None:
         buffer, body, end = payload, 0, len(payload)
     if kind == _CALL:
-        target, args, metas = _three(head, str, list, list)
+        target, args, metas = three(head, str, list, list)
         most = VALUES_MOST if bounded else SIZE_MAX_BYTES
         blobs = cut(buffer, metas, body, end, most)
         return _new(Call, (op, lane, number, ack, target, args, blobs))
@@ -469,7 +474,7 @@ def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bound
     if body != end:
         raise lie("payload", f"{end - body} bytes in a frame that carries no values")
     if kind == _ERROR:
-        return _new(Failed, (lane, number, *_three(head, str, str, dict), ack))
+        return _new(Failed, (lane, number, *three(head, str, str, dict), ack))
     return _control(kind, lane, number, ack, head)
 
 
@@ -483,7 +488,8 @@ def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     return _new(Control, (name, lane, number, ack, body))
 
 
-def _three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
+def three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
+    """Return a head's three parts; raise ProtocolError unless they are of these types."""
     if type(head) is list and len(head) == 3:
         one, two, three = head
         if type(one) is first and type(two) is second and type(three) is third:
