@@ -163,11 +163,7 @@ class Committer(threading.Thread):
 
     def has_room(self, size_bytes: int) -> bool:
         """Tell whether the disk has room for so much, and for the rows' heads. Cost: a system call."""
-        try:
-            found = os.statvfs(self._store.folder)
-        except (OSError, AttributeError):  # removed: the next commit says so; or this system has no such call
-            return True
-        return size_bytes + (size_bytes >> 6) + MARGIN_BYTES <= found.f_bavail * found.f_frsize
+        return _has_room(self._store.folder, size_bytes + (size_bytes >> 6) + MARGIN_BYTES)
 
     def put(self, work: Turn | Job) -> None:
         """Have a turn written, or a job done between two transactions, after all that was put before."""
@@ -294,9 +290,11 @@ class Committer(threading.Thread):
 
 
 def _fill(path: Path) -> bool:
-    """Take room for bad times; False when there is none."""
+    """Take room for bad times; False when there is none: then not even for a moment."""
     if path.exists() and path.stat().st_size >= BALLAST_BYTES:
         return True
+    if not _has_room(path.parent, BALLAST_BYTES):
+        return False
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -310,3 +308,11 @@ def _fill(path: Path) -> bool:
         path.unlink(missing_ok=True)
         return False
     return True
+
+
+def _has_room(folder: Path, size_bytes: int) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except (OSError, AttributeError):  # removed: the next commit says so; or this system has no such call
+        return True
+    return size_bytes <= found.f_bavail * found.f_frsize

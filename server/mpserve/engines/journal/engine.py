@@ -12,7 +12,8 @@ RULES
 * An answer to a call that changed something is kept with the change, so that a client which asks again, also
   after a restart, is given this one. Reads are done again.
 * While nothing can be written (the disk is full) changes are refused, before anything is done. So is one
-  whose values are larger than what the disk has left.
+  whose values are larger than what the disk has left. What only says who refers to what, without which nobody
+  could read, is let in as long as the disk has any room: the ballast's, which was given up.
 * What belongs to a restored session waits for it as long as `--session-timeout`.
 * The places of calls that wait are written with the next change, or by themselves within `PLACES_S`: nothing
   waits for that, as a call that is parked is told nothing. An answered change says that all places taken
@@ -54,6 +55,8 @@ STOOD_S: Final = 0.1
 """A commit for which the loop stood longer than that may have cost somebody his time to come back."""
 TELL_AGAIN_S: Final = 60.0
 """Between two lines that tell of values too large for the disk."""
+_REFERENCES: Final = frozenset({"cluster.adopt", "cluster.drop", "cluster.lend"})
+"""Operations that only say who refers to what, beside the opening of what exists."""
 TOLD_S: Final = 1.0
 """One for which it stood longer than that is told to the log."""
 
@@ -119,8 +122,9 @@ class JournalEngine(MemoryEngine):
 
     def _why_not(self, call: Call, now_s: float) -> str:
         """Return why a change cannot be written; "": it can."""
-        if self.committer.failing or not call.blobs:
-            return self.committer.failing
+        failing = self.committer.failing
+        if failing or not call.blobs:
+            return "" if failing and self._only_refers(call) and self.committer.has_room(0) else failing
         size_bytes = message_bytes(call.blobs)
         if size_bytes >= LARGE_BYTES:
             if not self.committer.has_room(self._large_bytes + size_bytes):
@@ -128,6 +132,12 @@ class JournalEngine(MemoryEngine):
             self._large_bytes += size_bytes
             self._turns_bytes += size_bytes
         return ""
+
+    def _only_refers(self, call: Call) -> bool:
+        if call.op.name != "cluster.open":
+            return call.op.name in _REFERENCES
+        what, fresh = call.args[:2], call.args[3:4]
+        return [*map(type, what)] == [str, str] and tuple(what) in self.catalogue.names and fresh == [False]
 
     def _too_full(self, size: str, now_s: float) -> str:
         if now_s >= self._tell_due_s:
