@@ -108,6 +108,10 @@ def test_a_full_disk_refuses_changes_and_loses_nothing(durable, small_disk):
         assert "full" in cluster.status()["journal"]
         with pytest.raises(mpclient.NoRoom):
             kept["more"] = 1
+        with connect(server) as late:
+            assert late.dict(name="kept")["before"] == 1
+            with pytest.raises(mpclient.NoRoom):
+                late.dict(name="new")
         filler.unlink()
         wait_until(lambda: _accepts(kept), 20)
         assert cluster.status()["journal"] == ""
@@ -233,20 +237,12 @@ def test_a_disk_that_was_full_before_the_start(durable, small_disk):
     server.start()
     with connect(server) as cluster:
         with pytest.raises(mpclient.NoRoom, match="less than 16M are free"):
-            cluster.dict(name="kept")
+            cluster.dict(name="new")
+        assert cluster.dict(name="kept")["before"] == 1
         assert "less than 16M" in cluster.status()["journal"]
         filler.unlink()
-        wait_until(lambda: _opens(cluster), 20)
+        wait_until(lambda: _accepts(cluster.dict(name="kept")), 20)
         assert cluster.status()["journal"] == ""
-        assert cluster.dict(name="kept")["before"] == 1
-
-
-def _opens(cluster: mpclient.Cluster) -> bool:
-    try:
-        cluster.dict(name="kept")
-    except mpclient.NoRoom:
-        return False
-    return True
 
 
 def test_a_server_whose_disk_has_no_room_at_all_does_not_call_its_journal_damaged(durable, small_disk):
@@ -273,10 +269,12 @@ def test_an_import_that_the_disk_has_no_room_for_leaves_nothing(durable, small_d
         for empty in there:
             empty.mkdir()
         done = run_mpserve("import", str(file), str(folder))
-        assert (done.returncode, done.stderr) == (8, f"mpserve: {folder}: database or disk is full\n")
+        said = f"mpserve: {folder} cannot be used (database or disk is full); make room there\n"
+        assert (done.returncode, done.stderr) == (8, said)
         assert [*small_disk.rglob("*")] == there
     done = run_mpserve("export", str(tmp_path / "data"), str(small_disk / "export"))
-    assert (done.returncode, done.stderr) == (1, f"mpserve: {small_disk}/export: No space left on device\n")
+    said = f"mpserve: {small_disk}/export cannot be used (No space left on device); make room there\n"
+    assert (done.returncode, done.stderr) == (1, said)
     assert not (small_disk / "export").exists()
 
 
@@ -303,11 +301,13 @@ def test_check_names_what_is_damaged(durable, tmp_path):
     [
         (("check", "{}/none"), 8, "holds no data of a server"),
         (("export", "{}/none"), 8, "holds no data of a server"),
-        (("import", "{}/none", "{}/new"), 1, "none: No such file or directory"),
+        (("import", "{}/none", "{}/new"), 1, "none cannot be used (No such file or directory); name"),
+        (("import", "{}", "{}/new"), 1, "cannot be used (Is a directory); name another one"),
+        (("import", "{}/file", "{}/bytes"), 2, "bytes is not an empty folder"),
         (("import", "{}/file", "{}/new"), 8, "the export cannot be used: line 1 is no JSON"),
         (("import", "{}/bytes", "{}/new"), 8, "the export cannot be used: it is no text in UTF-8"),
         (("import", "{}/half", "{}/new"), 8, "the export cannot be used: it is incomplete"),
-        (("import", "{}/file", "{}"), 2, "is not empty"),
+        (("import", "{}/file", "{}"), 2, "is not an empty folder"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(words, code, said, tmp_path):

@@ -21,7 +21,7 @@ from mpserve.engines.journal.codec import Damaged, Entry, Row, encode
 from mpserve.engines.journal.compact import ROW_ENTRIES, entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
-from mpserve.engines.journal.store import InUse, NotAJournal, Store, read_meta, state_files
+from mpserve.engines.journal.store import FULL, InUse, NotAJournal, Store, read_meta, state_files
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.units import format_size
@@ -83,8 +83,8 @@ def _new(file: Path) -> Iterator[TextIO]:
 
 def import_(file: Path, folder: Path) -> int:
     """Make a folder of an export, for a server that is then started with it."""
-    if folder.exists() and any(folder.iterdir()):
-        _end(ExitCode.USAGE, f"{folder} is not empty: an import makes a new folder; name another")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        _end(ExitCode.USAGE, f"{folder} is not an empty folder: an import makes a new one; name another")
     with _troubles(folder), file.open(encoding="utf-8") as lines:
         server, entries = from_lines(lines)
         rows, count = _carried_out(entries)  # before there is a folder: an export that is none leaves nothing
@@ -146,6 +146,8 @@ def _troubles(where: Path | str) -> Iterator[None]:
     except UnicodeDecodeError:
         _end(ExitCode.NO_DATA, "the export cannot be used: it is no text in UTF-8")
     except OSError as err:
-        _end(ExitCode.FAILED, f"{err.filename or where}: {err.strerror or err}")
+        way_out = "make room there" if err.errno in FULL else "name another one, or see who may use it"
+        _end(ExitCode.FAILED, f"{err.filename or where} cannot be used ({err.strerror or err}); {way_out}")
     except sqlite3.Error as err:
-        _end(ExitCode.NO_DATA, f"{where}: {err}")
+        way_out = "make room there" if "full" in str(err) else "see to its disk, or use a copy"
+        _end(ExitCode.NO_DATA, f"{where} cannot be used ({err}); {way_out}")
