@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpclient.printer import Printer
+from mpclient.output.printer import Printer
 from mpclient.session import Describes, Session
-from mpclient.terms import Term
+from mpclient.transport.term import Term
 from mpshared.address import Address
 from mpshared.errors import ServerGone
 
