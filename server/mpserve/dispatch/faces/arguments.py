@@ -25,6 +25,7 @@ __all__ = [
     "RANGE_MAX",
     "Pairs",
     "as_array",
+    "dict_pairs",
     "duration_s",
     "elements_of",
     "few",
@@ -162,9 +163,19 @@ def _elements_in(obj: Any) -> list[Any] | None:
     return None
 
 
+def dict_pairs(obj: Any) -> Pairs | None:
+    """Return the pairs of a dict, or of a frozendict of Python 3.15, or None for others."""
+    match obj:
+        case Stub(how=How.NEW, callee=Global("builtins", "frozendict"), args=(dict(pairs),)):
+            return list(pairs.items())
+    return list(obj.items()) if type(obj) is dict else None
+
+
 def _pairs_in(obj: Any) -> Pairs | None:
     """Return the pairs of a mapping that the standard library pickles as a call, or None for others."""
     match obj:
+        case Stub(how=How.NEW):
+            return dict_pairs(obj)
         case Stub(how=How.CALL, callee=Global("collections", "Counter"), args=(dict(pairs),)):
             return list(pairs.items())
         case Stub(how=How.CALL, callee=Global("collections", "OrderedDict" | "defaultdict")):

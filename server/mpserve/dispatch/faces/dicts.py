@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from mpserve.dispatch.faces.arguments import Pairs, with_elements, with_pairs
+from mpserve.dispatch.faces.arguments import Pairs, dict_pairs, with_elements, with_pairs
 from mpserve.dispatch.faces.base import (
     Default,
     Face,
@@ -82,9 +82,9 @@ class DictFace(Face):
         return self._plan("keys", then=lambda keys, out: ready_iterator(keys[::-1], out))
 
     def m__or__(self, other: Any, /) -> Any:
-        if type(other) is not dict:
+        theirs = dict_pairs(other)
+        if theirs is None:
             return NotImplemented
-        theirs = list(other.items())
         return self._plan("items", then=lambda keys, out: _dict([*_items(keys, out), *theirs]))
 
     def m__ror__(self, other: Any, /) -> Any:
