@@ -180,6 +180,38 @@ async def test_a_task_hears_alone_that_there_is_no_memory_for_its_call(poor):
         assert await waiting == "still here"
 
 
+@ON_LINUX
+def test_a_thread_for_which_a_program_has_no_file_left_hears_it_alone(server, program):
+    run = program(
+        """
+import os, resource, threading
+lock = cluster.Lock()
+lock.acquire()
+cluster.session.reconnect_timeout_s = 0.3
+
+def call():
+    try:
+        lock.locked()
+    except BaseException as err:
+        say(type(err).__name__, str(err))
+
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+thread = threading.Thread(target=call)
+thread.start()
+thread.join()
+lock.release()
+""",
+        environment=server.environment,
+    )
+    said = run.line()
+    assert said.startswith("NoRoom")
+    assert "ulimit -n" in said
+    assert "other threads go on" in said
+    run.finish()
+
+
 def test_a_program_that_stops_reading_is_bounded_and_dropped_alone(fresh_server, program):
     server = fresh_server("--session-timeout", "2s")
     with server.connect() as cluster:

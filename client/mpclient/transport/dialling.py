@@ -14,6 +14,7 @@ Cost of a call: one pack, one sendall, one recv.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -56,6 +57,7 @@ __all__ = [
     "Connection",
     "Goodbye",
     "Lost",
+    "NoFiles",
     "Refusing",
     "check_attached",
     "close_inherited",
@@ -69,6 +71,7 @@ HANDSHAKE_S: Final = 10.0
 _OURS: Final = frozenset({__name__, "mpclient.transport.awake", "mpclient.transport.tls", socket.__name__})
 """Where the network's own errors come from."""
 _CLOSED: Final = "the server closed the connection"
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """Seconds (the last: milliseconds) by which a vanished host is noticed. What a system lacks is left out."""
 
@@ -97,6 +100,10 @@ class Busy(Lost):
     """The server takes nobody more, now; the text says why. It may be otherwise later."""
 
 
+class NoFiles(Busy):
+    """This process has as many files open as it may."""
+
+
 class Goodbye(Lost):
     """The server said that it closes the connection.
 
@@ -112,7 +119,8 @@ def dial(address: Address, key: bytes, timeout_s: float, tls: ClientTls | None =
     """Connect and authenticate.
 
     Raises:
-        Lost: The server cannot be reached within `timeout_s`, or takes nobody more (`Busy`).
+        Lost: The server cannot be reached within `timeout_s`, takes nobody more (`Busy`), or this process has
+            as many files open as it may (`NoFiles`).
         NotAllowed: The keys differ, or one side does not accept the other's certificate.
         ProtocolViolation: What answered is not an mpserve server, or one of another version, or only one side
             speaks TLS.
@@ -124,6 +132,8 @@ def dial(address: Address, key: bytes, timeout_s: float, tls: ClientTls | None =
         let_pass(err)
         if isinstance(err, ConnectionRefusedError | FileNotFoundError):
             raise Refusing(f"nobody listens at {address} ({err.strerror})") from None
+        if err.errno in _NO_FILES:
+            raise NoFiles(f"there is no file left for a connection ({err.strerror}; ulimit -n)") from None
         raise Lost(f"{address} cannot be reached ({err})") from None
     try:
         machine = None if tls is None else tls.machine(address)

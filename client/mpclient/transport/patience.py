@@ -7,8 +7,8 @@
 | the same, and the server keeps its state on    | try again, up to `reconnect_timeout`                     |
 |   disk, or it said "restarting"                |                                                          |
 | the server said "gone"                         | it is gone                                               |
-| it takes nobody more, a thread's connection    | try again, up to `reconnect_timeout`; then `NoRoom` for  |
-|                                                |   this call: the session and its other threads go on     |
+| it takes nobody more, a thread's connection;   | try again, up to `reconnect_timeout`; then `NoRoom` for  |
+|   or this process may open no more files       |   this call: the session and its other threads go on     |
 | the call's own timeout is over                 | `ServerGone` for this call                               |
 
 A program that ends says goodbye again while that breaks off, for `STOP_S` (`Parting`).

@@ -22,7 +22,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.output.remarks import remark
-from mpclient.transport.dialling import HANDSHAKE_S, Busy, Connection, Lost, dial
+from mpclient.transport.dialling import HANDSHAKE_S, Busy, Connection, Lost, NoFiles, dial
 from mpclient.transport.references import References
 from mpclient.transport.stale import Stale, is_told
 from mpshared import __version__
@@ -308,6 +308,8 @@ class SessionBase:
 
     def _in_vain(self, lost: Lost) -> str:
         """Return why this program has no server."""
+        if isinstance(lost, NoFiles):
+            return f"no connection to {self.address}: {lost}"
         if isinstance(lost, Busy):
             return f"{lost}. `mpserve status` tells what it has"
         return f"no server at {self.address}: {lost}. Is it running there (mpserve start)?"
