@@ -2,7 +2,8 @@
 
 RULES
 * Each connection takes one. What is neither connection nor listening socket (the journal's files, threads'
-  pipes, modules that are loaded late) has `RESERVED` of them: connections never take those.
+  pipes, modules that are loaded late) has `RESERVED` of them, but no more than half: connections never take
+  those.
 """
 
 from __future__ import annotations
@@ -27,4 +28,5 @@ def raise_limit() -> int:
         with suppress(ValueError, OSError):  # macOS says infinity and means less
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (_MOST if soft == resource.RLIM_INFINITY else soft) - RESERVED)
+    files = _MOST if soft == resource.RLIM_INFINITY else soft
+    return files - min(RESERVED, files // 2)

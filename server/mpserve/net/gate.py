@@ -105,7 +105,8 @@ class Gate(Generic[T]):
         """
         limits = self.limits
         if self.open >= limits.max_connections:
-            text = f"the server has {self.open} connections, as many as it takes (--max-connections)"
+            as_many = "as many as it takes (--max-connections, ulimit -n)"
+            text = f"the server has {self.open} connections, {as_many}"
             raise self._turned_away("max-connections", text)
         if self._by_address[origin] >= limits.max_connections_per_address:
             most = limits.max_connections_per_address
