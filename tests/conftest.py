@@ -2,7 +2,7 @@
 
 * Hypothesis never fails one for the time it took; speed is the bench's matter.
 * `--cuts all` has `integration/test_exactly_once.py` cut each request and reply at every byte, and kill more.
-* `--examples all` has Hypothesis try all the examples that tests name, not a quarter of them.
+* `--examples all` has Hypothesis try all the examples that tests name, not a sixth of them.
 * `--suites all` has `suites/test_suites.py` run all of them by each Python.
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
 """

@@ -1,4 +1,4 @@
-"""How many examples Hypothesis tries where each is a long walk: a quarter, and all with `--examples all`.
+"""How many examples Hypothesis tries where each is a long walk: a sixth, and all with `--examples all`.
 
 What it tries is new in each run, so that runs see what one does not.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["examples", "try_all"]
 
-_share = 4
+_share = 6
 
 
 def try_all() -> None:
