@@ -119,10 +119,16 @@ def test_a_program_that_does_not_read_holds_up_its_own_workers_only(program, clu
 # -- jobs of pools --------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def host(server, tmp_path_factory):
+    """A worker host with two processes, for all tests that only need one."""
+    with workers.starting_in(tmp_path_factory.mktemp("host")) as start:
+        yield start(server, queue="of test_output", processes=2).ready()
+
+
 @pytest.fixture
-def pool(mpworker, server, cluster, unique):
-    """Make pools on a worker host with two processes."""
-    mpworker(server, queue=unique, processes=2).ready()
+def pool(host, cluster):
+    """Make pools on that host."""
     pools = []
 
     def make(*args, **how):
@@ -300,9 +306,8 @@ pool.terminate()
 
 
 @hosts
-def test_no_line_is_empty_that_nobody_printed(mpworker, server, program, unique):
+def test_no_line_is_empty_that_nobody_printed(host, program):
     """Pieces without a line end on both streams, which lead to the same file."""
-    mpworker(server, queue=unique, processes=2).ready()
     assert "" not in program(PIECES).finish().splitlines()
 
 
