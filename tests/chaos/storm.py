@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from tests import prepared
 from tests.chaos.account import Account, settle
 from tests.chaos.actors import BARRIER_PARTIES
 from tests.integration.conftest import Server
@@ -114,11 +115,12 @@ class Storm:
         self.actors.append((role, process))
 
     def _start_worker(self) -> None:
-        command = [sys.executable, "-m", "mpclient.worker", "--processes", "2", "--log-format", "json"]
+        words, streams = (
+            ("mpworker", "--processes", "2", "--log-format", "json"),
+            {"stdin": subprocess.DEVNULL},
+        )
         with (self._folder / "worker.log").open("ab") as log:
-            self.worker = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
-            )
+            self.worker = prepared.start(*words, **streams, stdout=log, stderr=log, env=self._environment())
 
     # -- what happens ----------------------------------------------------------------------------
 

@@ -9,5 +9,5 @@ pytestmark = [pytest.mark.chaos, pytest.mark.hosts, pytest.mark.slow]
 
 
 def test_a_short_storm(tmp_path):
-    account = Storm(tmp_path, 1, lambda _text: None).run(12.0)
+    account = Storm(tmp_path, 1, lambda _text: None).run(8.0)
     assert not account.wrong, account.figures
