@@ -115,12 +115,11 @@ class Storm:
         self.actors.append((role, process))
 
     def _start_worker(self) -> None:
-        words, streams = (
-            ("mpworker", "--processes", "2", "--log-format", "json"),
-            {"stdin": subprocess.DEVNULL},
-        )
+        words = ("mpworker", "--processes", "2", "--log-format", "json")
         with (self._folder / "worker.log").open("ab") as log:
-            self.worker = prepared.start(*words, **streams, stdout=log, stderr=log, env=self._environment())
+            self.worker = prepared.start(
+                *words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            )
 
     # -- what happens ----------------------------------------------------------------------------
 
