@@ -186,6 +186,19 @@ def test_the_log_and_the_status_are_told_of_a_disk_that_refuses(world):
     assert world.engine.bounds.statistics()["journal"] == ""
 
 
+def test_a_refusal_waits_for_no_disk(world):
+    world.store.failures = 1_000_000
+    world.put(0)
+    world.engine.end_turn()
+    world.soon.get(timeout=PATIENCE_S)()
+    world.put(1)
+    assert [name for name, _ in world.answered] == ["queue.put"]
+    assert world.lanes[0].running is not None
+    world.store.failures = 0
+    world.turn()
+    assert len(world.answered) == 2
+
+
 def test_what_waits_at_the_end_is_written(world):
     before = rows(world)
     world.store.gate.clear()

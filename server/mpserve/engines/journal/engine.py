@@ -91,6 +91,8 @@ class JournalEngine(MemoryEngine):
         """Turns that are not durable yet."""
         self._large_bytes = self._turns_bytes = 0
         """What large values have in them, and in this turn."""
+        self._refusal: NoRoom | None = None
+        """The last one, which waits for no disk: there may be none for long."""
         self._tell_due_s = -math.inf
         self._places_planned = False
         self.committer = Committer(store, self._written, self._tell_of_disk)
@@ -115,7 +117,8 @@ class JournalEngine(MemoryEngine):
         why = self._why_not(call, now_s) if call.op.writes else ""
         if why:
             self.fx.now_s = now_s
-            self.fx.fail(call, _no_room(call, why))
+            self._refusal = _no_room(call, why)
+            self.fx.fail(call, self._refusal)
             self._finish_turn()
         else:
             MemoryEngine.submit(self, call, now_s)
@@ -149,6 +152,9 @@ class JournalEngine(MemoryEngine):
         return not self.committer.failing and super()._let_in()
 
     def _hold(self, call: Call) -> None:
+        if call.error is not None and call.error is self._refusal:
+            self._send(call)
+            return
         if (call.op.writes or call.took is not None) and call.lane.session.info.role != "stock":
             at = call.at
             before = self.fx.records[at - 1] if at else None  # type: ignore[index]
