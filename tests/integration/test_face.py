@@ -26,6 +26,7 @@ import mpclient.queues
 import mpclient.sharedctypes
 import mpclient.synchronize
 from mpclient import testing
+from mpclient.offers import METHODS
 
 HEAVY = {
     *("asyncio", "cloudpickle", "ctypes", "logging", "msgpack", "multiprocessing", "rich", "socket"),
@@ -60,9 +61,10 @@ class TestTheModule:
             assert ours is standard
             return
         wanted, offered = (list(inspect.signature(of).parameters.values()) for of in (standard, ours))
-        for left, right in zip(wanted, offered, strict=False):
+        newer = offered[len(wanted) :]
+        for left, right in zip(wanted, offered[: len(wanted)], strict=True):
             assert (left.name, left.kind, left.default) == (right.name, right.kind, right.default)
-        assert len(wanted) == len(offered)
+        assert {each.kind for each in newer} <= {inspect.Parameter.KEYWORD_ONLY}
 
     @pytest.mark.parametrize(
         ("statement", "heavy"),
@@ -90,7 +92,7 @@ class TestTheModule:
         names = set(multiprocessing.__all__) - {"reducer"}
         assert {name for name in names if not hasattr(cluster, name)} == set()
         assert {name for name in names if not hasattr(cluster.get_context(), name)} == set()
-        assert cluster.get_start_method() == "spawn"
+        assert cluster.get_start_method() == METHODS[0]
         assert cluster.TimeoutError is multiprocessing.TimeoutError
 
     def test_the_standard_librarys_own(self):
@@ -144,7 +146,7 @@ class TestStartMethods:
     def test_as_in_the_standard_library(self):
         for context in (
             mpclient.context.DefaultContext(),
-            multiprocessing.context.DefaultContext(multiprocessing.get_context("spawn")),
+            multiprocessing.context.DefaultContext(multiprocessing.get_context(METHODS[0])),
         ):
             assert context.get_start_method(allow_none=True) is None
             context.set_start_method("forkserver")
@@ -155,8 +157,8 @@ class TestStartMethods:
             assert context.get_start_method() == "spawn"
             context.set_start_method(None, force=True)
             assert context.get_start_method(True) is None
-            assert context.get_context().get_start_method() == "spawn"
-            assert context.get_start_method(True) == "spawn"
+            assert context.get_context().get_start_method() == METHODS[0]
+            assert context.get_start_method(True) == METHODS[0]
 
     def test_contexts(self):
         for module in (mpclient, multiprocessing):
