@@ -172,7 +172,7 @@ def find_pythons():
         pairs = dict(pair.split("=", 1) for pair in named.split(",") if "=" in pair)
         return {version: path for version, path in pairs.items() if re.fullmatch(r"3\.\d+", version)}
     found = {}
-    for version in ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"):
+    for version in ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"):
         working = next((path for path in _candidates(version) if _version(path) == version), None)
         if working:
             found[version] = working
