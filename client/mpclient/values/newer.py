@@ -23,7 +23,7 @@ LAZY: Final[Any] = getattr(types, "LazyImportType", None)
 """What a module has in place of a name until it is used; None: this Python imports nothing lazily."""
 SENTINEL: Final[Any] = getattr(builtins, "sentinel", None)
 """The class of sentinels, where there is one."""
-_made: Final[dict[str, Any]] = {}
+_made: Final[dict[tuple[str, str], Any]] = {}
 
 
 def import_now(code: CodeType, names: dict[str, Any]) -> None:
@@ -46,8 +46,14 @@ def import_now(code: CodeType, names: dict[str, Any]) -> None:
 
 
 def reduce_sentinel(obj: Any, _session: object) -> Any:
-    """Write a sentinel of the main file so that the receiver has its own; others are found by their name."""
-    return (main_sentinel, (obj.__name__, repr(obj))) if obj.__module__ in MAIN else NotImplemented
+    """Write a sentinel of the main file so that the receiver has its own.
+
+    Others are found by their name. One that its main file does not have under that is refused, as by pickle.
+    """
+    given = obj.__name__, repr(obj)
+    if obj.__module__ in MAIN and main_sentinel(*given) is obj:
+        return main_sentinel, given
+    return NotImplemented
 
 
 def main_sentinel(name: str, shown: str) -> Any:
@@ -65,4 +71,4 @@ def main_sentinel(name: str, shown: str) -> Any:
         return found
     made = SENTINEL(name, repr=shown)
     made.__module__ = "__main__"
-    return _made.setdefault(name, made)
+    return _made.setdefault((name, shown), made)

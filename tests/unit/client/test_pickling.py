@@ -139,6 +139,17 @@ def test_a_sentinel_of_the_main_file_is_one_object_wherever_it_comes(session, mo
     assert loads(back, session) is module.NONE
 
 
+@pytest.mark.skipif(not newer.SENTINEL, reason="this Python has no sentinels")
+def test_sentinels_of_the_main_file_that_it_does_not_have_by_name_are_refused(session, monkeypatch):
+    """As by pickle: where they come to nobody could tell two of one name apart."""
+    module = types.ModuleType("__main__")
+    exec("A, B = sentinel('X'), sentinel('X')", module.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    for one in (module.A, module.B):
+        with pytest.raises(pickle.PicklingError, match="X"):
+            dumps(one, session)
+
+
 @pytest.mark.skipif(bool(newer.SENTINEL), reason="this Python has sentinels")
 def test_a_sentinel_of_the_main_file_is_refused_where_there_are_none():
     with pytest.raises(TypeError, match="needs Python 3.15"):
