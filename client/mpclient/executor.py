@@ -19,7 +19,7 @@ from mpclient.jobs import Jobs
 from mpclient.pool import Slots, chunks_of, open_jobs, session_of, window_of
 from mpclient.pooling.flow import WINDOW, Flow
 from mpclient.pooling.futures import Future, as_executors_say
-from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.outcomes import Failure, JobCancelled, PoolClosed
 from mpclient.pooling.results import Stream, chained
 from mpclient.pooling.threads import NoThreads
 from mpclient.values.jobs_format import CALL, STAR
@@ -137,8 +137,8 @@ class Executor(concurrent.futures.Executor):
             *iterables: Its arguments; the shortest ends it.
             timeout: Seconds from now within which all results must have come.
             chunksize: How many calls travel and run as one.
-            buffersize: At most so many items are taken ahead of the results that the program has taken. None:
-                all of them are taken at once.
+            buffersize: At most so many jobs (calls, or chunks of them) are made ahead of the results that the
+                program has taken. None: all items are taken at once.
 
         Raises:
             TimeoutError: Time is up; by the iterator. What has not begun is cancelled then.
@@ -147,7 +147,7 @@ class Executor(concurrent.futures.Executor):
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._check_open()
-        window = WINDOW if buffersize is None else window_of(buffersize, chunksize)
+        window = WINDOW if buffersize is None else window_of(buffersize, 1)
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
         if buffersize is None:
             items = list(items)
@@ -224,7 +224,7 @@ def _wait(jobs: Jobs, stream: Stream, deadline_s: float | None) -> Any:
     left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
     try:
         return stream.wait(left_s, TimeoutError)
-    except NoThreads as err:
+    except (NoThreads, PoolClosed) as err:
         raise as_executors_say(err) from err
 
 

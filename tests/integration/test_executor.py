@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import itertools
+import operator
 import os
 import threading
 import weakref
@@ -114,6 +115,17 @@ def test_shutting_down_cancels_what_has_not_begun(executor, held):
     assert running.result(0)
 
 
+def test_what_runs_of_a_map_is_not_cancelled(executor, tmp_path):
+    path = tmp_path / "first"
+    results = executor.map(touch, [str(path), str(tmp_path / "second")])
+    testing.wait_until(path.exists, LIMIT_S)
+    executor.shutdown(wait=False, cancel_futures=True)
+    path.with_suffix(".go").write_text("go")
+    assert next(results)
+    with pytest.raises(concurrent.futures.CancelledError):
+        next(results)
+
+
 @pytest.mark.parametrize("how", ["terminate_workers", "kill_workers"])
 def test_the_workers_of_what_runs_are_ended(crew, executor, held, how):
     """As `ProcessPoolExecutor` has it from Python 3.14 on."""
@@ -127,6 +139,15 @@ def test_the_workers_of_what_runs_are_ended(crew, executor, held, how):
         executor.submit(square, 1)
     with crew.executor() as other:  # the process that was at it was replaced
         assert list(other.map(square, range(4))) == [0, 1, 4, 9]
+
+
+def test_a_map_whose_workers_are_ended_breaks(executor, tmp_path):
+    path = tmp_path / "first"
+    results = executor.map(touch, [str(path)])
+    testing.wait_until(path.exists, LIMIT_S)
+    executor.terminate_workers()
+    with pytest.raises(BrokenProcessPool, match="terminated"):
+        next(results)
 
 
 def test_map_takes_its_iterables_as_far_as_the_buffer_reaches(executor):
@@ -143,6 +164,17 @@ def test_map_takes_its_iterables_as_far_as_the_buffer_reaches(executor):
     assert len(taken) <= 10
     results.close()
     assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+def test_a_buffer_is_so_many_chunks(executor, held):
+    """As in Python 3.14: what is submitted is counted."""
+    _, go_on = held
+    numbers = iter(range(30))
+    results = executor.map(square, numbers, buffersize=2, chunksize=4)
+    testing.wait_until(lambda: operator.length_hint(numbers) <= 22, LIMIT_S)
+    assert operator.length_hint(numbers) == 22
+    go_on()
+    assert list(results) == [n * n for n in range(30)]
 
 
 @pytest.mark.parametrize(("size", "error"), [(0, ValueError), (1.5, TypeError)])

@@ -117,6 +117,8 @@ class Flow:
         """Whether the feeding thread waits for room."""
         self._ended = False
         """Whether the iterable is not asked any more."""
+        self._cancelled: BaseException | None = None
+        """The outcome of what was not sent."""
         jobs.add(self)
 
     # -- feeding ---------------------------------------------------------------------------------
@@ -305,6 +307,7 @@ class Flow:
             self._settled += len(outcomes)
         if self._ended:
             self._give_back()
+        self._fail_if_cancelled()
         self.look()
 
     def _give_back(self) -> None:
@@ -316,15 +319,23 @@ class Flow:
         self._jobs.give_back(lent)
 
     def cancel(self, error: BaseException) -> None:
-        """Ask the iterable no more, and drop what waits; its outcome is `error`. For the sender."""
+        """Ask the iterable no more, and drop what waits; its outcome is `error`. For the sender.
+
+        The outlet hears of it when what was sent has its outcomes: a job that runs still has a result.
+        """
         self._ended = True
         dropped = sum(len(made) if type(made) is Bunch else 1 for made in self._waiting)
         self._waiting.clear()
-        self._outlet.fail(error)
         self._base += dropped
         with self._counting:
             self._settled += dropped
+        self._cancelled = error
+        self._fail_if_cancelled()
         self._wake()
+
+    def _fail_if_cancelled(self) -> None:
+        if self._cancelled is not None and self._settled >= self._base:
+            self._outlet.fail(self._cancelled)
 
     def end(self, error: BaseException) -> None:
         """End with the pool."""
