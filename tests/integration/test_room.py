@@ -150,6 +150,20 @@ def test_a_server_without_memory_refuses_what_is_large_and_goes_on(poor, tmp_pat
 
 
 @ON_LINUX
+@pytest.mark.parametrize(("left", "size"), [(60, 62), (30, 200)])
+def test_a_value_larger_than_all_memory_is_refused_and_cuts_no_connection(poor, left, size):
+    server = poor(left)
+    with server.connect() as cluster:
+        items = cluster.Queue()
+        for _ in range(2):
+            with pytest.raises(mpclient.NoRoom, match="memory"):
+                items.put(bytes(size << 20))
+        items.put("small")
+        assert items.get() == "small"
+    assert "peer.failed" not in server.log
+
+
+@ON_LINUX
 def test_a_server_whose_memory_is_full_of_small_things_can_be_relieved(poor, tmp_path):
     server = poor(12, "--data", str(tmp_path / "data"), "--sync", "normal")
     with server.connect() as cluster, server.connect() as other:

@@ -139,6 +139,10 @@ class OwnSide:
         else:
             raise _no_answers()
 
+    def drop(self) -> bool:
+        """Drop the values that are coming: their call is told so."""
+        return self._decoder is not None and self._decoder.drop()
+
     def starved(self) -> bool:
         """Our clients set TCP_NODELAY; nothing waits for a quick acknowledgement."""
         return False

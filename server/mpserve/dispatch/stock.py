@@ -149,6 +149,10 @@ class StockSide:
         self._over = True
         self._transport.close(reason=str(err))
 
+    def drop(self) -> bool:
+        """Nothing: a request that was not read cannot be answered."""
+        return False
+
     def starved(self) -> bool:
         """Tell whether a request is only partly here: a stock client writes header and body of a large one
         apart.

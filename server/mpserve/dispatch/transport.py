@@ -39,6 +39,9 @@ class Side(Protocol):
         they come.
         """
 
+    def drop(self) -> bool:
+        """Drop what is coming, as there is no memory to read it; False: nothing can be dropped."""
+
     def starved(self) -> bool:
         """Tell whether a message is only partly here (so that the peer should be acknowledged quickly)."""
 

@@ -86,6 +86,10 @@ class Greeting:
         side = self._listener.authenticated(self._peer, protocol, detail, self._roles[which])
         return side.receive_data(rest) if rest else 0
 
+    def drop(self) -> bool:
+        """Nothing: it is little."""
+        return False
+
     def starved(self) -> bool:
         """Always: each side waits for the other during a handshake."""
         return True

@@ -131,6 +131,11 @@ class Peer:
             data = self._sock.recv(self._wants or READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
+        except MemoryError:  # nothing was read
+            if not side.drop():
+                raise
+            self._wants = 0
+            return
         except OSError:
             data = b""
         if not data:
@@ -162,7 +167,7 @@ class Peer:
         while (wants := self._wants) and not (self._closing or self._outbox.size_bytes):
             try:
                 data = self._sock.recv(wants)
-            except (BlockingIOError, InterruptedError):
+            except (BlockingIOError, InterruptedError, MemoryError):  # the next turn sees to it
                 return
             except OSError:
                 data = b""

@@ -77,6 +77,9 @@ class _TlsSocket(socket.socket):
         except (AuthenticationRefused, ProtocolError) as err:
             self.trouble = str(err)
             raise ConnectionAbortedError(self.trouble) from None
+        except MemoryError:  # what was read is lost: nothing may follow
+            self.trouble = "out of memory"
+            raise ConnectionAbortedError(self.trouble) from None
         if plain or self._machine.ended:
             return plain
         raise BlockingIOError

@@ -43,6 +43,24 @@ def test_a_call_whose_values_are_dropped_is_told(monkeypatch, step, lacks, value
     assert small == Call(0x0103, 5, 8, 6, "t", [1], (b"x",))
 
 
+@pytest.mark.parametrize("at", [50_000, 200_000])
+def test_a_payload_that_is_coming_can_be_dropped_once(at):
+    sent = b"".join(
+        [*encode_call(0x0103, 5, 7, 6, "t", [1], [LARGE]), *encode_control(Kind.GOODBYE, body="")]
+    )
+    decoder = CallDecoder(1 << 24, bounded=True)
+    assert not decoder.drop()
+    assert heard(decoder, sent[:at], 50_000) == []
+    assert decoder.wants
+    assert decoder.drop()
+    assert not decoder.drop()
+    large, goodbye = heard(decoder, sent[at:], 50_000)
+    with pytest.raises(NoRoom, match="memory"):
+        len(large.blobs)
+    assert goodbye.type is Kind.GOODBYE
+    assert not decoder.drop()
+
+
 def test_what_is_no_call_is_no_ones(monkeypatch):
     sent = b"".join(encode_control(Kind.OUTPUT, body=["session", [[1, LARGE]]]))
     monkeypatch.setattr(Assembler, "_joined", no_memory)

@@ -48,14 +48,23 @@ class CallDecoder(FrameDecoder):
         super().__init__(max_message, bounded=bounded)
         self._drops = False
 
+    def drop(self) -> bool:
+        """Drop the payload that is coming; False: there is none, or it is dropped already."""
+        if self._parts is None or self._drops:
+            return False
+        self._parts.clear()
+        self._drops = True
+        self.wants = 0
+        return True
+
     def _keep(self, parts: list[bytes | bytearray], part: bytes) -> None:
         if self._drops:
+            self.wants = 0
             return
         try:
             super()._keep(parts, part)
         except MemoryError:
-            parts.clear()
-            self._drops = True
+            self.drop()
 
     def _joined(self, parts: list[bytes | bytearray]) -> bytes:
         drops, self._drops = self._drops, False
