@@ -12,6 +12,7 @@ from tests.unit.journal.flaky import PATIENCE_S, FlakyStore, written
 
 from mpserve.engines.journal import commit
 from mpserve.engines.journal.commit import AT_ONCE_BYTES, BALLAST_BYTES, HUNG_S, QUICK_S, Committer, Turn
+from mpserve.engines.journal.store import Store
 
 
 @pytest.fixture
@@ -117,6 +118,26 @@ def test_a_row_for_which_there_is_little_memory_is_written_in_pieces(store, told
     monkeypatch.setattr("mpserve.engines.journal.commit.encode", no_memory)
     committer.put(first := turn("a"))
     assert told.get(timeout=PATIENCE_S) == [first]
+    assert verbs(store) == ["a"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
+@pytest.mark.parametrize("sparingly", [False, True])
+def test_what_fails_behind_a_commit_has_nothing_written_twice(
+    store, told, committer, monkeypatch, error, sparingly
+):
+    def fails(*_):
+        raise error
+
+    if sparingly:
+        monkeypatch.setattr("mpserve.engines.journal.commit.encode", no_memory)
+    monkeypatch.setattr("mpserve.engines.journal.commit.LOOK_S", 0)
+    for what in ("look", "size_bytes"):
+        monkeypatch.setattr(Store, what, fails)
+    committer.put(first := turn("a"))
+    while told.get(timeout=PATIENCE_S) != [first]:
+        pass
+    monkeypatch.undo()
     assert verbs(store) == ["a"]
 
 

@@ -242,7 +242,8 @@ class Committer(threading.Thread):
         except MemoryError:
             rows = (row for turn in turns for row in encode_sparingly(turn.entries))
             self._store.append_one_by_one(rows)
-            self.journal_bytes = self._store.size_bytes()
+            with suppress(OSError, MemoryError):  # they are written: see `_append`
+                self.journal_bytes = self._store.size_bytes()
 
     def _append(self, rows: list[Row]) -> None:
         size_bytes = sum(len(data) for data, _ in rows)
@@ -254,7 +255,8 @@ class Committer(threading.Thread):
         self.journal_bytes += size_bytes
         if begun_s >= self._look_due_s:
             self._look_due_s = begun_s + LOOK_S
-            self._look()
+            with suppress(MemoryError):  # they are written: whatever was raised now would have it done again
+                self._look()
 
     def _look(self) -> bool:
         """Tell whether what is written is where a server would look for it; if not, others hear of it."""
