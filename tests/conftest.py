@@ -4,6 +4,7 @@
 * `--cuts all` has `integration/test_exactly_once.py` cut each request and reply at every byte, and kill more.
 * `--examples all` has Hypothesis try all the examples that tests name, not a sixth of them.
 * `--suites all` has `suites/test_suites.py` run all of them by each Python.
+* `--starts typed` has each command and program begin in an interpreter of its own (`prepared.py`).
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
 """
 
@@ -14,6 +15,7 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.examples import try_all
+from tests.prepared import type_all
 
 settings.register_profile(
     "mpserve",
@@ -27,11 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", choices=("some", "all"), default="some", help="where calls are cut")
     parser.addoption("--examples", choices=("some", "all"), default="some", help="how many of Hypothesis's")
     parser.addoption("--suites", choices=("some", "all"), default="some", help="of the standard library's")
+    parser.addoption(
+        "--starts", choices=("forked", "typed"), default="forked", help="of commands and programs"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--examples") == "all":
         try_all()
+    if config.getoption("--starts") == "typed":
+        type_all()
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

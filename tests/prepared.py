@@ -8,14 +8,16 @@ One that starts for itself takes a third of a second of a processor to begin, an
 RULES
 * From the command line on all is as in a process of its own: it is one, with the folder, the environment and
   the streams that it is given; and it ends as interpreters do.
-* What an interpreter begins with (limits, PYTHON…, what was loaded) is the first process's: tests in which
-  that matters, and tests of how the commands begin, have theirs `typed`.
+* What an interpreter begins with (limits, PYTHON…, how text is hashed, what was loaded) is the first
+  process's: tests in which that matters, and tests of how the commands begin, have theirs `typed`. With
+  `--starts typed` all do.
 * An interpreter is started for who is given more: descriptors, a session, other PYTHON… or LC_… variables.
   And everywhere but on Linux, where a fork of what has no threads is sound.
 """
 
 from __future__ import annotations
 
+import builtins
 import gc
 import importlib
 import io
@@ -36,7 +38,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["run", "start"]
+__all__ = ["run", "start", "type_all"]
 
 IMPORTED = (
     *("mpserve.cli.banner", "mpserve.cli.commands", "mpserve.cli.starting", "mpserve.engines.journal"),
@@ -50,6 +52,13 @@ MODULES = {"mpserve": "mpserve", "mpworker": "mpclient.worker"}
 GIVEN = {"cwd", "encoding", "env", "stderr", "stdin", "stdout", "text"}
 STATUS = 4
 """Bytes of a pid, and of how a process ended, on their way from who sees it."""
+_all_typed = False
+
+
+def type_all() -> None:
+    """Fork nothing from now on."""
+    global _all_typed  # noqa: PLW0603 - said once, on the command line
+    _all_typed = True
 
 
 def start(*words: object, typed: bool = False, **popen: Any) -> subprocess.Popen[Any]:
@@ -63,7 +72,7 @@ def start(*words: object, typed: bool = False, **popen: Any) -> subprocess.Popen
     command = [str(word) for word in words]
     is_program = command[0] not in MODULES
     same = _of_interpreters(popen.get("env") or os.environ) == _of_interpreters(os.environ)
-    if typed or sys.platform != "linux" or not same or not popen.keys() <= GIVEN:
+    if typed or _all_typed or sys.platform != "linux" or not same or not popen.keys() <= GIVEN:
         what = command[:1] if is_program else [str(Path(sys.executable).with_name(command[0]))]
         return subprocess.Popen([sys.executable, *what, *command[1:]], **popen)
     return Prepared(command, **popen)
@@ -257,7 +266,7 @@ def be(order: Order) -> None:
         runpy.run_module(MODULES[path], run_name="__main__")
         return
     main = types.ModuleType("__main__")
-    main.__file__ = path
+    vars(main).update(__file__=path, __builtins__=builtins)
     sys.modules["__main__"] = main
     exec(compile(Path(path).read_bytes(), path, "exec"), vars(main))
 

@@ -30,9 +30,9 @@ def hosts(request, fresh_server, mpworker):
     return server.environment, worker
 
 
-def run(environment: dict[str, str], name: str, *words: str) -> list[str]:
+def run(environment: dict[str, str], name: str, *words: str, typed: bool = False) -> list[str]:
     """Run an example to its end; return the lines it printed."""
-    done = prepared.run(EXAMPLES / name, *words, env=environment)
+    done = prepared.run(EXAMPLES / name, *words, env=environment, typed=typed)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -75,7 +75,7 @@ def test_the_program_of_the_readme(hosts, tmp_path):
     environment, _ = hosts
     program = tmp_path / "program.py"
     program.write_text(blocks("python")[0])
-    lines = run(environment, str(program))
+    lines = run(environment, str(program), typed=True)
     assert lines[0] == "2 divisors: 100003 100019"
     assert sum(len(line.split()) - 2 for line in lines) == 20
 

@@ -18,7 +18,8 @@ streams = [(one.fileno(), one.encoding, one.errors, one.line_buffering, one.writ
 print(json.dumps({
     "name": __name__, "file": __file__, "argv": sys.argv, "path": sys.path, "folder": os.getcwd(),
     "environment": dict(os.environ), "stdin": sys.stdin.read(), "streams": streams,
-    "main": sys.modules["__main__"].__dict__ is globals(), "threads": threading.active_count(),
+    "main": sys.modules["__main__"].__dict__ is globals(), "builtins": str(__builtins__),
+    "threads": threading.active_count(),
     "signals": {n: str(signal.getsignal(n)) for n in signal.valid_signals()},
     "group": os.getpgid(0), "session": os.getsid(0), "open": len(os.listdir("/proc/self/fd")),
 }))
