@@ -92,8 +92,9 @@ class MemoryEngine(Engine):
             args = check_args(op, call.args, len(call.blobs))
             if op.objects:
                 args = self._find_objects(op, args)
-            room = self.room
-            if not (op.room and (room.limit_bytes or room.short)) or room.admits(fx, call, machine, args):
+            if not (op.room and (self.room.limit_bytes or self.room.short)) or self.room.admits(
+                fx, call, machine, args
+            ):
                 method = getattr(machine, op.method)
                 if len(args) == 1:  # as most calls have; nothing is unpacked for them
                     method(fx, call, args[0])

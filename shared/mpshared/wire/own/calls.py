@@ -20,8 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["CallDecoder"]
 
-_DROPPED: Final = b"dropped"
-"""This very object stands for a payload that was."""
+
+class _Dropped(bytes):
+    """Stands for a payload that was."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise MemoryError
+
+
+_DROPPED: Final = _Dropped()
 
 
 class _Lost(tuple[()]):
@@ -73,14 +82,8 @@ class CallDecoder(FrameDecoder):
         except MemoryError:
             return _DROPPED
 
-    def _read(self, record: Record) -> Event:
-        if record[3] is not _DROPPED:
-            try:
-                return super()._read(record)
-            except MemoryError:
-                if record[3] is None:
-                    raise
-        return _without_values(*record)
+    def _without_memory(self, record: Record) -> Event:
+        return super()._without_memory(record) if record[3] is None else _without_values(*record)
 
 
 def _without_values(buffer: bytes, start: int, end: int, _: bytes | None) -> Call:

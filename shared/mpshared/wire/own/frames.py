@@ -409,14 +409,18 @@ class FrameDecoder(Assembler):
             record = self._next_record()
             if record is None:
                 return None
-            return self._read(record)
+            try:
+                return _decode(*record, bounded=self._bounded)
+            except MemoryError:
+                return self._without_memory(record)
         except ProtocolError as err:
             self._broken = err
             self._short = 0
             raise
 
-    def _read(self, record: Record) -> Event:
-        return _decode(*record, bounded=self._bounded)
+    def _without_memory(self, record: Record) -> Event:  # noqa: ARG002 - derived ones look at it
+        """Return what can be told of a record for which there was no memory."""
+        raise MemoryError
 
     def _measure(self, chunk: bytes, pos: int, available: int) -> int:
         if available < HEADER_BYTES:
