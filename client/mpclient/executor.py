@@ -1,7 +1,8 @@
 """`cluster.executor()`: a `concurrent.futures.Executor` on the cluster's workers.
 
 RULES
-* `map` without `buffersize` takes its iterables at once, as the standard library does; with it, lazily.
+* `map` without `buffersize` takes its iterables at once, as the standard library does; with it, lazily, as
+  that of Python 3.14: so many calls more than results were asked for, and after `shutdown` none beyond that.
 * A program that ends waits for what its executors still have to do, as the standard library's do.
 """
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mpclient.session import Session
 
 __all__ = ["Executor", "Future", "OnTerms"]
+
+_SHUT: Final = "cannot schedule new futures after shutdown"
 
 
 class OnTerms:
@@ -138,30 +141,39 @@ class Executor(concurrent.futures.Executor):
             timeout: Seconds from now within which all results must have come.
             chunksize: How many calls travel and run as one.
             buffersize: At most so many jobs (calls, or chunks of them) are made ahead of the results that the
-                program has taken. None: all items are taken at once.
+                program has asked for. None: all items are taken at once.
 
         Raises:
             TimeoutError: Time is up; by the iterator. What has not begun is cancelled then.
+            RuntimeError: The executor was shut down, and items are left out; by the iterator.
         """
         deadline_s = None if timeout is None else time.monotonic() + timeout
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._check_open()
-        window = WINDOW if buffersize is None else window_of(buffersize, 1)
+        lazy = buffersize is not None
+        window = window_of(buffersize, 1) if lazy else WINDOW
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
-        if buffersize is None:
+        if not lazy:
             items = list(items)
-        stream = Stream(ordered=True, chunk=chunksize)
+        stream = _Asked(ordered=True, chunk=chunksize)
         digest, lent = self._jobs.functions.lend(fn)
         made = _made(digest, items, chunksize)
-        more: Any = {"items": chunksize, "window": window, "bounded": buffersize is not None, "lent": lent}
+        more: Any = {"items": chunksize, "window": window, "bounded": lazy, "ends": lazy, "lent": lent}
         try:
             flow = Flow(self._jobs, stream, made, **more)
             flow.start()
         except NoThreads as err:
             raise as_executors_say(err) from err
         results = _results(self._jobs, flow, stream, deadline_s)
+        if lazy:
+            results = self._kept(results)
+            weakref.finalize(results, flow.close).atexit = False
         return results if chunksize == 1 else chained(results)
+
+    def _kept(self, results: Iterator[Any]) -> Iterator[Any]:
+        """Yield results, and keep the executor: collected, it would be closed, and the rest be left out."""
+        yield from results
 
     def terminate_workers(self) -> None:
         """Take no more calls, cancel what has not begun, and end the worker processes of what runs.
@@ -175,7 +187,7 @@ class Executor(concurrent.futures.Executor):
 
     def _check_open(self) -> None:
         if self._shut:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+            raise RuntimeError(_SHUT)
         if self._jobs in _closed_at_exit:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
@@ -201,15 +213,28 @@ def _made(digest: str, items: Iterable[tuple[Any, ...]], chunksize: int) -> Iter
     return ((STAR, digest, chunk) for chunk in chunks_of(items, chunksize))
 
 
-def _results(jobs: Jobs, flow: Flow, stream: Stream, deadline_s: float | None) -> Iterator[Any]:
+class _Asked(Stream):
+    """Has a result count as taken when it is asked for: there is room for the next call before the wait."""
+
+    asked = 0
+
+    def taken(self) -> int:
+        """See `flow.Outlet`."""
+        return self.asked
+
+
+def _results(jobs: Jobs, flow: Flow, stream: _Asked, deadline_s: float | None) -> Iterator[Any]:
     """Yield the outcomes of a flow; whatever ends that early cancels the rest."""
     try:
         while True:
+            if flow.leaves_out():
+                raise RuntimeError(_SHUT)
+            stream.asked += 1
+            flow.look()
             try:
                 outcome = [stream.items.popleft() if stream.items else _wait(jobs, stream, deadline_s)]
             except StopIteration:
                 return
-            flow.look()
             if type(outcome[0]) is Failure:
                 raise as_executors_say(outcome[0].error)
             yield outcome.pop()  # held by nobody but who takes it

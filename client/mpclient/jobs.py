@@ -164,6 +164,9 @@ class Jobs:
             if self.over is not None:
                 raise self.over
             self.flows.add(flow)
+            closing = self._closing
+        if closing:
+            flow.close()
 
     def flow_ended(self, flow: Flow) -> None:
         """Forget a stream if all of it has been sent."""
@@ -380,7 +383,7 @@ class Jobs:
             self._closing = True
             flows = list(self.flows)
         for flow in flows:
-            flow.unbind()
+            flow.close()
         self.check_done()
 
     def check_done(self) -> None:

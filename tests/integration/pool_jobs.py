@@ -122,6 +122,12 @@ def wait_for_file(path, limit_s=20.0):
     return True
 
 
+def meet(mine, other):
+    """Make a file, and work until another call has made its own; return whether it did."""
+    Path(mine).touch()
+    return wait_for_file(other)
+
+
 def touch(path):
     """Make a file, and work until another one is there."""
     Path(path).write_text(str(os.getpid()), encoding="utf-8")

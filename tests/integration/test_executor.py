@@ -18,6 +18,7 @@ from tests.integration.pool_jobs import (
     add,
     fail,
     fail_at_five,
+    meet,
     process_id,
     square,
     touch,
@@ -46,6 +47,11 @@ def held(executor, tmp_path):
     testing.wait_until(path.exists, LIMIT_S)
     yield future, lambda: path.with_suffix(".go").write_text("go")
     path.with_suffix(".go").write_text("go")
+
+
+def waiting_at(crew, executor):
+    """Return how many calls of an executor the server has that no worker has begun."""
+    return next(o for o in crew.status()["objects"] if o["ident"] == executor._jobs.ident)["ready"]
 
 
 def test_it_is_an_executor(executor):
@@ -177,6 +183,83 @@ def test_a_buffer_is_so_many_chunks(executor, held):
     assert list(results) == [n * n for n in range(30)]
 
 
+@pytest.mark.parametrize("chunksize", [1, 3])
+@pytest.mark.parametrize("asked", [0, 1, 4])
+def test_an_executor_that_is_shut_down_takes_what_fills_the_buffer(crew, asked, chunksize):
+    """As Python 3.14 has it: calls are made for the buffer, and one more for each result asked for."""
+    numbers = itertools.count()
+    with crew.executor(2) as executor:
+        results = executor.map(square, numbers, chunksize=chunksize, buffersize=5)
+        assert [next(results) for _ in range(asked * chunksize)] == [n * n for n in range(asked * chunksize)]
+    assert next(numbers) == (5 + asked) * chunksize
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        next(results)
+    assert next(results, None) is None
+
+
+@pytest.mark.parametrize(("length", "asked"), [(3, 0), (5, 0), (7, 2)])
+def test_what_the_buffer_held_at_the_shutdown_can_be_taken_later(crew, length, asked):
+    with crew.executor(2) as executor:
+        results = executor.map(square, iter(range(length)), buffersize=5)
+        first = [next(results) for _ in range(asked)]
+    assert first + list(results) == [n * n for n in range(length)]
+
+
+def test_one_result_more_than_the_buffer_has_is_worked_on_while_it_is_waited_for(crew, tmp_path):
+    """As Python 3.14 has it: with a buffer of one, two calls that wait for each other come to an end."""
+    flags = [str(tmp_path / "one"), str(tmp_path / "two")]
+    with crew.executor(2) as executor:
+        assert list(executor.map(meet, flags, reversed(flags), buffersize=1)) == [True, True]
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_map_that_is_given_up_is_asked_for_no_more(crew, started):
+    """And its iterable is let go, long before the executor is shut down."""
+    numbers = (n for n in itertools.count())
+    gone = weakref.ref(numbers)
+    with crew.executor(2) as executor:
+        results = executor.map(square, numbers, buffersize=3)
+        if started:
+            assert next(results) == 0
+        del results, numbers
+        testing.wait_until(lambda: gone() is None, LIMIT_S)
+        assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+@pytest.mark.parametrize("how", ["closed", "collected"])
+def test_a_map_that_is_given_up_half_way_cancels_what_has_not_begun(crew, executor, tmp_path, how):
+    made = [tmp_path / str(n) for n in range(20)]
+    go_on = threading.Event()
+
+    def paths():
+        yield made[0]
+        go_on.wait(LIMIT_S)
+        yield from made[1:]
+
+    results = executor.map(os.mkdir, paths(), buffersize=8)
+    assert next(results) is None
+    running = executor.submit(touch, str(tmp_path / "running"))
+    testing.wait_until((tmp_path / "running").exists, LIMIT_S)
+    go_on.set()
+    testing.wait_until(lambda: waiting_at(crew, executor) == 8, LIMIT_S)
+    if how == "closed":
+        results.close()
+    del results
+    testing.wait_until(lambda: waiting_at(crew, executor) == 0, LIMIT_S)
+    (tmp_path / "running.go").touch()
+    assert running.result(LIMIT_S)
+    assert executor.submit(square, 5).result(LIMIT_S) == 25
+    assert [path.exists() for path in made] == [True] + 19 * [False]
+
+
+def test_an_executor_is_kept_by_who_iterates_over_its_results(crew):
+    results = crew.executor(2).map(square, range(50), buffersize=3)
+    gc.collect()
+    assert list(results) == [n * n for n in range(50)]
+    del results
+    testing.wait_until(lambda: all(o["kind"] != "pool" for o in crew.status()["objects"]), LIMIT_S)
+
+
 @pytest.mark.parametrize(("size", "error"), [(0, ValueError), (1.5, TypeError)])
 def test_a_buffer_that_is_none(executor, size, error):
     with pytest.raises(error, match="buffersize must be"):
@@ -197,10 +280,7 @@ def test_a_map_that_takes_too_long_cancels_the_rest(executor, held, crew):
     results = executor.map(square, range(100), timeout=0.05)
     with pytest.raises(TimeoutError):
         next(results)
-    ident = executor._jobs.ident
-    testing.wait_until(
-        lambda: next(o for o in crew.status()["objects"] if o["ident"] == ident)["ready"] == 0, LIMIT_S
-    )
+    testing.wait_until(lambda: waiting_at(crew, executor) == 0, LIMIT_S)
     go_on()
 
 

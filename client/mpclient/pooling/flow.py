@@ -6,7 +6,8 @@
 
 RULES
 * What is made ahead is bounded in jobs and in bytes. A *bounded* flow also counts outcomes that nobody has
-  taken yet; one that was let loose (`unbind`) does not.
+  taken yet. Once its pool is closed it does so no more (a Pool's), or fills its window a last time and ends
+  (an executor's).
 * The iterable and the pickling run in one thread, which is the flow's own or that of a caller who waits
   anyway. They may block; nobody else waits for them.
 * An item that cannot be pickled fails alone. An exception of the iterable is the last outcome.
@@ -84,6 +85,7 @@ class Flow:
         items: How many items each job has; for messages.
         window: Most jobs made ahead.
         bounded: Whether outcomes that nobody has taken count.
+        ends: Whether a bounded flow takes no more than fills its window once it is closed.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Flow:
         items: int = 1,
         window: int = WINDOW,
         bounded: bool = False,
+        ends: bool = False,
     ) -> None:
         self._jobs = jobs
         self._outlet = outlet
@@ -104,6 +107,9 @@ class Flow:
         self._items = items
         self._window = window
         self._bounded = bounded
+        self._ends = ends
+        self._most: int | None = None
+        """How many jobs are made in all; None: the iterable says."""
         self._waiting: deque[Blob | Bunch | Failure] = deque()
         self._base = 0
         """Which job waits first."""
@@ -119,14 +125,16 @@ class Flow:
         """Whether the iterable is not asked any more."""
         self._cancelled: BaseException | None = None
         """The outcome of what was not sent."""
+        self._feeder: threading.Thread | None = None
         jobs.add(self)
 
     # -- feeding ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Feed in a thread of the flow's own."""
+        self._feeder = threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True)
         try:
-            threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
+            self._feeder.start()
         except RuntimeError as err:
             self.end(err)
             self._jobs.flow_ended(self)
@@ -211,19 +219,26 @@ class Flow:
 
     def _await_room(self) -> int:
         """Return how many jobs may be made now; 0: none any more."""
-        while not self._ended:
+        while not self._is_full:
             if (room := self._room_now()) > 0:
                 return room
             self.starved = True
             if (
-                self._room_now() <= 0 and not self._ended
+                self._room_now() <= 0 and not self._is_full
             ):  # looked at after `starved` was set: nothing is missed
                 self._bell.get()
             self.starved = False
         return 0
 
+    @property
+    def _is_full(self) -> bool:
+        most = self._most
+        return self._ended or (most is not None and self._offered >= most)
+
     def _room_now(self) -> int:
-        offered = self._offered
+        offered, most = self._offered, self._most
+        if most is not None:
+            return most - offered
         if not offered:
             return 1  # its size says how many more
         done = self._outlet.taken() if self._bounded else self._settled
@@ -250,6 +265,19 @@ class Flow:
         """Do not wait any more for anybody to take outcomes. For finalisers too: takes no lock."""
         self._bounded = False
         self._wake()
+
+    def close(self) -> None:
+        """Hear that the pool was closed, or that nobody takes any more. For finalisers too: takes no lock."""
+        if self._ends and not self._ended and self._most is None:
+            self._most = self._outlet.taken() + self._window
+        self.unbind()
+
+    def leaves_out(self) -> bool:
+        """Tell whether a closed flow leaves out something; takes one more item to see. For who iterates."""
+        if self._most is None or self._feeder is None:
+            return False
+        self._feeder.join()
+        return next(iter(self._made), None) is not None
 
     def _wake(self) -> None:
         self.starved = False
@@ -324,6 +352,7 @@ class Flow:
         The outlet hears of it when what was sent has its outcomes: a job that runs still has a result.
         """
         self._ended = True
+        self._most = None
         dropped = sum(len(made) if type(made) is Bunch else 1 for made in self._waiting)
         self._waiting.clear()
         self._base += dropped
@@ -340,6 +369,7 @@ class Flow:
     def end(self, error: BaseException) -> None:
         """End with the pool."""
         self._ended = True
+        self._most = None
         self._waiting.clear()
         self._outlet.fail(error)
         self._wake()
