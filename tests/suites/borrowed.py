@@ -171,7 +171,7 @@ class _Executor(mpclient.executor.Executor):
     """Has what tests take from inside a ProcessPoolExecutor, only to wait until it has ended."""
 
     _processes = property(lambda _: {})
-    _executor_manager_thread = property(lambda _: SimpleNamespace(join=lambda: None))
+    _executor_manager_thread = property(lambda _: SimpleNamespace(join=lambda _timeout=None: None))
     _call_queue = property(lambda _: SimpleNamespace(join_thread=lambda: None))
 
 
@@ -188,11 +188,13 @@ def _executors(ground: Ground) -> Classes:
     for module in modules.values():
         if hasattr(module, "futures"):
             _instead(module, "futures", ProcessPoolExecutor=_Executor, process=process)
-    made_with = type(
-        "OurMixin",
-        (util.ExecutorMixin,),
-        {"executor_type": _Executor, "ctx": "spawn", "get_context": lambda _: mpclient.get_context("spawn")},
-    )
+    ours: dict[str, Any] = {
+        "executor_type": _Executor,
+        "ctx": "spawn",
+        "get_context": lambda _: mpclient.get_context("spawn"),
+        "create_event": lambda _: mpclient.Event(),
+    }
+    made_with = type("OurMixin", (util.ExecutorMixin,), ours)
     for module, name in _EXECUTORS:
         yield _made("", (getattr(modules[module], name), made_with, util.BaseTestCase))
 

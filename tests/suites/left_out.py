@@ -33,6 +33,8 @@ _IN_A_CALLBACK: Final = "makes its call in a callback of the loop, where nothing
 _OF_A_TASK: Final = (
     "takes a condition in one task, and waits or releases in another: here it belongs to a task"
 )
+_ADDS: Final = "adds a shared list to a plain one; those of the standard library refuse, too"
+_RUNS_ON: Final = "wants calls to fail whose executor was collected: here they are finished"
 _ALONE: Final = "what cannot be unpickled fails that call alone, with another error"
 
 LEFT_OUT: Final[dict[str, dict[str, str]]] = {
@@ -62,7 +64,6 @@ LEFT_OUT: Final[dict[str, dict[str, str]]] = {
         "List*.test_count": _STRUCTURE,
         "List*.test_index": _STRUCTURE,
         "List*.test_remove": _STRUCTURE,
-        "List*.test_addmul": "adds a shared list to a plain one; those of the standard library refuse, too",
         "List*.test_init": _DERIVES,
         "List*.test_getitemoverwriteiter": _DERIVES,
         "List*.test_free_after_iterating": _DERIVES,
@@ -127,19 +128,23 @@ LEFT_OUT: Final[dict[str, dict[str, str]]] = {
 BEFORE_3_12: Final = {
     "ConditionTests.test_timeout_in_block": "`asyncio.wait_for` runs what it is given in a task of its own",
 }
-"""As `LEFT_OUT`, of older Pythons."""
+BEFORE_3_14: Final = {"List*.test_addmul": _ADDS}
+"""As `LEFT_OUT`, of older Pythons only."""
 
 FROM_3_14: Final = {
     "*RLockTests.test_repr_count": _SHOWN,
     "*RLockTests.test_locked_with_2threads": "what a thread holds that has ended is handed on",
     "List*.test_cmp": "orders shared lists; those of the standard library refuse, too",
-    "List*.test_mul": "adds a shared list to a plain one; those of the standard library refuse, too",
+    "List*.test_mul": _ADDS,
     "*.test_force_shutdown*": _INSIDE,
     "*.test_failed_worker_replacement_breaks_pool": _INSIDE,
+    "*.test_broken_process_pool_traceback": _INSIDE,
+    "*.test_gc_during_max_tasks_worker_exit_gh152967": _RUNS_ON,
+    "*.test_shutdown_no_wait_max_tasks_gh119592": _RUNS_ON,
     "*.test_terminate_workers": _INSIDE,
     "*.test_kill_workers": _INSIDE,
 }
-"""As `LEFT_OUT`, of newer Pythons."""
+"""As `LEFT_OUT`, of newer Pythons only."""
 
 SLOW: Final = {
     "locks": (
@@ -164,9 +169,10 @@ SLOW: Final = {
 
 def reason_for(suite: str, name: str, *, slow: bool) -> str | None:
     """Return why a test is not run, None if it is."""
-    older = BEFORE_3_12 if sys.version_info < (3, 12) else {}
-    newer = FROM_3_14 if sys.version_info >= (3, 14) else {}
-    for pattern, why in {**LEFT_OUT[suite], **older, **newer}.items():
+    left_out = dict(LEFT_OUT[suite])
+    left_out |= BEFORE_3_12 if sys.version_info < (3, 12) else {}
+    left_out |= FROM_3_14 if sys.version_info >= (3, 14) else BEFORE_3_14
+    for pattern, why in left_out.items():
         if fnmatchcase(name, pattern):
             return why
     if not slow and any(fnmatchcase(name, pattern) for pattern in SLOW.get(suite, ())):
