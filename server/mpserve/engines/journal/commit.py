@@ -169,6 +169,11 @@ class Committer(threading.Thread):
         """Have a turn written, or a job done between two transactions, after all that was put before."""
         self._waiting.put(work)
 
+    def look_again(self) -> None:
+        """Have the thread look whether it can write again, when it has nothing else to do."""
+        if self._waiting.empty():
+            self._waiting.put(lambda _: self._went_well())
+
     def close(self) -> bool:
         """Write what waits and stop; returns whether all was written, within `_STOP_S` seconds."""
         self._closing.set()

@@ -119,6 +119,7 @@ class JournalEngine(MemoryEngine):
             self.fx.now_s = now_s
             self._refusal = _no_room(call, why)
             self.fx.fail(call, self._refusal)
+            self.committer.look_again()
             self._finish_turn()
         else:
             MemoryEngine.submit(self, call, now_s)
