@@ -17,6 +17,7 @@ RULES
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import gc
 import importlib
@@ -158,6 +159,15 @@ class First:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
             )
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._orders.close()  # nobody is left to give one
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:  # but a process that the tests have forked, which has it open, too
+            self._process.kill()
+            self._process.wait()
 
     def send(self, order: Order, descriptors: list[int]) -> None:
         data = pickle.dumps(order)
