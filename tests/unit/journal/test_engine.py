@@ -199,6 +199,25 @@ def test_a_refusal_waits_for_no_disk(world):
     assert len(world.answered) == 2
 
 
+def test_changes_for_which_there_is_no_memory_at_the_turns_end_are_written_at_the_next(world, monkeypatch):
+    def no_memory(_):
+        raise MemoryError
+
+    before = rows(world)
+    world.call(1, "queue.get", world.queue, None, False)
+    world.call(0, "cluster.open", "", "queue", "other", {}, False, None)
+    monkeypatch.setattr(JournalEngine, "_take_places", no_memory)
+    with pytest.raises(MemoryError):
+        world.engine.end_turn()
+    monkeypatch.undo()
+    assert world.answered == []
+    world.turn()
+    assert world.answered == [("cluster.open", before + 1)]
+    verbs = [entry[1] for entry in written(world.store)[-1]]
+    assert verbs[0] != "parked"
+    assert "parked" in verbs
+
+
 def test_what_waits_at_the_end_is_written(world):
     before = rows(world)
     world.store.gate.clear()

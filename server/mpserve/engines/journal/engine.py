@@ -215,18 +215,17 @@ class JournalEngine(MemoryEngine):
     def _take_entries(self) -> list[Entry]:
         """Return records and answers of this turn, each answer behind the changes it tells of."""
         records, answers = self.fx.records or [], self._answers
-        self.fx.records, self._answers = [], []
         if self.fx.parked and (records or answers):
             records += self._take_places()
-        if not answers:
-            return list(records)
         entries: list[Entry] = []
         done = 0
         for count, answer in answers:
             entries += records[done:count]
             entries.append(answer)
             done = count
-        return entries + records[done:]
+        entries += records[done:]
+        self.fx.records, self._answers = [], []  # not before: there may have been no memory for it
+        return entries
 
     def _places_due(self, fx: Effects) -> None:
         """Have places written that found no change to be written with; in a turn, which then ends."""
