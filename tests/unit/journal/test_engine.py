@@ -199,6 +199,24 @@ def test_a_refusal_waits_for_no_disk(world):
     assert len(world.answered) == 2
 
 
+def test_a_refusal_has_it_tried_whether_the_disk_has_room_again(world, monkeypatch):
+    monkeypatch.setattr(commit, "_fill", lambda _: False)
+    world.store.failures = 2
+    world.put(0)
+    world.turn()
+    world.put(1)
+    world.turn()
+    assert world.engine.committer.failing
+    monkeypatch.undo()
+    world.put(1)
+    world.turn()
+    assert not world.engine.committer.failing
+    before = rows(world)
+    world.put(1)
+    world.turn()
+    assert rows(world) == before + 1
+
+
 def test_changes_for_which_there_is_no_memory_at_the_turns_end_are_written_at_the_next(world, monkeypatch):
     def no_memory(_):
         raise MemoryError
