@@ -138,7 +138,7 @@ def run(steps: Steps) -> dict[str, Outcome]:
         try:
             outcomes[label] = Outcome(call())
         except Exception as err:
-            outcomes[label] = Outcome(error=err)
+            outcomes[label] = Outcome(error=err.with_traceback(None))  # or its frames are kept, too
     return outcomes
 
 
