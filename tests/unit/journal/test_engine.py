@@ -209,7 +209,8 @@ def test_a_refusal_has_it_tried_whether_the_disk_has_room_again(world, monkeypat
     assert world.engine.committer.failing
     monkeypatch.undo()
     world.put(1)
-    world.turn()
+    while ("journal.recovered", {"changes": "accepted again"}) not in world.told:
+        world.soon.get(timeout=PATIENCE_S)()
     assert not world.engine.committer.failing
     before = rows(world)
     world.put(1)

@@ -121,8 +121,6 @@ class JournalEngine(MemoryEngine):
             self.fx.fail(call, self._refusal)
             self.committer.look_again()
             self._finish_turn()
-            if self.committer.failing and not self._writing:  # else nothing would try whether it can be now
-                self._put(Turn([], []))
         else:
             MemoryEngine.submit(self, call, now_s)
 
@@ -200,12 +198,9 @@ class JournalEngine(MemoryEngine):
         if left is None:
             self._release(turn)
         else:
-            self._put(left)
+            self._writing += 1
+            self.committer.put(left)
         self._compact_if_due()
-
-    def _put(self, turn: Turn) -> None:
-        self._writing += 1
-        self.committer.put(turn)
 
     def _write_at_once(self, turn: Turn) -> Turn | None:
         """Write a turn in this thread; return it if it is to be put instead."""
