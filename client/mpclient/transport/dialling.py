@@ -36,14 +36,7 @@ from mpshared.wire.errors import (
     VersionMismatch,
     WeakKey,
 )
-from mpshared.wire.own.frames import (
-    SIZE_MAX_BYTES,
-    Control,
-    Event,
-    Failed,
-    Type,
-    encode_control,
-)
+from mpshared.wire.own.frames import SIZE_MAX_BYTES, Control, Event, Failed, Type, encode_control
 from mpshared.wire.own.handshake import NONCE_BYTES, ClientHandshake
 from mpshared.wire.own.replies import ReplyDecoder
 

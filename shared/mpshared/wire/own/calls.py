@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mpshared.errors import NoRoom
-from mpshared.wire.own.frames import HEADER, HEADER_BYTES, Call, FrameDecoder, Type, three
+from mpshared.wire.own.frames import HEADER, HEADER_BYTES, Call, FrameDecoder, Type
+from mpshared.wire.own.metas import three
 from mpshared.wire.own.pack import unpack
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ from mpshared.values import VALUES_MOST, Blob
 from mpshared.wire.assembler import LARGE_BYTES, Assembler, Record
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
 from mpshared.wire.own.bodies import is_event, is_output
-from mpshared.wire.own.metas import bunched, cut, describe, lie
+from mpshared.wire.own.metas import bunched, cut, describe, lie, three
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
     MAX_DEPTH,
@@ -85,7 +85,6 @@ __all__ = [
     "encode_error",
     "encode_reply",
     "open_call",
-    "three",
 ]
 
 
@@ -490,13 +489,3 @@ def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     if type(body) is not expected or (name in _SHAPES and not _SHAPES[name](body)):
         raise lie("head", f"not the body of {name.name}: {shown(body)}")
     return _new(Control, (name, lane, number, ack, body))
-
-
-def three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
-    """Return a head's three parts; raise ProtocolError unless they are of these types."""
-    if type(head) is list and len(head) == 3:
-        one, two, three = head
-        if type(one) is first and type(two) is second and type(three) is third:
-            return one, two, three
-    names = ", ".join(kind.__name__ for kind in (first, second, third))
-    raise lie("head", f"expected [{names}], got {shown(head)}")

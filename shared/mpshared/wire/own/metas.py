@@ -18,7 +18,7 @@ from mpshared.bunch import BUNCH_LEAST, SMALL_BYTES, Bunch, cut_run
 from mpshared.values import Blob, Pieces, Value
 from mpshared.wire.errors import ProtocolError
 
-__all__ = ["bunched", "cut", "describe", "lie"]
+__all__ = ["bunched", "cut", "describe", "lie", "three"]
 
 _SIZES: Final = {int}
 _COMPOUND: Final = frozenset({Value, Pieces})
@@ -117,3 +117,13 @@ def _checked_meta(meta: list[Any]) -> list[Any]:
 def lie(field: str, text: str) -> ProtocolError:
     """Return the error that names the field of a frame which says what is not so."""
     return ProtocolError(f"frame {field}", f"{text}; the connection is closed")
+
+
+def three(head: Any, first: type, second: type, third: type) -> tuple[Any, Any, Any]:
+    """Return a head's three parts; raise ProtocolError unless they are of these types."""
+    if type(head) is list and len(head) == 3:
+        one, two, three = head
+        if type(one) is first and type(two) is second and type(three) is third:
+            return one, two, three
+    names = ", ".join(kind.__name__ for kind in (first, second, third))
+    raise lie("head", f"expected [{names}], got {shown(head)}")
