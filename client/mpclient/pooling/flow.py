@@ -261,16 +261,12 @@ class Flow:
             self._wake()
         return max(0, missing)
 
-    def unbind(self) -> None:
-        """Do not wait any more for anybody to take outcomes. For finalisers too: takes no lock."""
-        self._bounded = False
-        self._wake()
-
     def close(self) -> None:
         """Hear that the pool was closed, or that nobody takes any more. For finalisers too: takes no lock."""
         if self._ends and not self._ended and self._most is None:
             self._most = self._outlet.taken() + self._window
-        self.unbind()
+        self._bounded = False
+        self._wake()
 
     def leaves_out(self) -> bool:
         """Tell whether a closed flow leaves out something; takes one more item to see. For who iterates."""

@@ -394,7 +394,7 @@ class IMapIterator:
     def __del__(self) -> None:
         # As in the standard library the rest runs all the same; nobody reads it any more.
         self._stream.discard()
-        self._flow.unbind()
+        self._flow.close()
 
 
 class IMapUnorderedIterator(IMapIterator):
