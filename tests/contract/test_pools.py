@@ -146,6 +146,20 @@ class TestValues:
         worker(rig, python=(3, 11))
         thread.ask("pool.submit", pool, 1, blobs=[code])
 
+    def test_a_function_that_no_worker_can_run_leaves_the_pool_to_others(self, rig, thread, tasks):
+        pool = rig.open(thread, "pool")
+        new = worker(rig, python=(3, 12))
+        code = Value(by_value_tag((3, 11)), b"code")
+        error = thread.fails("pool.teach", pool, "f", blobs=[code])
+        assert isinstance(error, NoWorkers)
+        assert error.fields["versions"] == [[3, 12]]
+        thread.ask("pool.submit", pool, 1, blobs=[A])
+        assert exchange(new, tasks).out == [A]
+        old = worker(rig, python=(3, 11))
+        thread.ask("pool.teach", pool, "f", blobs=[code])
+        thread.ask("pool.submit", pool, 2, blobs=[B])
+        assert exchange(old, tasks).out == [B]
+
 
 class TestLostAnswers:
     def test_results_are_sent_again(self, rig, thread, tasks):

@@ -408,6 +408,24 @@ def test_code_by_value_goes_to_its_own_python_only(mpworker, quiet_server, other
         assert set(second.collect(20).values()) == {sys.version_info[:2]}
 
 
+def test_a_pool_that_was_refused_serves_other_jobs_and_later_that_one(mpworker, quiet_server, other_python):
+    version, python = other_python
+    mpworker(quiet_server, python=python).ready()
+    with quiet_server.connect() as cluster, cluster.Pool() as pool:
+
+        def here(*_):
+            return sys.version_info[:2]
+
+        for ask in (pool.apply, pool.apply_async):
+            with pytest.raises(NoWorkers, match=rf"have {version}"):
+                ask(here)
+        with pytest.raises(NoWorkers, match=rf"have {version}"):
+            pool.map(here, [1, 2, 3])
+        assert pool.map(operator.neg, [1, 2, 3]) == [-1, -2, -3]
+        mpworker(quiet_server).ready()
+        assert pool.map(here, range(9)) == [sys.version_info[:2]] * 9
+
+
 def test_code_by_value_that_only_another_python_could_run_fails_clearly(mpworker, quiet_server, other_python):
     version, python = other_python
     with quiet_server.connect() as cluster:

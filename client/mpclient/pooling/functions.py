@@ -72,6 +72,7 @@ class Functions:
 
         Raises:
             Whatever pickling it raises, with the name of what cannot travel.
+            NoWorkers: It needs this Python, and the workers that are connected have others.
         """
         known = self._digests.get(id(function))
         if known is not None:

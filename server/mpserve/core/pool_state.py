@@ -238,8 +238,7 @@ class PoolState(QueueWorkers, JobPool):
     def on_forget(self, fx: Effects, digest: str) -> None:
         """Drop a function; the Python that it needed only what is left may need still."""
         fx.keep([self.functions.pop(digest)], -1)
-        left = [*self.functions.values(), *([] if self.equipment is None else [self.equipment])]
-        pythons = [python for blob in left if (python := needs_python(blob))]
+        pythons = [python for blob in self.functions.values() if (python := needs_python(blob))]
         self.python = pythons[-1] if pythons else None
 
     def on_equip(self, fx: Effects, blob: Blob) -> None:
@@ -247,7 +246,6 @@ class PoolState(QueueWorkers, JobPool):
         fx.keep([] if self.equipment is None else [self.equipment], -1)
         self.equipment = blob
         self.spec_version += 1
-        self.python = needs_python(blob) or self.python
         fx.keep([blob])
 
     # -- changes of a rebuilt pool ---------------------------------------------------------------

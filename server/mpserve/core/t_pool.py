@@ -60,8 +60,8 @@ class Pool(PoolPlaces):
 
         Raises:
             BadValue: `first` is not the number after the last job's.
-            NoWorkers: Workers are connected, and none has the Python that the code in a job, or in a function
-                that was taught, needs. Field `versions`: what they have.
+            NoWorkers: Workers are connected, and none has the Python that the code in a job needs. Field
+                `versions`: what they have.
 
         Cost: O(jobs), one record.
         """
@@ -75,15 +75,14 @@ class Pool(PoolPlaces):
         """Raise unless these can be the next jobs; see `submit`."""
         if first != self.ready.next:
             raise BadValue(f"the next job of {self.label} is number {self.ready.next}, not {first}")
-        if self.hall.versions:
-            self._check_python(blobs)
+        self._check_python(blobs)
 
     def _check_python(self, blobs: Sequence[Blob]) -> None:
-        needed = {needs_python(blob) for blob in odd_ones(blobs)} | {self.python, None}
-        missing = needed.difference(self.hall.versions, [None])
-        if missing:
+        versions = self.hall.versions
+        missing = {needs_python(blob) for blob in odd_ones(blobs)}.difference(versions, [None])
+        if missing and versions:
             [*_, python] = missing
-            raise _no_python(python or (0, 0), self.hall.versions)
+            raise _no_python(python or (0, 0), versions)
 
     def cancel(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Remove what is READY or DELAYED among these; answers those, for which no results will come."""
@@ -131,8 +130,13 @@ class Pool(PoolPlaces):
     # -- what workers must know ------------------------------------------------------------------
 
     def teach(self, fx: Effects, call: Call, digest: str) -> None:
-        """Keep a function, or the source of a module, under the hash of its content."""
+        """Keep a function, or the source of a module, under the hash of its content.
+
+        Raises:
+            NoWorkers: As `submit`. It is not kept then: jobs that do without it can run.
+        """
         if digest not in self.functions:
+            self._check_python(call.blobs)
             self.change(fx, "teach", digest, call.blobs[0])
         fx.reply(call)
 
@@ -299,7 +303,7 @@ def _cut(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 def _no_python(python: Python, versions: Sequence[Python]) -> NoWorkers:
     one, others = _text(python), ", ".join(map(_text, versions))
     text = (
-        f"the jobs carry code of Python {one}, which no other version can run, and the workers that are "
+        f"the jobs need code of Python {one}, which no other version can run, and the workers that are "
         f"connected have {others}; start an mpworker with Python {one}, or put the code into a module that "
         "they can import"
     )

@@ -220,10 +220,26 @@ def test_jobs_that_no_worker_can_run_are_refused(world, lane, pool):
         world.ask(lane, pool, "submit", 1, blobs=[b"a", CODE_311])
     assert caught.value.fields == {"versions": [[3, 12], [3, 13]]}
     world.ask(lane, pool, "submit", 1, blobs=[b"a", CODE_312])
-    world.ask(lane, pool, "equip", blobs=[CODE_311])
-    with pytest.raises(NoWorkers):
-        world.ask(lane, pool, "submit", 3, blobs=[b"a"])
     assert pool.ready.next == 3
+
+
+def test_what_no_worker_can_run_is_not_taught_and_keeps_nobody_from_other_jobs(world, lane, pool, tasks):
+    worker(world, (3, 12))
+    with pytest.raises(NoWorkers, match="code of Python 3.11.*have 3.12"):
+        world.ask(lane, pool, "teach", "f", blobs=[CODE_311])
+    assert not pool.functions
+    submit(world, lane, pool, b"a")
+    old = worker(world, (3, 11))
+    world.ask(lane, pool, "teach", "f", blobs=[CODE_311])
+    assert given(exchange(world, old, tasks)) == (pool.ident, [b"a"])
+
+
+def test_jobs_go_on_without_the_workers_that_what_was_taught_needs(world, lane, pool, tasks):
+    old, new = worker(world, (3, 11)), worker(world, (3, 12))
+    world.ask(lane, pool, "teach", "f", blobs=[CODE_311])
+    world.end_session(old.session)
+    submit(world, lane, pool, b"a")
+    assert given(exchange(world, new, tasks)) == (pool.ident, [b"a"])
 
 
 def test_without_workers_jobs_wait_for_some(world, lane, pool, tasks):
