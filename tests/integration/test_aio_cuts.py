@@ -184,6 +184,22 @@ async def test_a_server_that_is_gone(fresh_server):
 
 
 @loop
+async def test_who_waits_until_the_server_has_read_hears_that_the_program_left(server):
+    """The server reads nothing: what is put waits for room in the connection, which is then closed."""
+    cluster = await aio.connect(server.address, server.key)
+    queue = await cluster.Queue()
+    server.send_signal(signal.SIGSTOP)
+    try:
+        puts = [asyncio.create_task(queue.put(bytes(1 << 20))) for _ in range(16)]
+        await asyncio.sleep(0)
+        await cluster.close()
+        ends = await asyncio.gather(*puts, return_exceptions=True)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    assert {type(end) for end in ends} == {ServerGone}
+
+
+@loop
 async def test_a_server_with_data_comes_back(fresh_server, tmp_path):
     server = fresh_server("--data", str(tmp_path / "data"))
     async with aio.connect(server.address, server.key, reconnect_timeout=15) as cluster:

@@ -93,11 +93,11 @@ class Session(SessionBase):
         finish: bool = False,
     ) -> Any:
         """Make one call over this task's lane; see `Lane.call`."""
+        if self._line is not None and self._line.full:
+            await self._line.room()  # before all else: the session may be over then
         lane = self._own_lane() or await self._open_lane()
         if self._stale.claims:
             self._refuse_for(self._lanes.before(), op, target, args)
-        if self._line is not None and self._line.full:
-            await self._line.room()
         try:
             return await lane.call(op, target, args, blobs, read, finish=finish)
         except SessionExpired as err:
