@@ -122,6 +122,31 @@ pool.terminate()
     assert out[4:] == ["[4, 5]", "0 None None None 6"]
 
 
+def test_in_a_forked_child_nobody_is_called_back_and_no_progress_is_shown(program, mpworker, server, unique):
+    mpworker(server, queue=unique).ready()
+    running = program(
+        """
+import multiprocessing
+def child(pending):
+    try:
+        pending.get()
+    except RuntimeError:
+        say("not here")
+pool = cluster.Pool()
+pending = pool.map_async(time.sleep, [0.5], error_callback=lambda err: say("called back"), progress=True)
+stream = pool.imap(time.sleep, [0.5], progress=True)
+process = multiprocessing.get_context("fork").Process(target=child, args=(pending,))
+process.start()
+process.join(20)
+say(process.exitcode, pending.get(), next(stream), next(stream, "end"))
+pool.terminate()
+"""
+    )
+    out, err = running.process.communicate(timeout=20)
+    assert out.splitlines() == ["not here", "0 [None] None end"]
+    assert [line.partition(",")[0] for line in err.splitlines()] == ["sleep: 1 of 1 done"] * 2
+
+
 def test_without_workers_a_wait_says_what_to_start(program, mpworker, server, unique):
     running = program("say(cluster.Pool().apply(abs, (-3,)))")
     line = running.process.stderr.readline()

@@ -70,8 +70,8 @@ class Outlet(Protocol):
     def taken(self) -> int:
         """Return how many outcomes the program has taken."""
 
-    def forked(self) -> None:
-        """Make locks anew."""
+    def forked(self, error: BaseException) -> None:
+        """Be over with `error`: this is a forked child. Nobody is called back."""
 
 
 class Flow:
@@ -373,5 +373,7 @@ class Flow:
     def forked(self, error: BaseException) -> None:
         """Be over: this is a forked child."""
         self._counting = threading.Lock()
-        self._outlet.forked()
-        self.end(error)
+        self._ended = True
+        self._most = None
+        self._waiting.clear()
+        self._outlet.forked(error)

@@ -220,11 +220,10 @@ class MapResult(ApplyResult):
         """See `flow.Outlet`: all of it is wanted at once."""
         return 0
 
-    def forked(self, error: BaseException | None = None) -> None:
+    def forked(self, error: BaseException) -> None:
         """See `flow.Outlet`."""
-        self._lock = threading.Lock()
-        if error is not None:
-            super().forked(error)
+        self._progress = None
+        super().forked(error)
 
 
 class Stream:
@@ -296,9 +295,11 @@ class Stream:
         """See `flow.Outlet`."""
         return self._arrived - len(self.items)
 
-    def forked(self) -> None:
+    def forked(self, error: BaseException) -> None:
         """See `flow.Outlet`."""
         self._changed = threading.Condition(threading.Lock())
+        self._progress = None
+        self.fail(error)
 
     def discard(self) -> None:
         """Keep nothing: who iterated is gone. For finalisers: takes no lock."""
