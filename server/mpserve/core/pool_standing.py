@@ -97,6 +97,12 @@ class PoolStanding(PoolTerms):
 
     def _asked_in_vain(self, fx: Effects, call: Call) -> None:
         self._tell(fx, call, call.args[0])
+        self._end_line(call.args[0])
+
+    def _end_line(self, number: int) -> None:
+        """Forget the line of a job for which nobody waits any more."""
+        if number in self._askers and not self._askers[number]:
+            del self._askers[number]
 
     def _check_known(self, number: int) -> None:
         if number not in self.stays:
@@ -247,8 +253,7 @@ class PoolStanding(PoolTerms):
     def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call."""
         super().forget_waiter(fx, waiter)
-        for number in [number for number, lot in self._askers.items() if not len(lot)]:
-            del self._askers[number]
+        self._end_line(waiter.note)
 
     def stored(self) -> Iterator[Blob]:
         """Yield all values, also of results that are kept."""
@@ -272,3 +277,4 @@ class PoolStanding(PoolTerms):
             assert self.stays.keys() == {*self.specials, *self.kept}
             assert not self.results.count
         assert not self._askers.keys() & self.kept.keys()
+        assert all(self._askers.values())

@@ -90,9 +90,20 @@ def test_a_waiter_is_told_where_the_job_is_when_time_is_up(world, lane, pool):
     waiting = world.call(lane, pool, "ask", 1, 3)
     world.advance(3)
     assert world.arrived(waiting) == ["delayed", 0]
+    assert not list(pool._askers)
     gone = world.call(lane, pool, "ask", 1, None)
     world.abandon(gone)
     assert not list(pool._askers)
+
+
+def test_who_goes_leaves_the_lines_of_others(world, lane, pool):
+    for number in range(1, 4):
+        enqueue(world, lane, pool)
+        world.call(world.lane(), pool, "ask", number, None)
+    other = world.lane()
+    waiting = world.call(other, pool, "ask", 2, None)
+    world.abandon(waiting)
+    assert [len(line) for line in pool.lots()] == [0, 1, 1, 1]
 
 
 def test_terms_hold_for_them(world, lane, pool, tasks):
