@@ -162,6 +162,14 @@ class TestNoPlace:
         thread.call("process.start", ident, 10)
         host.bear(ident)
 
+    def test_it_waits_for_a_host_as_long_as_anybody_does(self, rig, thread):
+        ident = opened(thread)
+        one, other = thread.call("process.start", ident, 10), rig.thread().call("process.start", ident, 20)
+        rig.advance(10)
+        assert isinstance(one.error, NoWorkers)
+        Host(rig).bear(ident).take().value  # noqa: B018
+        assert other.value == ["far", 77]
+
     @pytest.mark.parametrize("leave", ["abandon", "die"])
     def test_who_is_gone_gets_no_place(self, rig, leave):
         thread = rig.thread()

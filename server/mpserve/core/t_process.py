@@ -158,8 +158,13 @@ class Process(Watched):
         if self.stage is Stage.PLACED:
             self.starters.park(fx, call, None, self._no_host)
             return
-        self.hosts.give_up(self)
+        self._wait_no_more()
         fx.fail(call, NoWorkers(f"no worker host came in time to start {self.label}"))
+
+    def _wait_no_more(self) -> None:
+        """Wait for no host any more, unless somebody still waits for the start."""
+        if not self.starters:
+            self.hosts.give_up(self)
 
     def _fail(self, fx: Effects, error: MpserveError) -> None:
         for call in self.starters.drain():
@@ -308,8 +313,7 @@ class Process(Watched):
     def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call; who gave up a start does not wait for a host either."""
         super().forget_waiter(fx, waiter)
-        if not len(self.starters):
-            self.hosts.give_up(self)
+        self._wait_no_more()
 
     def break_waiters(self, fx: Effects, error: MpserveError | None = None) -> None:
         """Tell who waits that it is deleted, and its host to end it."""
