@@ -62,7 +62,7 @@ class Queue(QueueGetters):
         super().__init__(ident, name, settings)
         self.putters, self.joiners = ParkingLot(), ParkingLot()
         self._results: dict[str, None] = {}
-        """Idents of queues on which calls of this one may wait for room."""
+        """Idents of queues on which calls of this one wait for room, or have waited."""
 
     # -- putting ---------------------------------------------------------------------------------
 
@@ -277,15 +277,14 @@ class Queue(QueueGetters):
         elif results is None:
             has = f"{len(call.blobs)} results"
             raise BadValue(f"exchange on {self.label}: {has}, and no queue to put them on; name one")
+        elif results.accepts(call):
+            self._exchange(results, done, n, timeout_s, ahead, fx, call)
+        elif ahead:
+            raise results._full(1)  # noqa: SLF001
         else:
             self._results[results.ident] = None
-            if results.accepts(call):
-                self._exchange(results, done, n, timeout_s, ahead, fx, call)
-            elif ahead:
-                raise results._full(1)  # noqa: SLF001
-            else:
-                go_on = partial(self._exchange, results, done, n, timeout_s, ahead)
-                results.putters.park(fx, call, None, results._put_expired, Offer(1, go_on))  # noqa: SLF001
+            go_on = partial(self._exchange, results, done, n, timeout_s, ahead)
+            results.putters.park(fx, call, None, results._put_expired, Offer(1, go_on))  # noqa: SLF001
 
     def accepts(self, call: Call) -> bool:
         """Tell whether results have a free place to enter by; raise if they never will."""
