@@ -270,7 +270,16 @@ class TestTtl:
         thread.ask("dict.len", ident)
         rig.pass_time(90)
         assert rig.exists(ident)
-        rig.pass_time(20)
+        rig.pass_time(11)
+        assert not rig.exists(ident)
+
+    def test_to_open_is_to_use(self, rig, thread):
+        ident = rig.open(thread, "dict", "d", ttl_s=100.0)
+        rig.pass_time(90)
+        rig.open(rig.thread(), "dict", "d")
+        rig.pass_time(90)
+        assert rig.exists(ident)
+        rig.pass_time(11)
         assert not rig.exists(ident)
 
     def test_to_wait_is_to_use(self, rig, thread):

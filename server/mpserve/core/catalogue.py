@@ -92,6 +92,7 @@ class Catalogue(CatalogueState):
             machine = self._create(fx, call, kind, name, own, of_lock, machine)
         else:
             self._agree(fx, (machine, own), (lock_of(machine), of_lock))
+        machine.used_s = fx.now_s
         if ttl_s is not None and machine.ttl_s != ttl_s:
             self.change(fx, "lives", machine.ident, ttl_s)
             self._watch(fx, machine)

@@ -91,7 +91,6 @@ class CatalogueState(References):
     # -- time to live ----------------------------------------------------------------------------
 
     def _watch(self, fx: Effects, machine: Machine) -> None:
-        machine.used_s = max(machine.used_s, fx.now_s)
         if machine.ttl_s is not None:
             earlier = self._ttl_timers.get(machine.ident)
             if earlier is not None:
@@ -126,8 +125,8 @@ class CatalogueState(References):
         for session in self.sessions:
             self.house.hall.arrive(session)
         for machine in list(self.objects.values()):
-            if machine.ttl_s is not None:
-                self._watch(fx, machine)
+            machine.used_s = fx.now_s
+            self._watch(fx, machine)
             machine.revive(fx)
             fx.kept.setdefault(machine.ident, 0)  # what nothing refers to is freed, or its last time begins
 
