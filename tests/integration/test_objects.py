@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import queue
 import re
 import threading
+from functools import partial
 
 import pytest
 
@@ -203,6 +205,11 @@ class TestBarrier:
         assert barrier.broken
         barrier.reset()
         assert not barrier.broken
+
+    def test_a_copy_has_the_action_with_its_large_buffers(self, cluster):
+        memory = pickle.PickleBuffer(bytearray(1 << 16))  # what arrays of NumPy hand to pickle
+        shared = cluster.list([cluster.Barrier(1, partial(len, memory))])
+        assert shared[0].wait() == 0
 
     def test_timeout_breaks_it(self, cluster):
         barrier = cluster.Barrier(2, timeout=0.01)

@@ -121,13 +121,15 @@ def _write_action(handle: Handle, action: Action) -> str:
     for ident in value.refs:  # nobody counts what is mentioned in this text: lend it
         if (mentioned := session.references.find(ident)) is not None:
             mentioned.lend()
-    return f"{value.tag}:{base64.b85encode(value.data).decode('ascii')}"
+    parts = [base64.b85encode(part).decode("ascii") for part in (value.data, *value.buffers)]
+    return ":".join([str(value.tag), *parts])
 
 
 def read_action(handle: Handle, text: str) -> Action:
     """Return the action that a pickled barrier brought along."""
-    tag, _, data = text.partition(":")
-    action: Action = loads(Value(int(tag), base64.b85decode(data)), handle.session)
+    tag, *parts = text.split(":")
+    data, *buffers = map(base64.b85decode, parts)
+    action: Action = loads(Value(int(tag), data, tuple(buffers)), handle.session)
     return action
 
 
