@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from mpclient.aio.base import AsyncProxy, awaited, shared
+from mpclient.aio.base import AsyncProxy, awaited
 from mpclient.objects import t_barrier, t_condition, t_event, t_lock, t_semaphore
 from mpclient.objects.readers import as_bool, as_int, nothing, plain
 from mpclient.objects.waiting import event_timeout
@@ -23,7 +23,6 @@ from mpshared.ops import BY_NAME
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.transport.references import Handle
     from mpshared.ops import Op
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Mutex", "RLock", "Semaphore"]
@@ -35,7 +34,6 @@ _ACTION_DONE: Final[Op] = BY_NAME["barrier.action_done"]
 _RELEASE: Final[Op] = BY_NAME["semaphore.release"]
 
 T = TypeVar("T")
-Action = Callable[[], Any]
 
 
 class Mutex(t_lock.HasLockOps, AsyncProxy):
@@ -191,24 +189,11 @@ class Event(AsyncProxy):
     wait = awaited(t_event.Event.wait)
 
 
-class Barrier(AsyncProxy):
+class Barrier(t_barrier.HasAction, AsyncProxy):
     """A meeting point of so many tasks, threads or processes, on any hosts."""
 
-    __slots__ = ("_action",)
+    __slots__ = ()
 
-    kind: ClassVar[str] = "barrier"
-    flavour: ClassVar[str] = "Barrier"
-
-    def __init__(self, handle: Handle, name: str | None = None, *, action: Action | None = None) -> None:
-        super().__init__(handle, name)
-        self._action = action
-
-    @classmethod
-    def from_handle(cls, handle: Handle, details: str) -> Self:
-        """Make the proxy that was pickled, with its action."""
-        return cls(handle, action=t_barrier.read_action(handle, details) if details else None)
-
-    _details = shared(t_barrier.Barrier._details)
     reset = awaited(t_barrier.Barrier.reset)
     abort = awaited(t_barrier.Barrier.abort)
     status = awaited(t_barrier.Barrier._status)

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpclient.aio.base import AsyncProxy, awaited, shared
-from mpclient.aio.locks import Lock, Mutex, RLock
-from mpclient.objects import synchronized, t_array, t_value
+from mpclient.objects import t_array, t_value
+from mpclient.objects.synchronized import HasTypecode
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.transport.references import Handle
+    from mpclient.aio.locks import Mutex
 
 __all__ = ["Array", "RawArray", "RawValue", "Value"]
 
 
-class _Typed(AsyncProxy):
+class _Typed(HasTypecode, AsyncProxy):
     """Something with a type code, and perhaps a lock."""
 
-    __slots__ = ("_lock", "_typecode")
-
-    def __init__(
-        self, handle: Handle, name: str | None = None, *, typecode: str = "", lock: Mutex | None = None
-    ) -> None:
-        super().__init__(handle, name)
-        self._typecode = typecode
-        self._lock = lock
-
-    @classmethod
-    def from_handle(cls, handle: Handle, details: str) -> Self:
-        """Make the proxy that was pickled; see `mpclient.objects.synchronized.Typed.from_handle`."""
-        typecode, *rest = details.split(":")
-        if not rest:
-            return cls(handle, typecode=typecode)
-        ident, kind = rest
-        lock_class = RLock if kind == "rlock" else Lock
-        return cls(handle, typecode=typecode, lock=lock_class(handle.session.adopt(ident)))
-
-    _details = shared(synchronized.Typed._details)
-    _handles = shared(synchronized.Typed._handles)
-    _check_counts = shared(synchronized.Typed._check_counts)
+    __slots__ = ()
 
 
 class _Synchronized(_Typed):
@@ -51,8 +30,7 @@ class _Synchronized(_Typed):
 
     def get_lock(self) -> Mutex:
         """Return the lock that goes with it."""
-        assert self._lock is not None
-        return self._lock
+        return self._lock  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> bool:
         return await self.get_lock().acquire()

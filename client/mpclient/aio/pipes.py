@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from mpclient.aio.base import AsyncProxy, awaited, shared
+from mpclient.aio.base import AsyncProxy, awaited
 from mpclient.objects import t_pipe
 from mpclient.transport.references import DROP, LEND
 from mpshared.errors import ServerGone
@@ -24,30 +24,10 @@ __all__ = ["Connection"]
 _RECV: Final[Op] = BY_NAME["pipe.recv"]
 
 
-class Connection(AsyncProxy):
+class Connection(t_pipe.PipeEnd, AsyncProxy):
     """One end of a pipe; `Cluster.Pipe` makes two."""
 
-    __slots__ = ("_readable", "_writable")
-
-    kind: ClassVar[str] = "pipe"
-    flavour: ClassVar[str] = "Connection"
-
-    def __init__(self, handle: Handle, name: str | None = None, *, mode: str = "rw") -> None:
-        super().__init__(handle, name)
-        self._readable = "r" in mode
-        self._writable = "w" in mode
-        t_pipe.join(self, handle)
-
-    @classmethod
-    def from_handle(cls, handle: Handle, details: str) -> Self:
-        """Make the connection that was pickled; its directions are the one detail."""
-        return cls(handle, mode=details)
-
-    _details = shared(t_pipe.Connection._details)
-    _check = shared(t_pipe.Connection._check)
-    _check_readable = shared(t_pipe.Connection._check_readable)
-    _check_writable = shared(t_pipe.Connection._check_writable)
-    _read_bytes = shared(t_pipe.Connection._read_bytes)
+    __slots__ = ()
 
     send = awaited(t_pipe.Connection.send)
     send_bytes = awaited(t_pipe.Connection.send_bytes)
@@ -61,16 +41,10 @@ class Connection(AsyncProxy):
 
     async def close(self) -> None:
         """Close this object. With the last one here that is the same end, this program has left it."""
-        session = None if self.closed else self._own_session
-        handle = t_pipe.leave(self)
-        if handle is not None and session is not None:
+        handle = self._leave()
+        if handle is not None:
             with suppress(ServerGone):
-                await _give_back(session, handle)
-
-    @property
-    def closed(self) -> bool:
-        """Whether this object is closed."""
-        return self._handle is None
+                await _give_back(handle)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,18 +62,10 @@ class Connection(AsyncProxy):
                 return
             yield message
 
-    def _session(self) -> Session:
-        return self._own_session
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} closed>" if self.closed else super().__repr__()
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-
-async def _give_back(session: Session, handle: Handle) -> None:
+async def _give_back(handle: Handle) -> None:
     """Give this program's references to an end back; also if the task is cancelled meanwhile."""
+    session = cast("Session", handle.session)
     n = session.references.surrender(handle)
     while lent := session.references.take_lent():
         await session.call(LEND, "", [lent], finish=True)

@@ -13,16 +13,26 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import Held, Proxy
 from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.objects.t_lock import Mutex
+    from mpclient.objects.t_lock import HasLockOps, Mutex
     from mpclient.transport.references import Handle
 
-__all__ = ["ARRAY_CODES", "INTEGERS", "TYPECODES", "Synchronized", "Typed", "held", "shown", "typecode_of"]
+__all__ = [
+    "ARRAY_CODES",
+    "INTEGERS",
+    "TYPECODES",
+    "HasTypecode",
+    "Synchronized",
+    "Typed",
+    "held",
+    "shown",
+    "typecode_of",
+]
 
 INTEGERS: Final = "bBhHiIlLqQ"
 TYPECODES: Final = INTEGERS + "fd" + "cu"
@@ -99,16 +109,16 @@ def shown(typecode: str, number: Any) -> Any:
     return bool(number) if typecode == "?" else number
 
 
-class Typed(Proxy):
-    """A proxy of something with a type code; by itself it is what ``lock=False`` makes."""
+class HasTypecode(Held):
+    """Something with a type code, and perhaps a lock beside it, whoever drives its calls."""
 
     __slots__ = ("_lock", "_typecode")
 
     _lock: Any
-    """The `Mutex` that goes with it, or None."""
+    """The lock that goes with it, or None."""
 
     def __init__(
-        self, handle: Handle, name: str | None = None, *, typecode: str = "", lock: Mutex | None = None
+        self, handle: Handle, name: str | None = None, *, typecode: str = "", lock: HasLockOps | None = None
     ) -> None:
         super().__init__(handle, name)
         self._typecode = typecode
@@ -117,13 +127,11 @@ class Typed(Proxy):
     @classmethod
     def from_handle(cls, handle: Handle, details: str) -> Self:
         """Make the proxy that was pickled: ``typecode`` or ``typecode:ident of the lock:its kind``."""
-        from mpclient.objects import find_class  # noqa: PLC0415 - the import would be circular
-
         typecode, *rest = details.split(":")
         if not rest:
             return cls(handle, typecode=typecode)
         ident, kind = rest
-        lock: Any = find_class(kind, _LOCKS[kind])(handle.session.adopt(ident))
+        lock = handle.session.make(f"{kind}/{_LOCKS[kind]}", handle.session.adopt(ident))
         return cls(handle, typecode=typecode, lock=lock)
 
     def _details(self) -> str:
@@ -140,6 +148,12 @@ class Typed(Proxy):
                 f"the {self._label} holds no numbers but type code {self._typecode!r}: nothing can be added; "
                 "assign a value instead"
             )
+
+
+class Typed(HasTypecode, Proxy):
+    """A proxy of something with a type code; by itself it is what ``lock=False`` makes."""
+
+    __slots__ = ()
 
 
 class Synchronized(Typed):

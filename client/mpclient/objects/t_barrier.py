@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from mpclient.objects.base import Proxy
+from mpclient.objects.base import Held, Proxy
 from mpclient.objects.readers import nothing, plain
 from mpclient.objects.waiting import event_timeout
 from mpclient.values.pickling import dumps, loads
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["CLASSES", "NO_ACTION", "Barrier", "read_action"]
+__all__ = ["CLASSES", "NO_ACTION", "Barrier", "HasAction"]
 
 _WAIT: Final[Op] = BY_NAME["barrier.wait"]
 _ACTION_DONE: Final[Op] = BY_NAME["barrier.action_done"]
@@ -35,8 +35,8 @@ NO_ACTION: Final = (
 Action = Callable[[], Any]
 
 
-class Barrier(Proxy):
-    """A meeting point of so many threads or processes, on any hosts."""
+class HasAction(Held):
+    """A barrier, and its action, whoever drives its calls."""
 
     __slots__ = ("_action",)
 
@@ -50,11 +50,17 @@ class Barrier(Proxy):
     @classmethod
     def from_handle(cls, handle: Handle, details: str) -> Self:
         """Make the proxy that was pickled, with its action."""
-        return cls(handle, action=read_action(handle, details) if details else None)
+        return cls(handle, action=_read_action(handle, details) if details else None)
 
     def _details(self) -> str:
         # Whoever comes last runs the action, so every copy has it. It travels with the proxy, as text.
         return "" if self._action is None else _write_action(self._handle, self._action)
+
+
+class Barrier(HasAction, Proxy):
+    """A meeting point of so many threads or processes, on any hosts."""
+
+    __slots__ = ()
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all parties are here; return this one's number, from 0 in order of arrival.
@@ -125,7 +131,7 @@ def _write_action(handle: Handle, action: Action) -> str:
     return ":".join([str(value.tag), *parts])
 
 
-def read_action(handle: Handle, text: str) -> Action:
+def _read_action(handle: Handle, text: str) -> Action:
     """Return the action that a pickled barrier brought along."""
     tag, *parts = text.split(":")
     data, *buffers = map(base64.b85decode, parts)

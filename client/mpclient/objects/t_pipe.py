@@ -22,7 +22,7 @@ from mpclient.objects.base import Held, Proxy
 from mpclient.objects.bell import Watched
 from mpclient.objects.readers import as_bool, nothing
 from mpclient.objects.waiting import join_timeout
-from mpclient.values.pickling import dumps, loads
+from mpclient.values.pickling import loads
 from mpshared.errors import ServerGone
 from mpshared.ops import BY_NAME
 from mpshared.values import Pieces
@@ -30,42 +30,32 @@ from mpshared.values import Pieces
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mpclient.session import Session
     from mpclient.transport.references import Handle
     from mpclient.transport.term import SessionBase
     from mpshared.ops import Op
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["CLASSES", "Connection", "join", "leave"]
+__all__ = ["CLASSES", "Connection", "PipeEnd"]
 
 _SEND: Final[Op] = BY_NAME["pipe.send"]
 _RECV: Final[Op] = BY_NAME["pipe.recv"]
 _POLL: Final[Op] = BY_NAME["pipe.poll"]
 
-_BOTH: Final = "rw"
 
-
-class Connection(Watched):
-    """One end of a pipe; `mpclient.Pipe` makes two."""
+class PipeEnd(Held):
+    """One end of a pipe, whoever drives its calls."""
 
     __slots__ = ("_readable", "_writable")
 
     kind: ClassVar[str] = "pipe"
     flavour: ClassVar[str] = "Connection"
 
-    def __new__(cls, handle: Handle | int, *args: Any, **more: Any) -> Any:
-        """Make one of ours; of a descriptor the standard library's, with its arguments."""
-        if not isinstance(handle, int):
-            return super().__new__(cls)
-        import multiprocessing.connection  # noqa: PLC0415 - heavy, and rare
-
-        return multiprocessing.connection.Connection(handle, *args, **more)
-
-    def __init__(self, handle: Handle, name: str | None = None, *, mode: str = _BOTH) -> None:
+    def __init__(self, handle: Handle, name: str | None = None, *, mode: str = "rw") -> None:
         super().__init__(handle, name)
         self._readable = "r" in mode
         self._writable = "w" in mode
-        join(self, handle)
+        with _changing:
+            _open.setdefault(handle, WeakSet()).add(self)
 
     @classmethod
     def from_handle(cls, handle: Handle, details: str) -> Self:
@@ -74,6 +64,84 @@ class Connection(Watched):
 
     def _details(self) -> str:
         return "r" * self._readable + "w" * self._writable
+
+    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
+        self._check()
+        return super()._mention(session)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._check()
+        return super().__reduce__()
+
+    @property
+    def closed(self) -> bool:
+        """Whether this object is closed."""
+        return self._handle is None
+
+    @property
+    def readable(self) -> bool:
+        """Whether one can receive here."""
+        return self._readable
+
+    @property
+    def writable(self) -> bool:
+        """Whether one can send here."""
+        return self._writable
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} closed>" if self.closed else super().__repr__()
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def _check(self) -> None:
+        if self._handle is None:
+            raise OSError("handle is closed")
+
+    def _check_readable(self) -> None:
+        self._check()
+        if not self._readable:
+            raise OSError("connection is write-only")
+
+    def _check_writable(self) -> None:
+        self._check()
+        if not self._writable:
+            raise OSError("connection is read-only")
+
+    def _leave(self) -> Handle | None:
+        """Close this object. With the last one here that is the same end, its handle is returned: this
+        program's references are to be given back, now, as the other end is to hear of it.
+        """
+        with _changing:
+            handle, self._handle = self._handle, None  # type: ignore[assignment]  # closed: see `_check`
+            if handle is None:
+                return None
+            others = _open[handle]
+            others.discard(self)
+            return None if others else handle
+
+    def _read_bytes(self, reply: Reply) -> bytes:
+        blob = reply.blobs[0]
+        if type(blob) is bytes:
+            return blob
+        if isinstance(blob, Pieces):
+            return blob.data
+        value = loads(blob, self._handle.session)
+        return pickle.dumps(value)  # it refers to others, which stay with the value
+
+
+class Connection(PipeEnd, Watched):
+    """One end of a pipe; `mpclient.Pipe` makes two."""
+
+    __slots__ = ()
+
+    def __new__(cls, handle: Handle | int, *args: Any, **more: Any) -> Any:
+        """Make one of ours; of a descriptor the standard library's, with its arguments."""
+        if not isinstance(handle, int):
+            return super().__new__(cls)
+        import multiprocessing.connection  # noqa: PLC0415 - heavy, and rare
+
+        return multiprocessing.connection.Connection(handle, *args, **more)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -85,7 +153,7 @@ class Connection(Watched):
             OSError: This one is, or is read-only.
         """
         self._check_writable()
-        return self._call(_SEND, blobs=(dumps(obj, self._session()),), read=nothing)
+        return self._call(_SEND, blobs=(self._blob(obj),), read=nothing)
 
     def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
         """Send bytes: `size` of them (None: all) from `offset` on; see `send`."""
@@ -146,14 +214,6 @@ class Connection(Watched):
         self._check_readable()
         return self._call(_POLL, join_timeout(timeout), read=as_bool)
 
-    def _read_bytes(self, reply: Reply) -> bytes:
-        blob = reply.blobs[0]
-        if type(blob) is bytes:
-            return blob
-        if isinstance(blob, Pieces):
-            return blob.data
-        return pickle.dumps(loads(blob, self._session()))  # it refers to others, which stay with the value
-
     def _refuse_more(self) -> NoReturn:
         if self._writable:
             self._readable = False
@@ -165,7 +225,7 @@ class Connection(Watched):
 
     def close(self) -> None:
         """Close this object. With the last one here that is the same end, this program has left it."""
-        handle = leave(self)
+        handle = self._leave()
         if handle is not None:
             with suppress(ServerGone):
                 handle.give_back()
@@ -178,59 +238,9 @@ class Connection(Watched):
     ) -> None:
         self.close()
 
-    # -- looking ---------------------------------------------------------------------------------
-
-    @property
-    def closed(self) -> bool:
-        """Whether this object is closed."""
-        return self._handle is None
-
-    @property
-    def readable(self) -> bool:
-        """Whether one can receive here."""
-        return self._readable
-
-    @property
-    def writable(self) -> bool:
-        """Whether one can send here."""
-        return self._writable
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} closed>" if self.closed else super().__repr__()
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
     def _watch(self) -> Handle:
         self._check()
         return self._handle
-
-    def _session(self) -> Session:
-        return self._handle.session
-
-    def _check(self) -> None:
-        if self._handle is None:
-            raise OSError("handle is closed")
-
-    def _check_readable(self) -> None:
-        self._check()
-        if not self._readable:
-            raise OSError("connection is write-only")
-
-    def _check_writable(self) -> None:
-        self._check()
-        if not self._writable:
-            raise OSError("connection is read-only")
-
-    # -- in pickles ------------------------------------------------------------------------------
-
-    def _mention(self, session: SessionBase) -> tuple[tuple[Any, ...], tuple[str, ...]] | None:
-        self._check()
-        return super()._mention(session)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._check()
-        return super().__reduce__()
 
 
 _changing = threading.RLock()  # reentrant: a finaliser of the program's may close one in here
@@ -245,25 +255,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-def join(connection: Held, handle: Handle) -> None:
-    """Count a new connection of an end."""
-    with _changing:
-        _open.setdefault(handle, WeakSet()).add(connection)
-
-
-def leave(connection: Held) -> Handle | None:
-    """Close a connection. With the last one here that is the same end, its handle is returned: this program's
-    references are to be given back, now, as the other end is to hear of it.
-    """
-    with _changing:
-        handle, connection._handle = connection._handle, None  # type: ignore[assignment]  # noqa: SLF001 - closed: see `_check`
-        if handle is None:
-            return None
-        others = _open[handle]
-        others.discard(connection)
-        return None if others else handle
 
 
 def _part(length: int, offset: int, size: int | None) -> slice:
