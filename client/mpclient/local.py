@@ -119,6 +119,11 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start server and workers; returns when the server takes calls."""
+        if sys.platform == "win32":
+            raise ServerGone(
+                "no server and no workers run on Windows, so this program cannot start its own; start both "
+                "on Linux or macOS, and set MPSERVE_ADDRESS=host:port here"
+            )
         _sweep()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.key = secrets.token_hex(32).encode()

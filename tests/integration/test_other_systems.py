@@ -1,12 +1,19 @@
-"""Clients where Python has only what Windows has of sockets, signals and processes.
+"""Clients where Python has only what Windows has of sockets, signals and processes, and says so.
 
 No Windows is at hand: names that Python has only elsewhere are taken away from a program instead, once the
-standard library has decided what it goes by. What is decided by `sys.platform` is not tested so.
+standard library has decided what it goes by.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
 from tests.integration import workers
+
+import mpclient
+from mpclient.local import LocalCluster
 
 mpworker = workers.mpworker
 
@@ -37,8 +44,7 @@ for name in ("recvmsg", "recvmsg_into", "sendmsg"):
 asyncio.selector_events._HAS_SENDMSG = False  # from Python 3.12 on it goes by that
 for name in ("fcntl", "grp", "pty", "pwd", "termios"):
     sys.modules[name] = None
-import mpclient.transport.dialling
-mpclient.transport.dialling.Connection.shortcut = lambda *_: None  # a server on another machine offers none
+sys.platform = "win32"
 import mpclient as multiprocessing
 import mpclient.aio
 
@@ -96,3 +102,23 @@ def test_a_client_needs_nothing_that_windows_has_not(program, fresh_server, mpwo
     done = program(BARE + STEPS, connected=False, environment=server.environment, typed=True)
     out, err = done.process.communicate(timeout=100)
     assert (out, err, done.process.returncode) == (SAID, "", 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "said"),
+    [
+        (["mpserve", "start"], "mpserve.cli", "servers run on Linux and macOS"),
+        (["mpworker"], "mpclient.worker.cli", "worker hosts run on Linux and macOS"),
+    ],
+)
+def test_what_does_not_run_on_windows_says_so(command, where, said):
+    source = f"import sys; sys.platform, sys.argv = 'win32', {command!r}; from {where} import main; main()"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert said in done.stderr
+
+
+def test_a_program_on_windows_cannot_start_a_server_of_its_own(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(mpclient.ServerGone, match="set MPSERVE_ADDRESS=host:port here"):
+        LocalCluster().start()

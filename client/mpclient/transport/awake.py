@@ -25,15 +25,20 @@ from mpshared.spinning import GAP_S, VAIN_MAX
 if TYPE_CHECKING:
     from mpshared.spinning import Spin
 
-__all__ = ["CAN_LOOK", "RECV_BYTES", "Sleep", "poll_at", "receive", "share_one_processor"]
+__all__ = ["RECV_BYTES", "Sleep", "can_look", "poll_at", "receive", "share_one_processor"]
 
 Sleep: TypeAlias = Callable[[], object]
 
 RECV_BYTES: Final = 1 << 16
-CAN_LOOK: Final = hasattr(socket, "MSG_DONTWAIT") and hasattr(socket, "AF_UNIX")
-"""Whether this system can read without waiting from a socket that otherwise waits, of its own machine."""
+_NOW: Final = getattr(socket, "MSG_DONTWAIT", 0)
+"""Reads without waiting from a socket that otherwise waits; Windows has none."""
 _PID: Final = struct.Struct("i8x")
 """The process at the other end, and whose it is."""
+
+
+def can_look(sock: socket.socket) -> bool:
+    """Tell whether it can be read without waiting, and its other end is on this machine."""
+    return sys.platform != "win32" and sock.family == socket.AF_UNIX
 
 
 def poll_at(sock: socket.socket) -> Sleep | None:
@@ -85,7 +90,7 @@ def _look(sock: socket.socket, spin: Spin) -> bytes | None:
     until_s = now_s + spin.for_s
     while now_s < until_s:
         try:
-            data = sock.recv(RECV_BYTES, socket.MSG_DONTWAIT)
+            data = sock.recv(RECV_BYTES, _NOW)
         except BlockingIOError as err:
             if err.__traceback__ is None or err.__traceback__.tb_next is not None:
                 raise  # a signal handler did

@@ -17,13 +17,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mpclient.transport.awake import CAN_LOOK, RECV_BYTES, Sleep, poll_at, receive, share_one_processor
+from mpclient.transport.awake import RECV_BYTES, Sleep, can_look, poll_at, receive, share_one_processor
 from mpshared.address import UNIX_SEND_BYTES, Address
 from mpshared.errors import MpserveError, NotAllowed, ProtocolViolation, make
 from mpshared.spinning import SPIN_MAX_S, Spin, can_spin
@@ -153,7 +154,7 @@ def close_inherited() -> None:
 
 
 def _connect(address: Address, timeout_s: float) -> socket.socket:
-    if address.is_unix:
+    if sys.platform != "win32" and address.is_unix:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         _sockets.add(sock)
         try:
@@ -379,7 +380,7 @@ class Connection:
         self._early = early
         self._sock.settimeout(None)
         answer = check_attached(event.body)
-        if CAN_LOOK and self._sock.family == socket.AF_UNIX:
+        if can_look(self._sock):
             spin_s = min(SPIN_MAX_S, answer.get("spin_s", 0.0)) if can_spin() else 0.0
             self._spin, self._spin_parked = Spin(spin_s), Spin(spin_s)
             poll = poll_at(self._sock)
@@ -397,8 +398,11 @@ class Connection:
         """Return the Unix socket that the server offered in its answer to ATTACH, if it is of this machine.
 
         It is where this connection's other end is the address at which the server says that it was dialled:
-        nobody forwards it. (Another network namespace may use the same addresses; there nobody listens.)
+        nobody forwards it. (Another machine, or network namespace, may reach the server so, too; there nobody
+        listens.) Only Linux has such sockets.
         """
+        if sys.platform != "linux":
+            return None
         match offered:
             case [str() as name, str() as host, int() as port]:
                 try:
@@ -420,9 +424,12 @@ class Connection:
 
         Nobody asked anything, so all that can be there to read is a goodbye or the end of the stream.
         """
+        timeout_s = self._sock.gettimeout()
         try:
-            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._sock.setblocking(False)  # Windows has no MSG_DONTWAIT
+            self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
+            self._sock.settimeout(timeout_s)
             return False
         except OSError:
             return True

@@ -15,6 +15,15 @@ def main() -> None:
 
 
 def _command() -> int:
+    if sys.platform == "win32":
+        from mpshared.command import fail
+        from mpshared.exit_codes import ExitCode
+
+        fail(
+            "mpworker",
+            ExitCode.USAGE,
+            "worker hosts run on Linux and macOS; programs on Windows use those there: set MPSERVE_ADDRESS",
+        )
     from mpclient.worker.working import SETTINGS, work
     from mpshared.arguments import read_plain
 

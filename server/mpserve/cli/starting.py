@@ -60,6 +60,8 @@ def start(*, authkey_file: str | None, log_format: str, log_level: str, lifeline
         lifeline: A pipe's reading end, whose end stops the server; -1 for none.
         given: `host`, `port`, `insecure`, and the other settings of a server by their names.
     """
+    if sys.platform == "win32":
+        _end(ExitCode.USAGE, "servers run on Linux and macOS; `mpserve status` and its like work here, too")
     address = _where(given.pop("host"), given.pop("port"))
     tls = _find_tls(address, *(given.pop(name) for name in ("tls_cert", "tls_key", "tls_ca")))
     _check_exposure(address, insecure=given.pop("insecure") or tls is not None)
