@@ -133,7 +133,7 @@ class Address:
     @property
     def family(self) -> socket.AddressFamily:
         """Tell AF_UNIX, AF_INET, AF_INET6, or AF_UNSPEC for a name that has to be looked up."""
-        if self.path:
+        if sys.platform != "win32" and self.path:
             return socket.AF_UNIX
         if ":" in self.host:
             return socket.AF_INET6

@@ -60,6 +60,8 @@ def keep_freed() -> bool:
 
 def _may_reserve() -> bool:
     """Tell whether memory that is not used costs nothing here."""
+    if sys.platform != "linux":
+        return False
     import resource  # noqa: PLC0415 - only where there are large values
 
     limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
@@ -80,7 +82,7 @@ def _ask_for_large_pages(libc: Any) -> None:
     begin = -(-libc.sbrk(0) // mmap.PAGESIZE) * mmap.PAGESIZE
     libc.free(c_void_p(libc.malloc(c_size_t(_GROWS_BYTES))))
     size = libc.sbrk(0) - begin
-    if size > 0:
+    if sys.platform == "linux" and size > 0:
         libc.madvise(c_void_p(begin), c_size_t(size), mmap.MADV_HUGEPAGE)
 
 

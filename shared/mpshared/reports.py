@@ -44,6 +44,8 @@ MAX_LINES = 20
 """Lines of output that a report keeps."""
 _LINE_CHARS = 500
 _MEMORY_KEYS: Final = ("peak_memory_bytes", "memory_limit_bytes", "oom_kills")
+_SIGKILL: Final = 9
+"""As on the worker's host; who reads the report may be on Windows, which has none."""
 _NEAR: Final = 0.8
 """A process that was killed with so much of the limit in use was probably killed for it."""
 
@@ -90,7 +92,7 @@ def running_job(told: Mapping[str, Any], queue: str | None) -> int | None:
 
 def out_of_memory(told: Mapping[str, Any]) -> str:
     """Return the evidence that a process died for want of memory; "" where there is none."""
-    if _number(told, "signal") != signal.SIGKILL:
+    if _number(told, "signal") != _SIGKILL:
         return ""
     evidence = []
     peak, limit = _number(told, "peak_memory_bytes") or 0, _number(told, "memory_limit_bytes") or 0

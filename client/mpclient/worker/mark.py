@@ -42,7 +42,7 @@ _SIZE_BYTES: Final = _NOTES + _NOTES_BYTES
 def new_mark() -> int:
     """Return the descriptor of new memory for a mark."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("mpworker-mark")
+        descriptor: int = os.memfd_create("mpworker-mark")
     else:
         import tempfile  # noqa: PLC0415 - a twentieth of the start, and Linux does without
 

@@ -82,6 +82,8 @@ def begun(channel: Channel, nursery: Channel, hear: Callable[[], None]) -> int:
 
 def forget_strangers(known: Container[int]) -> None:
     """Wait for orphans that have ended, up to the first ended child that somebody else waits for."""
+    if sys.platform != "linux":
+        return
     with suppress(ChildProcessError):
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if ended.si_pid in known:

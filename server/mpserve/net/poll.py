@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import selectors
+import sys
 from typing import Final, Protocol
 
 __all__ = ["READ", "WRITE", "Poller", "make_poller"]
@@ -36,34 +37,38 @@ class Poller(Protocol):
 
 def make_poller() -> Poller:
     """Return the best poller of this system."""
-    return _Epoll() if hasattr(select, "epoll") else _Selector()
+    if sys.platform == "linux":
+        return _Epoll()
+    return _Selector()
 
 
-class _Epoll:
-    """Level-triggered epoll. `wait` is the epoll's own method: one call less in every turn."""
+if sys.platform == "linux":
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self.write_bit = select.EPOLLOUT
-        self.wait = self._epoll.poll
-        self._events = {
-            0: 0,
-            READ: select.EPOLLIN,
-            WRITE: select.EPOLLOUT,
-            READ | WRITE: select.EPOLLIN | select.EPOLLOUT,
-        }
+    class _Epoll:
+        """Level-triggered epoll. `wait` is the epoll's own method: one call less in every turn."""
 
-    def watch(self, fd: int, interest: int) -> None:
-        self._epoll.register(fd, self._events[interest])
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self.write_bit = select.EPOLLOUT
+            self.wait = self._epoll.poll
+            self._events = {
+                0: 0,
+                READ: select.EPOLLIN,
+                WRITE: select.EPOLLOUT,
+                READ | WRITE: select.EPOLLIN | select.EPOLLOUT,
+            }
 
-    def change(self, fd: int, interest: int) -> None:
-        self._epoll.modify(fd, self._events[interest])
+        def watch(self, fd: int, interest: int) -> None:
+            self._epoll.register(fd, self._events[interest])
 
-    def forget(self, fd: int) -> None:
-        self._epoll.unregister(fd)
+        def change(self, fd: int, interest: int) -> None:
+            self._epoll.modify(fd, self._events[interest])
 
-    def close(self) -> None:
-        self._epoll.close()
+        def forget(self, fd: int) -> None:
+            self._epoll.unregister(fd)
+
+        def close(self) -> None:
+            self._epoll.close()
 
 
 class _Selector:
