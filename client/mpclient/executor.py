@@ -1,8 +1,9 @@
 """`cluster.executor()`: a `concurrent.futures.Executor` on the cluster's workers.
 
 RULES
-* `map` without `buffersize` takes its iterables at once, as the standard library does; with it, lazily, as
-  that of Python 3.14: so many calls more than results were asked for, and after `shutdown` none beyond that.
+* `map` takes its iterables in the thread that calls it, at once, as the standard library does; with
+  `buffersize` as that of Python 3.14: so many at the call, and one more whenever a result is asked for, in
+  the thread that asks.
 * A program that ends waits for what its executors still have to do, as the standard library's do.
 """
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.jobs import Jobs
 from mpclient.pool import Slots, chunks_of, open_jobs, session_of, window_of
-from mpclient.pooling.flow import WINDOW, Flow
+from mpclient.pooling.flow import Flow
 from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled, PoolClosed
 from mpclient.pooling.results import Stream, chained
@@ -144,6 +145,7 @@ class Executor(concurrent.futures.Executor):
                 program has asked for. None: all items are taken at once.
 
         Raises:
+            Whatever the iterables raise; by the iterator, if it asks for more.
             TimeoutError: Time is up; by the iterator. What has not begun is cancelled then.
             RuntimeError: The executor was shut down, and items are left out; by the iterator.
         """
@@ -152,28 +154,26 @@ class Executor(concurrent.futures.Executor):
             raise ValueError("chunksize must be >= 1.")
         self._check_open()
         lazy = buffersize is not None
-        window = window_of(buffersize, 1) if lazy else WINDOW
+        ahead = window_of(buffersize, 1)
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
         if not lazy:
             items = list(items)
-        stream = _Asked(ordered=True, chunk=chunksize)
+        stream = Stream(ordered=True, chunk=chunksize)
         digest, lent = self._jobs.functions.lend(fn)
         made = _made(digest, items, chunksize)
-        more: Any = {"items": chunksize, "window": window, "bounded": lazy, "ends": lazy, "lent": lent}
         try:
-            flow = Flow(self._jobs, stream, made, **more)
-            flow.start()
+            flow = Flow(self._jobs, stream, made, items=chunksize, lent=lent, by_hand=lazy)
+            if lazy:
+                flow.make(ahead, self._check_open)
+            else:
+                flow.start()
         except NoThreads as err:
             raise as_executors_say(err) from err
-        results = _results(self._jobs, flow, stream, deadline_s)
+        # Who iterates lazily keeps the executor: collected, it would be closed, and the rest be left out.
+        results = _results(self._jobs, flow, stream, deadline_s, self._check_open if lazy else None)
         if lazy:
-            results = self._kept(results)
-            weakref.finalize(results, flow.close).atexit = False
+            weakref.finalize(results, flow.let_go).atexit = False
         return results if chunksize == 1 else chained(results)
-
-    def _kept(self, results: Iterator[Any]) -> Iterator[Any]:
-        """Yield results, and keep the executor: collected, it would be closed, and the rest be left out."""
-        yield from results
 
     def terminate_workers(self) -> None:
         """Take no more calls, cancel what has not begun, and end the worker processes of what runs.
@@ -213,24 +213,22 @@ def _made(digest: str, items: Iterable[tuple[Any, ...]], chunksize: int) -> Iter
     return ((STAR, digest, chunk) for chunk in chunks_of(items, chunksize))
 
 
-class _Asked(Stream):
-    """Has a result count as taken when it is asked for: there is room for the next call before the wait."""
+def _results(
+    jobs: Jobs, flow: Flow, stream: Stream, deadline_s: float | None, check: Callable[[], None] | None
+) -> Iterator[Any]:
+    """Yield the outcomes of a flow; whatever ends that early cancels the rest.
 
-    asked = 0
-
-    def taken(self) -> int:
-        """See `flow.Outlet`."""
-        return self.asked
-
-
-def _results(jobs: Jobs, flow: Flow, stream: _Asked, deadline_s: float | None) -> Iterator[Any]:
-    """Yield the outcomes of a flow; whatever ends that early cancels the rest."""
+    Args:
+        jobs: Whose.
+        flow: What makes the calls.
+        stream: Where the outcomes come.
+        deadline_s: Until when all must have come.
+        check: With it the flow is one whose calls are made by hand; see `Flow.make`.
+    """
     try:
         while True:
-            if flow.leaves_out():
-                raise RuntimeError(_SHUT)
-            stream.asked += 1
-            flow.look()
+            if check is not None:
+                flow.make(1, check)
             try:
                 outcome = [stream.items.popleft() if stream.items else _wait(jobs, stream, deadline_s)]
             except StopIteration:
@@ -242,6 +240,7 @@ def _results(jobs: Jobs, flow: Flow, stream: _Asked, deadline_s: float | None) -
         if not stream.is_over:
             stream.discard()
             jobs.cancel(flow, JobCancelled("nobody waits for this any more"))
+            flow.let_go()
 
 
 def _wait(jobs: Jobs, stream: Stream, deadline_s: float | None) -> Any:

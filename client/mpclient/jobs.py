@@ -170,10 +170,11 @@ class Jobs:
 
     def flow_ended(self, flow: Flow) -> None:
         """Forget a stream if all of it has been sent."""
-        if flow.is_sent:
-            with self.lock:
-                self.flows.discard(flow)
-            self.check_done()
+        with self.lock:
+            if not flow.is_sent:
+                return
+            self.flows.discard(flow)
+        self.check_done()
 
     def flows_under_way(self) -> set[Flow]:
         """Return the streams that are still fed, sent, or worked on. Under the lock."""

@@ -8,6 +8,7 @@ import gc
 import itertools
 import operator
 import os
+import sqlite3
 import threading
 import weakref
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,8 @@ from tests.integration.pool_jobs import (
 
 from mpclient import TaskError, WorkerDied, testing
 from mpclient.executor import Executor
+from mpshared.errors import KeyMissing
+from mpshared.ops import BY_NAME
 
 pytestmark = pytest.mark.hosts
 LIMIT_S = 20
@@ -114,7 +117,7 @@ def test_shutting_down_cancels_what_has_not_begun(executor, held):
     executor.shutdown(wait=False, cancel_futures=True)
     assert all(future.cancelled() for future in waiting)
     assert not running.done()
-    with pytest.raises(concurrent.futures.CancelledError):
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
         next(stream)
     go_on()
     executor.shutdown()
@@ -165,11 +168,53 @@ def test_map_takes_its_iterables_as_far_as_the_buffer_reaches(executor):
             yield number
 
     results = executor.map(add, numbers(), itertools.count(5), buffersize=6)
+    assert len(taken) == 6
     assert [next(results) for _ in range(4)] == [(n, n + 5, 100) for n in range(4)]
-    testing.wait_until(lambda: len(taken) >= 9, LIMIT_S)
-    assert len(taken) <= 10
+    assert len(taken) == 10
     results.close()
     assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+@pytest.mark.parametrize("buffersize", [None, 2])
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_map_takes_its_iterables_in_the_thread_that_iterates(executor, buffersize, chunksize):
+    """As the standard library does: what belongs to a thread, such as rows of a database, can be mapped."""
+    with sqlite3.connect(":memory:") as database:
+        database.executescript("create table n (n); insert into n values (1), (2), (3), (4), (5), (6), (7);")
+        rows = database.execute("select n, n + 1 from n")
+        numbers = (n for n, _ in rows)
+        results = executor.map(square, numbers, buffersize=buffersize, chunksize=chunksize)
+        assert list(results) == [n * n for n in range(1, 8)]
+    database.close()
+
+
+@pytest.mark.parametrize(("buffersize", "taken"), [(None, 0), (5, 0), (4, 0), (3, 1), (2, 2)])
+def test_what_an_iterable_raises_is_raised_where_it_is_asked(executor, buffersize, taken):
+    """At the call, or by the iterator when it asks for more: before results that are there, as in 3.14."""
+
+    def numbers():
+        yield from range(4)
+        raise LookupError("no more")
+
+    got = []
+    with pytest.raises(LookupError, match="no more"):
+        got.extend(executor.map(square, numbers(), buffersize=buffersize))
+    assert got == [n * n for n in range(4)][:taken]
+    assert executor.submit(square, 5).result(LIMIT_S) == 25
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_what_was_lent_to_a_map_that_is_given_up_is_given_back(crew, executor, started):
+    results = executor.map(Scaled(3), range(9), buffersize=3)
+    if started:
+        assert next(results) == 0
+    (lent,) = executor._jobs.functions._loans
+    del results
+    session, ident = executor._jobs.session, executor._jobs.ident
+    testing.wait_until(lambda: not executor._jobs.functions._loans, LIMIT_S)
+    executor.submit(square, 5).result(LIMIT_S)
+    with pytest.raises(KeyMissing):
+        session.call(BY_NAME["pool.learn"], ident, [lent])
 
 
 def test_a_buffer_is_so_many_chunks(executor, held):
@@ -177,7 +222,6 @@ def test_a_buffer_is_so_many_chunks(executor, held):
     _, go_on = held
     numbers = iter(range(30))
     results = executor.map(square, numbers, buffersize=2, chunksize=4)
-    testing.wait_until(lambda: operator.length_hint(numbers) <= 22, LIMIT_S)
     assert operator.length_hint(numbers) == 22
     go_on()
     assert list(results) == [n * n for n in range(30)]
@@ -229,19 +273,11 @@ def test_a_map_that_is_given_up_is_asked_for_no_more(crew, started):
 @pytest.mark.parametrize("how", ["closed", "collected"])
 def test_a_map_that_is_given_up_half_way_cancels_what_has_not_begun(crew, executor, tmp_path, how):
     made = [tmp_path / str(n) for n in range(20)]
-    go_on = threading.Event()
-
-    def paths():
-        yield made[0]
-        go_on.wait(LIMIT_S)
-        yield from made[1:]
-
-    results = executor.map(os.mkdir, paths(), buffersize=8)
-    assert next(results) is None
+    results = executor.map(os.mkdir, made, buffersize=1)
     running = executor.submit(touch, str(tmp_path / "running"))
+    assert next(results) is None
     testing.wait_until((tmp_path / "running").exists, LIMIT_S)
-    go_on.set()
-    testing.wait_until(lambda: waiting_at(crew, executor) == 8, LIMIT_S)
+    testing.wait_until(lambda: waiting_at(crew, executor) == 1, LIMIT_S)
     if how == "closed":
         results.close()
     del results

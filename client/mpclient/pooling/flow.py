@@ -6,10 +6,11 @@
 
 RULES
 * What is made ahead is bounded in jobs and in bytes. A *bounded* flow also counts outcomes that nobody has
-  taken yet. Once its pool is closed it does so no more (a Pool's), or fills its window a last time and ends
-  (an executor's).
+  taken yet, until its pool is closed.
 * The iterable and the pickling run in one thread, which is the flow's own or that of a caller who waits
   anyway. They may block; nobody else waits for them.
+* Or they run as a caller has so many jobs made, each time: *by hand*. Between these times a flow has nothing
+  to do but what was made, and its pool may be closed; what the iterable raises is the caller's.
 * An item that cannot be pickled fails alone. An exception of the iterable is the last outcome.
 """
 
@@ -19,7 +20,7 @@ import pickle
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -85,7 +86,7 @@ class Flow:
         items: How many items each job has; for messages.
         window: Most jobs made ahead.
         bounded: Whether outcomes that nobody has taken count.
-        ends: Whether a bounded flow takes no more than fills its window once it is closed.
+        by_hand: Whether its caller has the jobs made, as many as it wants (`make`).
     """
 
     def __init__(
@@ -98,18 +99,18 @@ class Flow:
         items: int = 1,
         window: int = WINDOW,
         bounded: bool = False,
-        ends: bool = False,
+        by_hand: bool = False,
     ) -> None:
         self._jobs = jobs
         self._outlet = outlet
-        self._made = made
+        self._made: Iterator[tuple[Any, ...]] | Ready = made if isinstance(made, Ready) else iter(made)
         self._lent = lent
         self._items = items
         self._window = window
         self._bounded = bounded
-        self._ends = ends
-        self._most: int | None = None
-        """How many jobs are made in all; None: the iterable says."""
+        self._by_hand = by_hand
+        self._making = by_hand
+        """Whether jobs are being made by hand."""
         self._waiting: deque[Blob | Bunch | Failure] = deque()
         self._base = 0
         """Which job waits first."""
@@ -125,16 +126,14 @@ class Flow:
         """Whether the iterable is not asked any more."""
         self._cancelled: BaseException | None = None
         """The outcome of what was not sent."""
-        self._feeder: threading.Thread | None = None
         jobs.add(self)
 
     # -- feeding ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Feed in a thread of the flow's own."""
-        self._feeder = threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True)
         try:
-            self._feeder.start()
+            threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
         except RuntimeError as err:
             self.end(err)
             self._jobs.flow_ended(self)
@@ -157,11 +156,38 @@ class Flow:
         finally:
             self._finish()
 
+    def make(self, n: int, check: Callable[[], None]) -> None:
+        """Make up to `n` jobs by hand.
+
+        Args:
+            n: How many.
+            check: Raises if there may be none any more, which only matters where there are some.
+
+        Raises:
+            Whatever the iterable raises, or `check`: no more are made then.
+        """
+        made = 0
+        self._making = True
+        try:
+            for job in islice(self._made, n):
+                check()
+                if self._ended:
+                    break
+                self._jobs.add(self)
+                self._offer(self._pickled(job))
+                made += 1
+        finally:
+            self._making = False
+            if made < n and not self._ended:
+                self._finish()
+            else:
+                self._jobs.flow_ended(self)
+
     def _feed(self) -> None:
-        if type(self._made) is Ready:
-            self._feed_rows(*self._made)
+        source = self._made
+        if isinstance(source, Ready):
+            self._feed_rows(*source)
             return
-        source = iter(self._made)
         offer, pickled = self._offer, self._pickled
         while room := self._await_room():
             asked, made = min(room, _STEP), 0
@@ -219,26 +245,17 @@ class Flow:
 
     def _await_room(self) -> int:
         """Return how many jobs may be made now; 0: none any more."""
-        while not self._is_full:
+        while not self._ended:
             if (room := self._room_now()) > 0:
                 return room
             self.starved = True
-            if (
-                self._room_now() <= 0 and not self._is_full
-            ):  # looked at after `starved` was set: nothing is missed
+            if self._room_now() <= 0 and not self._ended:  # looked at after that: nothing is missed
                 self._bell.get()
             self.starved = False
         return 0
 
-    @property
-    def _is_full(self) -> bool:
-        most = self._most
-        return self._ended or (most is not None and self._offered >= most)
-
     def _room_now(self) -> int:
-        offered, most = self._offered, self._most
-        if most is not None:
-            return most - offered
+        offered = self._offered
         if not offered:
             return 1  # its size says how many more
         done = self._outlet.taken() if self._bounded else self._settled
@@ -263,17 +280,15 @@ class Flow:
 
     def close(self) -> None:
         """Hear that the pool was closed, or that nobody takes any more. For finalisers too: takes no lock."""
-        if self._ends and not self._ended and self._most is None:
-            self._most = self._outlet.taken() + self._window
         self._bounded = False
         self._wake()
 
-    def leaves_out(self) -> bool:
-        """Tell whether a closed flow leaves out something; takes one more item to see. For who iterates."""
-        if self._most is None or self._feeder is None:
-            return False
-        self._feeder.join()
-        return next(iter(self._made), None) is not None
+    def let_go(self) -> None:
+        """Have no more made, and forget the iterable. For finalisers: the sender gives back what was lent."""
+        self._made = iter(())
+        if not self._ended:
+            self._ended = True
+            self._jobs.ring(self)
 
     def _wake(self) -> None:
         self.starved = False
@@ -288,8 +303,8 @@ class Flow:
 
     @property
     def is_sent(self) -> bool:
-        """Whether all there ever will be has been sent."""
-        return self._ended and not self._waiting
+        """Whether all there ever will be has been sent, or all that was made by hand. Under the lock."""
+        return (self._ended or (self._by_hand and not self._making)) and not self._waiting
 
     def take(self) -> Parcel | None:
         """See `Source`. What could not be pickled is delivered when its turn comes."""
@@ -299,6 +314,8 @@ class Flow:
             self.deliver(self._base - 1, (waiting.popleft(),))
         blobs = self._take_rows() or self._take_singly()
         base, self._base = self._base, self._base + len(blobs)
+        if self._ended:
+            self._give_back()
         return Parcel(self, base, blobs) if blobs else None
 
     def _take_rows(self) -> Sequence[Blob]:
@@ -348,7 +365,6 @@ class Flow:
         The outlet hears of it when what was sent has its outcomes: a job that runs still has a result.
         """
         self._ended = True
-        self._most = None
         dropped = sum(len(made) if type(made) is Bunch else 1 for made in self._waiting)
         self._waiting.clear()
         self._base += dropped
@@ -356,6 +372,7 @@ class Flow:
             self._settled += dropped
         self._cancelled = error
         self._fail_if_cancelled()
+        self._give_back()
         self._wake()
 
     def _fail_if_cancelled(self) -> None:
@@ -365,7 +382,6 @@ class Flow:
     def end(self, error: BaseException) -> None:
         """End with the pool."""
         self._ended = True
-        self._most = None
         self._waiting.clear()
         self._outlet.fail(error)
         self._wake()
