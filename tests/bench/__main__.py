@@ -19,7 +19,7 @@ from tests.bench.children import ROOT
 from tests.bench.report import PAGE, Results, report, write
 from tests.bench.rows import Result, Section
 from tests.bench.runner import Runner, Settings
-from tests.bench.sections import curves
+from tests.bench.sections import curves, peers
 from tests.bench.sections.table import SECTIONS
 from tests.bench.sides import OURS
 from tests.bench.stock import KEY_VARIABLE
@@ -160,10 +160,11 @@ def samples(results: Results) -> list[dict[str, object]]:
 
 
 def draw(results: Results) -> None:
-    """Draw the curves, if they were measured and matplotlib can be had."""
-    found = next(found for section, found in results if section is curves.SECTION)
-    if curves.plot(found):
-        print(f"drawn: {curves.PLOT.relative_to(ROOT)}", file=sys.stderr)
+    """Draw the pictures of what was measured, if matplotlib can be had."""
+    found = {section.key: found for section, found in results}
+    for path, plot in ((curves.PLOT, curves.plot), (peers.PLOT, peers.plot)):
+        if plot(found):
+            print(f"drawn: {path.relative_to(ROOT)}", file=sys.stderr)
 
 
 def main() -> int:

@@ -12,16 +12,14 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import environments
 from tests.bench.children import ROOT, Child
+from tests.bench.pictures import draw
 from tests.bench.rows import Figures, Result, Row, Section, Target
 from tests.bench.runner import EVERYWHERE, FIRST, Runner
 from tests.bench.sides import Address, Side, start_ours, start_workers
@@ -141,8 +139,8 @@ def tables(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def plot(results: Sequence[Result], path: Path = PLOT) -> bool:
-    """Draw the curves; tell whether it was possible."""
+def plot(found: Mapping[str, Sequence[Result]], path: Path = PLOT) -> bool:
+    """Draw the curves, if they were measured and can be drawn."""
     panels = [
         {
             "title": result.row.title,
@@ -152,17 +150,11 @@ def plot(results: Sequence[Result], path: Path = PLOT) -> bool:
                 for work, title in WORKS.items()
             },
         }
-        for result in results
+        for result in found.get(SECTION.key, ())
         for figures in result.samples.get("ours", [])
         if figures
     ]
-    if not panels or not environments.have("plots"):
-        return False
-    command = [environments.python_of("plots"), "-m", "tests.bench.draw", str(path)]
-    subprocess.run(
-        command, input=json.dumps({"least": LEAST, "panels": panels}).encode(), cwd=ROOT, check=True
-    )
-    return True
+    return bool(panels) and draw({"curves": {"least": LEAST, "panels": panels}}, path)
 
 
 SECTION = Section("curves", "Whatever the server holds", ROWS, measure, tables)
