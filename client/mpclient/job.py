@@ -9,14 +9,14 @@ RULES
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.pooling import nested
 from mpclient.pooling.outcomes import Failure, open_all
-from mpclient.pooling.refusal import explained
+from mpclient.pooling.refusal import pickled
 from mpclient.values.jobs_format import ONCE
-from mpclient.values.pickling import dumps, own_buffers
+from mpclient.values.pickling import own_buffers
 from mpshared.errors import BadValue, NoSuchObject
 from mpshared.ops import BY_NAME
 from mpshared.terms import Terms
@@ -24,7 +24,6 @@ from mpshared.terms import Terms
 if TYPE_CHECKING:
     from mpclient.cluster import Cluster
     from mpclient.session import Session
-    from mpshared.values import Blob
 
 __all__ = ["POOL", "Job", "Submitter", "find_job"]
 
@@ -143,7 +142,8 @@ class Submitter:
             NoWorkers: It carries code by value, and no worker that is connected has this Python.
         """
         session = self._cluster.session
-        blob = _pickled(session, fn, args, kwargs)
+        roots = [("function", fn), ("job.args", args), ("job.kwds", kwargs)]
+        blob = own_buffers(pickled((ONCE, "", args, kwargs, fn), roots, session))
         pool = _pools.ident_of(session)
         try:
             number, _ = session.call(_ENQUEUE, pool, [self.terms.given()], (blob,)).result
@@ -163,16 +163,6 @@ def find_job(cluster: Cluster, ident: str) -> Job:
     job = Job(cluster, ident)
     job.state()
     return job
-
-
-def _pickled(session: Session, fn: Any, args: Any, kwargs: Mapping[str, Any]) -> Blob:
-    job = (ONCE, "", args, dict(kwargs), fn)
-    try:
-        return own_buffers(dumps(job, session))
-    except Exception as err:  # noqa: BLE001 - whatever it is, it is raised again, with a name in it
-        roots = [("function", fn), ("job.args", args), ("job.kwds", kwargs)]
-        refusal = explained(err, roots, session)
-    raise refusal
 
 
 class _Pools:

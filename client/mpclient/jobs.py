@@ -20,7 +20,7 @@ import pickle
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from mpclient.pooling import nested
 from mpclient.pooling.flow import Flow
 from mpclient.pooling.functions import Functions
 from mpclient.pooling.outcomes import JobCancelled, PoolClosed, failures, open_all
-from mpclient.pooling.refusal import explained, roots_of
+from mpclient.pooling.refusal import pickled, roots_of
 from mpclient.pooling.requests import Abandoned, Cancel, GiveBack, Look, Request, Stop
 from mpclient.pooling.sources import Parcel, Singles, Tickets
 from mpclient.pooling.spans import Sink, Span, Spans
@@ -36,7 +36,7 @@ from mpclient.pooling.threads import NoThreads, Threads
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
 from mpclient.values.jobs_format import Spec, dump_spec
-from mpclient.values.pickling import PLAIN, dumps, is_long, own_buffers
+from mpclient.values.pickling import PLAIN, is_long, own_buffers
 from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 from mpshared.values import PICKLE_PROTOCOL
@@ -105,7 +105,7 @@ class Jobs:
         digest = None
         if initializer is not None:
             roots = [("initializer", initializer), ("initargs", initargs)]
-            digest = self.functions.teach(self._dumps((initializer, initargs), roots))
+            digest = self.functions.teach(pickled((initializer, initargs), roots, self.session))
         self._spec = Spec(name, digest)
         if name or digest or is_shipping(self.session):
             self.equip_again()
@@ -137,14 +137,7 @@ class Jobs:
         plain = type(args) is tuple and not job[3] and PLAIN.issuperset(map(type, args))
         if plain and not any(map(is_long, args)):
             return pickle.dumps(job, PICKLE_PROTOCOL)
-        return own_buffers(self._dumps(job, roots_of(job)))
-
-    def _dumps(self, thing: Any, roots: Iterable[tuple[str, Any]]) -> Blob:
-        try:
-            return dumps(thing, self.session)
-        except Exception as err:  # noqa: BLE001 - whatever it is, it is raised again, with a name in it
-            refusal = explained(err, roots, self.session)
-        raise refusal
+        return own_buffers(pickled(job, roots_of(job), self.session))
 
     def ring(self, source: Source) -> None:
         """Have the sender look at a source."""

@@ -24,9 +24,8 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from mpclient.pooling.refusal import explained
+from mpclient.pooling.refusal import pickled
 from mpclient.values.jobs_format import CALL, digest_of
-from mpclient.values.pickling import dumps
 from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
@@ -118,11 +117,7 @@ class Functions:
                 self._session.call_patiently(_FORGET, self._ident, [digest])
 
     def _pickled(self, function: Any) -> Blob:
-        try:
-            return dumps(function, self._session)
-        except Exception as err:  # noqa: BLE001 - whatever it is, it is raised again, with a name in it
-            refusal = explained(err, [("function", function)], self._session)
-        raise refusal
+        return pickled(function, [("function", function)], self._session)
 
     def _remember(self, function: Any, digest: str) -> None:
         with self._lock:

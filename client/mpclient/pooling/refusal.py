@@ -20,8 +20,9 @@ from mpshared.text import shorten
 
 if TYPE_CHECKING:
     from mpclient.session import Session
+    from mpshared.values import Blob
 
-__all__ = ["explained", "roots_of"]
+__all__ = ["explained", "pickled", "roots_of"]
 
 _DEPTH: Final = 30
 _TRIES: Final = 1000
@@ -29,6 +30,19 @@ _OURS: Final = (TypeError, AttributeError, pickle.PicklingError)
 """What picklers raise for what they do not know."""
 _STANDARD: Final = frozenset(f"multiprocessing.{name}" for name in ("queues", "sharedctypes", "synchronize"))
 _SCALARS: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
+
+
+def pickled(thing: Any, roots: Iterable[tuple[str, Any]], session: Session) -> Blob:
+    """Pickle a thing; its roots are for what is said where that fails: see `explained`.
+
+    Raises:
+        Whatever pickling it raises, with the name of what cannot travel.
+    """
+    try:
+        return dumps(thing, session)
+    except Exception as err:  # noqa: BLE001 - whatever it is, it is raised again, with a name in it
+        refusal = explained(err, roots, session)
+    raise refusal
 
 
 def explained(err: Exception, roots: Iterable[tuple[str, Any]], session: Session) -> Exception:
