@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -79,7 +78,6 @@ class Executor(concurrent.futures.Executor):
         bounds = {"processes": max_workers, "max_tasks": max_tasks_per_child, "max_attempts": max_attempts}
         self._jobs = open_jobs(session, bounds, initializer, initargs, name)
         self._shut = False
-        self._shutting = threading.Lock()
         self._given_workers = max_workers
         self._slots = Slots(session)
         weakref.finalize(self, Jobs.abandon, self._jobs, finish=True).atexit = False
@@ -198,8 +196,7 @@ class Executor(concurrent.futures.Executor):
             wait: Whether to wait.
             cancel_futures: Whether to cancel what has not begun.
         """
-        with self._shutting:
-            self._shut = True
+        self._shut = True
         if cancel_futures:
             self._jobs.cancel_all_now(JobCancelled("the executor was shut down before this call began"))
         self._jobs.close()

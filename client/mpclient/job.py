@@ -8,7 +8,6 @@ RULES
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -144,11 +143,11 @@ class Submitter:
         session = self._cluster.session
         roots = [("function", fn), ("job.args", args), ("job.kwds", kwargs)]
         blob = own_buffers(pickled((ONCE, "", args, kwargs, fn), roots, session))
-        pool = _pools.ident_of(session)
+        pool = _standing.get(session.server_id) or _open_pool(session)
         try:
             number, _ = session.call(_ENQUEUE, pool, [self.terms.given()], (blob,)).result
         except NoSuchObject:  # deleted, or the server was restarted without its state
-            pool = _pools.open(session)
+            pool = _open_pool(session)
             number, _ = session.call(_ENQUEUE, pool, [self.terms.given()], (blob,)).result
         return Job(self._cluster, f"{pool}-{number}")
 
@@ -165,23 +164,12 @@ def find_job(cluster: Cluster, ident: str) -> Job:
     return job
 
 
-class _Pools:
-    """The standing pool of each server that this program has submitted to."""
-
-    def __init__(self) -> None:
-        self._idents: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def ident_of(self, session: Session) -> str:
-        """Return its ident; it is made if need be."""
-        return self._idents.get(session.server_id) or self.open(session)
-
-    def open(self, session: Session) -> str:
-        """Find it by its name."""
-        ident: str = session.call(_OPEN, "", ["pool", POOL, {"standing": True}, False, None]).result[0]
-        with self._lock:
-            self._idents[session.server_id] = ident
-        return ident
+_standing: Final[dict[str, str]] = {}
+"""The ident of the standing pool of each server that this program has submitted to."""
 
 
-_pools: Final = _Pools()
+def _open_pool(session: Session) -> str:
+    """Find the standing pool of a server by its name; it is made if need be."""
+    ident: str = session.call(_OPEN, "", ["pool", POOL, {"standing": True}, False, None]).result[0]
+    _standing[session.server_id] = ident
+    return ident
