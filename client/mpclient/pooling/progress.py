@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Sized
 from typing import Any, Final, TypeAlias
 
+from mpclient.pooling.threads import report
+
 __all__ = ["Progress", "Wanted", "progress_of"]
 
 Wanted: TypeAlias = bool | Callable[[int, int | None, int], Any]
@@ -52,8 +54,7 @@ class Progress:
             show(self._done, self._total, self._failed, last)
         except Exception as err:  # noqa: BLE001 - users' code, or a terminal that went away
             self._show = None
-            told = (type(err), err, err.__traceback__, threading.current_thread())
-            threading.excepthook(threading.ExceptHookArgs(told))
+            report(err)
 
 
 def progress_of(wanted: Wanted, iterable: Iterable[Any], name: str) -> Progress | None:

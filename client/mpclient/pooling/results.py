@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mpclient.objects.waiting import join_timeout
 from mpclient.pooling.outcomes import Failure, JobCancelled
+from mpclient.pooling.threads import report
 
 if TYPE_CHECKING:
     from mpclient.jobs import Jobs
@@ -29,12 +30,11 @@ __all__ = ["ApplyResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", 
 
 
 def _call_back(function: Callable[[Any], Any], value: Any) -> None:
-    """Call a user's function; what it raises is reported as a thread's uncaught exception is."""
+    """Call a user's function; what it raises is reported."""
     try:
         function(value)
     except Exception as err:  # noqa: BLE001 - users' code: it must not end the pool
-        told = (type(err), err, err.__traceback__, threading.current_thread())
-        threading.excepthook(threading.ExceptHookArgs(told))
+        report(err)
 
 
 def _timeout() -> Exception:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-__all__ = ["NoThreads", "Threads"]
+__all__ = ["NoThreads", "Threads", "report"]
 
 
 class NoThreads(RuntimeError):
@@ -65,3 +65,9 @@ class Threads:
             threads = self._all
         for thread in threads:
             thread.join(limit_s)
+
+
+def report(err: Exception) -> None:
+    """Report what a function of the user's raised, as a thread's uncaught exception is."""
+    told = (type(err), err, err.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(told))
