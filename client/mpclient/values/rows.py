@@ -44,6 +44,7 @@ MARK: Final = b"\x80\x04\x80\x04"
 NUMBERS: Final = frozenset({int, float, bool, type(None)})
 STRINGS: Final = frozenset({str, bytes})
 PLAIN: Final = NUMBERS | STRINGS
+_NOT_NONE: Final = PLAIN - {type(None)}
 BETWEEN: Final = b"next in the row."
 MOST_BYTES: Final = 1 << 10
 """Longer values cost more than the way to them."""
@@ -58,10 +59,10 @@ _TUPLES: Final = 3
 """Tuples up to this length are pickled in other ways."""
 
 
-def are_plain(values: Sequence[Any]) -> bool:
-    """Tell whether values may be in a row."""
+def are_plain(values: Sequence[Any], plain: frozenset[Any] = PLAIN) -> bool:
+    """Tell whether values may be in a row, in one of these types."""
     kinds = {*map(type, values)}
-    return kinds <= NUMBERS or (kinds <= PLAIN and are_short(values))
+    return kinds <= plain and (kinds <= NUMBERS or are_short(values))
 
 
 def are_short(values: Iterable[Any]) -> bool:
@@ -69,9 +70,9 @@ def are_short(values: Iterable[Any]) -> bool:
     return all(len(value) <= MOST_BYTES for value in values if type(value) in STRINGS)
 
 
-def dump_row(head: bytes, values: Sequence[Any], end: bytes) -> Bunch | None:
+def dump_row(head: bytes, values: Sequence[Any], end: bytes, plain: frozenset[Any] = PLAIN) -> Bunch | None:
     """Return values, each as the pickle `head`, value, `end`; None: they have to be pickled one by one."""
-    if not are_plain(values):
+    if not are_plain(values, plain):
         return None
     row: list[Any] = [BETWEEN] * (2 * len(values))
     row[1::2] = values
@@ -129,7 +130,7 @@ def load_row(bunch: Bunch, head: bytes, end: bytes) -> list[Any] | None:
 
 def dump_values(values: Sequence[Any]) -> Bunch | None:
     """Return values; None: they have to be pickled one by one. So has None, which is always `NONE`."""
-    return None if type(None) in {*map(type, values)} else dump_row(MARK, values, _END)
+    return dump_row(MARK, values, _END, _NOT_NONE)
 
 
 def load_values(bunch: Bunch) -> list[Any] | None:
