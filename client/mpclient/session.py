@@ -197,10 +197,6 @@ class Session(SessionBase):
 
         return Cluster(self, borrowed=True)
 
-    def lane_number(self) -> int:
-        """Return the number of this thread's lane (opened if need be): with `id`, the name of an owner."""
-        return (self._own.lane or self._new_lane()).number
-
     @property
     def id(self) -> str:
         """The session's id at the server; begins one if there is none."""

@@ -98,11 +98,11 @@ class TestConnecting:
 
 class TestThreads:
     def test_each_thread_has_a_lane(self, cluster, in_thread):
-        numbers = {
-            cluster.session.lane_number(),
-            *(in_thread(cluster.session.lane_number)() for _ in range(3)),
-        }
-        assert len(numbers) == 4
+        def number():
+            cluster.session.connect_lane()
+            return cluster.session._own.lane.number
+
+        assert len({number(), *(in_thread(number)() for _ in range(3))}) == 4
 
     def test_many_threads_at_once(self, cluster, in_thread):
         counter, lock = cluster.dict(), cluster.Lock()

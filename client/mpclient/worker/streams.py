@@ -22,22 +22,22 @@ import io
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from mpclient.output.outgoing import ENTRY_BYTES, STDERR, STDOUT, Outgoing
 from mpclient.values.pickling import standard_stream
+from mpclient.worker.descriptors import NAMES
 
 if TYPE_CHECKING:
     from mpclient.session import Session
     from mpclient.worker.descriptors import Descriptors
     from mpclient.worker.mark import Mark
 
-__all__ = ["Stream", "Streams", "flush_standard", "install", "program_output"]
+__all__ = ["Stream", "Streams", "flush_standard", "install"]
 
-_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
 _UTF8: Final = codecs.lookup("utf-8").name
 _PARTS: Final = 64
 """A line in more parts than this is put together, and let go if it is long."""
@@ -54,7 +54,7 @@ class Stream(io.TextIOBase):
 
     def __init__(self, number: int, own: TextIO, streams: Streams) -> None:
         super().__init__()
-        self.name = f"<{_NAMES[number]}>"
+        self.name = f"<{NAMES[number]}>"
         self.mode = "w"
         self.own = own
         self.write_through = False
@@ -67,10 +67,10 @@ class Stream(io.TextIOBase):
         finaliser prints in the middle of a print is neither lost nor doubled."""
 
     def __repr__(self) -> str:
-        return f"<mpclient {_NAMES[self._number]}>"
+        return f"<mpclient {NAMES[self._number]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return standard_stream, (_NAMES[self._number],)
+        return standard_stream, (NAMES[self._number],)
 
     # -- what io.TextIOWrapper has ---------------------------------------------------------------
 
@@ -380,9 +380,6 @@ class Streams:
         self.err.forget()
 
 
-_installed: Streams | None = None
-
-
 def flush_standard() -> None:
     """Flush `sys.stdout` and `sys.stderr`, whatever somebody has put there, closed or not."""
     for stream in (sys.stdout, sys.stderr):
@@ -393,27 +390,13 @@ def flush_standard() -> None:
 
 
 def install(session: Session, descriptors: Descriptors | None = None, mark: Mark | None = None) -> Streams:
-    """Put the two streams in place, once in a process's life; they lead nowhere else yet.
+    """Put the two streams in place; they lead nowhere else yet.
 
     Args:
         session: By which they go home.
         descriptors: Descriptors 1 and 2, where these are to lead to the same place.
         mark: Where who started this process sees what place that is.
     """
-    global _installed  # noqa: PLW0603 - sys.stdout is as global
-    if _installed is None:
-        _installed = Streams(session, descriptors, mark)
-        _installed.put_in_place()
-    return _installed
-
-
-@contextmanager
-def program_output(session: Session, program: str) -> Iterator[None]:
-    """Lead what is printed meanwhile to the program of session id `program`, also unfinished lines."""
-    streams = install(session)
-    before = streams.program
-    streams.route(program)
-    try:
-        yield
-    finally:
-        streams.route(before)
+    streams = Streams(session, descriptors, mark)
+    streams.put_in_place()
+    return streams

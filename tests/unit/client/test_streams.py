@@ -19,8 +19,7 @@ from tests.unit.client.peer import CUT, reply
 
 from mpclient.output.outgoing import ENTRY_BYTES
 from mpclient.testing import wait_until
-from mpclient.worker import streams as streams_module
-from mpclient.worker.streams import Streams, program_output
+from mpclient.worker.streams import Streams
 from mpshared.ops import BY_NAME
 from mpshared.wire.own.frames import Call, Control, Type, encode_control
 
@@ -350,17 +349,3 @@ def test_a_new_program_finds_them_in_place_and_the_same_one_what_it_put_there(st
     assert sys.stdout is own
     streams.route("another")
     assert sys.stdout is streams.out
-
-
-def test_program_output_is_for_a_while(home, session, call, monkeypatch, capsys):
-    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
-        monkeypatch.setattr(sys, name, getattr(sys, name))
-    monkeypatch.setattr(streams_module, "_installed", None)
-    say = print
-    with program_output(session, "program"):
-        say("for the program")
-        say("rest", end="")
-    say("for the log")
-    call()
-    assert home.said == [("program", 1, b"for the program\nrest"), "call"]
-    assert capsys.readouterr().out == "for the log\n"
