@@ -57,6 +57,7 @@ __all__ = [
     "close_inherited",
     "dial",
     "let_pass",
+    "no_server",
 ]
 
 _HEAD_MAX_BYTES: Final = 1 << 30  # keys() of a large dict is one head; the server has proved that it is ours
@@ -442,10 +443,8 @@ class Connection:
 
     def interrupt(self) -> None:
         """End the connection for a thread that waits on it: it gets `Lost`."""
-        try:
+        with suppress(OSError):  # it is closed already
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it is closed already
 
     def close(self) -> None:
         """Close this process's end. After a fork that leaves the other process's end alone."""
@@ -470,11 +469,13 @@ def check_attached(body: dict[str, Any]) -> dict[str, Any]:
     """
     for name, kinds in _ATTACHED.items():
         if name in body and type(body[name]) not in kinds:
-            said = f"{body[name]!r:.60} for {name}"
-            raise ProtocolViolation(
-                f"what greets there has our key and is no server of mpserve: its greeting has {said}"
-            )
+            raise no_server(f"its greeting has {body[name]!r:.60} for {name}")
     return body
+
+
+def no_server(why: str) -> ProtocolViolation:
+    """Return what is raised where an answer to ATTACH is none."""
+    return ProtocolViolation(f"what greets there has our key and is no server of mpserve: {why}")
 
 
 def let_pass(err: OSError) -> None:

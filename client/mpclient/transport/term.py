@@ -22,7 +22,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.output.remarks import remark
-from mpclient.transport.dialling import HANDSHAKE_S, Busy, Connection, Lost, NoFiles, dial
+from mpclient.transport.dialling import HANDSHAKE_S, Busy, Connection, Lost, NoFiles, dial, no_server
 from mpclient.transport.references import References
 from mpclient.transport.stale import Stale, is_told
 from mpshared import __version__
@@ -81,10 +81,6 @@ class Describes:
         }
 
 
-def _no_server(why: str) -> ProtocolViolation:
-    return ProtocolViolation(f"what greets there has our key and is no server of mpserve: {why}")
-
-
 class Term:
     """One session as the server knows it."""
 
@@ -114,9 +110,9 @@ class Term:
             self.max_message_bytes: int = attached["limits"]["max_message"]
             self.beat_s: float = attached["session_timeout_s"] / 3
         except (KeyError, TypeError) as err:
-            raise _no_server(f"its greeting lacks {err}") from None
+            raise no_server(f"its greeting lacks {err}") from None
         if type(self.max_message_bytes) is not int or not 0 < self.beat_s < math.inf:
-            raise _no_server("its greeting has no sound limits")
+            raise no_server("its greeting has no sound limits")
         self.durable = bool(attached.get("durable"))
         self.restarting = False
         self.shortcut: Address | None = None

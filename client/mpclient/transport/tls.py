@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from mpclient.transport.awake import RECV_BYTES
 from mpclient.transport.dialling import Connection, Lost, let_pass
 from mpshared.errors import ProtocolViolation
 from mpshared.wire.errors import AuthenticationRefused, ProtocolError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TlsConnection", "shake"]
 
-_RECV_BYTES: Final = 1 << 16
 _RECV_LARGE_BYTES: Final = 1 << 18
 
 
@@ -43,7 +43,7 @@ def shake(sock: socket.socket, machine: TlsMachine, deadline_s: float) -> bytes:
         if machine.established:
             return early
         sock.settimeout(max(0.01, deadline_s - time.monotonic()))
-        data = sock.recv(_RECV_BYTES)
+        data = sock.recv(RECV_BYTES)
         if not data:
             raise ConnectionResetError("closed by the server during the handshake of TLS")
         try:
@@ -81,7 +81,7 @@ class TlsConnection(Connection):
 
     def _receive(self) -> None:
         """Read until there is plaintext."""
-        while not self._receive_once(_RECV_BYTES):
+        while not self._receive_once(RECV_BYTES):
             pass
 
     def _fill(self, size: int) -> None:
@@ -107,7 +107,7 @@ class TlsConnection(Connection):
 
     def events(self) -> list[Event]:
         """Read once, and return the frames that are whole; half a record brings none."""
-        self._receive_once(_RECV_BYTES)
+        self._receive_once(RECV_BYTES)
         return self.unheard()
 
     def hand_over(self) -> tuple[socket.socket, ReplyDecoder, list[Event], TlsMachine | None]:

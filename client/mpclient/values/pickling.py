@@ -11,7 +11,6 @@ RULES
   send what is in them instead.
 * References that came with a value are claimed before it is opened, so a value that cannot be read leaks
   none.
-
 * A thread's pickler is used again for the next value. Who comes while it is in use (a value's own code, a
   signal handler) has another one, and only one that is clean is put back.
 
@@ -261,9 +260,7 @@ def dumps(obj: object, session: SessionBase, *, whole: bool = True) -> Blob:
     pickler.writer.session = session
     try:
         pickler.dump(obj)
-    except _CodeInside:
-        return _dumps_by_value(obj, session)
-    except (pickle.PicklingError, AttributeError, TypeError):
+    except (_CodeInside, pickle.PicklingError, AttributeError, TypeError):
         # Modules as attributes, functions that were replaced under their name, …: cloudpickle knows some of
         # them.
         return _dumps_by_value(obj, session)

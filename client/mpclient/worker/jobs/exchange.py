@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mpclient.objects.readers import nothing
 from mpclient.worker.jobs.desk import NOTHING, Finished, Range, ranges_of
 from mpclient.worker.jobs.pace import Distance
 from mpshared.errors import MpserveError, NoSuchObject, ServerGone, ShutDown, TooBig
@@ -44,10 +45,6 @@ class Tell(Protocol):
 
     def __call__(self, level: str, event: str, **fields: Any) -> None:
         """Write an event with its fields."""
-
-
-def _read_nothing(_reply: Reply) -> None:
-    """Read an answer that brings no jobs."""
 
 
 class Exchange:
@@ -121,12 +118,12 @@ class Exchange:
     def deliver(self, finished: Finished) -> None:
         """Send results and acknowledge jobs; waits for room for them."""
         if finished.numbers:
-            self.round(finished, 0, 0, _read_nothing)
+            self.round(finished, 0, 0, nothing)
 
     def acknowledge(self, number: int) -> None:
         """Say that a recipe job without a result is done: a pill."""
         with suppress(NoSuchObject):  # the queue was deleted, the pill with it
-            self._call(Finished((number,), (), ()), 0, 0, _read_nothing)
+            self._call(Finished((number,), (), ()), 0, 0, nothing)
 
     def knock(self) -> None:
         """Make sure that the calling thread is let in, before it takes anything from where others find it.
@@ -187,7 +184,7 @@ class Exchange:
 
     def _drop(self, finished: Finished, err: MpserveError) -> None:
         """Acknowledge jobs whose results nobody takes."""
-        self._call(finished._replace(results=()), 0, 0, _read_nothing)
+        self._call(finished._replace(results=()), 0, 0, nothing)
         dropped = len(finished.numbers)
         self._tell("error", "worker.results_refused", queue=self._names[1], dropped=dropped, why=err.text)
 
@@ -197,4 +194,4 @@ class Exchange:
             self._drop(finished, err)
             return
         error = self._failures.too_big(number, size_bytes(result), err)
-        self._call(finished._replace(results=(error,)), 0, 0, _read_nothing)
+        self._call(finished._replace(results=(error,)), 0, 0, nothing)
