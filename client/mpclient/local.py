@@ -53,21 +53,21 @@ _KEPT_SETTINGS: Final = frozenset(
 )
 
 
-def start_local(name: str = "", **limits: float) -> Cluster:
+def start_local(name: str = "", local: LocalCluster | None = None, /, **limits: float) -> Cluster:
     """Start a server and workers of this program's own, and connect to them.
 
     Args:
         name: What `mpserve status` calls this program.
+        local: These, not started yet; None: the usual ones.
         limits: As for `Session`.
 
     Raises:
         ServerGone: The server did not come up; the text ends with its last lines.
     """
-    local = LocalCluster()
+    local = local or LocalCluster()
+    local.start()
+    local.session = session = Session(local.address, local.key, Describes(name=name), tls=None, **limits)
     try:
-        local.start()
-        session = Session(local.address, local.key, Describes(name=name), tls=None, **limits)
-        local.session = session
         session.start()
     except BaseException:
         local.stop()
@@ -118,12 +118,19 @@ class LocalCluster:
     # -- starting --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start server and workers; returns when the server takes calls."""
+        """Start server and workers; returns when the server takes calls. Where that fails all is stopped."""
         if sys.platform == "win32":
             raise ServerGone(
                 "no server and no workers run on Windows, so this program cannot start its own; start both "
                 "on Linux or macOS, and set MPSERVE_ADDRESS=host:port here"
             )
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         _sweep()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.key = secrets.token_hex(32).encode()

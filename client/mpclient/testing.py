@@ -20,8 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.default import offer_default
-from mpclient.local import LocalCluster
-from mpclient.session import Describes, Session
+from mpclient.local import LocalCluster, start_local
 from mpshared.errors import TimeoutExpired
 from mpshared.ops import BY_NAME
 
@@ -50,16 +49,9 @@ def running_cluster(
         options: More options of `mpserve start`, as on its command line.
         reconnect_timeout: Seconds; as for `connect`.
     """
-    from mpclient.cluster import Cluster  # noqa: PLC0415 - only to make one
-
     local = LocalCluster(processes=processes, queue=queue, options=options)
+    cluster = start_local("test", local, reconnect_timeout_s=reconnect_timeout)
     try:
-        local.start()
-        describes = Describes(name="test")
-        session = Session(local.address, local.key, describes, reconnect_timeout_s=reconnect_timeout)
-        local.session = session
-        session.start()
-        cluster = Cluster(session, owns=local)
         offer_default(cluster)
         yield cluster
     finally:

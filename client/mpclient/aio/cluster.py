@@ -310,11 +310,7 @@ def _read_arguments(
     from mpclient.local import LocalCluster  # noqa: PLC0415 - only where there is no server
 
     local = LocalCluster()
-    try:
-        local.start()
-    except BaseException:
-        local.stop()
-        raise
+    local.start()
     return _Place(local.address, local.key, limits, owns=local)
 
 
