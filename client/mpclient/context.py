@@ -233,7 +233,6 @@ _of_the_default: Final = {method: _KINDS[method]() for method in METHODS}
 def context_for(method: str, of: Offers) -> BaseContext:
     """Return the context of a start method for the cluster of `of`."""
     cluster = of._cluster if isinstance(of, BaseContext) else of._find_cluster()  # noqa: SLF001 - one of ours
-    method = check_method(method)
     return _of_the_default[method] if cluster is None else _KINDS[method](cluster)
 
 

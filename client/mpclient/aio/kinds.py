@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mpclient.aio import containers, locks, numbers, pipes, queues
 from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
     from mpclient.aio.base import AsyncProxy
-    from mpclient.transport.references import Handle
 
-__all__ = ["find_class", "make"]
+__all__ = ["find_class"]
 
 _CLASSES: Final[dict[str, tuple[type[AsyncProxy], ...]]] = {
     "array": (numbers.RawArray, numbers.Array),
@@ -46,10 +45,3 @@ def find_class(kind: str, flavour: str = "") -> type[AsyncProxy]:
     if classes and not wanted:
         return classes[0]
     raise NotSupported(f"mpclient.aio has no shared {kind} {flavour}; use a connection of mpclient for it")
-
-
-def make(kind: str, handle: Handle) -> Any:
-    """Return the live object for what stood in a value; see `mpclient.objects.make`."""
-    base, _, rest = kind.partition("/")
-    flavour, _, details = rest.partition("/")
-    return find_class(base, flavour).from_handle(handle, details)

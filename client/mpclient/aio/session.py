@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mpclient import objects
 from mpclient.aio.lane import Lane
 from mpclient.aio.line import Line
 from mpclient.aio.tasks import TaskLanes, this_task
@@ -170,9 +171,9 @@ class Session(SessionBase):
 
     def make(self, kind: str, handle: Handle) -> Any:
         """Return the live object for what stood in a value."""
-        from mpclient.aio.kinds import make as make_object  # noqa: PLC0415 - the import would be circular
+        from mpclient.aio.kinds import find_class  # noqa: PLC0415 - the import would be circular
 
-        return make_object(kind, handle)
+        return objects.make(kind, handle, find_class)
 
     def borrowed(self) -> Any:
         """Return the cluster that a value mentions."""

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mpshared.errors import NotSupported
 
 if TYPE_CHECKING:
-    from mpclient.objects.base import Proxy
+    from collections.abc import Callable
+
+    from mpclient.objects.base import Held, Proxy
     from mpclient.transport.references import Handle
 
 __all__ = ["find_class", "make"]
@@ -73,13 +75,14 @@ def find_class(kind: str, flavour: str = "") -> type[Proxy]:
         raise NotSupported(text) from None
 
 
-def make(kind: str, handle: Handle) -> Any:
+def make(kind: str, handle: Handle, find: Callable[[str, str], type[Held]] = find_class) -> Any:
     """Return the live object for what stood in a value.
 
     Args:
         kind: ``kind`` or ``kind/flavour`` or ``kind/flavour/details``.
         handle: This process's hold on it.
+        find: Returns its class.
     """
     base, _, rest = kind.partition("/")
     flavour, _, details = rest.partition("/")
-    return find_class(base, flavour).from_handle(handle, details)
+    return find(base, flavour).from_handle(handle, details)
