@@ -12,6 +12,7 @@ from tests.contract.cases import CASES, Case
 from tests.fuzz.t_server import NEW, SECRET, SESSION, Wire, World, say
 from tests.fuzz.t_wire import KEY, honest_hello, honest_proof
 from tests.property.symbolic_samples import samples
+from tests.stock_client import StockClient
 
 from mpserve.core.calls import SessionInfo
 from mpserve.dispatch.faces import FACES
@@ -26,7 +27,6 @@ from mpshared.wire.handshake import CHALLENGE, FAILURE, OWN, TLS_ONLY_FRAME, WEL
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Type
 from mpshared.wire.own.pack import pack
-from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 
 __all__ = [

@@ -16,7 +16,6 @@ from mpshared.wire.own import frames
 from mpshared.wire.own.frames import FrameDecoder, open_call
 from mpshared.wire.own.handshake import ClientHandshake, ServerHandshake
 from mpshared.wire.own.pack import pack, unpack
-from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.messages import StockMessages
 from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer
@@ -27,7 +26,6 @@ __all__ = [
     "own_frames",
     "own_msgpack",
     "own_server_handshake",
-    "stock_client_handshake",
     "stock_messages",
     "stock_server_handshake",
 ]
@@ -177,12 +175,6 @@ def _own_server(hello: bytes, rest: bytes) -> None:
         events = _converse(machine, rest)
         assert len(events) <= 1, "it ended twice"
         assert all(isinstance(event, Refused) for event in events), "who has no key was let in"
-
-
-def stock_client_handshake(data: bytes) -> None:
-    """Answer a client as somebody without the key: it never takes us for its server."""
-    machine = StockClient(KEY, md5_allowed=len(data) % 2 == 0, nonce=b"c" * 40)
-    assert not _converse(machine, data), "who has no key was taken for the server"
 
 
 def own_client_handshake(data: bytes) -> None:

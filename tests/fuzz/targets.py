@@ -41,16 +41,6 @@ TARGETS: Final = (
         share=9,
     ),
     Target(
-        "stock-client-handshake",
-        "a server's first bytes at a stock client of ours; it is never taken in",
-        t_wire.stock_client_handshake,
-        (ProtocolError, AuthenticationRefused),
-        _HELLOS,
-        seeds.handshakes,
-        input_max_bytes=2 << 10,
-        share=9,
-    ),
-    Target(
         "own-server-handshake",
         "a hello and a proof at the server; who has no key is never let in",
         t_wire.own_server_handshake,

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.examples import examples
+from tests.stock_client import StockClient
 
 from mpshared.values import PickledKey, Value
 from mpshared.wire.errors import ProtocolError
@@ -13,7 +14,6 @@ from mpshared.wire.framing import FrameReader, encode_frame
 from mpshared.wire.own import frames
 from mpshared.wire.own.frames import Call, Control, Failed, FrameDecoder, Reply, Type, open_call
 from mpshared.wire.own.handshake import Authenticated, ClientHandshake, ServerHandshake
-from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.server import Authenticated as StockAuthenticated
 from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer

@@ -16,7 +16,6 @@ from mpshared.wire.own import frames
 from mpshared.wire.own.frames import FrameDecoder, Type
 from mpshared.wire.own.handshake import ClientHandshake, ServerHandshake
 from mpshared.wire.own.pack import pack, unpack
-from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 
@@ -163,14 +162,6 @@ def test_our_server_only_ever_refuses(hello, stream):
     events = [*iter(machine.next_event, None), *run(machine, stream)]
     assert len(events) <= 1
     assert all(isinstance(event, Refused) for event in events)
-
-
-@quick
-@given(streams, st.booleans())
-def test_the_stock_client_is_never_taken_in(stream, md5_allowed):
-    machine = StockClient(KEY, md5_allowed=md5_allowed, nonce=b"c" * 40)
-    with suppress(ProtocolError, AuthenticationRefused):
-        assert run(machine, stream) == []
 
 
 @quick

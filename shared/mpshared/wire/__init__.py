@@ -13,9 +13,8 @@ RULES
 | `assembler.py`      | chunks in, whole records out; what every decoder here is made of                |
 | `framing.py`        | the standard library's length frames                                            |
 | `auth.py`           | keys, challenges, proofs                                                        |
-| `handshake.py`      | what the four handshakes below have in common                                   |
+| `handshake.py`      | what the three handshakes below have in common                                  |
 | `stock/server.py`   | the standard library's handshake as its server: every connection begins here    |
-| `stock/client.py`   | the same as its client                                                          |
 | `stock/messages.py` | what a stock connection carries afterwards                                      |
 | `own/handshake.py`  | our own handshake, both roles                                                   |
 | `own/frames.py`     | our own envelope: the calls, replies and controls that travel afterwards        |

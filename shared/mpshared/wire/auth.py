@@ -33,7 +33,6 @@ from mpshared.wire.errors import AuthenticationRefused, WeakKey
 __all__ = [
     "KEY_MIN_BYTES",
     "answer_challenge",
-    "check_answer",
     "check_key",
     "derive_key",
     "find_same",
@@ -96,11 +95,6 @@ def answer_challenge(authkey: bytes, challenge: bytes, *, md5_allowed: bool) -> 
     digest = "" if len(challenge) == _BARE_CHALLENGE_BYTES else _digest_of(challenge, "challenge")
     mac = _mac(authkey, challenge, digest or "md5", md5_allowed=md5_allowed)
     return b"{%s}%s" % (digest.encode(), mac) if digest else mac
-
-
-def check_answer(authkey: bytes, challenge: bytes, answer: bytes, *, md5_allowed: bool) -> str:
-    """Return the digest with which the peer has proved that it holds the key; see `match_answer`."""
-    return match_answer((authkey,), challenge, answer, md5_allowed=md5_allowed)[0]
 
 
 def match_answer(

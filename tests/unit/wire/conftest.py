@@ -4,10 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.stock_client import StockClient
 
 from mpshared.wire.handshake import Refused
 from mpshared.wire.own import handshake as own
-from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.server import OwnHello
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 

@@ -3,6 +3,7 @@
 import hmac
 
 import pytest
+from tests.stock_client import StockClient
 
 from mpshared.wire import auth
 from mpshared.wire.auth import derive_key, prove
@@ -11,7 +12,6 @@ from mpshared.wire.framing import join_frame
 from mpshared.wire.handshake import Refused
 from mpshared.wire.own import handshake as own
 from mpshared.wire.own.pack import pack
-from mpshared.wire.stock.client import ClientHandshake as StockClient
 from mpshared.wire.stock.server import ServerHandshake as StockServer
 
 KEYS = (b"the first key of the tests", b"the second key of the tests", b"the third key of the tests")

@@ -1,1 +1,1 @@
-"""The standard library's protocol: `server.py` and `client.py` authenticate, `messages.py` goes on."""
+"""The standard library's protocol: `server.py` authenticates, `messages.py` goes on."""
