@@ -199,9 +199,8 @@ def server_streams() -> Iterator[bytes]:
         if len(answers) <= _SEED_MAX_BYTES:
             yield answers
     attached = frames.encode_control(Type.ATTACHED, body={"session": SESSION})
-    event = frames.encode_control(Type.EVENT, body=["name", {}])
     died = frames.encode_error(0, 1, "worker_died", "it died", {"task": "f", "pid": 7, "host": "here"})
-    yield b"".join((*attached, *event, *died))
+    yield b"".join((*attached, *died))
 
 
 def own_streams() -> Iterator[bytes]:

@@ -50,7 +50,6 @@ bodies = {
     Type.ATTACH: st.dictionaries(text, plain, max_size=3),
     Type.ATTACHED: st.dictionaries(text, plain, max_size=3),
     Type.HEARTBEAT: st.lists(plain, max_size=3),
-    Type.EVENT: st.tuples(text, st.dictionaries(text, plain, max_size=3)).map(list),
     Type.GOODBYE: text,
     Type.OUTPUT: st.tuples(
         text | st.integers(0, 2**64 - 1),

@@ -27,7 +27,6 @@ STREAM = b"".join(
         *frames.encode_call(0x101, 1, 2, 1, "target", [1.5, None, PickledKey(b"k")], [b"one", b"", b"three"]),
         *frames.encode_reply(1, 2, [{"a": 1}], [Value(1, b"data", (b"buffer",), ("ref",)), b"plain"]),
         *frames.encode_error(1, 3, "empty", "nothing", {"n": 1}),
-        *frames.encode_control(Type.EVENT, body=["name", {}]),
         *frames.encode_control(Type.ACK, 1, 2, 3),
         *frames.encode_control(Type.OUTPUT, 0, 4, body=["program", [[1, b"line\n"], [2, b"piece"]]]),
     ]

@@ -94,7 +94,7 @@ def test_lies_of_strangers_cost_nothing_and_tell_them_nothing(server):
 
 # -- who has the key ----------------------------------------------------------------------------------------
 
-TELLING = [Type.REPLY, Type.ERROR, Type.ATTACHED, Type.EVENT]
+TELLING = [Type.REPLY, Type.ERROR, Type.ATTACHED]
 OWN_LIES = {
     "the largest size": own_header(size=MOST_U32, head_size=10),
     "a head larger than the frame": own_header(size=10, head_size=11) + bytes(10),

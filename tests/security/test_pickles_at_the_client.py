@@ -158,8 +158,7 @@ def lies(evil: bytes) -> Callable[[Any], list[bytes] | None]:
                 return None
             extra = {"before": key, "run": key, "shortcut": [key, key], "durable": key, "advertise": ""}
             greeting = Control(*_decoded(attached(event.body))).body | extra
-            event_frames = encode_control(Type.EVENT, body=["name", {"a": key}])
-            return encode_control(Type.ATTACHED, body=greeting) + event_frames
+            return encode_control(Type.ATTACHED, body=greeting)
         assert isinstance(event, Call)
         if event.op == _OPEN:
             return reply(event, ["ident", True, 0])

@@ -21,7 +21,7 @@ from mpshared.errors import (
     TooBig,
 )
 from mpshared.ops import BY_NAME
-from mpshared.wire.own.frames import Call, Control, Type, encode_control, encode_error, encode_reply
+from mpshared.wire.own.frames import Call, Type, encode_control, encode_error, encode_reply
 
 QSIZE, GET, PUT = BY_NAME["queue.qsize"], BY_NAME["queue.get"], BY_NAME["queue.put"]
 
@@ -433,9 +433,3 @@ class TestReferences:
         session.start()
         assert [call.args for call in peer.calls] == [[["a", "b"]]]
         assert [handle.count for handle in held] == [1, 1]
-
-
-def test_events_of_the_server_do_not_disturb(peer, session):
-    answering(peer, lambda call: [*encode_control(Type.EVENT, body=["news", {}]), *reply(call, 1)])
-    assert session.call(QSIZE, "q", []).result == 1
-    assert all(isinstance(c, Control) for c in peer.controls)

@@ -1,20 +1,15 @@
-"""What is in the bodies of control frames that are lists; the table of all stands in `frames.py`."""
+"""What is in the body of an OUTPUT; the table of all bodies stands in `frames.py`."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["is_event", "is_output"]
+__all__ = ["is_output"]
 
 _STREAMS: Final = frozenset({1, 2})
 
 
-def is_event(body: list[Any]) -> bool:
-    """Tell whether it is the body of an EVENT."""
-    return [*map(type, body)] == [str, dict]
-
-
-def is_output(body: list[Any]) -> bool:
+def is_output(body: Any) -> bool:
     """Tell whether it is the body of an OUTPUT."""
     if len(body) != 2 or type(body[1]) is not list:
         return False

@@ -25,7 +25,6 @@ days by a lane that does 25,000 calls a second, and a number must never come bac
       ATTACH        client   map                                 a session to go on with, or a new one
       ATTACHED      server   map                                 limits, server id, epoch, session
       HEARTBEAT     both     list
-      EVENT         server   [name, map]                         something that no call asked for
       LANE_CLOSED   client   nil                                 the lane's thread or task has ended
       GOODBYE       client   str                                 the session is to end
                     server   str                                 "bye": that it has; "restarting", "gone"
@@ -42,7 +41,7 @@ days by a lane that does 25,000 calls a second, and a number must never come bac
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from reprlib import repr as shown
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -50,7 +49,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from mpshared.values import VALUES_MOST, Blob
 from mpshared.wire.assembler import LARGE_BYTES, Assembler, Record
 from mpshared.wire.errors import MessageTooLarge, ProtocolError
-from mpshared.wire.own.bodies import is_event, is_output
+from mpshared.wire.own.bodies import is_output
 from mpshared.wire.own.metas import bunched, cut, describe, lie, three
 from mpshared.wire.own.pack import (
     LIARS_HARMLESS_BYTES,
@@ -99,7 +98,6 @@ class Type(IntEnum):
     ATTACH = 6
     ATTACHED = 7
     HEARTBEAT = 8
-    EVENT = 9
     LANE_CLOSED = 10
     GOODBYE = 11
     OUTPUT = 12
@@ -172,13 +170,10 @@ _BODIES: Final[dict[int, tuple[Type, type]]] = {
     Type.ATTACH: (Type.ATTACH, dict),
     Type.ATTACHED: (Type.ATTACHED, dict),
     Type.HEARTBEAT: (Type.HEARTBEAT, list),
-    Type.EVENT: (Type.EVENT, list),
     Type.LANE_CLOSED: (Type.LANE_CLOSED, type(None)),
     Type.GOODBYE: (Type.GOODBYE, str),
     Type.OUTPUT: (Type.OUTPUT, list),
 }
-_SHAPES: Final[dict[Type, Callable[[Any], bool]]] = {Type.EVENT: is_event, Type.OUTPUT: is_output}
-"""What is in the body of a list, where that is fixed."""
 _NIL: Final = pack(None)
 _SHORT_BYTES: Final = 1 << 15
 _SHORT_MOST: Final = HEADER_BYTES + _SHORT_BYTES
@@ -486,6 +481,6 @@ def _control(kind: int, lane: int, number: int, ack: int, body: Any) -> Control:
     if known is None:
         raise lie("type", f"{kind} is no type of frame; the peer may be newer than this side")
     name, expected = known
-    if type(body) is not expected or (name in _SHAPES and not _SHAPES[name](body)):
+    if type(body) is not expected or (name is Type.OUTPUT and not is_output(body)):
         raise lie("head", f"not the body of {name.name}: {shown(body)}")
     return _new(Control, (name, lane, number, ack, body))
