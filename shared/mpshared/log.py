@@ -49,9 +49,6 @@ class Logger(Protocol):
     def error(self, event: str, **fields: object) -> None:
         """Write what an operator must act upon."""
 
-    def bind(self, **fields: object) -> Logger:
-        """Make a logger that adds these fields to every line."""
-
 
 def make_logger(
     program: str, log_format: str = "console", level: str = "info", stream: TextIO | None = None

@@ -9,14 +9,12 @@ RULES
 
 from __future__ import annotations
 
-import math
 import re
 
 from mpshared.text import shorten
 
 __all__ = [
     "SettingError",
-    "format_duration",
     "format_size",
     "parse_count",
     "parse_duration",
@@ -100,17 +98,6 @@ def parse_flag(text: str) -> bool:
     if word not in _TRUE | _FALSE:
         raise SettingError(f"{shorten(text)!r} is neither yes nor no; write 1 or 0")
     return word in _TRUE
-
-
-def format_duration(seconds: float) -> str:
-    """Write seconds so that `parse_duration` reads the same number back: 30.0 → "30s", 0.5 → "500ms"."""
-    if math.isinf(seconds):
-        return "for ever"
-    for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
-        if seconds >= factor and seconds % factor == 0:
-            return f"{int(seconds // factor)}{unit}"
-    millis = seconds * 1000
-    return f"{round(millis)}ms" if seconds and millis == round(millis) and seconds < 1 else f"{seconds:.15g}s"
 
 
 def shown_size(size_bytes: int) -> str:

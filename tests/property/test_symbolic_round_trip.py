@@ -20,7 +20,7 @@ from tests.property.symbolic_samples import (
     samples,
 )
 
-from mpshared.symbolic import OWN, Limits, dump, equal, load, same, text
+from mpshared.symbolic import OWN, Limits, dump, equal, load, matcher, text
 from mpshared.symbolic.machine import Machine
 from mpshared.symbolic.reading import _run
 
@@ -53,6 +53,10 @@ objects = st.recursive(
     ),
     max_leaves=15,
 )
+
+
+def same(one, other):
+    return matcher(one)(other)
 
 
 def there_and_back(obj, protocol=pickle.DEFAULT_PROTOCOL):

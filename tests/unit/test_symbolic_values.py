@@ -25,13 +25,16 @@ from mpshared.symbolic import (
     load_number,
     matcher,
     plain_order,
-    same,
     text,
 )
 
 
 def as_key(obj, protocol=4):
     return key(load(pickle.dumps(obj, protocol)))
+
+
+def same(one, other):
+    return matcher(one)(other)
 
 
 # -- keys -----------------------------------------------------------------------------------------

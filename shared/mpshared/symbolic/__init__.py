@@ -20,7 +20,7 @@ Read in this order:
 | `machine.py`, `opcodes.py`, `calls.py` | the machine: its state, its opcodes, the calls that mean values |
 | `proxies.py`   | shared objects: the standard library's form, ours, and what is between         |
 | `writing.py`   | `dump`                                                                         |
-| `comparing.py` | `equal`, `same`, `matcher`, `key`, `plain_order`                               |
+| `comparing.py` | `equal`, `matcher`, `key`, `plain_order`                                       |
 | `showing.py`   | `text`                                                                         |
 
 RULES
@@ -31,7 +31,7 @@ RULES
 
 from __future__ import annotations
 
-from mpshared.symbolic.comparing import ForeignKey, equal, key, matcher, plain_order, same
+from mpshared.symbolic.comparing import ForeignKey, equal, key, matcher, plain_order
 from mpshared.symbolic.limits import DEFAULT, LARGE, ForeignOrder, Limits, MalformedPickle, PickleTooComplex
 from mpshared.symbolic.reading import load, load_number, load_with_refs
 from mpshared.symbolic.showing import text
@@ -81,6 +81,5 @@ __all__ = [
     "load_with_refs",
     "matcher",
     "plain_order",
-    "same",
     "text",
 ]

@@ -29,7 +29,7 @@ from mpshared.symbolic.plain import is_short_plain
 from mpshared.symbolic.reading import load
 from mpshared.symbolic.stubs import Foreign, Global, How, Opaque, Ref, Step, Stub, Verb
 
-__all__ = ["ForeignKey", "equal", "key", "matcher", "plain_order", "same"]
+__all__ = ["ForeignKey", "equal", "key", "matcher", "plain_order"]
 
 Pairs: TypeAlias = list[tuple[object, object]]
 
@@ -41,18 +41,13 @@ _LEAVES: Final = _HASHED_AS_THEY_ARE | {bytearray, slice}
 _DEFAULTDICT: Final = Global("collections", "defaultdict")
 
 
-def same(a: bytes, b: bytes, *, limits: Limits = DEFAULT) -> bool:
-    """Tell whether two pickles are of equal objects. Raises what `load` and `equal` raise.
-
-    Cost: nothing for the same bytes, else that of loading both and of a walk through them.
-    """
-    return matcher(a, limits=limits)(b)
-
-
 def matcher(data: bytes, *, limits: Limits = DEFAULT) -> Callable[[bytes], bool]:
     """Return a function that tells whether another pickle is of an object equal to that of `data`.
 
-    For searching a list: `data` is read once, and only when bytes differ.
+    For searching a list: `data` is read once, and only when bytes differ. The function raises what `load` and
+    `equal` raise.
+
+    Cost: nothing for the same bytes, else that of loading the other one and of a walk through both.
     """
     loaded: list[object] = []
     short = is_short_plain(data)
