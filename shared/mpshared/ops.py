@@ -10,7 +10,6 @@ RULES
 
 | column     | meaning                                                                      |
 |------------|------------------------------------------------------------------------------|
-| blocking   | the answer may have to wait (the call is parked)                             |
 | writes     | changes state: is recorded, must be durable before it is answered            |
 | idempotent | doing it twice is the same as once                                           |
 | undo       | method of the state machine that takes it back                               |
@@ -59,7 +58,6 @@ class Op:
     method: str
     args: tuple[Arg, ...]
     blobs: int | Literal["*"]
-    blocking: bool
     writes: bool
     idempotent: bool
     undo: str
@@ -210,7 +208,6 @@ def _op(
     method: str,
     *args: Arg,
     blobs: int | Literal["*"] = 0,
-    wait: bool = False,
     writes: bool = True,
     again: bool = False,
     undo: str = "",
@@ -224,7 +221,6 @@ def _op(
         method,
         args,
         blobs,
-        wait,
         writes,
         again or not writes,
         undo,
@@ -262,10 +258,10 @@ _op(0x0005, "cluster", "drop", Arg("counts", _counts))
 _op(0x0006, "cluster", "lend", Arg("idents", _texts), again=True)
 _op(0x0007, "cluster", "status", writes=False, role="observe")
 _op(0x0008, "cluster", "shutdown", role="admin")
-_op(0x0009, "cluster", "next_command", TIMEOUT, wait=True, writes=False, undo="undo_next_command")
+_op(0x0009, "cluster", "next_command", TIMEOUT, writes=False, undo="undo_next_command")
 _op(0x000A, "cluster", "report_death", text("session"), Arg("report", _named), again=True)
 _op(0x000B, "cluster", "count", writes=False, role="observe")
-_op(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT, wait=True, writes=False)
+_read(0x000C, "cluster", "wait", Arg("idents", _texts), TIMEOUT)
 _op(0x000D, "cluster", "release", text("lock"), Arg("kind", _opt_str), role="admin")
 _op(0x000E, "cluster", "why", Arg("lock", _opt_str), Arg("kind", _opt_str), writes=False, role="observe")
 _op(0x000F, "cluster", "describe", text("ident"), writes=False, role="observe")
@@ -273,25 +269,25 @@ _op(0x000F, "cluster", "describe", text("ident"), writes=False, role="observe")
 # queue: Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue
 ROUND: Final = Arg("results", _opt_str, kind="queue"), Arg("done", _ranges), N
 POOL: Final = Arg("pool", _opt_str, kind="pool")
-_op(0x0101, "queue", "put", TIMEOUT, blobs=1, wait=True, room="wait")
-_op(0x0102, "queue", "put_many", TIMEOUT, blobs="*", wait=True, room="wait")
-_op(0x0103, "queue", "get", TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
-_op(0x0104, "queue", "get_many", N, TIMEOUT, Arg("lease", _bool), wait=True, undo="undo_get")
+_op(0x0101, "queue", "put", TIMEOUT, blobs=1, room="wait")
+_op(0x0102, "queue", "put_many", TIMEOUT, blobs="*", room="wait")
+_op(0x0103, "queue", "get", TIMEOUT, Arg("lease", _bool), undo="undo_get")
+_op(0x0104, "queue", "get_many", N, TIMEOUT, Arg("lease", _bool), undo="undo_get")
 _op(0x0105, "queue", "task_done", N)
-_op(0x0106, "queue", "join", TIMEOUT, wait=True, writes=False)
+_read(0x0106, "queue", "join", TIMEOUT)
 _read(0x0107, "queue", "qsize")
 _read(0x0108, "queue", "full")
 _op(0x0109, "queue", "clear", role="admin")
 _op(0x010A, "queue", "shutdown", Arg("immediate", _bool), again=True)
-_op(0x010B, "queue", "exchange", *ROUND, TIMEOUT, POOL, blobs="*", wait=True, undo="undo_get", room="enter")
+_op(0x010B, "queue", "exchange", *ROUND, TIMEOUT, POOL, blobs="*", undo="undo_get", room="enter")
 _op(0x010C, "queue", "hand_back", Arg("ranges", _ranges))
 _read(0x010D, "queue", "dead_list")
 _op(0x010E, "queue", "dead_requeue", Arg("numbers", _few), role="admin")
 _op(0x010F, "queue", "dead_drop", Arg("numbers", _few), role="admin")
 _read(0x0110, "queue", "unfinished")
-_op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, wait=True, room="wait")
+_op(0x0111, "queue", "put_later", TIMEOUT, Arg("terms", _named), blobs=1, room="wait")
 _op(0x0112, "queue", "exchange_ahead", *ROUND, POOL, blobs="*", undo="undo_get", room="enter")
-_op(0x0113, "queue", "put_revocably", TIMEOUT, blobs=1, wait=True, undo="undo_put", room="wait")
+_op(0x0113, "queue", "put_revocably", TIMEOUT, blobs=1, undo="undo_put", room="wait")
 
 # dict
 _read(0x0201, "dict", "get", KEY)
@@ -376,34 +372,34 @@ _read(0x0707, "array", "get_typed", Arg("part", _slice))
 _op(0x0801, "event", "set", again=True)
 _op(0x0802, "event", "clear", again=True)
 _read(0x0803, "event", "is_set")
-_op(0x0804, "event", "wait", TIMEOUT, wait=True, writes=False)
+_read(0x0804, "event", "wait", TIMEOUT)
 
 # lock, rlock
 for _base, _kind in ((0x0900, "lock"), (0x0A00, "rlock")):
-    _op(_base + 1, _kind, "acquire", TIMEOUT, wait=True, undo="undo_acquire")
+    _op(_base + 1, _kind, "acquire", TIMEOUT, undo="undo_acquire")
     _op(_base + 2, _kind, "release")
     _read(_base + 3, _kind, "locked")
     _op(_base + 4, _kind, "recover", undo="undo_recover")
     _read(_base + 5, _kind, "get_fence")
 
 # semaphore
-_op(0x0B01, "semaphore", "acquire", TIMEOUT, wait=True, undo="undo_acquire")
+_op(0x0B01, "semaphore", "acquire", TIMEOUT, undo="undo_acquire")
 _op(0x0B02, "semaphore", "release", N)
 _read(0x0B03, "semaphore", "get_value")
 
 # condition
-_op(0x0C01, "condition", "acquire", TIMEOUT, wait=True, undo="undo_acquire")
+_op(0x0C01, "condition", "acquire", TIMEOUT, undo="undo_acquire")
 _op(0x0C02, "condition", "release")
 _read(0x0C03, "condition", "locked")
-_op(0x0C04, "condition", "wait", TIMEOUT, wait=True, undo="undo_wait")
+_op(0x0C04, "condition", "wait", TIMEOUT, undo="undo_wait")
 _op(0x0C05, "condition", "notify", N)
 _op(0x0C06, "condition", "notify_all")
 _op(0x0C07, "condition", "recover", undo="undo_recover")
 _read(0x0C08, "condition", "get_fence")
-_op(0x0C09, "condition", "hold_again", wait=True, undo="undo_wait")
+_op(0x0C09, "condition", "hold_again", undo="undo_wait")
 
 # barrier
-_op(0x0D01, "barrier", "wait", TIMEOUT, wait=True, undo="undo_wait")
+_op(0x0D01, "barrier", "wait", TIMEOUT, undo="undo_wait")
 _op(0x0D02, "barrier", "action_done", Arg("ok", _bool))
 _op(0x0D03, "barrier", "reset")
 _op(0x0D04, "barrier", "abort")
@@ -413,8 +409,8 @@ _read(0x0D05, "barrier", "status")
 _op(0x0E01, "iterator", "next", undo="undo_next")
 
 # pool: the jobs of one Pool or executor, and their results
-_op(0x0F01, "pool", "submit", Arg("first", _count), blobs="*", wait=True, room="wait")
-_op(0x0F02, "pool", "collect", N, TIMEOUT, wait=True, undo="undo_collect")
+_op(0x0F01, "pool", "submit", Arg("first", _count), blobs="*", room="wait")
+_op(0x0F02, "pool", "collect", N, TIMEOUT, undo="undo_collect")
 _op(0x0F03, "pool", "cancel", Arg("ranges", _ranges))
 _op(0x0F04, "pool", "teach", text("digest"), blobs=1, again=True)
 _read(0x0F05, "pool", "learn", text("digest"))
@@ -423,34 +419,25 @@ _read(0x0F07, "pool", "spec")
 _op(0x0F08, "pool", "hand_back", Arg("ranges", _ranges))
 _op(0x0F09, "pool", "forget", text("digest"), again=True)
 _read(0x0F0A, "pool", "waiting", Arg("ranges", _ranges))
-_op(
-    0x0F0B,
-    "pool",
-    "submit_on_terms",
-    Arg("first", _count),
-    Arg("terms", _named),
-    blobs=1,
-    wait=True,
-    room="wait",
-)
+_op(0x0F0B, "pool", "submit_on_terms", Arg("first", _count), Arg("terms", _named), blobs=1, room="wait")
 _op(0x0F0C, "pool", "stop", Arg("ranges", _ranges), Arg("grace_s", _number))
-_op(0x0F0D, "pool", "enqueue", Arg("terms", _named), blobs=1, wait=True, room="wait")
-_op(0x0F0E, "pool", "ask", Arg("number", _count), TIMEOUT, wait=True, writes=False)
+_op(0x0F0D, "pool", "enqueue", Arg("terms", _named), blobs=1, room="wait")
+_read(0x0F0E, "pool", "ask", Arg("number", _count), TIMEOUT)
 _op(0x0F0F, "pool", "release", Arg("number", _count))
 
 # process: one operating-system process on a worker host
-_op(0x1001, "process", "start", TIMEOUT, wait=True)
+_op(0x1001, "process", "start", TIMEOUT)
 _op(0x1002, "process", "take")
 _op(0x1003, "process", "ended", Arg("exitcode", _int), Arg("report", _named), again=True)
-_op(0x1004, "process", "wait", TIMEOUT, wait=True, writes=False)
+_read(0x1004, "process", "wait", TIMEOUT)
 _op(0x1005, "process", "signal", Arg("number", _count))
 _read(0x1006, "process", "look")
 _op(0x1007, "process", "refused", text("why"))
 
 # pipe: one end; cluster.drop closes it
-_op(0x1101, "pipe", "send", blobs=1, wait=True, room="wait")
-_op(0x1102, "pipe", "recv", wait=True, undo="undo_recv")
-_op(0x1103, "pipe", "poll", TIMEOUT, wait=True, writes=False)
+_op(0x1101, "pipe", "send", blobs=1, room="wait")
+_op(0x1102, "pipe", "recv", undo="undo_recv")
+_read(0x1103, "pipe", "poll", TIMEOUT)
 
 BY_CODE: Final[dict[int, Op]] = {op.code: op for op in _TABLE}
 BY_NAME: Final[dict[str, Op]] = {op.name: op for op in _TABLE}
