@@ -151,11 +151,11 @@ class ParkingLot:
         self.forget(waiter.call)
         return waiter.call
 
-    def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry, note: Any = None) -> None:
+    def repark(self, call: Call, lot: ParkingLot, on_expiry: OnExpiry) -> None:
         """Move `call` from this lot to the end of another, where it waits without a deadline."""
         before = self.line[id(call)]
         self.forget(call)
-        waiter = call.waiter = Waiter(call, lot, on_expiry, note, before.since_s)
+        waiter = call.waiter = Waiter(call, lot, on_expiry, None, before.since_s)
         if before.size_bytes:
             waiter.size_bytes = before.size_bytes
             call.session.waiting_bytes += before.size_bytes

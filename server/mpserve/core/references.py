@@ -55,9 +55,9 @@ class References(Machine):
 
     # -- counting --------------------------------------------------------------------------------
 
-    def hold(self, fx: Effects, session: Session, ident: str, n: int = 1) -> None:
-        """Give `session` n references (all stock clients count as one holder)."""
-        self.change(fx, "held", _holder(session), ident, n)
+    def hold(self, fx: Effects, session: Session, ident: str) -> None:
+        """Give `session` one more reference (all stock clients count as one holder)."""
+        self.change(fx, "held", _holder(session), ident, 1)
 
     def let_go(self, fx: Effects, session: Session, ident: str, n: int = 1) -> None:
         """Take up to n references from `session`."""

@@ -15,6 +15,7 @@ RULES
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpserve.core.parking import ParkingLot
@@ -74,9 +75,9 @@ class Room:
 
     __slots__ = ("held_bytes", "limit_bytes", "lot", "short")
 
-    def __init__(self, limit_bytes: int = 0) -> None:
+    def __init__(self) -> None:
         self.held_bytes = 0
-        self.limit_bytes = limit_bytes
+        self.limit_bytes = 0
         """0: none."""
         self.lot = ParkingLot()
         """Puts that wait, of all objects."""
@@ -111,7 +112,8 @@ class Room:
         if timeout_s == 0:
             raise self._full(call, machine, size)
         deadline_s = None if timeout_s is None else fx.now_s + timeout_s
-        self.lot.park(fx, call, timeout_s, self._expired, _Wish(size, args, deadline_s))
+        expired = partial(self._expired, machine, size)
+        self.lot.park(fx, call, timeout_s, expired, _Wish(size, args, deadline_s))
         return False
 
     def next_in(self, now_s: float) -> tuple[Call, list[Any]] | None:
@@ -137,10 +139,8 @@ class Room:
                 self.lot.forget(call)
                 fx.fail(call, error)
 
-    def _expired(self, fx: Effects, call: Call) -> None:
-        machine = call.machine
-        assert machine is not None
-        fx.fail(call, self._full(call, machine, machine.growth(call, [])))
+    def _expired(self, machine: Machine, size: int, fx: Effects, call: Call) -> None:
+        fx.fail(call, self._full(call, machine, size))
 
     def _full(self, call: Call, machine: Machine, size: int) -> Full:
         return Full(f"{self._refused(call, machine, size)}, {self._left()}; get something, or wait longer")

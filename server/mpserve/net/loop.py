@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from mpserve.net.awake import Awake, Ready
-from mpserve.net.poll import READ, Poller, make_poller
+from mpserve.net.poll import Poller, make_poller
 
 __all__ = ["STOOD_S", "Clock", "Ender", "Handler", "Loop", "Timed"]
 
@@ -97,15 +97,15 @@ class Loop:
             end.setblocking(False)
         self._wakes_fd = self._wakes.fileno()
         self._write_bit = self._poller.write_bit
-        self._poller.watch(self._wakes_fd, READ)
+        self._poller.watch(self._wakes_fd)
         self._set_handler(self._wakes_fd, None)
 
     # -- descriptors -----------------------------------------------------------------------------
 
-    def watch(self, fd: int, handler: Handler, interest: int = READ) -> None:
-        """Begin to watch `fd` for its handler."""
+    def watch(self, fd: int, handler: Handler) -> None:
+        """Begin to watch `fd` for its handler: whether there is something to read."""
         self._set_handler(fd, handler)
-        self._poller.watch(fd, interest)
+        self._poller.watch(fd)
 
     def _set_handler(self, fd: int, handler: Handler | None) -> None:
         handlers = self._handlers

@@ -19,11 +19,11 @@ class Poller(Protocol):
     write_bit: int
     """Set in an event that says writable; any other bit means: read, and see (hang-ups and errors too)."""
 
-    def watch(self, fd: int, interest: int) -> None:
-        """Begin to watch `fd` for `READ`, `WRITE` or both."""
+    def watch(self, fd: int) -> None:
+        """Begin to watch `fd` for `READ`."""
 
     def change(self, fd: int, interest: int) -> None:
-        """Watch `fd` for something else; 0 only for its end."""
+        """Watch `fd` for `READ`, `WRITE` or both from now on."""
 
     def forget(self, fd: int) -> None:
         """Stop watching `fd`; before it is closed."""
@@ -52,14 +52,13 @@ if sys.platform == "linux":
             self.write_bit = select.EPOLLOUT
             self.wait = self._epoll.poll
             self._events = {
-                0: 0,
                 READ: select.EPOLLIN,
                 WRITE: select.EPOLLOUT,
                 READ | WRITE: select.EPOLLIN | select.EPOLLOUT,
             }
 
-        def watch(self, fd: int, interest: int) -> None:
-            self._epoll.register(fd, self._events[interest])
+        def watch(self, fd: int) -> None:
+            self._epoll.register(fd, select.EPOLLIN)
 
         def change(self, fd: int, interest: int) -> None:
             self._epoll.modify(fd, self._events[interest])
@@ -78,11 +77,11 @@ class _Selector:
         self._selector = selectors.DefaultSelector()
         self.write_bit = selectors.EVENT_WRITE
 
-    def watch(self, fd: int, interest: int) -> None:
-        self._selector.register(fd, interest)
+    def watch(self, fd: int) -> None:
+        self._selector.register(fd, READ)
 
     def change(self, fd: int, interest: int) -> None:
-        self._selector.modify(fd, interest or READ)
+        self._selector.modify(fd, interest)
 
     def forget(self, fd: int) -> None:
         self._selector.unregister(fd)

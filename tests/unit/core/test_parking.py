@@ -132,11 +132,10 @@ def test_repark_goes_to_the_end_and_its_time_stops(fx, lot):
     other = ParkingLot()
     (there,) = park_some(fx, other, n=1)
     first, second = park_some(fx, lot, n=2, timeout_s=3)
-    lot.repark(first, other, say_late, note="seat 1")
+    lot.repark(first, other, say_late)
     assert list(lot) == [second]
     assert list(other) == [there, first]
     assert first.waiter.lot is other
-    assert first.waiter.note == "seat 1"
     advance(fx, 10)
     assert fx.answered == [second]
 

@@ -227,7 +227,7 @@ class TestPollers:
     def test_tells_what_is_ready(self, make, pair):
         poller = make()
         fd = pair[0].fileno()
-        poller.watch(fd, READ)
+        poller.watch(fd)
         assert poller.wait(0) == []
         pair[1].send(b"x")
         assert [ready for ready, _ in poller.wait(0)] == [fd]
