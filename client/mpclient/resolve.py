@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,15 @@ address."""
 _opening = threading.Lock()
 
 
+def _forked() -> None:
+    global _opening  # noqa: PLW0603 - a thread of the parent's may have held it
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def learn_key(address: str, key: bytes, tls: ClientTls | None) -> None:
     """Remember the key of a server, and how TLS is spoken with it, given by the parent process."""
     _keys[address] = key, tls
@@ -54,10 +64,10 @@ def resolve(kind: str, ident: str, address: str) -> Any:
 
 
 def _handle_elsewhere(ident: str, address: str) -> Handle:
+    session = _find_session(address)
+    if session is not None:
+        return session.adopt(ident)
     living = living_sessions()
-    for session in living:
-        if address in {str(session.address), session.advertise}:
-            return session.adopt(ident)
     if living and (len(living) == 1 or not address):
         try:
             return living[-1].adopt(ident)
@@ -89,12 +99,17 @@ def session_for(address: str) -> SessionBase:
 def session_at(address: str) -> Session:
     """Return this process's session at an address; a new one if there is none."""
     with _opening:
-        for session in living_sessions():
-            if address in {str(session.address), session.advertise}:
-                return session
+        session = _find_session(address)
+        if session is not None:
+            return session
         place = Address.parse(address)
         found: tuple[bytes | Key, ClientTls | None] = _keys.get(address) or _found_for(place)
         return Session(place, found[0], tls=found[1])
+
+
+def _find_session(address: str) -> Session | None:
+    here = (session for session in living_sessions() if address in {str(session.address), session.advertise})
+    return next(here, None)
 
 
 def _found_for(place: Address) -> tuple[Key, ClientTls | None]:
