@@ -228,7 +228,8 @@ class Session(SessionBase):
         """Return the term under way; begin one if there is none.
 
         Raises:
-            ServerGone: No server within the connect timeout (after the end of a term: within seconds).
+            ServerGone: No server within the connect timeout (after the end of a term: within seconds); or no
+                thread to keep the session.
             NotAllowed, ProtocolViolation: It is not our server.
         """
         term = self._term
@@ -248,7 +249,12 @@ class Session(SessionBase):
         self.references.renew(term.epoch, keeper.ask)
         self._keeper = keeper
         self._term = term
-        keeper.start()
+        try:
+            keeper.start()
+        except RuntimeError as err:  # the system gives no more threads
+            keeper.close()
+            text = f"this program has no thread to keep its session at {self.address}: {err}"
+            raise self.end(term, ServerGone(text)) from err
         _finish.arrange()
         return term
 

@@ -11,6 +11,7 @@ RULES
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.output.remarks import remark
@@ -58,11 +59,9 @@ class Buffer:
             self._waiting_bytes += size_bytes(blob)
             crowded = len(self._blobs) >= _MOST_ITEMS or self._waiting_bytes >= _MOST_BYTES
             self._handle.session.unflushed.add(self)
-        if crowded:
+        if crowded or (self._feeder is None and not self._start_feeder()):
             self.flush()
             return
-        if self._feeder is None:
-            self._start_feeder()
         self._something.set()
 
     def flush(self) -> None:
@@ -100,11 +99,15 @@ class Buffer:
         if error is not None:
             raise error
 
-    def _start_feeder(self) -> None:
-        with self._changing:
+    def _start_feeder(self) -> bool:
+        """Have a thread send what comes; False: the system gives no more."""
+        with self._changing, suppress(RuntimeError):
             if self._feeder is None:
-                self._feeder = threading.Thread(target=self._feed, name="mpserve-feeder", daemon=True)
-                self._feeder.start()
+                feeder = threading.Thread(target=self._feed, name="mpserve-feeder", daemon=True)
+                feeder.start()
+                self._feeder = feeder
+            return True
+        return False
 
     def _feed(self) -> None:
         """Send what comes; end after a quiet moment, so that no thread keeps an unused queue alive."""
