@@ -255,6 +255,8 @@ class Session(SessionBase):
             keeper.close()
             text = f"this program has no thread to keep its session at {self.address}: {err}"
             raise self.end(term, ServerGone(text)) from err
+        if self.closed:  # meanwhile: who did so has not seen this term
+            raise self._leave(term, keeper)
         _finish.arrange()
         return term
 
@@ -319,12 +321,17 @@ class Session(SessionBase):
             self._closing.set()
             term, keeper = self._term, self._keeper
             if term is not None and keeper is not None:
-                self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
-                keeper.stop()
-                term.printer.drain()
+                self._leave(term, keeper)
             self._own = _Own()  # the lanes of threads that live on, and their sockets
             if self.outgoing is not None:
                 self.outgoing.session_over()
+
+    def _leave(self, term: Term, keeper: Keeper) -> MpserveError:
+        """Say goodbye in a term; return why it is over."""
+        why = self.end(term, self._closed_here())
+        keeper.stop()
+        term.printer.drain()
+        return why
 
     def _flush_at_end(self) -> None:
         for buffer in tuple(self.unflushed):

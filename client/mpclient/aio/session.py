@@ -220,6 +220,9 @@ class Session(SessionBase):
     async def _begin(self) -> Term:
         control, term, errands = await in_thread(self._begin_blocking, _close_first)
         self._line = await self._open(control)
+        if self.closed:  # meanwhile: who did so has not seen this term
+            self._line.close()
+            raise self._closed_here()
         errands.send = self.send
         self._printer = term.printer
         self._server_id = term.server
@@ -439,7 +442,7 @@ class Session(SessionBase):
             return
         printer = term.printer
         lanes = term.living_lanes()
-        self.end(term, ServerGone(f"this program closed its connection to {self.address}"))
+        self.end(term, self._closed_here())
         if self._mending is not None:
             self._mending.cancel()
         await self._part(term, lanes, printer)

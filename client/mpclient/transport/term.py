@@ -270,7 +270,7 @@ class SessionBase:
             NotAllowed, ProtocolViolation: It is not our server.
         """
         if self.closed:
-            raise ServerGone(f"this program closed its connection to {self.address}; call connect() again")
+            raise self._closed_here("; call connect() again")
         before = self._unsettled
         body = self._introduction(before)
         limit_s = self.connect_timeout_s if self._ended is None else min(_RENEW_S, self.connect_timeout_s)
@@ -343,7 +343,10 @@ class SessionBase:
             ServerGone: Another thread closed the cluster.
         """
         if self._closing.wait(seconds):
-            raise ServerGone(f"this program closed its connection to {self.address} while a call waited")
+            raise self._closed_here(" while a call waited")
+
+    def _closed_here(self, more: str = "") -> ServerGone:
+        return ServerGone(f"this program closed its connection to {self.address}{more}")
 
     # -- stale owners ----------------------------------------------------------------------------
 
