@@ -200,6 +200,22 @@ async def test_who_waits_until_the_server_has_read_hears_that_the_program_left(s
 
 
 @loop
+async def test_where_nothing_can_be_dialled_any_more_calls_end(connect, relay, monkeypatch):
+    async def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    async with connect() as cluster:
+        queue = await cluster.Queue()
+        waiting = asyncio.create_task(queue.get())
+        await queue.qsize()
+        monkeypatch.setattr("mpclient.aio.session.in_thread", refuse)
+        relay.cut()
+        with pytest.raises(ServerGone, match="lost for good .*can't start new thread"):
+            await waiting
+        monkeypatch.undo()
+
+
+@loop
 async def test_a_server_with_data_comes_back(fresh_server, tmp_path):
     server = fresh_server("--data", str(tmp_path / "data"))
     async with aio.connect(server.address, server.key, reconnect_timeout=15) as cluster:

@@ -271,8 +271,9 @@ class Session(SessionBase):
             self._printer.take(*event.body)
         elif isinstance(event, Control) and event.type is Type.ATTACHED and self._attaching:
             lane = self._lane(self._attaching.popleft())
-            if lane is not None:
-                self._agree(lane, check_attached(event.body).get("last", 0))
+            if lane is not None and self._errands is not None:
+                last = check_attached(event.body).get("last", 0)
+                lane.agree(last, self._errands.unsure.take_abandoned(lane.number))
 
     def _answered(self, answer: Reply | Failed) -> None:
         if isinstance(answer, Failed) and answer.number == 0:
@@ -318,11 +319,6 @@ class Session(SessionBase):
     def _tell(self, frame: list[bytes], lane: Lane, abandoned: int = 0) -> None:
         assert self._errands is not None
         self._errands.tell(frame, lane.number, abandoned)
-
-    def _agree(self, lane: Lane, last: int) -> None:
-        """Go on with a lane."""
-        assert self._errands is not None
-        lane.agree(last, self._errands.unsure.take_abandoned(lane.number))
 
     def _heartbeat(self, term: Term) -> None:
         if term.over is not None:
@@ -383,19 +379,19 @@ class Session(SessionBase):
                 await asyncio.sleep(patience.delay_s(lost))
                 try:
                     attached = await self._reopen(term, HANDSHAKE_S)
-                    patience.over()
-                    break
                 except Lost as err:
                     lost = err
-                except MpserveError:
+                except MpserveError as err:
                     patience.over()  # it is there, and does not take the session any more
-                    raise
-        except MpserveError as err:
-            if term.over is None:
-                self.refused(term, err)
-            return
-        if term.over is None:
-            self._go_on(term, attached)
+                    self.refused(term, err)
+                else:
+                    patience.over()
+                    return self._go_on(term, attached)
+        except MpserveError:
+            return None  # it was patience that ended
+        except Exception as err:
+            self.end(term, ServerGone(f"the connection to {self.address} is lost for good ({err!r})"))
+            raise
 
     async def _reopen(self, term: Term, limit_s: float) -> dict[str, Any]:
         """Open a new connection; return what the server says of it."""
@@ -420,6 +416,8 @@ class Session(SessionBase):
         return self._line
 
     def _go_on(self, term: Term, attached: dict[str, Any]) -> None:
+        if term.over is not None:
+            return
         line = self._tell_again(term, attached)
         for lane in term.living_lanes():
             lane.told = 0
