@@ -12,11 +12,15 @@ import sys
 
 import psutil
 import pytest
+from tests.integration import encrypted
+from tests.integration.encrypted import keywords, options
 from tests.integration.in_loop import loop
 
 import mpclient
 from mpclient import aio
 from mpclient.testing import wait_until
+
+made = encrypted.made
 
 MIB = bytes(1 << 20)
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="no limit of another process's memory")
@@ -161,6 +165,21 @@ def test_a_value_larger_than_all_memory_is_refused_and_cuts_no_connection(poor, 
         items.put("small")
         assert items.get() == "small"
     assert "peer.failed" not in server.log
+
+
+@ON_LINUX
+@pytest.mark.parametrize(("left", "size"), [(60, 62), (30, 200)])
+def test_the_same_where_it_is_decrypted(poor, made, left, size):
+    server = poor(left, *options(made.server()))
+    with server.connect(**keywords(made.client())) as cluster:
+        items = cluster.Queue()
+        for _ in range(2):
+            with pytest.raises(mpclient.NoRoom, match="memory"):
+                items.put(bytes(size << 20))
+        items.put("small")
+        assert items.get() == "small"
+    assert "peer.failed" not in server.log
+    assert "out of memory" not in server.log
 
 
 @ON_LINUX

@@ -52,7 +52,7 @@ class _TlsSocket(socket.socket):
     @property
     def holds(self) -> bool:
         """Tell that there is something to read here, of which the system knows nothing."""
-        return bool(self._left)
+        return bool(self._left) or self._machine.behind
 
     def keep(self, plain: bytes) -> None:
         """Have the next read return this."""
@@ -63,10 +63,13 @@ class _TlsSocket(socket.socket):
 
         Raises:
             OSError: The connection broke, or `trouble`.
+            MemoryError: There is none for what comes, of which nothing is lost.
         """
         if self._left:
             left, self._left = self._left, b""
             return left
+        if self._machine.behind and (late := self._machine.catch_up()):
+            return late
         if self._machine.ended:
             return b""
         data = super().recv(max(bufsize, READ_BYTES), flags)  # a record is read whole
@@ -76,9 +79,6 @@ class _TlsSocket(socket.socket):
             plain = self._machine.receive_data(data)
         except (AuthenticationRefused, ProtocolError) as err:
             self.trouble = str(err)
-            raise ConnectionAbortedError(self.trouble) from None
-        except MemoryError:  # what was read is lost: nothing may follow
-            self.trouble = "out of memory"
             raise ConnectionAbortedError(self.trouble) from None
         if plain or self._machine.ended:
             return plain

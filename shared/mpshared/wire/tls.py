@@ -7,6 +7,8 @@ RULES
   the handshake, as a `ProtocolError`. `data_to_send` may then still hold the alert that tells the peer why.
 * The channel has a name that both ends know: the digest of the server's certificate. The key exchange within
   proves it, so that whoever stands between with another certificate is found out.
+* Where there is no memory for what comes nothing of it is lost: the machine is `behind`, and whoever drives
+  it fetches the rest in small pieces (`catch_up`).
 * No session is resumed, and no ticket sent: an idle connection has nothing to read.
 
 Source of the channel's name: RFC 5929, tls-server-end-point; always with SHA-256. (TLS 1.3 has no
@@ -40,6 +42,8 @@ _RECORD_TYPES: Final = frozenset({b"\x14", b"\x15", b"\x16"})
 """Of records that may come before keys are agreed upon."""
 _PART_BYTES: Final = 256 << 10
 """So much is encrypted at once by those who send all of it: a large value is not doubled in memory."""
+_CAUGHT_UP_BYTES: Final = 64 << 10
+"""So much ciphertext is looked at at once where there is little memory."""
 _SHOWN_BYTES: Final = 260
 """As much as a frame that says why there is no handshake."""
 _EXPIRED: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -71,7 +75,18 @@ class TlsMachine:
         host: For a client: the server's name or IP address, which must be in its certificate.
     """
 
-    __slots__ = ("_first", "_incoming", "_outgoing", "_server", "_tls", "ended", "established")
+    __slots__ = (
+        "_first",
+        "_incoming",
+        "_late",
+        "_outgoing",
+        "_pieces",
+        "_server",
+        "_tls",
+        "behind",
+        "ended",
+        "established",
+    )
 
     def __init__(self, context: ssl.SSLContext, *, server: bool, host: str | None = None) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -84,6 +99,12 @@ class TlsMachine:
         """The handshake is done."""
         self.ended = False
         """The peer has said that nothing follows."""
+        self.behind = False
+        """Something came for which there was no memory."""
+        self._late: bytes | memoryview = b""
+        """Ciphertext of that."""
+        self._pieces: list[bytes] = []
+        """Plaintext that was not given to anybody yet."""
         if not server:
             self._shake()
 
@@ -93,14 +114,35 @@ class TlsMachine:
         Raises:
             CertificateRefused, NotTls, ServerBusy: No handshake with this peer. See `data_to_send`.
             ProtocolError: It broke TLS later.
+            MemoryError: There is none for it; see `catch_up`.
         """
-        self._incoming.write(data)
+        try:
+            self._take_in(data)
+        except MemoryError:
+            self._late, self.behind = data, True
+            raise
         if not self.established:
             if len(self._first) < _SHOWN_BYTES:
                 self._first += data[:_SHOWN_BYTES]
             if not self._shake():
                 return b""
         return self._read()
+
+    def catch_up(self) -> bytes:
+        """Return a little of what came when there was no memory for it; b"": that was all.
+
+        Raises:
+            As `receive_data`.
+        """
+        while not self._pieces:
+            part = self._late[:_CAUGHT_UP_BYTES]
+            self._take_in(part)
+            self._late = memoryview(self._late)[len(part) :]
+            self._decrypt()
+            if not (self._late or self._pieces):
+                self._late, self.behind = b"", False
+                return b""
+        return self._pieces.pop(0)
 
     def send(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         """Return the ciphertext of these pieces, and of what waits to be sent before it."""
@@ -163,9 +205,25 @@ class TlsMachine:
         self._first = b""
         return True
 
+    def _take_in(self, data: bytes | memoryview) -> None:
+        try:
+            self._incoming.write(data)
+        except ssl.SSLError:  # as it calls that
+            raise MemoryError from None
+
     def _read(self) -> bytes:
-        tls, incoming = self._tls, self._incoming
-        pieces: list[bytes] = []
+        pieces = self._pieces
+        try:
+            self._decrypt()
+            plain = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        except MemoryError:
+            self.behind = True
+            raise
+        pieces.clear()
+        return plain
+
+    def _decrypt(self) -> None:
+        tls, incoming, pieces = self._tls, self._incoming, self._pieces
         try:
             while incoming.pending or tls.pending():
                 piece = tls.read(_RECORD_BYTES)
@@ -179,7 +237,6 @@ class TlsMachine:
             self.ended = True
         except ssl.SSLError as err:
             raise self._explained(err) from None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     # -- what is wrong ---------------------------------------------------------------------------
 

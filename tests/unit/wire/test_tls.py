@@ -68,6 +68,45 @@ def test_what_is_sent_arrives_whole_however_it_is_cut(client, server, pieces, si
         assert b"".join(plain) == b"".join(pieces)
 
 
+class Poor:
+    """One of `ssl`'s objects, without memory at some calls of `method`."""
+
+    def __init__(self, rich, method, fails):
+        self._rich = rich
+        self._method = method
+        self._fails = fails
+        self._calls = 0
+
+    def __getattr__(self, name):
+        return self._tried if name == self._method else getattr(self._rich, name)
+
+    def _tried(self, data):
+        self._calls += 1
+        if self._calls in self._fails:
+            raise MemoryError
+        return getattr(self._rich, self._method)(data)
+
+
+@pytest.mark.parametrize(("part", "method"), [("_incoming", "write"), ("_tls", "read")])
+@pytest.mark.parametrize("fails", [{1}, {1, 2}, {2, 3}, {1, 4}, {10}])
+def test_without_memory_nothing_is_lost(client, server, part, method, fails):
+    here, there = client.machine(HERE), server.machine()
+    talk(here, there)
+    setattr(there, part, Poor(getattr(there, part), method, fails))
+    values = [bytes([n]) * 150_000 for n in range(6)]
+    plain, missed = b"", 0
+    for value in values:
+        coming = [here.send([value])]
+        while there.behind or coming:
+            try:
+                plain += there.catch_up() if there.behind else there.receive_data(coming.pop())
+            except MemoryError:
+                missed += 1
+    assert plain == b"".join(values)
+    assert missed == len([n for n in fails if n <= getattr(there, part)._calls])
+    assert not there.behind
+
+
 def test_in_parts_it_is_the_same(client, server):
     here, there = client.machine(HERE), server.machine()
     talk(here, there)

@@ -370,7 +370,7 @@ def _no_room(call: Call, why: str) -> NoRoom:
     todo = "Make room on the disk of --data" if "full" in why else "See to the folder of --data"
     todo = "Give the server more memory" if "memory" in why else todo
     return NoRoom(
-        f"{label} was not done: the server cannot write its journal ({why}); reads go on, and changes are "
-        f"accepted again when it can. {todo}",
+        f"{label} was not done: the server cannot write its journal ({why}). Changes are accepted again when "
+        f"it can; reads go on, unless something accepted before waits to be written, too. {todo}",
         journal=True,
     )
