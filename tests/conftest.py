@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import pytest
@@ -39,6 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
         try_all()
     if config.getoption("--starts") == "typed":
         type_all()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # tests, fixtures and modules stay: whoever looks for garbage need not look at them each time
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
