@@ -11,14 +11,17 @@ RULES
 * What an interpreter begins with (limits, PYTHON…, how text is hashed, what was loaded) is the first
   process's: tests in which that matters, and tests of how the commands begin, have theirs `typed`. With
   `--starts typed` all do.
-* An interpreter is started for who is given more: descriptors, a session, other PYTHON… or LC_… variables.
+* An interpreter is started for who is given more: other PYTHON… or LC_… variables, what runs before it, …
   And everywhere but on Linux, where a fork of what has no threads is sound.
+* A worker host's own interpreters (`INTERPRETERS`) are forked from a process that it has begun beside it. It
+  adopts them, as it does the forks of a nursery, and is their parent. With `--no-fork` it executes them.
 """
 
 from __future__ import annotations
 
 import atexit
 import builtins
+import fcntl
 import gc
 import importlib
 import io
@@ -35,22 +38,30 @@ import threading
 import types
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["run", "start", "type_all"]
+from mpclient.worker import interpreter, kernel
+
+__all__ = ["BESIDE", "run", "start", "type_all"]
 
 IMPORTED = (
     *("mpserve.cli.banner", "mpserve.cli.commands", "mpserve.cli.starting", "mpserve.engines.journal"),
     *("mpserve.garbage", "mpserve.manager", "mpserve.net.files", "mpclient.aio", "mpclient.default"),
     *("mpclient.executor", "mpclient.pool", "mpclient.process", "mpclient.ship", "mpclient.worker.working"),
     *("mpshared.arguments", "mpshared.command", "mpshared.options", "cloudpickle", "encodings.idna", "json"),
+    *("mpclient.worker.newborn", "mpclient.worker.nursery"),
     *("multiprocessing.managers", "multiprocessing.spawn", "psutil", "sqlite3", "structlog", "typer"),
     *("rich.console", "rich.table", "typer._adapters"),  # the last only newer ones have, and it takes long
 )
 MODULES = {"mpserve": "mpserve", "mpworker": "mpclient.worker"}
-GIVEN = {"cwd", "encoding", "env", "stderr", "stdin", "stdout", "text"}
+INTERPRETERS = {"mpclient.worker.process", "mpclient.worker.nursery"}
+GIVEN = {"cwd", "encoding", "env", "pass_fds", "start_new_session", "stderr", "stdin", "stdout", "text"}
+BESIDE = "beside mpworker"
+"""What the process is called that stands beside a worker host, which would not be there otherwise."""
+MOST = 16
+"""Descriptors that come with an order."""
 STATUS = 4
 """Bytes of a pid, and of how a process ended, on their way from who sees it."""
 _all_typed = False
@@ -98,38 +109,55 @@ def _of_interpreters(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Order(NamedTuple):
-    """What to run, and where."""
+    """What to run, where, and which of its descriptors follow the streams."""
 
     words: list[str]
     folder: str
     environment: dict[str, str]
+    descriptors: tuple[int, ...]
+    leads_session: bool
 
 
-class Prepared(subprocess.Popen[Any]):
-    """A child of the first process: `subprocess` has the streams and the waiting, but not the fork."""
+class Forked(subprocess.Popen[Any]):
+    """An order's process: `subprocess` has the streams and the waiting, but not the fork."""
 
     _close_pipe_fds: Callable[..., None]
     _waitpid_lock: threading.Lock
 
+    def _orders(self) -> Orders:
+        raise NotImplementedError
+
     def _execute_child(
-        self, args, _executable, _preexec, _close, _pass, cwd, env, _info, _flags, _shell, *rest
+        self, args, _executable, _preexec, _close, passed, cwd, env, _info, _flags, _shell, *rest
     ) -> None:
-        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[:6]
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, _, _, _, _, _, leads_session = rest[:12]
         streams = [own if given == -1 else given for own, given in enumerate((p2cread, c2pwrite, errwrite))]
         order = Order(
-            [str(word) for word in args], str(cwd or Path.cwd()), dict(os.environ if env is None else env)
+            [str(word) for word in args],
+            str(cwd or Path.cwd()),
+            dict(os.environ if env is None else env),
+            tuple(passed),
+            leads_session,
         )
         self._told, theirs = socket.socketpair()
         with theirs:
-            _first().send(order, [*streams, theirs.fileno()])
+            self._orders().send(order, [theirs.fileno(), *streams, *passed])
         self.pid = int.from_bytes(self._hear(), "little")
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 
     def _hear(self) -> bytes:
         told = self._told.recv(STATUS, socket.MSG_WAITALL)
-        assert len(told) == STATUS, "the first process has ended"
+        if len(told) < STATUS:
+            raise ChildProcessError("it could not be forked")
         return told
+
+
+class Prepared(Forked):
+    """A child of the first process, which tells how it ends."""
+
+    def _orders(self) -> Orders:
+        return _first()
 
     def _internal_poll(self, *_more: Any, **_named: Any) -> int | None:
         with suppress(subprocess.TimeoutExpired):
@@ -146,11 +174,39 @@ class Prepared(subprocess.Popen[Any]):
         return self.returncode
 
 
-class First:
+class Adopted(Forked):
+    """A child of this process, which a process beside it has forked."""
+
+    def _orders(self) -> Orders:
+        assert _beside is not None
+        return _beside
+
+    def _execute_child(self, *given) -> None:
+        super()._execute_child(*given)
+        self._told.close()
+
+
+class Orders:
+    """Where a process takes orders that has imported everything."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, order: Order, descriptors: list[int]) -> None:
+        data = pickle.dumps(order)
+        socket.send_fds(self._sock, [len(data).to_bytes(STATUS, "little")], descriptors)
+        self._sock.sendall(data)
+
+
+_beside: Orders | None = None
+
+
+class First(Orders):
     """The process that has imported everything, as its user sees it; it ends with that."""
 
     def __init__(self) -> None:
-        self._orders, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        super().__init__(ours)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.prepared", str(theirs.fileno())],
@@ -162,17 +218,12 @@ class First:
         atexit.register(self._end)
 
     def _end(self) -> None:
-        self._orders.close()  # nobody is left to give one
+        self._sock.close()  # nobody is left to give one
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:  # but a process that the tests have forked, which has it open, too
             self._process.kill()
             self._process.wait()
-
-    def send(self, order: Order, descriptors: list[int]) -> None:
-        data = pickle.dumps(order)
-        socket.send_fds(self._orders, [len(data).to_bytes(STATUS, "little")], descriptors)
-        self._orders.sendall(data)
 
 
 @cache
@@ -184,10 +235,13 @@ def _first() -> First:
 
 
 class Nest:
-    """Takes orders until there is nobody to give any, and tells how each process ends."""
+    """Takes orders until there is nobody to give any, and tells how each process ends; or, beside a worker
+    host, leaves them to that.
+    """
 
-    def __init__(self, orders: socket.socket) -> None:
+    def __init__(self, orders: socket.socket, fork: Callable[[], int] = os.fork) -> None:
         self._orders = orders
+        self._fork = fork
         self._children: dict[int, socket.socket] = {}
         self._bell, self._ringing = socket.socketpair()
         self._ringing.setblocking(False)
@@ -203,12 +257,12 @@ class Nest:
                 self._bell.recv(4096)
                 self._tell_ends()
             if self._orders in ready:
-                size, descriptors, _, _ = socket.recv_fds(self._orders, STATUS, 4)
+                size, descriptors, _, _ = socket.recv_fds(self._orders, STATUS, MOST)
                 if not size:
                     return None
                 data = self._orders.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
                 order: Order = pickle.loads(data)
-                if self._fork(descriptors):
+                if self._obey(order, descriptors):
                     return order
 
     def _tell_ends(self) -> None:
@@ -219,20 +273,22 @@ class Nest:
                 with told, suppress(BrokenPipeError):  # or nobody wants to know
                     told.sendall(status.to_bytes(STATUS, "little"))
 
-    def _fork(self, descriptors: list[int]) -> bool:
-        told = socket.socket(fileno=descriptors.pop())
-        pid = os.fork()
-        if pid:
-            self._children[pid] = told
-            told.sendall(pid.to_bytes(STATUS, "little"))
-        else:
+    def _obey(self, order: Order, descriptors: list[int]) -> bool:
+        told = socket.socket(fileno=descriptors.pop(0))
+        pid = self._fork()
+        if not pid:
             told.close()
             self._leave()
-            for own, given in enumerate(descriptors):
-                os.dup2(given, own)
+            place(descriptors, [0, 1, 2, *order.descriptors])
+            if order.leads_session:
+                os.setsid()
+            return True
+        if self._fork is os.fork:
+            self._children[pid] = told
+        told.sendall(pid.to_bytes(STATUS, "little"))
         for descriptor in descriptors:
             os.close(descriptor)
-        return not pid
+        return False
 
     def _leave(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -242,6 +298,43 @@ class Nest:
             sock.close()
 
 
+def fork_orphan() -> int:
+    """As `os.fork`, but the new process is the child of the next one above that adopts orphans."""
+    ours, theirs = socket.socketpair()
+    between = os.fork()
+    if between:
+        theirs.close()
+        with ours:
+            pid = int.from_bytes(ours.recv(STATUS, socket.MSG_WAITALL), "little")
+            os.waitpid(between, 0)  # from then on it is
+        if not pid:
+            raise ChildProcessError("it could not be forked")
+        return pid
+    ours.close()
+    pid = -1
+    try:
+        pid = os.fork()
+        if pid:
+            theirs.sendall(pid.to_bytes(STATUS, "little"))
+    finally:
+        if pid:
+            os._exit(0)
+    with theirs:
+        theirs.recv(STATUS)  # the end: it has been adopted
+    return 0
+
+
+def place(descriptors: list[int], numbers: list[int]) -> None:
+    """Have these descriptors under the numbers by which who was given them knows them."""
+    free = max(numbers) + 1
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, free) for descriptor in descriptors]
+    for descriptor in descriptors:
+        os.close(descriptor)
+    for descriptor, number in zip(moved, numbers, strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+
+
 def settle(order: Order) -> None:
     """Be where an interpreter would be, and know what it would know."""
     os.chdir(order.folder)
@@ -249,16 +342,17 @@ def settle(order: Order) -> None:
     os.environ.update(order.environment)
     sys.argv = order.words
     command = sys.executable if order.words[0] in MODULES else order.words[0]
+    first = [] if command in INTERPRETERS else [str(Path(command).absolute().parent)]  # these have -P
     folders = order.environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:1] = [str(Path(command).absolute().parent), *filter(None, folders)]
+    sys.path[:1] = [*first, *filter(None, folders)]
     for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
-        first = getattr(sys, name)
-        at_once = first.write_through  # PYTHONUNBUFFERED
+        theirs = getattr(sys, name)
+        at_once = theirs.write_through  # PYTHONUNBUFFERED
         data = open(descriptor, f"{mode}b", 0 if at_once else -1, closefd=False)  # noqa: SIM115
         stream = io.TextIOWrapper(
             data,
-            first.encoding,
-            first.errors,
+            theirs.encoding,
+            theirs.errors,
             line_buffering=not at_once and (name == "stderr" or os.isatty(descriptor)),
             write_through=at_once,
         )
@@ -268,17 +362,64 @@ def settle(order: Order) -> None:
     multiprocessing.process.current_process().authkey = os.urandom(32)
 
 
-def be(order: Order) -> None:
-    """Be this command or program; what it raises is the interpreter's matter."""
+def become(order: Order) -> Callable[[], object]:
+    """Be this command or program, but for what is returned: to be called by the module, so that tracebacks
+    are no longer than an interpreter's. What it raises is the interpreter's matter.
+    """
+    if order.words[0] == "mpworker":
+        order = begin_beside() or order
     settle(order)
     path = order.words[0]
+    if path in INTERPRETERS:
+        kernel.ask(kernel.NAME, path.rpartition(".")[2].encode())
+        main: Callable[[], object] = importlib.import_module(path).main
+        return main
     if path in MODULES:
-        runpy.run_module(MODULES[path], run_name="__main__")
-        return
-    main = types.ModuleType("__main__")
-    vars(main).update(__file__=path, __builtins__=builtins)
-    sys.modules["__main__"] = main
-    exec(compile(Path(path).read_bytes(), path, "exec"), vars(main))
+        return partial(runpy.run_module, MODULES[path], run_name="__main__")
+    program = types.ModuleType("__main__")
+    vars(program).update(__file__=path, __builtins__=builtins)
+    sys.modules["__main__"] = program
+    return partial(exec, compile(Path(path).read_bytes(), path, "exec"), vars(program))
+
+
+def begin_beside() -> Order | None:
+    """Begin the process beside this one, a worker host; return its order in each that is forked there."""
+    global _beside  # noqa: PLW0603 - this process's
+    ours, theirs = socket.socketpair()
+    if os.fork():
+        theirs.close()
+        _beside = Orders(ours)
+        interpreter.Interpreter._begin = _begin  # type: ignore[method-assign]
+        return None
+    ours.close()
+    kernel.ask(kernel.NAME, BESIDE.encode())
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    os.close(nothing)
+    return Nest(theirs, fork_orphan).serve() or os._exit(0)
+
+
+_execute = interpreter.Interpreter._begin
+
+
+def _begin(self, options, command, theirs, give) -> int:
+    """Have a worker host's interpreter forked, which would be executed."""
+    if not options.fork or not os.access(options.chdir or ".", os.X_OK):
+        return _execute(self, options, command, theirs, give)
+    (module, *words), (*passed, stdout, stderr) = command, give
+    self._process = Adopted(
+        [module, str(theirs.fileno()), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=options.chdir,
+        env=interpreter._environment(options),
+        pass_fds=(theirs.fileno(), *passed),
+        start_new_session=True,
+    )
+    pid: int = self._process.pid
+    return pid
 
 
 if __name__ == "__main__":
@@ -288,4 +429,4 @@ if __name__ == "__main__":
     gc.freeze()
     found = Nest(socket.socket(fileno=int(sys.argv[1]))).serve()
     if found is not None:
-        be(found)
+        become(found)()

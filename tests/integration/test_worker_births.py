@@ -74,7 +74,7 @@ def test_a_fork_is_like_what_is_executed(mpworker, server, cluster, unique, task
             "input": sys.stdin.read(),
         }
 
-    executed = mpworker(server, queue=f"{unique} executed").ready()
+    executed = mpworker(server, queue=f"{unique} executed", typed=True).ready()
     host, _ = born
     cluster.JoinableQueue(name=f"{unique} executed").put(about_itself)
     tasks.put(about_itself)

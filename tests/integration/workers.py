@@ -102,9 +102,10 @@ class WorkerHost:
 def children_of(pid: int) -> list[int]:
     """Return the pids of a process's children."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+    return [child for child in found if _name(child) != prepared.BESIDE]
 
 
 def nursery_of(supervisor: int) -> list[int]:
@@ -119,11 +120,15 @@ def processes_of(supervisor: int) -> list[int]:
 
 def is_fork(pid: int) -> bool:
     """Tell whether a worker process was born of a nursery."""
-    return _read(pid, "comm") == b"mpworker\n" and b".nursery" in _read(pid, "cmdline")
+    return _name(pid) == "mpworker"
 
 
 def _is_nursery(pid: int) -> bool:
-    return b".nursery" in _read(pid, "cmdline") and not is_fork(pid)
+    return _name(pid) == "nursery" or (b".nursery" in _read(pid, "cmdline") and not is_fork(pid))
+
+
+def _name(pid: int) -> str:
+    return _read(pid, "comm").decode().rstrip("\n")
 
 
 def _read(pid: int, name: str) -> bytes:
