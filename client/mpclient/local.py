@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from mpclient.cluster import Cluster
+from mpclient.importing import is_importable
 from mpclient.session import Describes, Session
 from mpclient.transport.term import SessionBase
 from mpshared.address import Address, AddressError
@@ -159,8 +160,8 @@ class LocalCluster:
         more: list[str] = [] if self._processes is None else ["--processes", str(self._processes)]
         if self._queue is not None:
             more += ["--queue", self._queue]
-        for folder in _import_folders():
-            more += ["--pythonpath", folder]
+        for place in _import_places():
+            more += ["--pythonpath", place]
         command = [sys.executable, "-m", "mpclient.worker", "--connect", str(self.address), *more]
         self._worker = self._spawn("worker", [*command, "--lifeline", str(lifeline)], lifeline)
 
@@ -286,9 +287,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _import_folders() -> list[str]:
+def _import_places() -> list[str]:
     """Return where this program's modules come from, in its order; the current folder is '' there."""
-    return [str(Path(folder).absolute()) for folder in sys.path if Path(folder).is_dir()]
+    return [str(Path(place).absolute()) for place in sys.path if not place or is_importable(place)]
 
 
 def _environment(key_file: Path) -> Mapping[str, str]:

@@ -372,7 +372,7 @@ PYTHONPATH: Final[Setting[tuple[str, ...]]] = setting(
     metavar="FOLDER",
     parse=parse_texts,
     default=(),
-    help="Folder to import modules from, before all others; may be given several times.",
+    help="Folder or zip file to import modules from, before all others; may be given several times.",
 )
 CHDIR: Final[Setting[str | None]] = setting(
     name="chdir",

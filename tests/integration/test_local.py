@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import zipapp
 from functools import partial
 from pathlib import Path
 
@@ -262,21 +263,25 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_import_what_the_program_can(tmp_path):
+def files_of_an_app(folder: Path) -> Path:
+    """Make a program of several files; return where it begins."""
+    (folder / "lib").mkdir(parents=True)
+    (folder / "beside.py").write_text("def half(n):\n    return n / 2\n")
+    (folder / "lib" / "library.py").write_text("def double(n):\n    return 2 * n\n")
+    begin = folder / "__main__.py"
+    begin.write_text(IMPORTS)
+    return begin
+
+
+@pytest.mark.parametrize("what", ["file", "zip"])
+def test_workers_import_what_the_program_can(tmp_path, what):
     """Its neighbours, wherever it is started from, and what it put on `sys.path`."""
-    app, elsewhere = tmp_path / "app", tmp_path / "elsewhere"
-    (app / "lib").mkdir(parents=True)
+    app, elsewhere = files_of_an_app(tmp_path / "app"), tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (app / "main.py").write_text(IMPORTS)
-    (app / "beside.py").write_text("def half(n):\n    return n / 2\n")
-    (app / "lib" / "library.py").write_text("def double(n):\n    return 2 * n\n")
+    if what == "zip":
+        zipapp.create_archive(app.parent, app := tmp_path / "app.pyz")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
     done = subprocess.run(
-        [sys.executable, str(app / "main.py")],
-        env=environment,
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-        timeout=60,
+        [sys.executable, str(app)], env=environment, cwd=elsewhere, capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("[2.0] [8]\n0\n", "")

@@ -9,8 +9,9 @@ import os
 import socket
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from mpclient.importing import is_importable
 from mpclient.worker.files import raise_limit
 from mpclient.worker.host.supervisor import Supervisor
 from mpclient.worker.options import Options, usable_cores
@@ -69,8 +70,8 @@ def work(*, address: Address | None, processes: int | None, **given: Any) -> int
         max_tasks=given["max_tasks"],
         max_memory_bytes=given["max_memory"],
         max_spawned=given["max_spawned"],
-        pythonpath=_folders("--pythonpath", given["pythonpath"]),
-        chdir=_folders("--chdir", (given["chdir"],))[0] if given["chdir"] else None,
+        pythonpath=tuple(map(_importable, given["pythonpath"])),
+        chdir=_folder("--chdir", given["chdir"]) if given["chdir"] else None,
         connect_timeout_s=given["connect_timeout"],
         lifeline=_lifeline(given["lifeline"]),
         respawn=given["respawn"],
@@ -100,16 +101,23 @@ def _find_tls(address: Address, *files: str | None) -> ClientTls | None:
         fail("mpworker", ExitCode.BAD_KEY, str(err))
 
 
-def _folders(name: str, folders: tuple[str, ...]) -> tuple[str, ...]:
-    """Return absolute paths; no such folder is an error here, not in every job."""
-    for folder in folders:
-        if not Path(folder).is_dir():
-            fail(
-                "mpworker",
-                ExitCode.USAGE,
-                f"{name}: {folder!r} is not a folder of this machine; create it, or name another",
-            )
-    return tuple(str(Path(folder).absolute()) for folder in folders)
+def _importable(place: str) -> str:
+    """Return an absolute path; what nothing can be imported from is an error here, not in every job."""
+    if not is_importable(place):
+        _fail_for("--pythonpath", place, "a folder or zip file")
+    return str(Path(place).absolute())
+
+
+def _folder(name: str, place: str) -> str:
+    """Return an absolute path."""
+    if not Path(place).is_dir():
+        _fail_for(name, place, "a folder")
+    return str(Path(place).absolute())
+
+
+def _fail_for(name: str, place: str, what: str) -> NoReturn:
+    text = f"{name}: {place!r} is not {what} of this machine; create it, or name another"
+    fail("mpworker", ExitCode.USAGE, text)
 
 
 def _lifeline(descriptor: int) -> int:
