@@ -52,6 +52,7 @@ from mpclient.worker.descriptors import LOOK_S, Pieces, Pipes
 from mpclient.worker.interpreter import execute, kill, send_signal
 from mpclient.worker.process import live
 from mpclient.worker.reports import Exit
+from mpclient.worker.signals import do_nothing
 from mpclient.worker.traces import Traces
 
 __all__ = ["Nursery", "main"]
@@ -118,7 +119,7 @@ class Nursery:
         for end in (self._ear, self._bell):
             end.setblocking(False)
         self._selector.register(self._ear, selectors.EVENT_READ, partial(self._ear.recv, 4096))
-        signal.signal(signal.SIGCHLD, _look_up)
+        signal.signal(signal.SIGCHLD, do_nothing)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
         signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
         self._over = False
@@ -393,10 +394,6 @@ class Nursery:
             pipes.shut(reading)
             if not pipes.readings:
                 self._forget_left(pipes)
-
-
-def _look_up(_number: int, _frame: object) -> None:
-    """Do nothing: a handler, so that the wakeup descriptor is written."""
 
 
 def main() -> None:

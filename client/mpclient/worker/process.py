@@ -184,18 +184,16 @@ def _serve(
     pool_runner = PoolRunner(session, pools, failures, tender.breaker)
     tender.interruption = pool_runner.interruption
     loop = Loop(
-        *(
-            desk,
-            exchange,
-            tender,
-            Runner(session, failures),
-            pools,
-            pool_runner,
-            failures,
-            streams,
-            tell,
-            mark,
-        ),
+        desk,
+        exchange,
+        tender,
+        Runner(session, failures),
+        pools,
+        pool_runner,
+        failures,
+        streams,
+        tell,
+        mark,
         max_tasks=given["max_tasks"],
         max_memory_bytes=given["max_memory_bytes"],
     )

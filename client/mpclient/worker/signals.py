@@ -30,7 +30,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Final, Self
 
-__all__ = ["Breaker", "Interrupted", "SupervisorSignals"]
+__all__ = ["Breaker", "Interrupted", "SupervisorSignals", "do_nothing"]
 
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -49,9 +49,7 @@ class SupervisorSignals:
         self._before = {number: signal.getsignal(number) for number in (*STOPS, signal.SIGCHLD)}
         for number in STOPS:
             signal.signal(number, self._stop)
-        signal.signal(
-            signal.SIGCHLD, lambda _number, _frame: None
-        )  # a handler, so that the wakeup fd is written
+        signal.signal(signal.SIGCHLD, do_nothing)
         self._wakeup = signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
         return self
 
@@ -111,7 +109,7 @@ class Breaker:
         os.register_at_fork(
             before=self._before_fork, after_in_parent=self._unblock, after_in_child=self._after_fork
         )
-        signal.signal(signal.SIGINT, _ignore)
+        signal.signal(signal.SIGINT, do_nothing)
         signal.signal(signal.SIGTERM, self._on_term)
 
     def enter(self, patience_s: float) -> None:
@@ -168,5 +166,5 @@ class Breaker:
         self._unblock()
 
 
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing; unlike SIG_IGN, this is not inherited by what a job starts."""
+def do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing. As this is a handler, the wakeup descriptor is written, and no job's child inherits it."""

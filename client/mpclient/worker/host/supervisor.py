@@ -116,10 +116,13 @@ class Supervisor:
                 self._close()
         return self._outcome
 
+    @property
+    def _places(self) -> list[Slot]:
+        return [*self._slots, *self._lending.slots]
+
     def _children(self) -> list[tuple[Slot, Child]]:
         """Return all worker processes there are, and their places."""
-        slots = [*self._slots, *self._lending.slots]
-        return [(slot, slot.child) for slot in slots if slot.child is not None]
+        return [(slot, slot.child) for slot in self._places if slot.child is not None]
 
     def _post(self, event: LinkEvent) -> None:
         """Take an event of the link; in a thread of its own."""
@@ -143,8 +146,7 @@ class Supervisor:
 
     def _sleep_s(self) -> float:
         """Return how long nothing is due."""
-        slots = [*self._slots, *self._lending.slots]
-        due = [slot.due_at_s(stopping=self._stopping) for slot in slots] if self._session else []
+        due = [slot.due_at_s(stopping=self._stopping) for slot in self._places] if self._session else []
         due += [child.kill_at_s for _, child in self._children() if child.kill_at_s]
         due += [slot.until_s for slot in self._lending.slots if slot.until_s is not None]
         return max(0.0, min([_TURN_S, *(at_s - time.monotonic() for at_s in due)]))
@@ -297,7 +299,7 @@ class Supervisor:
         if self._session is None:
             return
         now_s = time.monotonic()
-        for slot in [*self._slots, *self._lending.slots]:
+        for slot in self._places:
             if slot.due_at_s(stopping=self._stopping) <= now_s:
                 self._start(slot, self._session)
 

@@ -124,9 +124,7 @@ class Tender(threading.Thread):
     def _sleep_ms(self) -> float | None:
         """Return how long to sleep; None: until somebody rings."""
         self._asleep = not self.stopping and self._idle >= _IDLE_TICKS
-        if (
-            self._asleep and not self._is_needed()
-        ):  # looked at after `_asleep` was set: `attend` misses nothing
+        if self._asleep and not self._is_needed():  # looked at after that: `attend` misses nothing
             return None
         self._asleep = False
         return _TICK_S * 1000
