@@ -121,9 +121,8 @@ class BaseContext(Offers):
 
     def Condition(self, lock: Mutex | None = None) -> Condition:  # noqa: N802
         """Return a condition on `lock` (None: an RLock of its own)."""
-        from mpclient.factories import lock_setting  # noqa: PLC0415 - with the cluster
-
-        return self._make("condition", "mp.Condition", lock_setting(lock))  # type: ignore[no-any-return]
+        settings = self._find_cluster()._lock_setting(lock)  # noqa: SLF001 - one of ours
+        return self._make("condition", "mp.Condition", settings)  # type: ignore[no-any-return]
 
     def Semaphore(self, value: int = 1) -> Semaphore:  # noqa: N802
         """Return a semaphore of `value` permits."""

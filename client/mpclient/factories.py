@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpclient.objects.t_dict import Dict
     from mpclient.objects.t_event import Event
     from mpclient.objects.t_list import List
-    from mpclient.objects.t_lock import Lock, Mutex
+    from mpclient.objects.t_lock import HasLockOps, Lock, Mutex
     from mpclient.objects.t_namespace import Namespace
     from mpclient.objects.t_pipe import Connection
     from mpclient.objects.t_queue import JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Reply
 
-__all__ = ["Deadlock", "Factories", "Opening", "OwnerDeath", "given_of", "lock_name", "lock_setting", "whole"]
+__all__ = ["Deadlock", "Factories", "Opening", "OwnerDeath", "given_of", "lock_name", "whole"]
 
 OwnerDeath: TypeAlias = Literal["release", "raise", "hold"]
 """What becomes of a lock whose holder dies; see `Factories.Lock`."""
@@ -94,6 +94,20 @@ class Opening:
         args = [kind, name, _dict(given), fresh, ttl]
         return self.session.call(_OPEN, "", args, blobs, read)
 
+    def _is_mutex(self, lock: object) -> bool:
+        """Tell whether it is a shared lock, whose calls are driven as these are."""
+        raise NotImplementedError
+
+    def _mutex(self, lock: Any) -> Any:
+        """Return `lock` if it is a shared one: a lock of this program alone excludes nobody elsewhere."""
+        if self._is_mutex(lock):
+            return lock
+        raise _NoLock(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
+
+    def _lock_setting(self, lock: Any) -> _dict[str, Any]:
+        """Return the settings of a condition on `lock`; None: on one of its own."""
+        return {} if lock is None else {"lock": self._mutex(lock)._handle.ident}  # noqa: SLF001 - its own kind
+
     def _blobs(self, values: Iterable[Any]) -> _list[Blob]:
         return [dumps(value, self.session) for value in values]
 
@@ -127,6 +141,11 @@ class Factories(Opening):
     """What makes and opens shared objects; a `Cluster` is one."""
 
     session: Session
+
+    def _is_mutex(self, lock: object) -> bool:
+        from mpclient.objects.t_lock import Mutex  # noqa: PLC0415 - as all kinds
+
+        return isinstance(lock, Mutex)
 
     # -- queues ----------------------------------------------------------------------------------
 
@@ -257,7 +276,7 @@ class Factories(Opening):
 
     def Condition(  # noqa: N802
         self,
-        lock: Mutex | None = None,
+        lock: HasLockOps | None = None,
         *,
         on_owner_death: OwnerDeath | None = None,
         deadlock: Deadlock | None = None,
@@ -269,7 +288,7 @@ class Factories(Opening):
 
         The other arguments are those of `Lock`; `on_owner_death` and `deadlock` are its lock's.
         """
-        given = lock_setting(lock) | given_of(on_owner_death=on_owner_death, deadlock=deadlock)
+        given = self._lock_setting(lock) | given_of(on_owner_death=on_owner_death, deadlock=deadlock)
         return self._open("condition", "", given, (), name, fresh, ttl)  # type: ignore[no-any-return]
 
     def Event(self, *, name: str | None = None, fresh: bool = False, ttl: float | None = None) -> Event:  # noqa: N802
@@ -416,7 +435,7 @@ class Factories(Opening):
         """Return the lock of a Value or Array; that of a named one is found under a name made of its."""
         if lock is True or lock is None:
             return self._open("rlock", "mp.RLock", {}, (), lock_name(kind, name), False, None)  # type: ignore[no-any-return]
-        return None if lock is False else _mutex(lock)
+        return None if lock is False else self._mutex(lock)
 
 
 def lock_name(kind: str, name: str | None) -> str | None:
@@ -434,24 +453,10 @@ def _asked(value: int) -> int | None:
     return None if isinstance(value, _Usual) else whole(value, "value")
 
 
-def lock_setting(lock: Mutex | None) -> _dict[str, Any]:
-    """Return the settings of a condition on `lock`; None: on one of its own."""
-    return {} if lock is None else {"lock": _mutex(lock)._handle.ident}  # noqa: SLF001 - its own kind
-
-
 def barrier_settings(parties: int, action: object, timeout: float | None) -> _dict[str, Any]:
     """Return the settings of a barrier; see `Factories.Barrier`."""
     has_action = action is not None or None
     return given_of(parties=whole(parties, "parties"), has_action=has_action, timeout_s=timeout)
-
-
-def _mutex(lock: Any) -> Mutex:
-    """Return `lock` if it is a shared one: a lock of this program alone excludes nobody elsewhere."""
-    from mpclient.objects.t_lock import Mutex  # noqa: PLC0415 - as all kinds
-
-    if isinstance(lock, Mutex):
-        return lock
-    raise _NoLock(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
 
 
 class _NoLock(TypeError, AttributeError):

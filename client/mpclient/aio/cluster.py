@@ -17,7 +17,7 @@ from mpclient.aio.threads import in_thread
 from mpclient.cluster import Cluster as BlockingCluster
 from mpclient.cluster import ClusterBase, read_key, read_place, read_tls
 from mpclient.default import find_existing
-from mpclient.factories import Factories, Opening, given_of, lock_name
+from mpclient.factories import Factories, Opening, lock_name
 from mpclient.objects.t_array import array_settings
 from mpclient.objects.t_value import first_value, typecode_of
 from mpclient.session import Session as BlockingSession
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpclient.executor import Executor
-    from mpclient.factories import Deadlock, OwnerDeath
     from mpclient.local import LocalCluster
     from mpshared.address import Address
     from mpshared.keys import Key
@@ -118,6 +117,9 @@ class Cluster(Opening, ClusterBase):
     def _find_class(self, kind: str, flavour: str) -> Any:
         return find_class(kind, flavour)
 
+    def _is_mutex(self, lock: object) -> bool:
+        return isinstance(lock, locks.Mutex)
+
     Queue = _opened(Factories.Queue, queues.Queue)
     JoinableQueue = _opened(Factories.JoinableQueue, queues.JoinableQueue)
     SimpleQueue = _opened(Factories.SimpleQueue, queues.SimpleQueue)
@@ -129,22 +131,7 @@ class Cluster(Opening, ClusterBase):
     BoundedSemaphore = _opened(Factories.BoundedSemaphore, locks.BoundedSemaphore)
     Event = _opened(Factories.Event, locks.Event)
     Barrier = _opened(Factories.Barrier, locks.Barrier)
-
-    async def Condition(  # noqa: N802 - the standard library's name, here and below
-        self,
-        lock: locks.Mutex | None = None,
-        *,
-        on_owner_death: OwnerDeath | None = None,
-        deadlock: Deadlock | None = None,
-        name: str | None = None,
-        fresh: bool = False,
-        ttl: float | None = None,
-    ) -> locks.Condition:
-        """Return a condition on `lock` (a shared Lock or RLock; None: an RLock of its own)."""
-        given: _dict[str, Any] = {} if lock is None else {"lock": _mutex(lock)._handle.ident}
-        given |= given_of(on_owner_death=on_owner_death, deadlock=deadlock)
-        condition: locks.Condition = await self._open("condition", "", given, (), name, fresh, ttl)
-        return condition
+    Condition = _opened(Factories.Condition, locks.Condition)
 
     async def dict(
         self, *args: Any, name: str | None = None, fresh: bool = False, ttl: float | None = None, **items: Any
@@ -190,7 +177,7 @@ class Cluster(Opening, ClusterBase):
         await found.update(first)
         return found
 
-    async def Namespace(  # noqa: N802
+    async def Namespace(  # noqa: N802 - the standard library's name, here and below
         self, /, *, name: str | None = None, fresh: bool = False, ttl: float | None = None, **attributes: Any
     ) -> containers.Namespace:
         """Return named values."""
@@ -203,7 +190,7 @@ class Cluster(Opening, ClusterBase):
         self,
         typecode_or_type: Any,
         *args: Any,
-        lock: bool | locks.Mutex = True,
+        lock: bool | locks.Mutex | None = True,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
@@ -220,7 +207,7 @@ class Cluster(Opening, ClusterBase):
         typecode_or_type: Any,
         size_or_initializer: int | Sequence[Any],
         *,
-        lock: bool | locks.Mutex = True,
+        lock: bool | locks.Mutex | None = True,
         name: str | None = None,
         fresh: bool = False,
         ttl: float | None = None,
@@ -238,14 +225,15 @@ class Cluster(Opening, ClusterBase):
         typecode: str,
         given: Mapping[str, Any],
         blobs: Sequence[Any],
-        lock: bool | locks.Mutex,
+        lock: bool | locks.Mutex | None,
         name: str | None,
         fresh: bool,
         ttl: float | None,
     ) -> Any:
-        mutex: locks.Mutex | None = None if isinstance(lock, bool) else _mutex(lock)
-        if lock is True:
+        if lock is True or lock is None:
             mutex = await self._open("rlock", "", {}, (), lock_name(kind, name), False, None)
+        else:
+            mutex = None if lock is False else self._mutex(lock)
         flavour = ("Raw" if mutex is None else "") + kind.capitalize()
         return await self._open(kind, flavour, given, blobs, name, fresh, ttl, typecode=typecode, lock=mutex)
 
@@ -260,12 +248,6 @@ class Cluster(Opening, ClusterBase):
         if args[-1]:
             raise NotSupported("mpclient.aio has no buffered queues: put() returns when the server has it")
         return super()._queue(*args)
-
-
-def _mutex(lock: Any) -> locks.Mutex:
-    if isinstance(lock, locks.Mutex):
-        return lock
-    raise TypeError(f"lock must be a shared Lock or RLock, made by this cluster, not {lock!r:.80}")
 
 
 # -- connecting -----------------------------------------------------------------------------------
