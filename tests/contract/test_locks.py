@@ -322,3 +322,16 @@ class TestHandOver:
         holder.call("condition.wait", ident, None)
         assert waiting[0].value is True
         assert len(rig.hand_overs) == 1
+
+
+@pytest.mark.parametrize("kind", ["lock", "rlock"])
+def test_a_lock_that_is_made_anew_counts_on_where_the_clock_was_set_back(rig, kind):
+    """As a restart finds it that comes after the setting."""
+    thread, fences = rig.thread(), []
+    for _ in range(3):
+        lock = rig.open(thread, kind, "kept")
+        thread.ask(f"{kind}.acquire", lock, 0)
+        fences.append(thread.ask(f"{kind}.get_fence", lock))
+        thread.ask("cluster.delete", "", "kept", kind)
+        rig.inner.fx.wall_offset_s -= 3600.0
+    assert fences == [fences[0], fences[0] + 1, fences[0] + 2]

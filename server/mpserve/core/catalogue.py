@@ -21,6 +21,7 @@ from mpserve.core.catalogue_state import CatalogueState
 from mpserve.core.effects import Effects
 from mpserve.core.kinds import KINDS
 from mpserve.core.locks import get_lock, lock_of
+from mpserve.core.mutex import Mutex
 from mpserve.core.room import weight
 from mpserve.core.status import describe, describe_object
 from mpserve.core.t_array import array_bytes
@@ -281,6 +282,8 @@ class Catalogue(CatalogueState):
         self.change(fx, "created", ident, kind, name, settings)
         machine = self.objects[ident]
         machine.setup(fx, blobs)
+        if isinstance(machine, Mutex) and machine.fence < self.fence:  # the clock was set back
+            machine.change(fx, "numbered", self.fence)
         return machine
 
     def _check_bounds(

@@ -13,6 +13,7 @@ from mpserve.core.hall import Hall
 from mpserve.core.hosts import Hosts
 from mpserve.core.house import House
 from mpserve.core.kinds import KINDS
+from mpserve.core.mutex import Mutex
 from mpserve.core.references import References
 from mpshared.errors import Conflict, NoSuchObject
 
@@ -41,6 +42,8 @@ class CatalogueState(References):
         """By ident."""
         self.dependents: dict[str, dict[str, None]] = {}
         """ident of a lock -> idents of what stands on it."""
+        self.fence = 0
+        """The highest number that a holder of a lock had which is deleted; 0: no lock was."""
         self._ttl_timers: dict[str, Timer] = {}
         self._removed = 0
 
@@ -119,6 +122,8 @@ class CatalogueState(References):
                 yield "held", (holder, ident, n)
         for ident in self.lent:
             yield "is_lent", (ident,)
+        if self.fence:
+            yield "fenced", (self.fence,)
 
     def revive(self, fx: Effects) -> None:
         """Plan anew what is due at a certain time: all objects were just rebuilt from their records."""
@@ -151,6 +156,8 @@ class CatalogueState(References):
     def on_removed(self, fx: Effects, ident: str) -> None:
         """Drop an object, its name, its references, and what it stored."""
         machine = self.objects.pop(ident)
+        if isinstance(machine, Mutex):
+            self.fence = max(self.fence, machine.fence)
         machine.leave()
         self.pools.pop(ident, None)
         if machine.name is not None:
@@ -170,6 +177,10 @@ class CatalogueState(References):
             del self.dependents[lock][machine.ident]
             if not self.dependents[lock]:
                 del self.dependents[lock]
+
+    def on_fenced(self, _fx: Effects, fence: int) -> None:
+        """Note the highest number of a holder."""
+        self.fence = fence
 
     def on_configured(self, _fx: Effects, ident: str, settings: dict[str, Any]) -> None:
         """Adopt the first explicit settings."""
@@ -198,6 +209,7 @@ class CatalogueState(References):
             "mentions": dict(self.mentions),
             "lent": set(self.lent),
             "dependents": {lock: set(idents) for lock, idents in self.dependents.items()},
+            "fence": self.fence,
             "objects": {ident: _state(machine) for ident, machine in self.objects.items()},
         }
 
