@@ -78,21 +78,11 @@ def connect(
     """
     from mpclient.default import find_chosen, offer_default  # noqa: PLC0415 - the import would be circular
 
-    files = (authkey_file, tls_ca, tls_cert, tls_key)
-    given = (address, authkey, name or None, *files, connect_timeout, reconnect_timeout)
+    tls_files, limits = (tls_cert, tls_key, tls_ca), (connect_timeout, reconnect_timeout)
+    given = address, authkey, name or None, authkey_file, *tls_files, *limits
     cluster = find_chosen() if given == (None,) * len(given) else None
     if cluster is None:
-        cluster = make_cluster(
-            address,
-            authkey,
-            name=name,
-            authkey_file=authkey_file,
-            tls_ca=tls_ca,
-            tls_cert=tls_cert,
-            tls_key=tls_key,
-            connect_timeout=connect_timeout,
-            reconnect_timeout=reconnect_timeout,
-        )
+        cluster = make_cluster(address, authkey, name, authkey_file, tls_files, *limits)
         offer_default(cluster)
     return cluster
 
@@ -100,12 +90,9 @@ def connect(
 def make_cluster(
     address: str | tuple[str, int] | Address | None = None,
     authkey: bytes | str | None = None,
-    *,
     name: str = "",
     authkey_file: str | os.PathLike[str] | None = None,
-    tls_ca: str | os.PathLike[str] | None = None,
-    tls_cert: str | os.PathLike[str] | None = None,
-    tls_key: str | os.PathLike[str] | None = None,
+    tls_files: tuple[str | os.PathLike[str] | None, ...] = (),
     connect_timeout: float | None = None,
     reconnect_timeout: float | None = None,
 ) -> Cluster:
@@ -115,8 +102,8 @@ def make_cluster(
         from mpclient.local import start_local  # noqa: PLC0415 - only where there is no server
 
         return start_local(name, **limits)
-    tls = read_tls(place, tls_cert, tls_key, tls_ca)
-    session = Session(place, read_key(authkey, authkey_file), Describes(name=name), tls=tls, **limits)
+    key, tls = read_key(authkey, authkey_file), read_tls(place, *tls_files)
+    session = Session(place, key, Describes(name=name), tls=tls, **limits)
     session.start()
     return Cluster(session)
 
