@@ -34,7 +34,8 @@ from mpclient.context import default_context
 from mpclient.objects.t_process import RemoteProcess
 from mpclient.output.no_worker import none_came, say_no_worker
 from mpclient.output.remarks import remark
-from mpclient.values.pickling import dumps, loads
+from mpclient.pooling.refusal import pickled
+from mpclient.values.pickling import loads
 from mpshared.errors import MpserveError, NoSuchObject, NotSupported, NoWorkers, ServerGone
 from mpshared.ops import BY_NAME
 
@@ -350,16 +351,11 @@ def _pack(process: Process, session: Session) -> Blob:
     """Return what the Process is given where it runs."""
     surroundings, config = _Surroundings(process, session), process._config
     process._config = {key: value for key, value in config.items() if key not in _LEFT_BEHIND}
+    parts = ((f"process.{name.removeprefix('_')}", part) for name, part in vars(process).items())
     try:
-        return dumps((surroundings, process), session)
-    except Exception as err:  # noqa: BLE001 - it is raised below, with the path to the culprit
-        from mpclient.pooling.refusal import explained  # noqa: PLC0415 - only for failures
-
-        parts = [(f"process.{name.removeprefix('_')}", part) for name, part in vars(process).items()]
-        refusal = explained(err, parts, session)
+        return pickled((surroundings, process), parts, session)
     finally:
         process._config = config
-    raise refusal
 
 
 def unpack(blob: Blob, session: Session) -> Process:
