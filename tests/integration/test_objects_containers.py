@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import enum
 import multiprocessing
@@ -18,6 +19,7 @@ class Colour(enum.Enum):
     RED = 1
 
 
+FROZEN = getattr(builtins, "frozendict", None)
 KEYS = [
     *("text", "\u00e9\u4e2d", "\ud800", b"bytes", 5, -(2**70), 2**64 - 1, 1.5, True, None, (1, ("a", b"b"))),
     *(Colour.RED, frozenset({1, 2}), Fraction(1, 3), complex(1, 2)),
@@ -116,6 +118,12 @@ class TestDict:
 
     def test_repr_says_what_it_is_without_asking_the_server(self, cluster, unique):
         assert repr(cluster.dict(name=unique)) == f"<Dict {unique} at {cluster.address}>"
+
+    @pytest.mark.skipif(not FROZEN, reason="frozendict is from Python 3.15 on")
+    def test_together_with_a_frozendict_it_is_what_stands_first(self, cluster):
+        d, frozen = cluster.dict(a=1, b=2), FROZEN(b=3, c=4)
+        assert (type(frozen | d), frozen | d) == (FROZEN, {"b": 2, "c": 4, "a": 1})
+        assert (type(d | frozen), d | frozen) == (dict, {"a": 1, "b": 3, "c": 4})
 
 
 class TestList:

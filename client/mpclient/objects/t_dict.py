@@ -8,6 +8,7 @@ RULES
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSES", "MISSING", "Dict"]
 
+_FROZEN: Final[Any] = getattr(builtins, "frozendict", ())
+"""From Python 3.15 on."""
 _GET: Final[Op] = BY_NAME["dict.get"]
 _SET: Final[Op] = BY_NAME["dict.set"]
 _DELETE: Final[Op] = BY_NAME["dict.delete"]
@@ -183,7 +186,7 @@ class Dict(Proxy, MutableMapping[Any, Any]):
         return self.copy() | dict(other)
 
     def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
-        return dict(other) | self.copy()
+        return (other if isinstance(other, _FROZEN) else dict(other)) | self.copy()
 
     def __ior__(self, other: Mapping[Any, Any] | Iterable[Any]) -> Self:
         self.update(other)

@@ -39,9 +39,9 @@ def _items(result: Any, out: Sequence[Blob]) -> list[tuple[Any, Any]]:
     return [(show_key(key), show(blob)) for key, blob in zip(result, out, strict=True)]
 
 
-def _dict(pairs: Pairs) -> Named:
+def _dict(pairs: Pairs, name: str = "dict") -> Named:
     """Return a dict for the reply, which its reader makes: it can hash the keys, whatever they are."""
-    return Named("builtins", "dict", (pairs,))
+    return Named("builtins", name, (pairs,))
 
 
 def _as_dict(keys: Any, out: Sequence[Blob]) -> Any:
@@ -88,10 +88,11 @@ class DictFace(Face):
         return self._plan("items", then=lambda keys, out: _dict([*_items(keys, out), *theirs]))
 
     def m__ror__(self, other: Any, /) -> Any:
-        if type(other) is not dict:
+        theirs = dict_pairs(other)
+        if theirs is None:
             return NotImplemented
-        theirs = list(other.items())
-        return self._plan("items", then=lambda keys, out: _dict([*theirs, *_items(keys, out)]))
+        name = "dict" if type(other) is dict else "frozendict"
+        return self._plan("items", then=lambda keys, out: _dict([*theirs, *_items(keys, out)], name))
 
     def m__ior__(self, other: Any, /) -> Any:
         return self._updated(other, {}, lambda _result, _out: self.copy())
