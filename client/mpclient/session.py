@@ -37,10 +37,7 @@ if TYPE_CHECKING:
     from mpclient.output.outgoing import Outgoing
     from mpclient.transport.lane import Read
     from mpclient.transport.references import Handle
-    from mpshared.address import Address
-    from mpshared.keys import Key
     from mpshared.ops import Op
-    from mpshared.tls import ClientTls
     from mpshared.values import Blob
 
 __all__ = ["Describes", "Session", "Term", "living_sessions"]
@@ -57,16 +54,7 @@ class _Own(threading.local):
 class Session(SessionBase):
     """This process at one server. Threads may share it; so may forked children."""
 
-    def __init__(
-        self,
-        address: Address,
-        key: bytes | Key,
-        describes: Describes | None = None,
-        *,
-        tls: ClientTls | None = None,
-        **limits_s: float,
-    ) -> None:
-        super().__init__(address, key, describes, tls=tls, **limits_s)
+    def _set_up(self) -> None:
         self.speaks_for: Sequence[str] = ()
         """Sessions of processes this one answers for: a supervisor's workers."""
         self.outgoing: Outgoing | None = None

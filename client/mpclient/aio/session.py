@@ -32,17 +32,14 @@ from mpclient.transport.dialling import HANDSHAKE_S, Connection, Lost, check_att
 from mpclient.transport.errands import GATHER_S, Errands
 from mpclient.transport.patience import AGAIN_S, STOP_S, Parting, Patience
 from mpclient.transport.stale import unless_done
-from mpclient.transport.term import Describes, SessionBase, Term, again
+from mpclient.transport.term import SessionBase, Term, again
 from mpshared.errors import MpserveError, NotSupported, ProtocolViolation, ServerGone, SessionExpired, make
 from mpshared.wire.own.frames import Control, Failed, Reply, Type, encode_control
 
 if TYPE_CHECKING:
     from mpclient.transport.lane import Read
     from mpclient.transport.references import Handle
-    from mpshared.address import Address
-    from mpshared.keys import Key
     from mpshared.ops import Op
-    from mpshared.tls import ClientTls
     from mpshared.values import Blob
     from mpshared.wire.own.frames import Event
 
@@ -52,16 +49,7 @@ __all__ = ["Session"]
 class Session(SessionBase):
     """See the file's beginning. Made in a running loop."""
 
-    def __init__(
-        self,
-        address: Address,
-        key: bytes | Key,
-        describes: Describes | None = None,
-        *,
-        tls: ClientTls | None = None,
-        **limits_s: float,
-    ) -> None:
-        super().__init__(address, key, describes, tls=tls, **limits_s)
+    def _set_up(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._lanes = TaskLanes()
         self._ending: set[Lane] = set()

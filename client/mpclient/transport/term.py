@@ -168,6 +168,11 @@ class SessionBase:
         self.references = References(self)
         self.closed = False
         self._forget_term()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make what belongs to the one kind of session alone."""
+        raise NotImplementedError
 
     def _forget_term(self) -> None:
         self._term: Term | None = None
