@@ -34,6 +34,7 @@ from mpclient.session import Describes, Session
 from mpclient.transport.term import SessionBase
 from mpshared.address import Address, AddressError
 from mpshared.errors import MpserveError, ServerGone
+from mpshared.interpreters import module_command
 from mpshared.keys import BESIDE_SOCKET
 from mpshared.settings import WORKER_WAIT
 
@@ -152,7 +153,7 @@ class LocalCluster:
         with suppress(AddressError):
             listen = ["--host", str(Address.unix(str(self._folder / "socket")))]
         return [
-            *(sys.executable, "-m", "mpserve", "start", *listen, "--log-format", "json"),
+            *module_command("mpserve", "start", *listen, "--log-format", "json"),
             *("--lifeline", str(lifeline), *self._options),
         ]
 
@@ -162,7 +163,7 @@ class LocalCluster:
             more += ["--queue", self._queue]
         for place in _import_places():
             more += ["--pythonpath", place]
-        command = [sys.executable, "-m", "mpclient.worker", "--connect", str(self.address), *more]
+        command = module_command("mpclient.worker", "--connect", str(self.address), *more)
         self._worker = self._spawn("worker", [*command, "--lifeline", str(lifeline)], lifeline)
 
     def _spawn(self, what: str, command: list[str], lifeline: int) -> subprocess.Popen[bytes]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpshared.errors import BadValue, NotSupported
+from mpshared.interpreters import freeze_support
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -163,7 +164,10 @@ class Offers:
         return multiprocessing.log_to_stderr(level)
 
     def freeze_support(self) -> None:
-        """Do nothing: worker processes are started by mpworker, never from this program's file."""
+        """Run a server or workers, and exit, in a frozen program that was started for it; see
+        `mpshared.interpreters`.
+        """
+        freeze_support()
 
     def allow_connection_pickling(self) -> None:
         """Do nothing: connections can always be pickled."""

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpclient.worker.channel import Channel
 from mpclient.worker.output import Lines
+from mpshared.interpreters import module_command
 from mpshared.reports import MAX_LINES
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def execute(
         more: As for `Popen`.
     """
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
+        module_command(module, str(theirs.fileno()), *words),
         stdin=subprocess.DEVNULL,
         pass_fds=(theirs.fileno(), *give),
         start_new_session=True,

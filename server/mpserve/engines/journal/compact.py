@@ -29,6 +29,7 @@ from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry, Row, encode
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import Store, open_file, pieces, read_meta, snapshot_path, state_files
+from mpshared.interpreters import module_command
 
 if TYPE_CHECKING:
     from mpserve.engines.journal.commit import Job
@@ -172,7 +173,7 @@ class Compactor:
             StoreError: It failed.
         """
         folder = str(self._store.folder)
-        command = [sys.executable, "-m", "mpserve.engines.journal.compact", folder, str(number)]
+        command = module_command("mpserve.engines.journal.compact", folder, str(number))
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
