@@ -90,6 +90,8 @@ class WorkerHost:
 
     def end(self) -> None:
         if self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)  # it begins none that are not killed here
+            wait_until(lambda: _state(self.process.pid) in {"T", "Z", ""}, LIMIT_S)
             pids = children_of(self.process.pid)
             self.process.kill()
             self.process.wait(LIMIT_S)
@@ -140,10 +142,11 @@ def _read(pid: int, name: str) -> bytes:
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs: one that ended and waits to be noticed by its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return _state(pid) not in {"Z", ""}
+
+
+def _state(pid: int) -> str:
+    return next(iter(_read(pid, "stat").decode().rpartition(")")[2].split()), "")
 
 
 def other_pythons() -> dict[str, str]:
