@@ -16,7 +16,7 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.examples import try_all
-from tests.prepared import type_all
+from tests.prepared import fork_embedded, type_all
 
 settings.register_profile(
     "mpserve",
@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         try_all()
     if config.getoption("--starts") == "typed":
         type_all()
+    fork_embedded()
 
 
 def pytest_collection_finish() -> None:

@@ -15,6 +15,7 @@ RULES
   And everywhere but on Linux, where a fork of what has no threads is sound.
 * A worker host's own interpreters (`INTERPRETERS`) are forked from a process that it has begun beside it. It
   adopts them, as it does the forks of a nursery, and is their parent. With `--no-fork` it executes them.
+* Server and worker host of an embedded cluster are forked, too, where its program is a test or was forked.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mpclient import local
 from mpclient.worker import interpreter, kernel
 
-__all__ = ["BESIDE", "run", "start", "type_all"]
+__all__ = ["BESIDE", "fork_embedded", "run", "start", "type_all"]
 
 IMPORTED = (
     *("mpserve.cli.banner", "mpserve.cli.commands", "mpserve.cli.starting", "mpserve.engines.journal"),
@@ -100,6 +102,17 @@ def run(*words: object, timeout_s: float = 60.0, **popen: Any) -> subprocess.Com
             process.kill()
             raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def fork_embedded() -> None:
+    """Have the embedded clusters of this process forked from now on."""
+    vars(local)["subprocess"] = types.SimpleNamespace(**{**vars(subprocess), "Popen": _start_embedded})
+
+
+def _start_embedded(command: list[str], **popen: Any) -> subprocess.Popen[Any]:
+    _, _, module, *words = command  # python -m
+    (name,) = (name for name, of_it in MODULES.items() if of_it == module)
+    return start(name, *words, **popen)
 
 
 def _of_interpreters(environment: Mapping[str, str]) -> dict[str, str]:
@@ -165,12 +178,17 @@ class Prepared(Forked):
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
-        with self._waitpid_lock:
+        # another thread may wait for it, too
+        if not self._waitpid_lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        try:
             if self.returncode is None:
                 if not select.select([self._told], [], [], timeout)[0]:
                     raise subprocess.TimeoutExpired(self.args, timeout)
                 self.returncode = os.waitstatus_to_exitcode(int.from_bytes(self._hear(), "little"))
                 self._told.close()
+        finally:
+            self._waitpid_lock.release()
         return self.returncode
 
 
@@ -193,12 +211,14 @@ class Orders:
         self._sock = sock
 
     def send(self, order: Order, descriptors: list[int]) -> None:
-        data = pickle.dumps(order)
+        data = pickle.dumps(tuple(order))
         socket.send_fds(self._sock, [len(data).to_bytes(STATUS, "little")], descriptors)
         self._sock.sendall(data)
 
 
 _beside: Orders | None = None
+_address: str | None = None
+"""Of the first process, in those that it has forked."""
 
 
 class First(Orders):
@@ -218,6 +238,7 @@ class First(Orders):
         atexit.register(self._end)
 
     def _end(self) -> None:
+        vars(local)["_stop_all"]()  # whose own handler would come when nobody tells of their ends any more
         self._sock.close()  # nobody is left to give one
         try:
             self._process.wait(10)
@@ -227,8 +248,13 @@ class First(Orders):
 
 
 @cache
-def _first() -> First:
-    return First()
+def _first() -> Orders:
+    """Return where this process has what it starts forked."""
+    if _address is None:
+        return First()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(_address)
+    return Orders(sock)
 
 
 # -- in the first process ----------------------------------------------------------------------------
@@ -240,8 +266,12 @@ class Nest:
     """
 
     def __init__(self, orders: socket.socket, fork: Callable[[], int] = os.fork) -> None:
-        self._orders = orders
+        self._orders = [orders]
         self._fork = fork
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind("")  # a name of the system's choice
+        self._door.listen()
+        self.address: str = self._door.getsockname()
         self._children: dict[int, socket.socket] = {}
         self._bell, self._ringing = socket.socketpair()
         self._ringing.setblocking(False)
@@ -252,18 +282,28 @@ class Nest:
     def serve(self) -> Order | None:
         """Return the order in each child, and None here when nobody is left to give one."""
         while True:
-            ready, _, _ = select.select([self._orders, self._bell], [], [])
-            if self._bell in ready:
-                self._bell.recv(4096)
-                self._tell_ends()
-            if self._orders in ready:
-                size, descriptors, _, _ = socket.recv_fds(self._orders, STATUS, MOST)
-                if not size:
+            ready, _, _ = select.select([*self._orders, self._door, self._bell], [], [])
+            for one in ready:
+                if one is self._bell:
+                    self._bell.recv(4096)
+                    self._tell_ends()
+                elif one is self._door:
+                    self._orders.append(self._door.accept()[0])
+                elif (taken := self._take(one)) is None and one is self._orders[0]:
                     return None
-                data = self._orders.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
-                order: Order = pickle.loads(data)
-                if self._obey(order, descriptors):
-                    return order
+                elif taken is None:
+                    self._orders.remove(one)
+                    one.close()
+                elif self._obey(*taken):
+                    return taken[0]
+
+    def _take(self, orders: socket.socket) -> tuple[Order, list[int]] | None:
+        """Return the next order and its descriptors; None: there is nobody any more."""
+        size, descriptors, _, _ = socket.recv_fds(orders, STATUS, MOST)
+        if not size:
+            return None
+        data = orders.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
+        return Order(*pickle.loads(data)), descriptors
 
     def _tell_ends(self) -> None:
         with suppress(ChildProcessError):
@@ -294,7 +334,7 @@ class Nest:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for sock in (self._orders, self._bell, self._ringing, *self._children.values()):
+        for sock in (*self._orders, self._door, self._bell, self._ringing, *self._children.values()):
             sock.close()
 
 
@@ -341,6 +381,7 @@ def settle(order: Order) -> None:
     os.environ.clear()
     os.environ.update(order.environment)
     sys.argv = order.words
+    sys.modules.pop("tests", None)  # it is found where PYTHONPATH leads, or not at all
     command = sys.executable if order.words[0] in MODULES else order.words[0]
     first = [] if command in INTERPRETERS else [str(Path(command).absolute().parent)]  # these have -P
     folders = order.environment.get("PYTHONPATH", "").split(os.pathsep)
@@ -376,6 +417,7 @@ def become(order: Order) -> Callable[[], object]:
         return main
     if path in MODULES:
         return partial(runpy.run_module, MODULES[path], run_name="__main__")
+    fork_embedded()
     program = types.ModuleType("__main__")
     vars(program).update(__file__=path, __builtins__=builtins)
     sys.modules["__main__"] = program
@@ -427,6 +469,8 @@ if __name__ == "__main__":
         with suppress(ModuleNotFoundError):
             importlib.import_module(module)
     gc.freeze()
-    found = Nest(socket.socket(fileno=int(sys.argv[1]))).serve()
+    nest = Nest(socket.socket(fileno=int(sys.argv[1])))
+    _address = nest.address
+    found = nest.serve()
     if found is not None:
         become(found)()

@@ -3,6 +3,7 @@
 server      one for the whole run; tests use anonymous objects, or names that contain `unique`
 cluster     this test's own connection to it
 fresh_server   a factory: servers that a test may stop, kill or start with options
+typed       has what this test starts begin in interpreters of its own, as everybody's does
 program     runs a Python program as a client in a process of its own
 relay       stands between clients and the server, and cuts when it is told to
 crew        a module's own cluster with two worker processes, which find the modules of this folder
@@ -167,6 +168,11 @@ def crew() -> Iterator[mpclient.Cluster]:
 def unique(request) -> str:
     """A name that no other test uses."""
     return f"{request.node.name[:120]} {secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "_all_typed", True)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def is_alive(pid: int) -> bool:
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
 
 
-def test_starts_works_and_leaves_nothing():
+def test_starts_works_and_leaves_nothing(typed):
     with testing.running_cluster() as cluster:
         local = cluster._owns
         folder, pid = local._folder, local._server.pid
