@@ -6,12 +6,10 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.integration import workers
 
 import mpclient
@@ -317,5 +315,6 @@ def test_why_shows_who_waits_for_whom(server, cluster, crossed, unique, in_threa
 
 
 def why(server, *words):
-    command = [str(Path(sys.executable).with_name("mpserve")), "why", *words]
-    return subprocess.check_output(command, env=server.environment, text=True, timeout=20)
+    said = prepared.run("mpserve", "why", *words, env=server.environment)
+    assert said.returncode == 0, said.stderr
+    return said.stdout

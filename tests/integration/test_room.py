@@ -12,6 +12,7 @@ import sys
 
 import psutil
 import pytest
+from tests import prepared
 from tests.integration import encrypted
 from tests.integration.encrypted import keywords, options
 from tests.integration.in_loop import loop
@@ -80,10 +81,11 @@ def test_mpserve_status_shows_it(small, in_thread):
         items.put_many([MIB] * 7)
         putting = in_thread(lambda: items.put(MIB))
         waiting(cluster, 1)
-        command = [sys.executable, "-m", "mpserve", "status", "--connect", small.address]
-        run = {"env": small.environment, "capture_output": True, "text": True, "timeout": 30, "check": True}
-        assert "7.0M of 8M of values held, 1 call waiting for room" in subprocess.run(command, **run).stdout
-        told = json.loads(subprocess.run([*command, "--json"], **run).stdout)["memory"]
+        command = ("mpserve", "status", "--connect", small.address)
+        shown, told = (prepared.run(*command, *more, env=small.environment) for more in ((), ("--json",)))
+        assert (shown.returncode, told.returncode) == (0, 0)
+        assert "7.0M of 8M of values held, 1 call waiting for room" in shown.stdout
+        told = json.loads(told.stdout)["memory"]
         assert (told["limit_bytes"], told["waiting"]) == (8 << 20, 1)
         items.get()
         putting()
@@ -110,8 +112,8 @@ def test_a_put_that_waits_goes_on_waiting_over_a_restart(fresh_server, tmp_path,
 
 def test_a_pool_goes_on_with_more_jobs_than_fit(fresh_server, in_thread):
     server = fresh_server("--max-memory", "8M")
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "mpclient.worker", "--connect", server.address, "--processes", "1"],
+    worker = prepared.start(
+        *("mpworker", "--connect", server.address, "--processes", "1"),
         env=server.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -6,11 +6,11 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.certificates import Made
 from tests.integration import encrypted
 from tests.integration.conftest import Server, in_thread
@@ -24,14 +24,11 @@ from mpshared.tls import TlsFiles, TlsProblem
 made = encrypted.made
 tls_server = encrypted.tls_server
 pytestmark = pytest.mark.hosts
-COMMANDS = Path(sys.executable).parent
 
 
 def run(command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
-    return subprocess.run(
-        [str(COMMANDS / command), *words], env=kept | environment, capture_output=True, text=True, timeout=30
-    )
+    return prepared.run(command, *words, env=kept | environment, timeout_s=30)
 
 
 class TestRefused:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.integration import workers
 
 import mpclient
@@ -20,10 +21,9 @@ mpworker = workers.mpworker
 pytestmark = pytest.mark.hosts
 
 
-def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*options: str, typed: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MPSERVE_")}
-    command = [str(workers.COMMAND), *options]
-    return subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=30)
+    return prepared.run("mpworker", *options, typed=typed, env=kept | environment, timeout_s=30)
 
 
 KEY = {"MPSERVE_AUTHKEY": "0123456789abcdef"}
@@ -83,7 +83,7 @@ def test_a_key_that_is_none(tmp_path):
 @pytest.mark.parametrize(("words", "loaded"), [([], "msgpack"), (["--help"], "typer")])
 def test_an_interrupt_while_it_loads_is_no_traceback(tmp_path, words, loaded):
     (tmp_path / f"{loaded}.py").write_text("raise KeyboardInterrupt")
-    done = run(*words, PYTHONPATH=str(tmp_path))
+    done = run(*words, typed=True, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (1, "mpworker: interrupted\n")
 
 
@@ -180,7 +180,7 @@ def test_a_key_file_reaches_jobs_too(mpworker, server, cluster, unique, tmp_path
 
 
 def test_worker_processes_load_little(mpworker, server, cluster, unique):
-    mpworker(server, queue=unique)
+    mpworker(server, queue=unique, typed=True)
 
     def loaded():
         import sys
@@ -200,6 +200,7 @@ def test_processes_that_cannot_start_end_it(mpworker, server, unique, tmp_path):
     host = mpworker(
         server,
         queue=unique,
+        typed=True,
         environment={"PYTHONPATH": str(tmp_path / "broken") + ":" + os.environ.get("PYTHONPATH", "")},
     )
     assert host.wait() == 1

@@ -15,6 +15,7 @@ from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
+from tests import prepared
 from tests.stdlib.steps import Manager
 
 from mpserve.net.ask import inquire
@@ -97,9 +98,14 @@ def environment(**more):
 @contextmanager
 def served(*options, cwd, **more):
     """Run `mpserve start` with some options, in a folder from where our tests cannot be imported."""
-    command = [sys.executable, "-m", "mpserve", "start", "--port", "0", "--log-format", "json", *options]
-    process = subprocess.Popen(
-        command, cwd=cwd, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    process = prepared.start(
+        *("mpserve", "start", "--port", "0", "--log-format", "json", *options),
+        cwd=cwd,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     lines = queue.Queue()
 
