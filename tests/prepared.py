@@ -110,7 +110,7 @@ def fork_embedded() -> None:
 
 
 def _start_embedded(command: list[str], **popen: Any) -> subprocess.Popen[Any]:
-    _, _, module, *words = command  # python -m
+    module, *words = command[command.index("-m") + 1 :]
     (name,) = (name for name, of_it in MODULES.items() if of_it == module)
     return start(name, *words, **popen)
 
