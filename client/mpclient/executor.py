@@ -23,6 +23,7 @@ from mpclient.pooling.futures import Future, as_executors_say
 from mpclient.pooling.outcomes import Failure, JobCancelled, PoolClosed
 from mpclient.pooling.results import Stream, chained
 from mpclient.pooling.threads import NoThreads
+from mpclient.transport.living import Living
 from mpclient.values.jobs_format import CALL, STAR
 from mpshared.terms import Terms
 
@@ -264,12 +265,12 @@ def _check(max_workers: int | None, max_tasks_per_child: int | None, initializer
 
 def _wait_for_all() -> None:
     """Finish what was submitted before the program ends."""
-    for jobs in list(_open):
+    for jobs in _open.all():
         if jobs.over is None:
             _closed_at_exit.add(jobs)
             jobs.close()
             jobs.join()
 
 
-_open: Final[weakref.WeakSet[Jobs]] = weakref.WeakSet()
+_open: Final[Living[Jobs]] = Living()
 _closed_at_exit: Final[weakref.WeakSet[Jobs]] = weakref.WeakSet()

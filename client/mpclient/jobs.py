@@ -19,7 +19,6 @@ import os
 import pickle
 import queue
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +34,7 @@ from mpclient.pooling.spans import Sink, Span, Spans
 from mpclient.pooling.threads import NoThreads, Threads
 from mpclient.pooling.vigil import Vigil
 from mpclient.ship import is_shipping, shipped_to
+from mpclient.transport.living import Living
 from mpclient.values.jobs_format import Spec, dump_spec
 from mpclient.values.pickling import PLAIN, is_long, own_buffers
 from mpshared.errors import MpserveError, NoRoom, NoSuchObject, NoWorkers, ServerGone
@@ -475,16 +475,16 @@ class Jobs:
             flow.forked(self.over)
 
 
-_living: weakref.WeakSet[Jobs] = weakref.WeakSet()
+_living: Living[Jobs] = Living()
 
 
 def open_pools(session: Session) -> list[Jobs]:
     """Return the pools of a session that are not over."""
-    return [jobs for jobs in list(_living) if jobs.session is session and jobs.over is None]
+    return [jobs for jobs in _living.all() if jobs.session is session and jobs.over is None]
 
 
 def _after_fork_in_child() -> None:
-    for jobs in list(_living):
+    for jobs in _living.all():
         jobs.forked()
 
 

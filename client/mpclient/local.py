@@ -22,7 +22,6 @@ import sys
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Final
 from mpclient.cluster import Cluster
 from mpclient.importing import is_importable
 from mpclient.session import Describes, Session
+from mpclient.transport.living import Living
 from mpclient.transport.term import SessionBase
 from mpshared.address import Address, AddressError
 from mpshared.errors import MpserveError, ServerGone
@@ -86,7 +86,7 @@ def worker_wait_s(session: Session) -> float:
 
 def has_own_workers(session: SessionBase) -> bool:
     """Tell whether a session's server is this program's own, with workers that run or are about to."""
-    return any(local.address == session.address and local.has_workers for local in list(_running))
+    return any(local.address == session.address and local.has_workers for local in _running.all())
 
 
 class LocalCluster:
@@ -324,16 +324,16 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-_running: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
+_running: Living[LocalCluster] = Living()
 
 
 def _stop_all() -> None:
-    for local in list(_running):
+    for local in _running.all():
         local.stop()
 
 
 def _disown_all() -> None:
-    for local in list(_running):
+    for local in _running.all():
         local.disown()
 
 

@@ -19,7 +19,6 @@ import atexit
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +27,7 @@ from mpclient.output.printer import Printer
 from mpclient.transport.dialling import Lost, close_inherited
 from mpclient.transport.keeper import Keeper
 from mpclient.transport.lane import Lane
+from mpclient.transport.living import Living
 from mpclient.transport.stale import unless_done
 from mpclient.transport.term import Describes, SessionBase, Term, again
 from mpshared.errors import MpserveError, NoRoom, ServerGone, SessionExpired
@@ -346,12 +346,12 @@ class Session(SessionBase):
 _ADOPT: Final = BY_NAME["cluster.adopt"]
 _NO_JOURNAL_S: Final = 0.25
 """Between two attempts while the server cannot write: as often as it tries itself."""
-_living: weakref.WeakSet[Session] = weakref.WeakSet()
+_living: Living[Session] = Living()
 
 
 def living_sessions() -> list[Session]:
     """Return the sessions of this process that were not closed."""
-    return [session for session in list(_living) if not session.closed]
+    return [session for session in _living.all() if not session.closed]
 
 
 class _Finish:
@@ -385,7 +385,7 @@ def _close_all() -> None:
 
 def _after_fork_in_child() -> None:
     close_inherited()
-    for session in list(_living):
+    for session in _living.all():
         session.forked()
     _finish.arrange()  # multiprocessing may have been imported after the parent's session began
 

@@ -66,8 +66,7 @@ class Connection(t_pipe.PipeEnd, AsyncProxy):
 async def _give_back(handle: Handle) -> None:
     """Give this program's references to an end back; also if the task is cancelled meanwhile."""
     session = cast("Session", handle.session)
-    n = session.references.surrender(handle)
-    while lent := session.references.take_lent():
-        await session.call(LEND, "", [lent], finish=True)
-    if n:
+    if n := session.references.surrender(handle):
+        if handle.lent:
+            await session.call(LEND, "", [[handle.ident]], finish=True)
         await session.call(DROP, "", [[[handle.ident, n]]], finish=True)

@@ -12,5 +12,6 @@
 | patience   | how long to go on without a server                                                 |
 | term       | a session as the server knows it, from its beginning to its end                    |
 | references | how many references to shared objects this process holds                           |
+| living     | which sessions, pools and such there are                                           |
 | stale      | what it still thinks it holds, and the server has handed on                        |
 """

@@ -18,7 +18,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from mpshared.errors import NoSuchObject
 from mpshared.ops import BY_NAME
@@ -34,6 +34,7 @@ __all__ = ["DROP", "LEND", "Handle", "References"]
 _ADOPT: Final = BY_NAME["cluster.adopt"]
 DROP: Final = BY_NAME["cluster.drop"]
 LEND: Final = BY_NAME["cluster.lend"]
+_Waits = TypeVar("_Waits")
 AT_ONCE: Final = 10_000
 """Objects in one call about references: a program may have many more, and the server has others to answer."""
 
@@ -110,25 +111,25 @@ class References:
 
     def lend_all(self) -> None:
         """Lend every object that a fork has copied proxies of."""
-        for handle in list(self._handles.values()):
+        for handle in self._all():
             self.lend(handle)
 
     def let_go(self, ident: str, n: int) -> None:
         """Have the server told that `n` references are not needed any more. For finalisers: takes no lock."""
+        first = not self._dropped
         self._dropped.append((ident, n))
-        if len(self._dropped) == 1:
+        if first:  # of a swarm, or one of those that came together
             self._session.wake()
 
     def give_back(self, handle: Handle) -> None:
-        """Drop all references that a handle has, in the calling thread; what is lent is told first.
+        """Drop all references that a handle has, in the calling thread; if it is lent, that is told first.
 
         Raises:
             ServerGone: The server cannot be asked; it frees them with the session.
         """
-        n = self.surrender(handle)
-        while lent := self.take_lent():
-            self._session.call(LEND, "", [lent])
-        if n:
+        if n := self.surrender(handle):
+            if handle.lent:  # told by the keeper, too, which goes another way and may be later
+                self._session.call(LEND, "", [[handle.ident]])
             self._session.call(DROP, "", [[[handle.ident, n]]])
 
     def surrender(self, handle: Handle) -> int:
@@ -153,13 +154,12 @@ class References:
 
     def take_lent(self) -> list[str]:
         """Return, once, what was lent since the last time, or a part of it: [] when that was all."""
-        return [self._lent.popleft() for _ in range(min(len(self._lent), AT_ONCE))]
+        return _taken(self._lent)
 
     def take_dropped(self) -> list[list[Any]]:
         """Return, once, [[ident, n], …] of what was dropped since the last time, or of a part of it."""
         counts: Counter[str] = Counter()
-        for _ in range(min(len(self._dropped), AT_ONCE)):
-            ident, n = self._dropped.popleft()
+        for ident, n in _taken(self._dropped):
             counts[ident] += n
         return [[ident, n] for ident, n in counts.items()]
 
@@ -173,9 +173,10 @@ class References:
             ask: Makes a call on the new session's control connection.
         """
         self._dropped.clear()
-        held = [handle for handle in list(self._handles.values()) if handle.epoch == epoch]
+        handles = self._all()
+        held = [handle for handle in handles if handle.epoch == epoch]
         self.epoch = epoch
-        for handle in list(self._handles.values()):
+        for handle in handles:
             handle.count = 0
         for start in range(0, len(held), AT_ONCE):
             part = held[start : start + AT_ONCE]
@@ -188,9 +189,22 @@ class References:
         self._lock = threading.RLock()
         self._dropped.clear()
         self._lent.clear()
-        for handle in list(self._handles.values()):
+        for handle in self._all():
             handle.count = 0
             handle.lent = False
+
+    def _all(self) -> list[Handle]:
+        """Return all handles. Other threads may claim more meanwhile: `values` would not have that."""
+        return [handle for ref in self._handles.valuerefs() if (handle := ref()) is not None]
+
+
+def _taken(waiting: deque[_Waits]) -> list[_Waits]:
+    """Take what waits, or a part of it. The keeper of a session that is over may be doing so, too."""
+    taken: list[_Waits] = []
+    with suppress(IndexError):  # there is no more
+        while len(taken) < AT_ONCE:
+            taken.append(waiting.popleft())
+    return taken
 
 
 def _adopt(handles: list[Handle], ask: Callable[[Op, list[Any]], Any]) -> bool:
