@@ -122,10 +122,10 @@ def load_row(bunch: Bunch, head: bytes, end: bytes) -> list[Any] | None:
     if parts is None:
         return None
     try:
-        values: list[Any] = pickle.loads(b"(" + b"".join(parts) + b"l.")
+        values = pickle.loads(b"(" + b"".join(parts) + b"l.")
     except Exception:  # noqa: BLE001 - it was not written here; whichever it is says so, when it is opened
         return None
-    return values if len(values) == len(parts) else None
+    return values if type(values) is list and len(values) == len(parts) else None
 
 
 def dump_values(values: Sequence[Any]) -> Bunch | None:

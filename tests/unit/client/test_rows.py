@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpclient.values import rows
 from mpclient.values.jobs_format import ITEM, dump_items, load_items
-from mpclient.values.rows import dump_values, load_values
+from mpclient.values.rows import MARK, dump_values, load_values
 from mpshared.bunch import Bunch
 
 DIGEST = "0123456789abcdef" * 2
@@ -102,6 +102,12 @@ def test_values_that_end_elsewhere_are_opened_one_by_one():
     assert row is not None
     moved = [row.sizes[0] + 1, row.sizes[1] - 1, *row.sizes[2:]]
     assert load_values(Bunch(row.data, moved)) is None
+
+
+@pytest.mark.parametrize("within", [b"K\x01.", b"(K\x01d.", b"."])
+def test_so_are_those_of_a_row_that_ends_within(within):
+    values = [MARK + within + b".", MARK + b"K\x02."]
+    assert load_values(bunch_of(values)) is None
 
 
 def test_rows_of_several_workers_are_one():
