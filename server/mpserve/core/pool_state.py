@@ -223,6 +223,8 @@ class PoolState(QueueWorkers, JobPool):
 
     def on_cancel(self, fx: Effects, ranges: list[Range]) -> None:
         """Delete READY and DELAYED jobs."""
+        if count_of(ranges) > self.ready.size + len(self.delayed):
+            raise ValueError("more jobs are cancelled than wait")
         late = [number for lo, hi in ranges for number in range(lo, hi + 1) if number in self.delayed]
         self._remove(fx, late)
         self._lose(fx, self.ready.take(ranges if not late else without(ranges, late)))
