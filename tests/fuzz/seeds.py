@@ -14,6 +14,8 @@ from tests.fuzz.t_wire import KEY, honest_hello, honest_proof
 from tests.property.symbolic_samples import samples
 from tests.stock_client import StockClient
 
+from mpclient.values.jobs_format import dump_items
+from mpclient.values.rows import dump_values
 from mpserve.core.calls import SessionInfo
 from mpserve.dispatch.faces import FACES
 from mpserve.dispatch.faces.creation import CREATORS
@@ -21,7 +23,7 @@ from mpserve.engines.journal.codec import Answer, Entry, encode
 from mpserve.engines.journal.portable import to_lines
 from mpshared.ops import BY_NAME
 from mpshared.settings import TABLE
-from mpshared.values import PickledKey
+from mpshared.values import LONG_HEADER, PICKLE, PickledKey, Value
 from mpshared.wire.framing import join_frame
 from mpshared.wire.handshake import CHALLENGE, FAILURE, OWN, TLS_ONLY_FRAME, WELCOME
 from mpshared.wire.own import frames
@@ -34,6 +36,7 @@ __all__ = [
     "exports",
     "handshakes",
     "hellos",
+    "large_streams",
     "msgpacks",
     "own_streams",
     "pairs",
@@ -44,6 +47,7 @@ __all__ = [
     "states",
     "stock_streams",
     "typed",
+    "value_rows",
 ]
 
 _SEED_MAX_BYTES: Final = 2000
@@ -207,6 +211,33 @@ def own_streams() -> Iterator[bytes]:
     """Yield both sides' frames."""
     yield from client_streams()
     yield from server_streams()
+
+
+def large_streams() -> Iterator[bytes]:
+    """Yield frames with values of some sizes, before and behind small ones; and small ones alone."""
+    put, long = BY_NAME["queue.put_many"].code, bytes(300)
+    small = b"".join(frames.encode_call(put, 0, 2, 0, "id1", [1], [b"K\x01."]))
+    outside = LONG_HEADER.pack(b"B", len(long)) + long  # of a pickle's frames, as what is really long
+    for blob in (
+        b"\x80\x05" + outside + b".",
+        b"\x80\x05\x95\x02\0\0\0\0\0\0\0](" + outside + outside + b"K\x01e.",
+        pickle.dumps([1] * 300, 4),
+        Value(PICKLE, pickle.dumps(long, 5), (long, b"1"), ("id7",)),
+    ):
+        yield b"".join((*frames.encode_call(put, 0, 1, 0, "id1", [2], [blob, b"N."]), small))
+        for reply in (frames.encode_reply(0, 1, None, [blob]), frames.encode_reply(0, 1, [long], [blob])):
+            yield b"".join((*reply, *frames.encode_reply(0, 2, None, [b"N."]), *reply))
+    yield b"".join(frames.encode_call(put, 0, 1, 0, "id1" * 40, [1], [bytes([n]) * 9 for n in range(40)]))
+    yield from own_streams()
+
+
+def value_rows() -> Iterator[bytes]:
+    """Yield values that were pickled together, and jobs; as frames."""
+    for row in ([1, 2.5, True, -1, 1 << 40], ["a", b"b", "ü" * 20], [*range(300, 340)], [0.1, "x" * 300]):
+        for bunch in (dump_values(row), dump_items("d" * 32, row)):
+            if bunch is not None:
+                yield b"".join(map(join_frame, bunch))
+    yield b"".join(join_frame(pickle.dumps(n)) for n in range(3))
 
 
 def msgpacks() -> Iterator[bytes]:

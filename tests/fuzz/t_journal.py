@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from unittest.mock import patch
 
 from tests.fuzz.mutators import cut_stock
 from tests.fuzz.t_server import small_limits
 
-from mpserve.engines.journal.codec import decode, encode
+from mpserve.engines.journal import codec
+from mpserve.engines.journal.codec import decode, encode, encode_sparingly
 from mpserve.engines.journal.portable import from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
 
@@ -15,9 +17,14 @@ __all__ = ["export_lines", "journal_rows", "journal_state"]
 
 
 def journal_rows(data: bytes) -> None:
-    """Read a row whose checksum is right; what was read is written, and read the same."""
+    """Read a row whose checksum is right; what was read is written, also in pieces, and read the same."""
     entries = decode(data, zlib.crc32(data))
     assert repr(decode(*encode(entries))) == repr(entries), "written and read, it is something else"
+    with patch.object(codec, "SPARING_BYTES", 64):
+        pieces = [*encode_sparingly(entries)]
+    assert {checksum for _, checksum in pieces[:-1]} <= {codec.CONTINUES}, "a piece says that nothing follows"
+    again = decode(b"".join(piece for piece, _ in pieces), pieces[-1][1])
+    assert repr(again) == repr(entries), "written in pieces and read, it is something else"
 
 
 def journal_state(data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import mutators, seeds, t_client, t_journal, t_server, t_symbolic, t_wire
+from tests.fuzz import mutators, seeds, t_client, t_journal, t_parts, t_server, t_symbolic, t_wire
 from tests.fuzz.rule import Target
 
 from mpclient.transport.dialling import Lost
@@ -61,6 +61,15 @@ TARGETS: Final = (
         share=9,
     ),
     Target(
+        "tls-handshake",
+        "either side's first bytes of TLS; who has no certificate is never let in",
+        t_parts.tls_handshake,
+        (),
+        lambda data, _chance, plain: plain(data),
+        t_parts.honest_tls,
+        share=4,
+    ),
+    Target(
         "own-frames",
         "our envelope: calls, replies, controls; cut differently, taken the short way, or written again, "
         "they say the same",
@@ -68,6 +77,17 @@ TARGETS: Final = (
         (ProtocolError,),
         mutators.own_frames,
         seeds.own_streams,
+        input_max_bytes=2 << 10,
+        share=8,
+    ),
+    Target(
+        "own-frames-large",
+        "the same where values come in parts, as server and client read them; where they are dropped, their "
+        "call alone is told so",
+        t_parts.large_frames,
+        (ProtocolError,),
+        mutators.own_frames,
+        seeds.large_streams,
         input_max_bytes=2 << 10,
         share=8,
     ),
@@ -112,6 +132,16 @@ TARGETS: Final = (
         share=5,
     ),
     Target(
+        "client-rows",
+        "values that were pickled together: as many as came, and the same when written again",
+        t_parts.row_values,
+        (),
+        _PAYLOADS,
+        seeds.value_rows,
+        input_max_bytes=2 << 10,
+        share=8,
+    ),
+    Target(
         "symbolic",
         "pickles as data: read, shown, written; written and read it is the same; nothing is imported",
         t_symbolic.read_and_write,
@@ -140,7 +170,7 @@ TARGETS: Final = (
     ),
     Target(
         "journal-rows",
-        "a row with a right checksum: entries, and the same when written again",
+        "a row with a right checksum: entries, and the same when written again, also in pieces",
         t_journal.journal_rows,
         (Damaged,),
         mutators.msgpacks,
