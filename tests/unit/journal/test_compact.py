@@ -7,8 +7,8 @@ import sqlite3
 
 import pytest
 
-from mpserve.engines.journal.compact import LEAST_BYTES, Compactor
-from mpserve.engines.journal.store import Store
+from mpserve.engines.journal.compact import CHANGE_BYTES, LEAST_BYTES, LEAST_CHANGES, Compactor
+from mpserve.engines.journal.store import Store, snapshot_path
 
 PATIENCE_S = 10.0
 
@@ -22,10 +22,21 @@ def store(tmp_path):
 
 def test_it_is_due_when_the_journal_is_long(store):
     compactor = Compactor(store, lambda _job: None, lambda _why: None)
-    assert not compactor.is_due(LEAST_BYTES)
-    assert compactor.is_due(LEAST_BYTES + 1)
+    assert not compactor.is_due(LEAST_BYTES, LEAST_CHANGES)
+    assert compactor.is_due(LEAST_BYTES + 1, 0)
+    assert compactor.is_due(0, LEAST_CHANGES + 1)
     compactor.close()
-    assert not compactor.is_due(LEAST_BYTES + 1)
+    assert not compactor.is_due(LEAST_BYTES + 1, LEAST_CHANGES + 1)
+
+
+def test_it_is_due_when_the_journal_is_as_long_as_the_state(store):
+    with snapshot_path(store.folder, 1).open("wb") as snapshot:
+        snapshot.truncate(2 * LEAST_BYTES)
+    compactor = Compactor(store, lambda _job: None, lambda _why: None)
+    most = 2 * LEAST_BYTES // CHANGE_BYTES
+    assert not compactor.is_due(2 * LEAST_BYTES, most)
+    assert compactor.is_due(2 * LEAST_BYTES + 1, 0)
+    assert compactor.is_due(0, most + 1)
 
 
 def test_no_room_for_the_next_file_is_told_and_what_there_is_is_written_to(store, monkeypatch):

@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 __all__ = ["ROW_ENTRIES", "Compactor", "entries_of", "write_snapshot", "write_state"]
 
 LEAST_BYTES: Final = 64 << 20
-"""A journal below this is read within a second: not worth the work."""
+"""A journal of large values below this is read within a second: not worth the work."""
+LEAST_CHANGES: Final = 100_000
+"""So many changes, however small, take one to three seconds to read, for which a restart lasts longer."""
+CHANGE_BYTES: Final = 80
+"""What a small one takes: by it changes are compared with a snapshot, which has few of them, and large."""
 ROW_ENTRIES: Final = 256
 """Entries in a row, where there are many."""
 
@@ -136,9 +140,12 @@ class Compactor:
         self._snapshot_bytes = _snapshot_bytes(store.folder)
         self.busy = False
 
-    def is_due(self, journal_bytes: int) -> bool:
+    def is_due(self, journal_bytes: int, changes: int) -> bool:
         """Tell whether so much journal should become a snapshot: when it is as long as the state is large."""
-        return not (self.busy or self._closing) and journal_bytes > max(LEAST_BYTES, self._snapshot_bytes)
+        state = self._snapshot_bytes
+        return not (self.busy or self._closing) and (
+            journal_bytes > max(LEAST_BYTES, state) or changes > max(LEAST_CHANGES, state // CHANGE_BYTES)
+        )
 
     def start(self) -> None:
         """Have the state up to now written."""

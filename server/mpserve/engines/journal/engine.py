@@ -99,6 +99,8 @@ class JournalEngine(MemoryEngine):
         self.bounds.journal = lambda: self.committer.failing
         self.compactor = Compactor(store, self.committer.put, self._tell_of_compaction)
         self.restored = self._restore(store)
+        self._changes = self.restored.entries - self.restored.of_snapshot
+        """What was written since the last snapshot, in number."""
         self.committer.start()
 
     # -- answers ---------------------------------------------------------------------------------
@@ -194,6 +196,7 @@ class JournalEngine(MemoryEngine):
         if not turn.entries and not self._writing:
             self._release(turn)
             return
+        self._changes += len(turn.entries)
         left = self._write_at_once(turn) if at_once else turn
         if left is None:
             self._release(turn)
@@ -265,8 +268,8 @@ class JournalEngine(MemoryEngine):
     # -- compaction ------------------------------------------------------------------------------
 
     def _compact_if_due(self) -> None:
-        if self.compactor.is_due(self.committer.journal_bytes):
-            self.committer.journal_bytes = 0
+        if self.compactor.is_due(self.committer.journal_bytes, self._changes):
+            self.committer.journal_bytes = self._changes = 0
             self.compactor.start()
 
     def _tell_of_compaction(self, why: str) -> None:

@@ -60,6 +60,8 @@ class Restorer:
     damage: list[str] = field(default_factory=list)
     rows: int = 0
     entries: int = 0
+    of_snapshot: int = 0
+    """How many of these were in a snapshot."""
 
     def read(self, files: Iterable[Path]) -> None:
         """Carry out whole files, in order."""
@@ -68,6 +70,8 @@ class Restorer:
                 for data, checksum in read_rows(path):
                     self.apply(decode(data, checksum))
                     self.rows += 1
+                if path.name.startswith("snapshot-"):
+                    self.of_snapshot = self.entries
             except (sqlite3.DatabaseError, Damaged) as err:
                 kept = f"{self.rows} rows with {self.entries} changes before it were recovered"
                 self.damage.append(f"{path.name} is damaged after that: {err}; {kept}")
