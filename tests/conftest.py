@@ -6,12 +6,14 @@
 * `--suites all` has `suites/test_suites.py` run all of them by each Python.
 * `--starts typed` has each command and program begin in an interpreter of its own (`prepared.py`).
 * A shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test starts.
+* Tried side by side, files of `integration/`, which wait for processes, have those that compute between them.
 """
 
 from __future__ import annotations
 
 import gc
 import signal
+from itertools import groupby
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,6 +43,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--starts") == "typed":
         type_all()
     fork_embedded()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes, all of which find the same order
+        items[:] = _mixed(items)
+
+
+def _mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    waiting: list[list[pytest.Item]] = []
+    computing: list[list[pytest.Item]] = []
+    for path, of_one in groupby(items, lambda item: item.path):
+        (waiting if "integration" in path.parts else computing).append(list(of_one))
+    placed = [(0.9 * number / len(waiting), of_one) for number, of_one in enumerate(waiting)]
+    placed += [(number / len(computing), of_one) for number, of_one in enumerate(computing)]
+    return [item for _, of_one in sorted(placed, key=lambda pair: pair[0]) for item in of_one]
 
 
 def pytest_collection_finish() -> None:
