@@ -69,6 +69,12 @@ What holds everywhere:
   when they are of one class and hold the same (`in`, `index`, `count`, `remove`), whatever `__eq__` says.
 - The classes in `multiprocessing.queues` and `multiprocessing.synchronize` may be called with `ctx=`, which
   may be left out, and derived from.
+- Servers and worker hosts run on Linux, where all of this was tested. They are written for macOS, too, and
+  programs also for Windows, where they use servers and worker hosts elsewhere. Neither system was at hand:
+  types are checked for both, a test runs a program in a Python from which all is taken that Windows lacks,
+  and some tests were run once in one that lacks what macOS does (epoll, memfd, sockets without a file).
+- Any number of threads may share what is here. Tried was Python with a GIL, also with threads that change at
+  random between bytecodes. A free-threaded Python was not at hand: nothing is known of it.
 """
 
 
