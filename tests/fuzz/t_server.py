@@ -26,6 +26,7 @@ from mpserve.dispatch.own import OwnSide
 from mpserve.dispatch.registered import RegisteredClasses
 from mpserve.dispatch.stock import StockSide
 from mpserve.dispatch.stock_errors import failure
+from mpserve.engines import memory
 from mpserve.engines.memory import MemoryEngine
 from mpshared import symbolic
 from mpshared.errors import MpserveError
@@ -47,8 +48,12 @@ _LIMITS: Final = Limits(max_message=1 << 16, session_timeout_s=TIMEOUT_S, grace_
 
 @contextmanager
 def small_limits() -> Iterator[None]:
-    """Lower what one call may make by the documented limits: the rule's bounds show what goes beyond them."""
+    """Lower what one call may make by the documented limits: the rule's bounds show what goes beyond them.
+
+    And what an engine keeps for bad times, as there is one for each input, and some wait to be collected.
+    """
     with (
+        patch.object(memory, "RESERVE_BYTES", 1 << 10),
         patch.multiple(t_list, MAX_REPEATED=1 << 16, MOST_REPEATED=1 << 16),
         patch.object(t_array, "MAX_SIZE_BYTES", 1 << 20),
     ):
