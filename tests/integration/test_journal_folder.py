@@ -165,7 +165,7 @@ def test_a_folder_that_was_removed_is_told_and_no_more_is_promised(durable, tmp_
         kept["before"] = 1
         shutil.rmtree(tmp_path / "data")
         wait_until(lambda: not _accepts(kept), 20)
-        with pytest.raises(mpclient.NoRoom, match="was removed or replaced.*See to the folder of --data"):
+        with pytest.raises(mpclient.NoRoom, match="was removed or replaced.*see to the folder of --data"):
             kept["more"] = 1
         assert kept["before"] == 1
         assert "was removed" in cluster.status()["journal"]

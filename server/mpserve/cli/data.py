@@ -21,7 +21,7 @@ from mpserve.engines.journal.codec import Damaged, Entry, Row, encode
 from mpserve.engines.journal.compact import ROW_ENTRIES, entries_of
 from mpserve.engines.journal.portable import NoExport, from_lines, to_lines
 from mpserve.engines.journal.restore import Restorer
-from mpserve.engines.journal.store import FULL, InUse, NotAJournal, Store, read_meta, state_files
+from mpserve.engines.journal.store import InUse, NotAJournal, Store, is_full, read_meta, state_files
 from mpshared.command import fail, say
 from mpshared.exit_codes import ExitCode
 from mpshared.units import format_size
@@ -146,8 +146,8 @@ def _troubles(where: Path | str) -> Iterator[None]:
     except UnicodeDecodeError:
         _end(ExitCode.NO_DATA, "the export cannot be used: it is no text in UTF-8")
     except OSError as err:
-        way_out = "make room there" if err.errno in FULL else "name another one, or see who may use it"
+        way_out = "make room there" if is_full(err) else "name another one, or see who may use it"
         _end(ExitCode.FAILED, f"{err.filename or where} cannot be used ({err.strerror or err}); {way_out}")
     except sqlite3.Error as err:
-        way_out = "make room there" if "full" in str(err) else "see to its disk, or use a copy"
+        way_out = "make room there" if is_full(err) else "see to its disk, or use a copy"
         _end(ExitCode.NO_DATA, f"{where} cannot be used ({err}); {way_out}")

@@ -34,7 +34,9 @@ class FlakyStore(Store):
         self.now_s += self.takes_s
         if self.failures:
             self.failures -= 1
-            raise sqlite3.OperationalError("database or disk is full")
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise full
         super().append(rows)
 
 

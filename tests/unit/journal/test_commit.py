@@ -5,7 +5,9 @@ The disk's refusals are made up here; a disk that is really full is in tests/int
 
 from __future__ import annotations
 
+import errno
 import queue
+import sqlite3
 
 import pytest
 from tests.unit.journal.flaky import PATIENCE_S, FlakyStore, written
@@ -40,6 +42,15 @@ def committer(store, told):
 
 def turn(name):
     return Turn([("ident", name, ())], [])
+
+
+def raising(err):
+    """Return a method that raises it."""
+
+    def method(*_):
+        raise err
+
+    return method
 
 
 def verbs(store):
@@ -100,7 +111,7 @@ def test_a_job_is_done_between_the_turns_around_it(store, told, committer):
 def test_what_cannot_be_written_waits_and_is_written_later(store, told, committer):
     store.failures = 2
     committer.put(turn("a"))
-    assert told.get(timeout=PATIENCE_S) == "database or disk is full"
+    assert told.get(timeout=PATIENCE_S) == "database or disk is full; make room on the disk of --data"
     committer.put(turn("b"))
     news = [told.get(timeout=PATIENCE_S) for _ in range(3)]
     assert "" in news
@@ -149,7 +160,7 @@ def test_a_row_for_which_there_is_no_memory_is_made_later(store, told, committer
     monkeypatch.setattr("mpserve.engines.journal.commit.encode", no_memory)
     monkeypatch.setattr("mpserve.engines.journal.commit.encode_sparingly", too_little)
     committer.put(first := turn("a"))
-    assert told.get(timeout=PATIENCE_S) == "out of memory"
+    assert told.get(timeout=PATIENCE_S) == commit.NO_MEMORY
     assert [told.get(timeout=PATIENCE_S) for _ in range(2)] in (["", [first]], [[first], ""])
     assert verbs(store) == ["a"]
 
@@ -163,12 +174,34 @@ def test_closing_writes_what_waits(store, told):
     assert verbs(store) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("err", "todo"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "make room on the disk of --data"),
+        (OSError(errno.EIO, "Input/output error"), "see to the folder of --data"),
+        (sqlite3.OperationalError("disk I/O error"), "see to the folder of --data"),
+    ],
+)
+def test_what_to_do_is_told_by_what_failed_and_not_by_its_words(
+    store, told, committer, monkeypatch, err, todo
+):
+    monkeypatch.setattr(Store, "append", raising(err))
+    committer.put(turn("a"))
+    assert told.get(timeout=PATIENCE_S) == f"{err}; {todo}"
+
+
+def test_a_disk_that_has_no_room_for_bad_times_is_told_to_be_full(store, told, monkeypatch):
+    monkeypatch.setattr(commit, "_fill", lambda _: False)
+    Committer(store, told.put, told.put)
+    assert told.get_nowait() == "less than 16M are free on its disk; make room on the disk of --data"
+
+
 def test_closing_gives_up_what_cannot_be_written(store, told):
     committer = Committer(store, told.put, told.put)
     committer.start()
     store.failures = 1_000_000
     committer.put(turn("a"))
-    assert told.get(timeout=PATIENCE_S) == "database or disk is full"
+    assert told.get(timeout=PATIENCE_S) == "database or disk is full; make room on the disk of --data"
     assert not committer.close()
     assert verbs(store) == []
 

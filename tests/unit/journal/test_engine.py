@@ -182,7 +182,7 @@ def test_the_log_and_the_status_are_told_of_a_disk_that_refuses(world):
         world.soon.get(timeout=PATIENCE_S)()
     (failed, fields), (recovered, _) = world.told
     assert (failed, recovered) == ("journal.failed", "journal.recovered")
-    assert fields["why"] == "database or disk is full"
+    assert fields["why"] == "database or disk is full; make room on the disk of --data"
     assert world.engine.bounds.statistics()["journal"] == ""
 
 

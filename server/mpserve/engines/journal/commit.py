@@ -33,7 +33,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from mpserve.engines.journal.codec import Entry, Row, encode, encode_sparingly
-from mpserve.engines.journal.store import Store
+from mpserve.engines.journal.store import Store, is_full
 
 if TYPE_CHECKING:
     from mpserve.core.calls import Call
@@ -44,6 +44,7 @@ __all__ = [
     "HUNG_S",
     "LARGE_BYTES",
     "LOOK_S",
+    "MAKE_ROOM",
     "NO_MEMORY",
     "QUICK_S",
     "Committer",
@@ -70,8 +71,10 @@ HUNG_S: Final = 0.05
 """One that takes longer decides alone: the next one may take as long."""
 LOOK_S: Final = 1.0
 """How long what is written may go to a file that was removed."""
-NO_MEMORY: Final = "out of memory"
+NO_MEMORY: Final = "out of memory; give the server more"
 """Why a row cannot be made, not even in pieces."""
+MAKE_ROOM: Final = "make room on the disk of --data"
+_SEE: Final = "see to the folder of --data"
 _RETRY_S: Final = 0.25
 _STOP_S: Final = 10.0
 
@@ -129,9 +132,9 @@ class Committer(threading.Thread):
         self.journal_bytes = store.size_bytes()
         """What was written since the last snapshot."""
         self.failing = ""
-        """Why nothing can be written at the moment."""
+        """Why nothing can be written at the moment, and what to do."""
         if not _fill(self._ballast):
-            self._begin_failing(f"less than {BALLAST_BYTES >> 20}M are free on its disk")
+            self._begin_failing(f"less than {BALLAST_BYTES >> 20}M are free on its disk; {MAKE_ROOM}")
 
     @property
     def is_quick(self) -> bool:
@@ -268,7 +271,7 @@ class Committer(threading.Thread):
         try:
             self._store.look()
         except OSError as err:
-            self._begin_failing(str(err))
+            self._begin_failing(f"{err}; {_SEE}")
             return False
         return True
 
@@ -285,7 +288,8 @@ class Committer(threading.Thread):
 
     def _failed(self, err: Exception) -> bool:
         """Note a failure and wait for the next attempt; False: give up, the server stops."""
-        self._begin_failing(NO_MEMORY if isinstance(err, MemoryError) else str(err))
+        why = f"{err}; {MAKE_ROOM if is_full(err) else _SEE}"
+        self._begin_failing(NO_MEMORY if isinstance(err, MemoryError) else why)
         with suppress(OSError):  # the folder may be gone, or read-only
             self._ballast.unlink(missing_ok=True)
         return not self._closing.wait(_RETRY_S)

@@ -32,7 +32,7 @@ from mpserve.core.calls import Call, Lane, Session, SessionInfo
 from mpserve.engines.base import Deliver, StoreError
 from mpserve.engines.journal.answers import answer_of
 from mpserve.engines.journal.codec import Answer, Entry
-from mpserve.engines.journal.commit import LARGE_BYTES, NO_MEMORY, Committer, Turn
+from mpserve.engines.journal.commit import LARGE_BYTES, MAKE_ROOM, NO_MEMORY, Committer, Turn
 from mpserve.engines.journal.compact import Compactor, write_state
 from mpserve.engines.journal.restore import Restorer
 from mpserve.engines.journal.store import snapshot_path, state_files
@@ -149,7 +149,7 @@ class JournalEngine(MemoryEngine):
         if now_s >= self._tell_due_s:
             self._tell_due_s = now_s + TELL_AGAIN_S
             self.tell("journal.full", {"size": size, "changes": "of that size are refused"})
-        return f"the disk is too full for {size} more"
+        return f"the disk is too full for {size} more; {MAKE_ROOM}"
 
     def _let_in(self) -> bool:
         return not self.committer.failing and super()._let_in()
@@ -369,11 +369,8 @@ def _leave_damaged(restorer: Restorer, store: Store) -> None:
 
 
 def _no_room(call: Call, why: str) -> NoRoom:
-    label = call.op.name
-    todo = "Make room on the disk of --data" if "full" in why else "See to the folder of --data"
-    todo = "Give the server more memory" if "memory" in why else todo
     return NoRoom(
-        f"{label} was not done: the server cannot write its journal ({why}). Changes are accepted again when "
-        f"it can; reads go on, unless something accepted before waits to be written, too. {todo}",
+        f"{call.op.name} was not done: the server cannot write its journal ({why}). Changes are accepted "
+        "again when it can; reads go on, unless something accepted before waits to be written, too",
         journal=True,
     )

@@ -37,11 +37,11 @@ from mpserve.engines.journal.codec import CONTINUES, Row
 
 __all__ = [
     "FORMAT",
-    "FULL",
     "InUse",
     "NotAJournal",
     "Store",
     "Sync",
+    "is_full",
     "open_file",
     "pieces",
     "read_meta",
@@ -57,7 +57,7 @@ Sync: TypeAlias = Literal["full", "normal", "off"]
 PIECE_BYTES: Final = 64 << 20
 CHECKPOINT_PAGES: Final = 256
 """1 MiB. Answers wait for a checkpoint; SQLite's usual 1000 pages take up to tens of milliseconds."""
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 DAMAGED: Final = "damaged-"
 """How the names of files begin that could not be read to their end."""
 _SUFFIXES: Final = ("", "-wal", "-shm")
@@ -100,7 +100,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(folder)
         except OSError as err:
-            way_out = "make room there" if err.errno in FULL else "name another --data"
+            way_out = "make room there" if is_full(err) else "name another --data"
             why = "it is no folder" if isinstance(err, FileExistsError) else err.strerror
             raise StoreError(f"{folder} cannot be used for data: {why}; {way_out}") from None
         try:
@@ -219,6 +219,11 @@ class Store:
         """Let go of the folder."""
         self._file.close()
         os.close(self._lock)
+
+
+def is_full(err: Exception) -> bool:
+    """Tell whether an error of the system's, or of SQLite's, says that the disk is full."""
+    return getattr(err, "errno", 0) in _FULL or getattr(err, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
 
 
 def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connection:
