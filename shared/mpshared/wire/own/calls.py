@@ -8,7 +8,7 @@ RULES
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mpshared.errors import NoRoom
 from mpshared.wire.own.frames import HEADER, HEADER_BYTES, Call, FrameDecoder, Type
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from mpshared.wire.own.frames import Event
 
 __all__ = ["CallDecoder"]
-
-
-class _Dropped(bytes):
-    """Stands for a payload that was."""
-
-    __slots__ = ()
-
-    def __len__(self) -> int:
-        raise MemoryError
-
-
-_DROPPED: Final = _Dropped()
 
 
 class _Lost(tuple[()]):
@@ -79,9 +67,9 @@ class CallDecoder(FrameDecoder):
     def _joined(self, parts: list[bytes | bytearray]) -> bytes:
         drops, self._drops = self._drops, False
         try:
-            return _DROPPED if drops else super()._joined(parts)
+            return b"" if drops else super()._joined(parts)
         except MemoryError:
-            return _DROPPED
+            return b""
 
     def _without_memory(self, record: Record) -> Event:
         return super()._without_memory(record) if record[3] is None else _without_values(*record)

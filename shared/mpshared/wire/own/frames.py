@@ -451,8 +451,11 @@ def _decode(buffer: bytes, start: int, end: int, payload: bytes | None, *, bound
     if flags:
         raise lie("flags", f"{flags:#x} set, none are known")
     start += HEADER_BYTES
-    if payload is not None and start == end:  # the head is there, too
-        buffer, start, end, payload = payload, 0, len(payload), None
+    if payload is not None:
+        if not payload:  # none is empty: this one was dropped
+            raise MemoryError
+        if start == end:  # the head is there, too
+            buffer, start, end, payload = payload, 0, len(payload), None
     body = start + head_size
     head = unpack(buffer[start:body], bounded=bounded)
     if payload is not None:
