@@ -1,14 +1,14 @@
-"""Numbers of items as ranges: counted, merged, taken out of one another."""
+"""Numbers of items as ranges: counted, merged, found among others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import TypeAlias
 
 from mpshared.values import Blob
 
-__all__ = ["Range", "count_of", "merged", "those_of", "without"]
+__all__ = ["Range", "count_of", "merged", "those_of"]
 
 Range: TypeAlias = tuple[int, int]
 """First and last item number, both included."""
@@ -32,20 +32,6 @@ def count_of(ranges: Sequence[Range]) -> int:
     if len(ranges) == 1:
         return ranges[0][1] - ranges[0][0] + 1
     return sum(hi - lo + 1 for lo, hi in ranges)
-
-
-def without(ranges: Sequence[Range], numbers: Iterable[int]) -> Sequence[Range]:
-    """Return what is left of ascending ranges that do not touch when some of their numbers are taken out."""
-    result: list[Range] = []
-    left = sorted(numbers)
-    for first, hi in ranges:
-        lo = first
-        for number in left:
-            if lo <= number <= hi:
-                result += [(lo, number - 1)] if lo < number else []
-                lo = number + 1
-        result += [(lo, hi)] if lo <= hi else []
-    return result
 
 
 def those_of(
