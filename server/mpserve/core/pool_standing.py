@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpserve.core.parking import ParkingLot
 from mpserve.core.pool_terms import PoolTerms
-from mpserve.core.queue_ranges import Range, merged
+from mpserve.core.queue_ranges import Range, merged, numbers_of
 from mpshared.errors import BadValue, Conflict, NoSuchObject
 from mpshared.terms import Terms
 
@@ -157,7 +157,7 @@ class PoolStanding(PoolTerms):
         if found and not self.settings["standing"]:
             self.change(fx, "cancel", found)
         elif found:
-            for number in [number for lo, hi in found for number in range(lo, hi + 1)]:
+            for number in numbers_of(found):
                 self.change(fx, "settled", number, self.cancelled_blob(number))
             self.settle(fx)
         return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mpserve.core.hall import JobPool
 from mpserve.core.pool_results import Finished, Results
 from mpserve.core.queue_order import Python, Run
-from mpserve.core.queue_ranges import Range, count_of, those_of
+from mpserve.core.queue_ranges import Range, count_of, numbers_of, those_of
 from mpserve.core.queue_workers import QueueWorkers
 from mpshared.errors import BadType, BadValue
 from mpshared.values import needs_python
@@ -225,7 +225,7 @@ class PoolState(QueueWorkers, JobPool):
         """Delete READY and DELAYED jobs."""
         if count_of(ranges) > self.ready.size + len(self.delayed):
             raise ValueError("more jobs are cancelled than wait")
-        late = [number for lo, hi in ranges for number in range(lo, hi + 1) if number in self.delayed]
+        late = [number for number in numbers_of(ranges) if number in self.delayed]
         self._remove(fx, late)
         self._lose(fx, self.ready.take(self.ready.find(ranges) if late else ranges))
         self.open_items -= count_of(ranges)

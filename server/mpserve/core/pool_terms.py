@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.pool_state import PoolState
 from mpserve.core.queue_order import Run
-from mpserve.core.queue_ranges import Range, merged
+from mpserve.core.queue_ranges import Range, merged, numbers_of
 from mpserve.core.queue_special import Special
 from mpshared.errors import JobExpired, JobStopped, JobTimeout
 from mpshared.reports import error_blob
@@ -55,33 +55,28 @@ class PoolTerms(PoolState):
 
     # -- its results -----------------------------------------------------------------------------
 
-    def hold_back(
-        self, fx: Effects, call: Call, done: list[Range]
-    ) -> tuple[list[Range], Sequence[Blob], int]:
-        """Take those out of `done` that are to run again; return the rest, its results, and how many."""
-        numbers = [number for lo, hi in done for number in range(lo, hi + 1)]
+    def hold_back(self, fx: Effects, call: Call, done: list[Range]) -> tuple[list[Range], Sequence[Blob]]:
+        """Take those out of `done` that are to run again; return the rest and its results."""
         rest: list[tuple[int, Blob]] = []
-        kept = 0
-        for number, blob in zip(numbers, call.blobs, strict=True):
+        for number, blob in zip(numbers_of(done), call.blobs, strict=True):
             special = self.specials.get(number)
             if special is not None and special.stopped:
                 rest.append((number, error_blob(self._was_stopped(number))))
-            elif special is not None and tag_of(blob) in _FAILED and self._has_another_run(fx, special):
-                kept += self._run_again(fx, call.session.id, number, special)
-            else:
+            elif (
+                special is None
+                or tag_of(blob) not in _FAILED
+                or not self._run_again(fx, call.session, number, special)
+            ):
                 rest.append((number, blob))
-        return [(number, number) for number, _ in rest], [blob for _, blob in rest], kept
+        return [(number, number) for number, _ in rest], [blob for _, blob in rest]
 
-    def _has_another_run(self, fx: Effects, special: Special) -> bool:
-        if special.failures >= special.terms.retries:
+    def _run_again(self, fx: Effects, session: Session, number: int, special: Special) -> bool:
+        """Have a job that a session holds, and that has failed, run again; False: that was its last run."""
+        due_s = fx.wall_s + special.terms.pause_s(special.failures + 1)
+        too_late = special.expires_at_s is not None and due_s >= special.expires_at_s
+        if too_late or special.failures >= special.terms.retries:
             return False
-        due_s = fx.wall_s + special.terms.pause_s(special.failures + 1)
-        return special.expires_at_s is None or due_s < special.expires_at_s
-
-    def _run_again(self, fx: Effects, session_id: str, number: int, special: Special) -> int:
-        due_s = fx.wall_s + special.terms.pause_s(special.failures + 1)
-        found: int = self.change(fx, "again", session_id, number, due_s)
-        return found
+        return bool(self.change(fx, "again", session.id, number, due_s))
 
     # -- ending what runs ------------------------------------------------------------------------
 
@@ -152,17 +147,15 @@ class PoolTerms(PoolState):
 
     def forget_session(self, fx: Effects, session: Session) -> None:
         """Take jobs back; those that were told to end have had their time, and no attempt."""
-        if self.specials:
-            for lease in self.leases.of(session.id):
-                for number in range(lease.first, lease.last + 1):
-                    special = self.specials.get(number)
-                    if special is not None and special.kill_at_s is not None:
-                        self._was_ended(fx, session, number, special)
+        leases = self.leases.of(session.id) if self.specials else []
+        for number in numbers_of((lease.first, lease.last) for lease in leases):
+            special = self.specials.get(number)
+            if special is not None and special.kill_at_s is not None:
+                self._was_ended(fx, session, number, special)
         super().forget_session(fx, session)
 
     def _was_ended(self, fx: Effects, session: Session, number: int, special: Special) -> None:
-        if not special.stopped and self._has_another_run(fx, special):
-            self._run_again(fx, session.id, number, special)
+        if not special.stopped and self._run_again(fx, session, number, special):
             return
         error: TaskError = self._was_stopped(number)
         if not special.stopped:

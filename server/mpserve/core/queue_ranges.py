@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeAlias
 
 from mpshared.values import Blob
 
-__all__ = ["Range", "count_of", "merged", "those_of"]
+__all__ = ["Range", "count_of", "merged", "numbers_of", "those_of"]
 
 Range: TypeAlias = tuple[int, int]
 """First and last item number, both included."""
@@ -34,15 +34,19 @@ def count_of(ranges: Sequence[Range]) -> int:
     return sum(hi - lo + 1 for lo, hi in ranges)
 
 
+def numbers_of(ranges: Iterable[Range]) -> Iterator[int]:
+    """Yield the numbers that `ranges` hold."""
+    return chain.from_iterable(range(lo, hi + 1) for lo, hi in ranges)
+
+
 def those_of(
     found: Sequence[Range], ranges: Sequence[Range], blobs: Sequence[Blob]
 ) -> tuple[list[Range], list[Blob]]:
     """Return what of `ranges` is in `found`, each number once, and the results of these."""
-    wanted = set(chain.from_iterable(range(lo, hi + 1) for lo, hi in found))
+    wanted = set(numbers_of(found))
     kept: list[Range] = []
     results: list[Blob] = []
-    numbers = chain.from_iterable(range(lo, hi + 1) for lo, hi in ranges)
-    for number, blob in zip(numbers, blobs, strict=True):
+    for number, blob in zip(numbers_of(ranges), blobs, strict=True):
         if number in wanted:
             wanted.discard(number)
             kept.append((number, number))

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.queue_order import Run
+from mpserve.core.queue_ranges import numbers_of
 from mpserve.core.queue_special import Delayed, Special
 from mpserve.core.queue_state import Dead, QueueState
 
@@ -135,12 +136,12 @@ class QueueTerms(QueueState):
                     self._touched.append(number)
 
     def _come_back(self, runs: Iterable[Run]) -> None:
-        if self.specials:
-            for first, _, blobs in runs:
-                for number in range(first, first + len(blobs)):
-                    if number in self.specials:
-                        self.specials[number].came_back()
-                        self._touched.append(number)
+        if not self.specials:
+            return
+        for number in numbers_of((first, first + len(blobs) - 1) for first, _, blobs in runs):
+            if number in self.specials:
+                self.specials[number].came_back()
+                self._touched.append(number)
 
     def rebuild(self) -> Iterator[Change]:
         """Yield the terms, the items, those that are late, the counts."""

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mpserve.core.queue_order import Python, Run
-from mpserve.core.queue_ranges import Range
+from mpserve.core.queue_ranges import Range, numbers_of
 from mpserve.core.queue_terms import QueueTerms
 from mpshared.errors import BadValue, MpserveError
 from mpshared.reports import death_report, died_blob, running_job
@@ -167,7 +167,7 @@ class QueueWorkers(QueueTerms):
         """
         if not self.suspects and not self.specials:
             return True
-        numbers = [number for lo, hi in ranges for number in range(lo, hi + 1)]
+        numbers = [*numbers_of(ranges)]
         return self.suspects.isdisjoint(numbers) and not any(number in self.specials for number in numbers)
 
     def _bury(self, fx: Effects, session: Session, number: int, attempts: int, results: str) -> None:

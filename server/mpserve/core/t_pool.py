@@ -232,11 +232,11 @@ class Pool(PoolPlaces):
 
     def finish(self, fx: Effects, call: Call, done: list[Range]) -> int:
         """Keep the call's values as results; return how many were not the caller's any more."""
-        blobs, kept = call.blobs, 0
+        blobs = call.blobs
         if self.specials:
-            done, blobs, kept = self.hold_back(fx, call, done)
+            done, blobs = self.hold_back(fx, call, done)
         found: int = self.change(fx, "finish", call.session.id, done, blobs) if done else 0
-        return len(call.blobs) - found - kept
+        return len(blobs) - found
 
     def runner_of(self, _lease: Lease) -> int:
         """Return 0: one thread of a session runs jobs."""
