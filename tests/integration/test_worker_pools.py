@@ -399,7 +399,7 @@ def test_code_by_value_goes_to_its_own_python_only(mpworker, quiet_server, other
         first = RawPool(cluster)
         first.call(operator.neg, 3)
         assert first.result() == -3
-        with pytest.raises(NoWorkers, match=rf"have {version}"):
+        with pytest.raises(NoWorkers, match=rf"have Python {version}"):
             first.call(lambda: sys.version_info[:2])
         mpworker(quiet_server).ready()
         second = RawPool(cluster)
@@ -417,9 +417,9 @@ def test_a_pool_that_was_refused_serves_other_jobs_and_later_that_one(mpworker, 
             return sys.version_info[:2]
 
         for ask in (pool.apply, pool.apply_async):
-            with pytest.raises(NoWorkers, match=rf"have {version}"):
+            with pytest.raises(NoWorkers, match=rf"have Python {version}"):
                 ask(here)
-        with pytest.raises(NoWorkers, match=rf"have {version}"):
+        with pytest.raises(NoWorkers, match=rf"have Python {version}"):
             pool.map(here, [1, 2, 3])
         assert pool.map(operator.neg, [1, 2, 3]) == [-1, -2, -3]
         mpworker(quiet_server).ready()

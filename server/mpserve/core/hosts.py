@@ -11,7 +11,7 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpshared.errors import NotAllowed, NoWorkers
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mpserve.core.effects import Effects
     from mpserve.core.sessions import Sessions
 
-__all__ = ["Guest", "Hosts"]
+__all__ = ["Guest", "Hosts", "no_python"]
 
 
 class Guest(Protocol):
@@ -85,7 +85,7 @@ class Hosts:
             return None
         able = [host for host in hosts if python in {None, host.info.python}]
         if not able:
-            raise _no_python(label, python or (0, 0), hosts)
+            raise no_python(label, python or (0, 0), {host.info.python for host in hosts})
         free = [host for host in able if host.id not in refusals and self._has_room(host)]
         if not free:
             raise NotAllowed(_no_room(label, able, refusals))
@@ -114,12 +114,14 @@ class Hosts:
             guest.find_place(fx)
 
 
-def _no_python(label: str, python: tuple[int, int], hosts: list[Session]) -> NoWorkers:
-    versions = sorted({host.info.python for host in hosts})
+def no_python(what: str, python: tuple[int, int], there: Iterable[tuple[int, int]]) -> NoWorkers:
+    """Return what to raise when no worker host has the Python that `what` needs."""
+    versions = sorted(there)
+    one, *others = (".".join(map(str, version)) for version in (python, *versions))
     text = (
-        f"{label} holds code from Python {_version(python)}, which runs on that version only, and the worker "
-        f"hosts have Python {', '.join(map(_version, versions))}. Start an mpworker with {_version(python)}, "
-        f"or put the code into a module that both can import"
+        f"{what} holds code from Python {one}, which runs on that version only, and the worker hosts have "
+        f"Python {', '.join(others)}. Start an mpworker with {one}, or put the code into a module that both "
+        "can import"
     )
     return NoWorkers(text, versions=[list(version) for version in versions])
 
@@ -139,7 +141,3 @@ def _no_room(label: str, hosts: list[Session], refusals: Mapping[str, str]) -> s
 
 def _name(host: Session) -> str:
     return host.info.name or host.info.host
-
-
-def _version(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpserve.core.hosts import no_python
 from mpserve.core.parking import ParkingLot
 from mpserve.core.pool_places import PoolPlaces
 from mpserve.core.pool_results import MOST_BYTES, Finished, bytes_of
@@ -31,7 +32,7 @@ from mpserve.core.queue_order import Python, Run
 from mpserve.core.queue_ranges import Range, count_of
 from mpserve.core.queue_wants import reply_jobs
 from mpshared.bunch import joined, odd_ones
-from mpshared.errors import BadValue, KeyMissing, NoWorkers
+from mpshared.errors import BadValue, KeyMissing
 from mpshared.reports import died_blob
 from mpshared.values import Blob, needs_python, size_bytes
 
@@ -82,7 +83,7 @@ class Pool(PoolPlaces):
         missing = {needs_python(blob) for blob in odd_ones(blobs)}.difference(versions, [None])
         if missing and versions:
             [*_, python] = missing
-            raise _no_python(python or (0, 0), versions)
+            raise no_python(f"a job of {self.label}", python or (0, 0), versions)
 
     def cancel(self, fx: Effects, call: Call, ranges: list[Range]) -> None:
         """Remove what is READY or DELAYED among these; answers those, for which no results will come."""
@@ -298,17 +299,3 @@ def _cut(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
                 return kept, [(first + n, deaths, blobs[n:]), *runs[at + 1 :]]
         kept.append((first, deaths, blobs))
     return kept, []
-
-
-def _no_python(python: Python, versions: Sequence[Python]) -> NoWorkers:
-    one, others = _text(python), ", ".join(map(_text, versions))
-    text = (
-        f"the jobs need code of Python {one}, which no other version can run, and the workers that are "
-        f"connected have {others}; start an mpworker with Python {one}, or put the code into a module that "
-        "they can import"
-    )
-    return NoWorkers(text, versions=[list(version) for version in versions])
-
-
-def _text(version: Python) -> str:
-    return ".".join(map(str, version))

@@ -216,7 +216,7 @@ def test_a_forgotten_function_binds_nothing_any_more(world, lane, pool, tasks):
 def test_jobs_that_no_worker_can_run_are_refused(world, lane, pool):
     worker(world, (3, 12))
     world.session(role="supervisor", pools=True, python=(3, 13))
-    with pytest.raises(NoWorkers, match="code of Python 3.11.*have 3.12, 3.13") as caught:
+    with pytest.raises(NoWorkers, match="code from Python 3.11.*have Python 3.12, 3.13") as caught:
         world.ask(lane, pool, "submit", 1, blobs=[b"a", CODE_311])
     assert caught.value.fields == {"versions": [[3, 12], [3, 13]]}
     world.ask(lane, pool, "submit", 1, blobs=[b"a", CODE_312])
@@ -225,7 +225,7 @@ def test_jobs_that_no_worker_can_run_are_refused(world, lane, pool):
 
 def test_what_no_worker_can_run_is_not_taught_and_keeps_nobody_from_other_jobs(world, lane, pool, tasks):
     worker(world, (3, 12))
-    with pytest.raises(NoWorkers, match="code of Python 3.11.*have 3.12"):
+    with pytest.raises(NoWorkers, match="code from Python 3.11.*have Python 3.12"):
         world.ask(lane, pool, "teach", "f", blobs=[CODE_311])
     assert not pool.functions
     submit(world, lane, pool, b"a")
