@@ -164,20 +164,22 @@ class Store:
     def set_aside(self) -> None:
         """Go on in a new file, behind a snapshot that is there already; keep the older ones as `DAMAGED`."""
         self.turn_to(self.make_next()).close()
-        for kind in ("journal", "snapshot"):
-            for older in _numbers(self.folder, kind):
-                path = _path(self.folder, kind, older)
-                if older < self.number:
-                    for suffix in _SUFFIXES:
-                        with suppress(FileNotFoundError):
-                            Path(f"{path}{suffix}").rename(self.folder / f"{DAMAGED}{path.name}{suffix}")
+        for path in self._before(self.number):
+            for suffix in _SUFFIXES:
+                with suppress(FileNotFoundError):
+                    Path(f"{path}{suffix}").rename(self.folder / f"{DAMAGED}{path.name}{suffix}")
 
     def adopt_snapshot(self, number: int) -> None:
         """Delete what the snapshot before journal `number` replaces."""
-        for kind in ("journal", "snapshot"):
-            for older in _numbers(self.folder, kind):
-                if older < number:
-                    _delete(_path(self.folder, kind, older))
+        for path in self._before(number):
+            _delete(path)
+
+    def _before(self, number: int) -> list[Path]:
+        """Return the files that hold what was before journal `number`."""
+        kinds = ("journal", "snapshot")
+        return [
+            _path(self.folder, kind, n) for kind in kinds for n in _numbers(self.folder, kind) if n < number
+        ]
 
     def _clear_leftovers(self) -> None:
         for path in self.folder.glob("*.part*"):
