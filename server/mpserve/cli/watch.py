@@ -16,7 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from rich.console import Console, Group
@@ -54,18 +54,15 @@ def watch(ask: Callable[[], Row], *, as_json: bool) -> None:
     history = History()
     draws = _json if as_json else _picture
     picture = draws(history.resolve(ask(), time.monotonic()), "")
-    try:
-        with _screen() if not as_json and _is_terminal() else _paper() as show:
-            while True:
-                show(picture)
-                time.sleep(EVERY_S)
-                try:
-                    told = history.resolve(ask(), time.monotonic())
-                    picture = draws(told, "")
-                except Unanswered as err:
-                    picture = draws(history.last, str(err))
-    except KeyboardInterrupt:
-        return
+    shown = _screen() if not as_json and _is_terminal() else _paper()
+    with suppress(KeyboardInterrupt), shown as show:
+        while True:
+            show(picture)
+            time.sleep(EVERY_S)
+            try:
+                picture = draws(history.resolve(ask(), time.monotonic()), "")
+            except Unanswered as err:
+                picture = draws(history.last, str(err))
 
 
 class History:
