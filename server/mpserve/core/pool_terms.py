@@ -164,11 +164,17 @@ class PoolTerms(PoolState):
 
     # -- time ------------------------------------------------------------------------------------
 
+    def look_after(self, fx: Effects, overdue_s: float = 0.0) -> None:
+        """Also end what was cancelled while it ran and came back: nobody is to begin it again."""
+        for number in dict.fromkeys(self._touched):
+            special = self.specials.get(number)
+            if special is not None and special.stopped and (number in self.delayed or self.ready.has(number)):
+                self.change(fx, "settled", number, error_blob(self._was_stopped(number)))
+        super().look_after(fx, overdue_s)
+
     def _next_due_s(self, number: int, special: Special) -> float | None:
         if not special.stopped and special.began_at_s is None:
             return super()._next_due_s(number, special)
-        if number in self.delayed or self.ready.has(number):
-            return 0.0  # it was stopped, and came back
         if special.kill_at_s is not None or special.began_at_s is None:
             return special.kill_at_s
         return special.began_at_s + (special.terms.timeout_s or 0.0)
@@ -180,10 +186,7 @@ class PoolTerms(PoolState):
             if self._is_past(fx, special.kill_at_s):
                 self.hall.end_worker(fx, session_id, "a job in it was told to end, and did not")
             return
-        if special.stopped:
-            self.change(fx, "settled", number, error_blob(self._was_stopped(number)))
-        else:
-            super()._happen(fx, number, special)
+        super()._happen(fx, number, special)
 
     # -- what becomes of them --------------------------------------------------------------------
 

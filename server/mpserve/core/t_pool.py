@@ -252,10 +252,10 @@ class Pool(PoolPlaces):
 
     def settle(self, fx: Effects) -> None:
         """Let everybody go on who can: collectors, and workers that wait."""
-        if self.stays and self.results.count:
-            self.keep_results(fx)
         if self._touched:
             self.look_after(fx)
+        if self.stays and self.results.count:
+            self.keep_results(fx)
         while self.results.count and (waiter := self.collectors.first()) is not None:
             self.collectors.forget(waiter.call)
             self._answer(fx, waiter.call, waiter.note)

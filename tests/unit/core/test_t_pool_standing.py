@@ -125,6 +125,16 @@ def test_a_job_that_waits_is_cancelled_and_its_result_says_so(world, lane, pool)
     assert type(pickle.loads(waiting.out[0].data)) is JobStopped
 
 
+def test_a_job_that_was_cancelled_and_came_back_has_a_result_at_once(world, lane, pool, tasks):
+    enqueue(world, lane, pool)
+    w = worker(world)
+    exchange(world, w, tasks)
+    waiting = world.call(world.lane(), pool, "ask", 1, None)
+    world.ask(lane, pool, "stop", [[1, 1]], 5)
+    world.ask(w, pool, "hand_back", [[1, 1]])
+    assert type(pickle.loads(waiting.out[0].data)) is JobStopped
+
+
 def test_a_job_that_kills_its_workers_has_a_result_too(world, lane, tasks):
     pool = world.add(Pool, name="jobs", standing=True, max_attempts=1)
     enqueue(world, lane, pool)
