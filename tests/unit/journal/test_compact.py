@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import queue
+import signal
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
+from mpclient.testing import wait_until
 from mpserve.engines.journal.compact import CHANGE_BYTES, LEAST_BYTES, LEAST_CHANGES, Compactor
 from mpserve.engines.journal.store import Store, snapshot_path
 
@@ -50,3 +54,19 @@ def test_no_room_for_the_next_file_is_told_and_what_there_is_is_written_to(store
     assert told.get(timeout=PATIENCE_S) == "database or disk is full"
     store.append([(b"a", 1)])
     assert store.number == 1
+
+
+def test_a_process_that_began_while_the_server_stopped_is_ended(store, monkeypatch):
+    popen, begun, told = subprocess.Popen, [], []
+
+    def while_it_stops(*args, **settings):
+        compactor.close()
+        begun.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], **settings))
+        return begun[0]
+
+    monkeypatch.setattr(subprocess, "Popen", while_it_stops)
+    compactor = Compactor(store, lambda job: job(store), told.append)
+    compactor.start()
+    wait_until(lambda: len(begun) == 1 and not compactor.busy, PATIENCE_S)
+    assert begun[0].returncode == -signal.SIGKILL
+    assert not told

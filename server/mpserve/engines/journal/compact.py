@@ -188,6 +188,8 @@ class Compactor:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        if self._closing:  # `close` came before there was anything to end
+            self._process.kill()
         _, said = self._process.communicate()
         if self._process.returncode:
             raise StoreError(said.decode("utf-8", "replace").strip().rpartition("\n")[2])
