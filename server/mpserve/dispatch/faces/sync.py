@@ -39,7 +39,7 @@ class LockFace(Face):
 
     kind = "lock"
     title = "Lock"
-    EXPOSED: ClassVar = ("acquire", "locked", "release")
+    EXPOSED: ClassVar[tuple[str, ...]] = ("acquire", "locked", "release")
 
     def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:
         return self._plan("acquire", _lock_wait_s(blocking, timeout))
@@ -111,21 +111,12 @@ class EventFace(Face):
         )
 
 
-class ConditionFace(Face):
+class ConditionFace(LockFace):
     """A `threading.Condition`."""
 
     kind = "condition"
     title = "Condition"
     EXPOSED: ClassVar = ("acquire", "locked", "notify", "notify_all", "release", "wait")
-
-    def acquire(self, blocking: Any = True, timeout: Any = -1) -> Any:
-        return self._plan("acquire", _lock_wait_s(blocking, timeout))
-
-    def release(self) -> Any:
-        return self._plan("release", then=nothing)
-
-    def locked(self) -> Any:
-        return self._plan("locked")
 
     def wait(self, timeout: Any = None) -> Any:
         return self._plan("wait", _seconds(timeout))
