@@ -12,6 +12,7 @@ RULES
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -215,8 +216,10 @@ class Semaphore(Machine):
 
     def statistics(self) -> dict[str, Any]:
         """Return free permits, taken ones by session, whether it is a signal, and how many wait."""
-        permits = {session: self._count(session) for session in sorted(self.owners())}
-        about = {"value": self.value, "permits": permits, "signal": self.signal}
+        permits: Counter[str] = Counter()
+        for owner, n in self.permits.items():
+            permits[owner.session] += n
+        about = {"value": self.value, "permits": dict(sorted(permits.items())), "signal": self.signal}
         return {**about, "waiters": len(self.acquirers)}
 
     def validate(self) -> None:
