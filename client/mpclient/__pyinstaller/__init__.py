@@ -1,4 +1,4 @@
-"""What PyInstaller asks a package that it finds in a program: where its hooks are.
+"""What PyInstaller asks a package that it finds in a program: where its hooks are (`hook-mpclient.py`).
 
 Source: PyInstaller's manual, "Providing PyInstaller Hooks with your Package".
 """
