@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mpclient.objects.t_barrier import Barrier
 from mpclient.testing import wait_until, waiters
-from mpshared.errors import NotHeld
+from mpshared.errors import BrokenBarrierError, NotHeld
 
+LIMIT_S = 20.0
 ALARM = """
 def ring(*_):
     raise TimeoutError("the alarm")
@@ -125,3 +128,34 @@ def test_an_interrupted_wait_takes_nothing_that_it_never_had(cluster, lock, monk
     with pytest.raises(KeyboardInterrupt):
         condition.wait()
     assert not shared.locked()
+
+
+@pytest.mark.parametrize("step", ["the answer", "its way up", "the action's beginning"])
+def test_who_is_interrupted_before_the_action_breaks_the_barrier(cluster, monkeypatch, step):
+    """The server has told this party to run the action, and all others wait for the end of that."""
+    barrier = cluster.Barrier(2, action=str)
+    session = barrier._handle.session
+    owner, name = {
+        "the answer": (session, "call"),
+        "its way up": (Barrier, "_call"),
+        "the action's beginning": (Barrier, "_act"),
+    }[step]
+    goes_on = getattr(owner, name)
+
+    def interrupted(*args, **more):
+        monkeypatch.undo()
+        if name != "_act":
+            goes_on(*args, **more)
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(barrier.wait)
+        try:
+            wait_until(lambda: waiters(cluster, barrier) == 1)
+            monkeypatch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                barrier.wait()
+            with pytest.raises(BrokenBarrierError):
+                other.result(LIMIT_S)
+        finally:
+            barrier.abort()

@@ -72,9 +72,16 @@ class Barrier(HasAction, Proxy):
             BrokenBarrierError: It is broken, breaks, or is reset. If the action raised, that is raised in the
                 party that ran it.
         """
-        index, must_act = self._call(_WAIT, event_timeout(timeout), read=plain)
-        if must_act:
-            self._act()
+        before = self._handle.session.before_call()
+        try:
+            index, must_act = self._call(_WAIT, event_timeout(timeout), read=plain)
+            if must_act:
+                self._act()
+        except Exception:
+            raise
+        except BaseException:
+            self._take_back(before)  # else the others would wait for an action that has not begun
+            raise
         return int(index)
 
     def _act(self) -> None:
