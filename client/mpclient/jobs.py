@@ -378,6 +378,10 @@ class Jobs:
             flows = list(self.flows)
         for flow in flows:
             flow.close()
+        sources: list[Source] = [self.singles, *flows]
+        for source in sources:
+            if self._threads or source.has_waiting:
+                self.ring(source)  # who left something there may have been interrupted before it did so
         self.check_done()
 
     def check_done(self) -> None:

@@ -517,6 +517,26 @@ def test_an_interrupted_call_cancels_what_has_not_begun(crew, blocked, monkeypat
     pool.terminate()
 
 
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("method", ["apply_async", "map"])
+def test_who_is_interrupted_before_a_pool_knows_of_a_job_can_close_it(crew, monkeypatch, begun, method):
+    """Nobody sends the job until the sender looks for another reason: closing has to be one."""
+    pool = crew.Pool()
+    if begun:
+        assert pool.apply(square, (3,)) == 9
+
+    def interrupted(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool._jobs, "ring", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(pool, method)(square, (4,))
+    pool.close()
+    assert pool._jobs.done.wait(LIMIT_S)
+    pool.join()
+
+
 # -- more ------------------------------------------------------------------------------------------
 
 
