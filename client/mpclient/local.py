@@ -25,7 +25,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mpclient.cluster import Cluster
 from mpclient.importing import is_importable
@@ -68,8 +68,8 @@ def start_local(name: str = "", local: LocalCluster | None = None, /, **limits: 
     """
     local = local or LocalCluster()
     local.start()
-    local.session = session = Session(local.address, local.key, Describes(name=name), tls=None, **limits)
     try:
+        local.session = session = Session(local.address, local.key, Describes(name=name), tls=None, **limits)
         session.start()
     except BaseException:
         local.stop()
@@ -290,7 +290,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _import_places() -> list[str]:
     """Return where this program's modules come from, in its order; the current folder is '' there."""
-    return [str(Path(place).absolute()) for place in sys.path if not place or is_importable(place)]
+    given: list[Any] = sys.path
+    places = [place for place in given if isinstance(place, str)]  # imports pass over all else, too
+    return [str(Path(place).absolute()) for place in places if not place or is_importable(place)]
 
 
 def _environment(key_file: Path) -> Mapping[str, str]:

@@ -60,6 +60,13 @@ def test_two_at_once_are_apart(unique):
         assert other.dict(name=unique).copy() == {}
 
 
+def test_places_that_nothing_is_imported_from_are_no_workers_either(monkeypatch):
+    """Imports pass over what is no text in `sys.path`: paths that somebody has put there as they were."""
+    monkeypatch.setattr(sys, "path", [Path("/no/such/folder"), b"/tmp", "/no/such/folder", *sys.path])
+    with testing.running_cluster(processes=1) as cluster, cluster.Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+
+
 def test_other_programs_find_it_by_the_environment(program):
     with testing.running_cluster() as cluster:
         shared = cluster.dict(name="shared")
