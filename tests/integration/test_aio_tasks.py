@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 
 import pytest
 from tests.integration.in_loop import loop, until, waiters
@@ -137,6 +138,38 @@ async def test_a_lock_is_released_by_who_is_cancelled_on_the_way_out(connect):
             await asyncio.gather(task, return_exceptions=True)
         assert await lock.acquire(timeout=5)
         assert await permits.acquire(timeout=5)
+
+
+@loop
+async def test_a_lock_is_released_by_who_is_cancelled_while_the_server_reads_nothing(connect, server):
+    """What is put waits for room in the connection; who gives something up has given it up all the same."""
+    async with connect() as cluster:
+        lock, queue = await cluster.Lock(), await cluster.Queue()
+        inside, full = asyncio.Event(), asyncio.Event()
+
+        async def work():
+            async with lock:
+                inside.set()
+                await full.wait()
+
+        async def is_full():
+            return cluster.session._line.full
+
+        task = asyncio.create_task(work())
+        await inside.wait()
+        server.send_signal(signal.SIGSTOP)
+        try:
+            puts = [asyncio.create_task(queue.put(bytes(1 << 20))) for _ in range(16)]
+            await until(is_full)
+            full.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        finally:
+            server.send_signal(signal.SIGCONT)
+        await asyncio.gather(*puts)
+        assert await lock.acquire(timeout=5)
 
 
 @loop

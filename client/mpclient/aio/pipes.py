@@ -67,6 +67,8 @@ async def _give_back(handle: Handle) -> None:
     """Give this program's references to an end back; also if the task is cancelled meanwhile."""
     session = cast("Session", handle.session)
     if n := session.references.surrender(handle):
-        if handle.lent:
-            await session.call(LEND, "", [[handle.ident]], finish=True)
-        await session.call(DROP, "", [[[handle.ident, n]]], finish=True)
+        try:
+            if handle.lent:
+                await session.call(LEND, "", [[handle.ident]], finish=True)
+        finally:
+            await session.call(DROP, "", [[[handle.ident, n]]], finish=True)

@@ -82,7 +82,7 @@ class Session(SessionBase):
         finish: bool = False,
     ) -> Any:
         """Make one call over this task's lane; see `Lane.call`."""
-        if self._line is not None and self._line.full:
+        if self._line is not None and self._line.full and not finish:  # what is to be finished is small
             await self._line.room()  # before all else: the session may be over then
         lane = self._own_lane() or await self._open_lane()
         if self._stale.claims:

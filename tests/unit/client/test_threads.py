@@ -6,12 +6,14 @@ thread might do there.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import Counter
 from itertools import count
 
 import pytest
 
+from mpclient.aio.pipes import _give_back
 from mpclient.transport.living import Living
 from mpclient.transport.references import References
 
@@ -169,3 +171,21 @@ def test_an_end_that_was_lent_is_told_so_before_it_is_given_back():
     handle.give_back()
     handle.give_back()
     assert calls == [("cluster.lend", [["a"]]), ("cluster.drop", [[["a", 1]]])]
+
+
+def test_an_end_that_was_lent_is_given_back_although_the_task_is_cancelled_meanwhile():
+    references, (handle,) = references_of("a")
+    handle.lend()
+    calls = []
+
+    async def call(op, _target, _args, *, finish):
+        assert finish
+        calls.append(op.name)
+        if len(calls) == 1:
+            raise asyncio.CancelledError
+
+    references._session.call = call
+    references._session.references = references
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(_give_back(handle))
+    assert calls == ["cluster.lend", "cluster.drop"]
