@@ -537,6 +537,40 @@ def test_who_is_interrupted_before_a_pool_knows_of_a_job_can_close_it(crew, monk
     pool.join()
 
 
+@pytest.mark.parametrize("end", ["Ctrl-C", "terminate"])
+def test_an_iterable_is_asked_for_nothing_more_when_nobody_waits(crew, monkeypatch, end):
+    """As in the standard library: what it gives slowly is perhaps taken from somebody else."""
+    before = set(threading.enumerate())
+    gate, taken = queue.SimpleQueue(), []
+
+    def items():
+        for item in iter(gate.get, None):
+            taken.append(item)
+            yield item
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with crew.Pool() as pool:
+        results = pool.imap(square, items())
+        gate.put(2)
+        assert next(results) == 4
+        [feeder] = [t for t in set(threading.enumerate()) - before if t.name == "mpserve-feeder"]
+        if end == "terminate":
+            pool.terminate()
+        else:
+            monkeypatch.setattr(results._stream, "wait", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                next(results)
+            monkeypatch.undo()
+            with pytest.raises(JobCancelled):
+                next(results)
+        for item in (3, 4, 5, None):
+            gate.put(item)
+        feeder.join(LIMIT_S)
+        assert taken == [2, 3]
+
+
 # -- more ------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -192,6 +193,8 @@ class Flow:
         while room := self._await_room():
             asked, made = min(room, _STEP), 0
             for job in islice(source, asked):
+                if self._ended:
+                    return
                 offer(pickled(job))
                 made += 1
             if made < asked:
@@ -308,6 +311,9 @@ class Flow:
 
     def take(self) -> Parcel | None:
         """See `Source`. What could not be pickled is delivered when its turn comes."""
+        if self._cancelled is not None:
+            self._drop()
+            return None
         waiting = self._waiting
         while waiting and type(waiting[0]) is Failure:
             self._base += 1
@@ -365,15 +371,22 @@ class Flow:
         The outlet hears of it when what was sent has its outcomes: a job that runs still has a result.
         """
         self._ended = True
-        dropped = sum(len(made) if type(made) is Bunch else 1 for made in self._waiting)
-        self._waiting.clear()
+        self._cancelled = error
+        self._drop()
+        self._wake()
+
+    def _drop(self) -> None:
+        """Drop what waits in a cancelled flow. Somebody may be making one more meanwhile: that rings."""
+        dropped = 0
+        with suppress(IndexError):  # there is no more
+            while True:
+                made = self._waiting.popleft()
+                dropped += len(made) if type(made) is Bunch else 1
         self._base += dropped
         with self._counting:
             self._settled += dropped
-        self._cancelled = error
         self._fail_if_cancelled()
         self._give_back()
-        self._wake()
 
     def _fail_if_cancelled(self) -> None:
         if self._cancelled is not None and self._settled >= self._base:
@@ -390,6 +403,5 @@ class Flow:
         """Be over: this is a forked child."""
         self._counting = threading.Lock()
         self._ended = True
-        self._most = None
         self._waiting.clear()
         self._outlet.forked(error)

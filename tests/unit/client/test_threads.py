@@ -14,6 +14,9 @@ from itertools import count
 import pytest
 
 from mpclient.aio.pipes import _give_back
+from mpclient.pooling.flow import Flow
+from mpclient.pooling.outcomes import JobCancelled
+from mpclient.pooling.results import Stream
 from mpclient.transport.living import Living
 from mpclient.transport.references import References
 
@@ -189,3 +192,33 @@ def test_an_end_that_was_lent_is_given_back_although_the_task_is_cancelled_meanw
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(_give_back(handle))
     assert calls == ["cluster.lend", "cluster.drop"]
+
+
+class Jobs:
+    """Takes what a flow tells its pool."""
+
+    def __init__(self):
+        self.given_back = []
+        self.give_back = self.given_back.append
+
+    def add(self, flow):
+        """Nothing is done with it."""
+
+    def ring(self, source):
+        source.rung = True
+
+
+def test_what_is_made_while_a_stream_is_cancelled_is_dropped_too(steps):
+    def scene():
+        jobs, stream = Jobs(), Stream(ordered=True)
+        flow = Flow(jobs, stream, (), lent="digest")
+        for _ in range(3):
+            flow._offer(b"job")
+        yield lambda: flow.cancel(JobCancelled("nobody waits")), lambda: flow._offer(b"late")
+        assert flow.take() is None
+        assert not flow.has_waiting
+        assert jobs.given_back == ["digest"]
+        with pytest.raises(JobCancelled, match="nobody waits"):
+            stream.wait(None, TimeoutError)
+
+    steps(scene)
