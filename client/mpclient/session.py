@@ -35,6 +35,7 @@ from mpshared.ops import BY_NAME
 
 if TYPE_CHECKING:
     from mpclient.output.outgoing import Outgoing
+    from mpclient.transport.dialling import Connection
     from mpclient.transport.lane import Read
     from mpclient.transport.references import Handle
     from mpshared.ops import Op
@@ -227,14 +228,7 @@ class Session(SessionBase):
             return self._term or self._begin()
 
     def _begin(self) -> Term:
-        control, attached = self._introduce()
-        term = Term(attached, Printer(self.post, attached.get("run", "")))
-        term.shortcut = control.shortcut(attached.get("shortcut"))
-        if self.outgoing is not None:
-            self.outgoing.renew()
-        self.advertise = attached.get("advertise") or ""
-        keeper = Keeper(self, term, control)
-        self.references.renew(term.epoch, keeper.ask)
+        term, keeper = self._introduce(self._begin_with)
         self._keeper = keeper
         self._term = term
         try:
@@ -247,6 +241,20 @@ class Session(SessionBase):
             raise self._leave(term, keeper)
         _finish.arrange()
         return term
+
+    def _begin_with(self, control: Connection, attached: dict[str, Any]) -> tuple[Term, Keeper]:
+        term = Term(attached, Printer(self.post, attached.get("run", "")))
+        term.shortcut = control.shortcut(attached.get("shortcut"))
+        if self.outgoing is not None:
+            self.outgoing.renew()
+        self.advertise = attached.get("advertise") or ""
+        keeper = Keeper(self, term, control)
+        try:
+            self.references.renew(term.epoch, keeper.ask)
+        except BaseException:
+            keeper.close()
+            raise
+        return term, keeper
 
     def check(self, lane: Lane) -> None:
         """Raise why the lane or its term is over, if it is."""

@@ -206,7 +206,7 @@ class Session(SessionBase):
             return await self._begin() if term is None else term
 
     async def _begin(self) -> Term:
-        control, term, errands = await in_thread(self._begin_blocking, _close_first)
+        control, term, errands = await in_thread(lambda: self._introduce(self._begin_with), _close_first)
         self._line = await self._open(control)
         if self.closed:  # meanwhile: who did so has not seen this term
             self._line.close()
@@ -221,16 +221,12 @@ class Session(SessionBase):
         self._heartbeat(term)
         return term
 
-    def _begin_blocking(self) -> tuple[Connection, Term, Errands]:
-        control, attached = self._introduce()
-        try:
-            term = Term(attached, Printer(partial(self._soon, self._printed_more), attached.get("run", "")))
-            errands = Errands(self.references, control.send)
-            self.advertise = attached.get("advertise") or ""
-            self.references.renew(term.epoch, lambda op, args: errands.ask(op, args, control.next_event))
-        except BaseException:
-            control.close()
-            raise
+    def _begin_with(self, control: Connection, attached: dict[str, Any]) -> tuple[Connection, Term, Errands]:
+        """Do what waits, in a thread."""
+        term = Term(attached, Printer(partial(self._soon, self._printed_more), attached.get("run", "")))
+        errands = Errands(self.references, control.send)
+        self.advertise = attached.get("advertise") or ""
+        self.references.renew(term.epoch, lambda op, args: errands.ask(op, args, control.next_event))
         return control, term, errands
 
     def _break_off(self, term: Term) -> None:

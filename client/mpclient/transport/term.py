@@ -19,7 +19,7 @@ import weakref
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mpclient.output.remarks import remark
 from mpclient.transport.dialling import HANDSHAKE_S, Busy, Connection, Lost, NoFiles, dial, no_server
@@ -38,7 +38,7 @@ from mpshared.errors import (
 from mpshared.keys import Key, KeyProblem, read_key_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mpclient.output.printer import Printer
     from mpclient.transport.lane import Numbered
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SAY_S", "Describes", "SessionBase", "Term", "again"]
 
+T = TypeVar("T")
 _STARTED_S: Final = time.time()
 _RENEW_S: Final = 0.5
 """How long a call looks for a server once a session has ended: a program that tries again need not wait."""
@@ -267,8 +268,11 @@ class SessionBase:
 
     # -- beginning -------------------------------------------------------------------------------
 
-    def _introduce(self) -> tuple[Connection, dict[str, Any]]:
-        """Connect and introduce ourselves, again and again until time is up: the control of a new term.
+    def _introduce(self, begin: Callable[[Connection, dict[str, Any]], T]) -> T:
+        """Connect and introduce ourselves, again and again until time is up; return what `begin` makes of it.
+
+        Args:
+            begin: Is given the control connection of a new term, and what the server says of it.
 
         Raises:
             ServerGone: No server within the connect timeout (after the end of a term: within seconds).
@@ -288,7 +292,11 @@ class SessionBase:
                 control = self.dial(max(0.1, left_s))
                 attached = control.attach(body)
                 self._settle(before, attached)
-                return control, attached
+                try:
+                    return begin(control, attached)
+                except BaseException:
+                    control.close()
+                    raise
             except Lost as lost:
                 if left_s <= delay_s:
                     raise ServerGone(self._in_vain(lost)) from None
