@@ -228,3 +228,24 @@ def test_what_waits_for_room_is_a_change():
 
 def test_a_value_costs_its_bytes_and_what_holds_it():
     assert weight([b"123", KIB]) == 3 + VALUE_BYTES + 1024
+
+
+@pytest.mark.parametrize(
+    ("settings", "operation", "args"),
+    [
+        ({}, "pool.submit", (1,)),
+        ({}, "pool.submit_on_terms", (1, {})),
+        ({"name": "jobs", "standing": True}, "pool.enqueue", ({},)),
+    ],
+)
+def test_who_submits_jobs_and_waits_for_room_may_give_up(full, settings, operation, args):
+    rig, _, _ = full
+    threads = rig.thread(), rig.thread()
+    pool = rig.open(threads[0], "pool", **settings)
+    given_up, _ = [thread.call(operation, pool, *args, blobs=[KIB]) for thread in threads]
+    rig.settle()
+    assert rig.inner.room.statistics()["waiting"] == 2
+    threads[0].abandon(given_up)
+    threads[1].program.die()
+    rig.settle()
+    assert rig.inner.room.statistics()["waiting"] == 0

@@ -253,7 +253,8 @@ class PoolStanding(PoolTerms):
     def forget_waiter(self, fx: Effects, waiter: Waiter) -> None:
         """Drop a parked call."""
         super().forget_waiter(fx, waiter)
-        self._end_line(waiter.note)
+        if waiter.call.op.method == "ask":  # others wait elsewhere: to collect, or for room to submit
+            self._end_line(waiter.note)
 
     def stored(self) -> Iterator[Blob]:
         """Yield all values, also of results that are kept."""
