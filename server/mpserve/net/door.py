@@ -5,7 +5,7 @@ RULES
   at once, and the loop does not turn in circles around a socket that stays ready.
 * Who is turned away is told why in one frame, before anything else, and nothing is kept of him.
 * Where even that fails, and after any other failure, it stays shut for `PAUSE_S` and tries again.
-* The log is told of a failure once a minute, however many knock.
+* The log is told of each kind of failure once a minute, however many knock.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Door:
         self._fill_reserve()
         self._opens_s: float | None = None
         """Shut until then."""
-        self._quiet_until_s = 0.0
+        self._quiet_until_s: dict[str, float] = {}
+        """Until when the log is not told again, by event."""
         sock.setblocking(False)
         sock.listen(BACKLOG)
         self._file = _FileOf(sock)
@@ -107,9 +108,10 @@ class Door:
             self._reserve = os.open(os.devnull, os.O_RDONLY)
 
     def _tell(self, event: str, err: Exception) -> None:
-        if self._loop.clock() < self._quiet_until_s:
+        now_s = self._loop.clock()
+        if now_s < self._quiet_until_s.get(event, 0.0):
             return
-        self._quiet_until_s = self._loop.clock() + QUIET_S
+        self._quiet_until_s[event] = now_s + QUIET_S
         means = "new connections are refused, those that exist go on"
         todo = "; raise the limit of open files (ulimit -n)" if event == "server.full" else ""
         self._log.error(event, error=str(err), reason=f"{means}{todo}")

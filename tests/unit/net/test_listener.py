@@ -259,6 +259,18 @@ class TestDoor:
         assert stage.program().call("cluster.count").result == 0
         assert program.call("cluster.count").result == 0
 
+    def test_one_failure_does_not_keep_another_from_being_told(self, stage, no_files, monkeypatch):
+        front, *_ = stage.server.listener._doors
+        monkeypatch.setattr(front, "_welcome", lambda *_: 1 / 0)
+        assert ended(stage.client()) == b""
+        monkeypatch.undo()
+        knocking = stage.connect()
+        no_files.use_up()
+        stage.turn()
+        assert len(stage.events("server.cannot_accept")) == len(stage.events("server.full")) == 1
+        no_files.give_back()
+        assert b"#BUSY#" in stage.client(sock=knocking).recv_all()
+
     def test_shut_it_turns_in_no_circles(self, stage):
         front, *_ = stage.server.listener._doors
         front._shut()
