@@ -99,6 +99,20 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
         Store(tmp_path / "file", "full", SERVER)
 
 
+def test_a_file_that_the_disk_has_no_room_for_is_told_from_one_that_cannot_be_used(folder, monkeypatch):
+    def prepare(*_):
+        raise error
+
+    monkeypatch.setattr("mpserve.engines.journal.store._prepare", prepare)
+    error = sqlite3.OperationalError("disk I/O error")
+    with pytest.raises(StoreError, match="see whether its disk is full, or may only be read"):
+        Store(folder, "full", SERVER)
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with pytest.raises(StoreError, match="disk is full\\): make room there; what it holds is untouched"):
+        Store(folder, "full", SERVER)
+
+
 def test_a_snapshot_replaces_what_came_before(folder):
     store = Store(folder, "full", SERVER)
     store.append([(b"old", 1)])

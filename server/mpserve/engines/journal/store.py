@@ -244,9 +244,9 @@ def open_file(path: Path, sync: Sync, server: tuple[str, str]) -> sqlite3.Connec
             file.close()
             raise
     except (sqlite3.OperationalError, OSError) as err:
+        way_out = "make room there" if is_full(err) else "see whether its disk is full, or may only be read"
         raise StoreError(
-            f"{path} cannot be opened to be written ({err}): see whether its disk is full, or may only be "
-            "read; what it holds is untouched"
+            f"{path} cannot be opened to be written ({err}): {way_out}; what it holds is untouched"
         ) from None
     except sqlite3.DatabaseError as err:
         raise NotAJournal(
