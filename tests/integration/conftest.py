@@ -220,7 +220,7 @@ def hear():
 
 
 def in_thread(function: Callable[[], object]) -> Callable[[], object]:
-    """Run a call in a thread; calling the result waits for it (10 s) and returns or raises what it did."""
+    """Run a call in a thread; calling the result waits for it (60 s) and returns or raises what it did."""
     import threading
 
     outcome: list[tuple[bool, object]] = []
@@ -235,7 +235,7 @@ def in_thread(function: Callable[[], object]) -> Callable[[], object]:
     thread.start()
 
     def result() -> object:
-        thread.join(10)
+        thread.join(60)
         assert outcome, "the call did not return"
         good, value = outcome[0]
         if not good:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from tests.integration.conftest import Server
+from tests.integration.conftest import START_S, Server
 
 import mpclient
 
@@ -39,4 +39,4 @@ def restart(server: Server, number: int = signal.SIGKILL) -> None:
 
 
 def connect(server: Server) -> mpclient.Cluster:
-    return server.connect(reconnect_timeout=20.0)
+    return server.connect(reconnect_timeout=START_S)

@@ -198,7 +198,7 @@ def test_calls_that_a_restart_breaks_are_applied_once(durable, in_thread):
 
         working = in_thread(work)
         for least in (50, 150):
-            wait_until(lambda least=least: len(answers) >= least, 20)
+            wait_until(lambda least=least: len(answers) >= least, 60)
             restart(server)
         working()
         assert answers == list(range(1, rounds + 1))
@@ -219,7 +219,7 @@ def test_items_that_are_got_across_restarts_come_once(durable, in_thread):
 
         taking = in_thread(take)
         for least in (50, 200):
-            wait_until(lambda least=least: len(got) >= least, 20)
+            wait_until(lambda least=least: len(got) >= least, 60)
             restart(server)
         queue.put(None)
         taking()
