@@ -155,7 +155,7 @@ class QueueTerms(QueueState):
         """Plan what is due."""
         super().revive(fx)
         self._touched = list(self.with_alarms())
-        self.look_after(fx)
+        self.settle(fx)
 
     def leave(self) -> None:
         """Ring no more: it is deleted."""

@@ -167,3 +167,17 @@ def test_a_deleted_pool_tells_who_waits(world, lane, pool):
     with pytest.raises(NoSuchObject):
         world.arrived(waiting)
     assert not len(world.fx.timers)
+
+
+def test_a_cancelled_job_that_came_back_before_a_restart_has_a_result_after_it(world, lane, pool, tasks):
+    """A version before settled it in a turn of its own: the server may have ended before that."""
+    enqueue(world, lane, pool)
+    w = worker(world)
+    exchange(world, w, tasks)
+    world.ask(lane, pool, "stop", [[1, 1]], 5)
+    pool.change(world.fx, "back", w.session.id, [(1, 1)])
+    world.step()
+    world.restart()
+    pool = world.rebuilt(pool)
+    waiting = world.call(world.lane(), pool, "ask", 1, None)
+    assert type(pickle.loads(waiting.out[0].data)) is JobStopped
