@@ -68,14 +68,14 @@ class _TlsSocket(socket.socket):
         if self._left:
             left, self._left = self._left, b""
             return left
-        if self._machine.behind and (late := self._machine.catch_up()):
-            return late
-        if self._machine.ended:
-            return b""
-        data = super().recv(max(bufsize, READ_BYTES), flags)  # a record is read whole
-        if not data:
-            return b""
         try:
+            if self._machine.behind and (late := self._machine.catch_up()):
+                return late
+            if self._machine.ended:
+                return b""
+            data = super().recv(max(bufsize, READ_BYTES), flags)  # a record is read whole
+            if not data:
+                return b""
             plain = self._machine.receive_data(data)
         except (AuthenticationRefused, ProtocolError) as err:
             self.trouble = str(err)

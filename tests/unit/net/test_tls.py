@@ -92,6 +92,21 @@ class Slow(TlsClient):
             self.stage.turn()
 
 
+class PoorOnce:
+    """What TLS is to be read from, for which there is no memory at first."""
+
+    def __init__(self, rich) -> None:
+        self._rich = rich
+        self.write = self._fail
+
+    def __getattr__(self, name):
+        return getattr(self._rich, name)
+
+    def _fail(self, _data) -> None:
+        del self.write
+        raise MemoryError
+
+
 @pytest.fixture
 def client(stage, tls):
     """A factory: clients with a session."""
@@ -306,6 +321,20 @@ class TestRefused:
         [line] = stage.events("peer.dropped")
         assert "TLS" in line["reason"]
         assert program.call("cluster.count").result == 0
+
+    def test_who_does_so_while_there_is_no_memory_is_dropped_like_everybody(self, stage, client, program):
+        [before] = stage.peers
+        other = client()
+        [peer] = {*stage.peers} - {before}
+        box = other.open("dict")
+        other.send(other.encode("dict.set", box, "k", blobs=[BIG])[:-1])
+        stage.until(lambda: stage.loop._poller.wait(0) == [])
+        peer._machine._incoming = PoorOnce(peer._machine._incoming)
+        other.send_cipher(b"\x17\x03\x03\x00\x20" + bytes(32))
+        stage.until(lambda: len(stage.peers) == 1)
+        [line] = stage.events("peer.dropped")
+        assert "TLS" in line["reason"]
+        assert program.call("cluster.count").result == 1
 
     def test_at_a_stop_nobody_waits_for_those_on_the_way(self, stage, program):
         stage.client()
