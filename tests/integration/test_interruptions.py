@@ -130,8 +130,9 @@ def test_an_interrupted_wait_takes_nothing_that_it_never_had(cluster, lock, monk
     assert not shared.locked()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 @pytest.mark.parametrize("step", ["the answer", "its way up", "the action's beginning"])
-def test_who_is_interrupted_before_the_action_breaks_the_barrier(cluster, monkeypatch, step):
+def test_who_is_interrupted_before_the_action_breaks_the_barrier(cluster, monkeypatch, step, error):
     """The server has told this party to run the action, and all others wait for the end of that."""
     barrier = cluster.Barrier(2, action=str)
     session = barrier._handle.session
@@ -146,14 +147,14 @@ def test_who_is_interrupted_before_the_action_breaks_the_barrier(cluster, monkey
         monkeypatch.undo()
         if name != "_act":
             goes_on(*args, **more)
-        raise KeyboardInterrupt
+        raise error
 
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(barrier.wait)
         try:
             wait_until(lambda: waiters(cluster, barrier) == 1)
             monkeypatch.setattr(owner, name, interrupted)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(error):
                 barrier.wait()
             with pytest.raises(BrokenBarrierError):
                 other.result(LIMIT_S)

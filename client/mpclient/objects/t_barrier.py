@@ -10,7 +10,7 @@ from mpclient.objects.base import Held, Proxy
 from mpclient.objects.readers import nothing, plain
 from mpclient.objects.waiting import event_timeout
 from mpclient.values.pickling import dumps, loads
-from mpshared.errors import BrokenBarrierError
+from mpshared.errors import BrokenBarrierError, MpserveError
 from mpshared.ops import BY_NAME
 from mpshared.values import PICKLE, Value
 
@@ -77,7 +77,7 @@ class Barrier(HasAction, Proxy):
             index, must_act = self._call(_WAIT, event_timeout(timeout), read=plain)
             if must_act:
                 self._act()
-        except Exception:
+        except MpserveError:
             raise
         except BaseException:
             self._take_back(before)  # else the others would wait for an action that has not begun
