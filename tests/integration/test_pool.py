@@ -537,6 +537,22 @@ def test_who_is_interrupted_before_a_pool_knows_of_a_job_can_close_it(crew, monk
     pool.join()
 
 
+@pytest.mark.parametrize("method", ["imap", "map_async"])
+def test_who_is_interrupted_before_a_stream_has_its_thread_can_close_the_pool(crew, monkeypatch, method):
+    def interrupted(_thread):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    pool = crew.Pool()
+    assert pool.apply(square, (3,)) == 9
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(pool, method)(square, (4,))
+    pool.close()
+    assert pool._jobs.done.wait(LIMIT_S)
+    pool.join()
+
+
 @pytest.mark.parametrize("end", ["Ctrl-C", "terminate"])
 def test_an_iterable_is_asked_for_nothing_more_when_nobody_waits(crew, monkeypatch, end):
     """As in the standard library: what it gives slowly is perhaps taken from somebody else."""

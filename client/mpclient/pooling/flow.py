@@ -135,10 +135,12 @@ class Flow:
         """Feed in a thread of the flow's own."""
         try:
             threading.Thread(target=self._feed_alone, name="mpserve-feeder", daemon=True).start()
-        except RuntimeError as err:
+        except BaseException as err:
             self.end(err)
             self._jobs.flow_ended(self)
-            raise NoThreads(f"the jobs have no thread to be taken from: {err}") from err
+            if isinstance(err, RuntimeError):
+                raise NoThreads(f"the jobs have no thread to be taken from: {err}") from err
+            raise  # an interruption: nobody will ask for the outcomes
 
     def _feed_alone(self) -> None:
         try:
