@@ -55,6 +55,7 @@ _SUBMIT_ON_TERMS: Final = BY_NAME["pool.submit_on_terms"]
 _COLLECT: Final = BY_NAME["pool.collect"]
 _EQUIP: Final = BY_NAME["pool.equip"]
 _COLLECT_MOST: Final = 1024
+_INTERRUPTED: Final = "this pool was interrupted while its threads were started; open another"
 _TERMINATE_S: Final = 1.0
 _JOIN_S: Final = 5.0
 """How long `terminate` and `join` wait for the two threads, which have nothing left to do by then."""
@@ -185,8 +186,8 @@ class Jobs:
             with self.lock:
                 if not self._threads and self.over is None:
                     self._threads.start(self._run, sender=self._send, collector=self._collect)
-        except NoThreads as err:
-            self.end(err)
+        except BaseException as err:
+            self.end(err if isinstance(err, NoThreads) else PoolClosed(_INTERRUPTED))
             raise
 
     def _run(self, work: Callable[[], None]) -> None:

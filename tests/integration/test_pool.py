@@ -553,6 +553,27 @@ def test_who_is_interrupted_before_a_stream_has_its_thread_can_close_the_pool(cr
     pool.join()
 
 
+def test_a_pool_that_is_interrupted_while_its_threads_are_started_is_over(crew, monkeypatch):
+    """It has one that sends jobs, and none that collects what comes of them."""
+    begin = threading.Thread.start
+
+    def interrupted(thread):
+        if thread.name == "mpserve-collector":
+            raise KeyboardInterrupt
+        begin(thread)
+
+    pool = crew.Pool()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.apply_async(square, (4,))
+    with pytest.raises(PoolClosed, match="open another"):
+        pool.apply_async(square, (5,))
+    pool.close()
+    assert pool._jobs.done.wait(LIMIT_S)
+    pool.join()
+
+
 @pytest.mark.parametrize("end", ["Ctrl-C", "terminate"])
 def test_an_iterable_is_asked_for_nothing_more_when_nobody_waits(crew, monkeypatch, end):
     """As in the standard library: what it gives slowly is perhaps taken from somebody else."""
