@@ -77,7 +77,7 @@ def test_other_programs_find_it_by_the_environment(program):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_ends_with_the_program_however_it_ends(program, how):
+def test_ends_with_the_program_however_it_ends(program, how, typed):
     run = program(LOCAL + "hear()\n", connected=False)
     pid = int(run.line().split()[0])
     assert is_alive(pid)
@@ -103,7 +103,7 @@ def test_what_a_killed_program_leaves_the_next_one_removes(program):
         assert not folder.exists()
 
 
-def test_a_forked_child_does_not_keep_it_alive(program):
+def test_a_forked_child_does_not_keep_it_alive(program, typed):
     run = program(
         LOCAL + "if os.fork() == 0: hear(); os._exit(0)\nsay('forked'); os.kill(os.getpid(), 9)\n",
         connected=False,

@@ -141,7 +141,7 @@ def test_a_crash_of_the_interpreter_says_where(mpworker, server, unique, tasks):
 def test_workers_outlive_their_supervisor_for_one_job(
     mpworker, server, unique, tasks, results, waits, begun, gate
 ):
-    host = mpworker(server, queue=unique).ready()
+    host = mpworker(server, queue=unique, typed=True).ready()
     tasks.put_many([partial(waits, "first"), partial(waits, "second")])
     _, pid = begun.get(timeout=10)
     host.process.kill()
@@ -175,7 +175,7 @@ def test_no_job_is_begun_without_a_supervisor(mpworker, server, unique, tasks, r
 
 
 def test_an_idle_worker_goes_with_its_supervisor(mpworker, server, unique):
-    host = mpworker(server, queue=unique, processes=2).ready()
+    host = mpworker(server, queue=unique, processes=2, typed=True).ready()
     pids = workers.processes_of(host.process.pid)
     host.process.kill()
     testing.wait_until(lambda: not any(map(workers.is_alive, pids)))
