@@ -70,3 +70,21 @@ def test_a_process_that_began_while_the_server_stopped_is_ended(store, monkeypat
     wait_until(lambda: len(begun) == 1 and not compactor.busy, PATIENCE_S)
     assert begun[0].returncode == -signal.SIGKILL
     assert not told
+
+
+@pytest.mark.parametrize("lacks", ["thread", "process"])
+def test_what_cannot_be_started_is_told_and_tried_again(store, monkeypatch, lacks):
+    def nothing(*_):
+        raise RuntimeError("not to be had")
+
+    told = queue.Queue()
+    compactor = Compactor(store, lambda job: job(store), told.put)
+    with monkeypatch.context() as patch:
+        if lacks == "thread":
+            patch.setattr("threading.Thread.start", nothing)
+        else:
+            patch.setattr("mpserve.engines.journal.compact.module_command", nothing)
+        compactor.start()
+        assert told.get(timeout=PATIENCE_S) == "not to be had"
+    wait_until(lambda: not compactor.busy, PATIENCE_S)
+    assert compactor.is_due(LEAST_BYTES + 1, 0)

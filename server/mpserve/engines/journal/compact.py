@@ -128,7 +128,7 @@ class Compactor:
     Args:
         store: The folder.
         put: Has a job done by the commit thread, between two transactions.
-        trouble: Is told why one failed, in the compactor's thread. The next is tried when it is due again.
+        trouble: Is told why one failed, in any thread. The next is tried when it is due again.
     """
 
     def __init__(self, store: Store, put: Callable[[Job], None], trouble: Callable[[str], None]) -> None:
@@ -150,7 +150,11 @@ class Compactor:
     def start(self) -> None:
         """Have the state up to now written."""
         self.busy = True
-        threading.Thread(target=self._run, name="mpserve-compact", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="mpserve-compact", daemon=True).start()
+        except RuntimeError as err:  # the system gives none
+            self.busy = False
+            self._trouble(str(err))
 
     def _run(self) -> None:
         try:
@@ -158,7 +162,7 @@ class Compactor:
             self._make_snapshot(number)
             self._store.adopt_snapshot(number)
             self._snapshot_bytes = _snapshot_bytes(self._store.folder)
-        except (OSError, sqlite3.Error, StoreError) as err:
+        except (OSError, RuntimeError, sqlite3.Error, StoreError) as err:
             if not self._closing:
                 self._trouble(str(err))
         finally:
