@@ -58,7 +58,8 @@ def connect(
         address: ``"host:port"``, ``(host, port)``, ``"unix:/path"``. None: ``MPSERVE_ADDRESS``; without that
             a server and workers of this program's own, which end with it. Without any argument: the
             default cluster (`mpclient.default`), if there is one already.
-        authkey: The key that server and programs share. None: found as `mpserve keyfile` says.
+        authkey: The key that server and programs share. None: found as `mpserve keyfile` says. A server of
+            this program's own has one made for it, and asks for no other.
         name: What `mpserve status` calls this program.
         authkey_file: A file with the key, instead of the usual ones.
         tls_ca: Speak TLS, with a server whose certificate is from one of the authorities in this file
