@@ -155,17 +155,22 @@ def test_a_server_without_memory_refuses_what_is_large_and_goes_on(poor, tmp_pat
         assert sum(len(item) for item in items.get_many(kept)) == kept << 24
 
 
+def refuses_only_what_is_too_large(cluster, size):
+    """A queue takes a small value after it has refused large ones."""
+    items = cluster.Queue()
+    for _ in range(2):
+        with pytest.raises(mpclient.NoRoom, match="memory"):
+            items.put(bytes(size << 20))
+    items.put("small")
+    assert items.get() == "small"
+
+
 @ON_LINUX
 @pytest.mark.parametrize(("left", "size"), [(60, 62), (30, 200)])
 def test_a_value_larger_than_all_memory_is_refused_and_cuts_no_connection(poor, left, size):
     server = poor(left)
     with server.connect() as cluster:
-        items = cluster.Queue()
-        for _ in range(2):
-            with pytest.raises(mpclient.NoRoom, match="memory"):
-                items.put(bytes(size << 20))
-        items.put("small")
-        assert items.get() == "small"
+        refuses_only_what_is_too_large(cluster, size)
     assert "peer.failed" not in server.log
 
 
@@ -174,12 +179,7 @@ def test_a_value_larger_than_all_memory_is_refused_and_cuts_no_connection(poor, 
 def test_the_same_where_it_is_decrypted(poor, made, left, size):
     server = poor(left, *options(made.server()))
     with server.connect(**keywords(made.client())) as cluster:
-        items = cluster.Queue()
-        for _ in range(2):
-            with pytest.raises(mpclient.NoRoom, match="memory"):
-                items.put(bytes(size << 20))
-        items.put("small")
-        assert items.get() == "small"
+        refuses_only_what_is_too_large(cluster, size)
     assert "peer.failed" not in server.log
     assert "out of memory" not in server.log
 
