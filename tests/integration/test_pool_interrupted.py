@@ -14,6 +14,13 @@ pytestmark = pytest.mark.hosts
 LIMIT_S = 20
 
 
+def ends(pool):
+    """A pool can be closed, and all of it ends."""
+    pool.close()
+    assert pool._jobs.done.wait(LIMIT_S)
+    pool.join()
+
+
 @pytest.mark.parametrize("begun", [True, False])
 @pytest.mark.parametrize("method", ["apply_async", "map"])
 def test_who_is_interrupted_before_a_pool_knows_of_a_job_can_close_it(crew, monkeypatch, begun, method):
@@ -29,9 +36,7 @@ def test_who_is_interrupted_before_a_pool_knows_of_a_job_can_close_it(crew, monk
     monkeypatch.setattr(pool._jobs, "ring", interrupted)
     with pytest.raises(KeyboardInterrupt):
         getattr(pool, method)(square, (4,))
-    pool.close()
-    assert pool._jobs.done.wait(LIMIT_S)
-    pool.join()
+    ends(pool)
 
 
 @pytest.mark.parametrize("method", ["imap", "map_async"])
@@ -45,9 +50,7 @@ def test_who_is_interrupted_before_a_stream_has_its_thread_can_close_the_pool(cr
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         getattr(pool, method)(square, (4,))
-    pool.close()
-    assert pool._jobs.done.wait(LIMIT_S)
-    pool.join()
+    ends(pool)
 
 
 def test_a_pool_that_is_interrupted_while_its_threads_are_started_is_over(crew, monkeypatch):
@@ -66,9 +69,7 @@ def test_a_pool_that_is_interrupted_while_its_threads_are_started_is_over(crew, 
             pool.apply_async(square, (4,))
     with pytest.raises(PoolClosed, match="open another"):
         pool.apply_async(square, (5,))
-    pool.close()
-    assert pool._jobs.done.wait(LIMIT_S)
-    pool.join()
+    ends(pool)
 
 
 @pytest.mark.parametrize("end", ["Ctrl-C", "terminate"])
